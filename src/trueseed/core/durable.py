@@ -1,0 +1,80 @@
+"""Writing so that nothing half-made is ever left behind: temporary file, fsync, rename, fsync of the folder.
+
+Also the two folders outside any workspace: the cache (may be deleted at any time) and the user's state (keys, newest
+checkpoints, account state: must not).
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """Where downloads and conversions are kept: `TRUESEED_CACHE`, or the platform's cache folder."""
+    return Path(os.environ.get("TRUESEED_CACHE") or platformdirs.user_cache_path("trueseed"))
+
+
+def state_folder() -> Path:
+    """Where keys, newest checkpoints and account state are kept: `TRUESEED_STATE`, or the platform's state folder."""
+    return Path(os.environ.get("TRUESEED_STATE") or platformdirs.user_state_path("trueseed"))
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the folder's entries (creations, renames) durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def write_atomic(path: Path, data: bytes | str, *, mode: int = 0o644) -> None:
+    """Replaces `path` by `data` in one step; a reader sees the old bytes or the new ones, never a mixture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data.encode() if isinstance(data, str) else data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+@contextmanager
+def folder_atomic(final: Path) -> Iterator[Path]:
+    """Yields an empty folder beside `final`; at a clean exit its files are synced and it is renamed to `final`.
+
+    When `final` appeared meanwhile (another process was first), ours is dropped and theirs stays. After an exception,
+    or a kill, `final` does not exist; what a kill leaves is named `.<name>.*` and is removed by the next caller.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    staged = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+    try:
+        yield staged
+        for path in sorted(staged.rglob("*")):
+            if path.is_file():
+                sync_file(path)
+            else:
+                sync_folder(path)
+        staged.chmod(0o755)
+        if not final.exists():
+            staged.replace(final)
+            sync_folder(final.parent)
+    finally:
+        if staged.exists():
+            shutil.rmtree(staged, ignore_errors=True)

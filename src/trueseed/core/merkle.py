@@ -1,0 +1,107 @@
+"""The Merkle tree of RFC 6962 section 2.1 (RFC 9162 section 2.1): roots, inclusion and consistency proofs.
+
+Leaves are bytes; hashes are 32 raw bytes. The ledger is such a tree over its statements, and a records artifact carries
+the root over its record ids, so one record's presence can be shown without the others.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def _split(size: int) -> int:
+    """The largest power of two smaller than `size` (size ≥ 2)."""
+    return 1 << ((size - 1).bit_length() - 1)
+
+
+def root(hashes: Sequence[bytes]) -> bytes:
+    """Root over leaf hashes; the empty tree's is SHA-256 of nothing."""
+    if not hashes:
+        return hashlib.sha256(b"").digest()
+    level = list(hashes)
+    while len(level) > 1:  # pairing level by level gives RFC 6962's tree: a lone last node moves up unchanged
+        paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+        level = paired + level[len(paired) * 2 :]
+    return level[0]
+
+
+def inclusion(hashes: Sequence[bytes], index: int) -> list[bytes]:
+    """Audit path of leaf `index`, nearest sibling first. Raises `IndexError` outside the tree."""
+    if not 0 <= index < len(hashes):
+        raise IndexError(f"leaf {index} is not in a tree of {len(hashes)}")
+    if len(hashes) == 1:
+        return []
+    k = _split(len(hashes))
+    if index < k:
+        return [*inclusion(hashes[:k], index), root(hashes[k:])]
+    return [*inclusion(hashes[k:], index - k), root(hashes[:k])]
+
+
+def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
+    """The root that `path` implies for leaf hash `leaf` (RFC 9162 section 2.1.3.2).
+
+    Raises `ValueError` when the path has the wrong length.
+    """
+    if not 0 <= index < size:
+        raise ValueError(f"leaf {index} is not in a tree of {size}")
+    fn, sn, current = index, size - 1, leaf
+    for sibling in path:
+        if sn == 0:
+            raise ValueError("the inclusion proof is too long")
+        if fn & 1 or fn == sn:
+            current = node_hash(sibling, current)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            current = node_hash(current, sibling)
+        fn, sn = fn >> 1, sn >> 1
+    if sn:
+        raise ValueError("the inclusion proof is too short")
+    return current
+
+
+def consistency(hashes: Sequence[bytes], old_size: int) -> list[bytes]:
+    """Proof that the tree over the first `old_size` leaves is a prefix of this one (RFC 6962 section 2.1.2)."""
+    if not 0 < old_size <= len(hashes):
+        raise IndexError(f"no consistency proof from {old_size} to {len(hashes)}")
+
+    def sub(part: Sequence[bytes], m: int, whole: bool) -> list[bytes]:
+        if m == len(part):
+            return [] if whole else [root(part)]
+        k = _split(len(part))
+        if m <= k:
+            return [*sub(part[:k], m, whole), root(part[k:])]
+        return [*sub(part[k:], m - k, False), root(part[:k])]
+
+    return sub(hashes, old_size, True)
+
+
+def is_consistent(old_root: bytes, old_size: int, new_root: bytes, new_size: int, path: Sequence[bytes]) -> bool:
+    """Checks a consistency proof (RFC 9162 section 2.1.4.2)."""
+    if old_size == new_size:
+        return old_root == new_root and not path
+    if not 0 < old_size < new_size or not path:
+        return False
+    steps = list(path) if old_size & (old_size - 1) else [old_root, *path]
+    fn, sn = old_size - 1, new_size - 1
+    while fn & 1:
+        fn, sn = fn >> 1, sn >> 1
+    first = second = steps[0]
+    for sibling in steps[1:]:
+        if sn == 0:
+            return False
+        if fn & 1 or fn == sn:
+            first, second = node_hash(sibling, first), node_hash(sibling, second)
+            while not fn & 1 and fn:
+                fn, sn = fn >> 1, sn >> 1
+        else:
+            second = node_hash(second, sibling)
+        fn, sn = fn >> 1, sn >> 1
+    return sn == 0 and first == old_root and second == new_root
