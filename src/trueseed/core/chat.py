@@ -1,0 +1,100 @@
+"""What every model that talks looks like: teacher, judge, student and served model are one `ChatModel`.
+
+    for position, answer in model.answers(requests):
+        ...
+
+`answers` takes requests lazily and gives answers as they finish, in any order, each with the position of its request.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Role = Literal["system", "user", "assistant", "tool"]
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat, in the OpenAI shape."""
+
+    role: Role
+    content: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"role": self.role, "content": self.content}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Message":
+        return cls(value["role"], value["content"])
+
+
+def user(content: str) -> tuple[Message, ...]:
+    """The shortest chat: one question."""
+    return (Message("user", content),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One question to a model.
+
+    temperature: 0 is greedy. top_p: the exact nucleus, 1 is everything. seed: this request's own random stream.
+    stop: the answer ends before the first of these strings. max_tokens: bound on the answer, in the model's tokens.
+    logprobs: also return the log-probability of every token of the answer.
+    """
+
+    messages: tuple[Message, ...]
+    max_tokens: int = 256
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    logprobs: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything that decides the answer; its digest is the request digest in a record's origin."""
+        return {
+            "messages": [message.to_json() for message in self.messages],
+            "max_tokens": self.max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "seed": self.seed,
+            "stop": list(self.stop),
+            "logprobs": self.logprobs,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    token: int
+    logprob: float  # natural logarithm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What came back. finish: `stop` (the model ended, or a stop string) or `length` (cut by max_tokens)."""
+
+    text: str
+    finish: Finish
+    prompt_tokens: int
+    completion_tokens: int
+    logprobs: tuple[TokenLogprob, ...] = field(default=())
+
+
+class ChatModel(Protocol):
+    """Something that answers. `source` names it as `maker/model@route`."""
+
+    @property
+    def source(self) -> str: ...
+
+    def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
+        """Answers as they finish, each with the position of its request among the requests taken.
+
+        `requests` is pulled only when there is room, so what it yields may depend on answers already seen. A `None`
+        means "nothing now, ask me again after the next answer", and takes no position.
+        """
+        ...
+
+    def stream(self, request: Request) -> Iterator[str | Answer]:
+        """Pieces of text as they are spoken, then the whole `Answer` as the last item."""
+        ...

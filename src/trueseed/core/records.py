@@ -1,0 +1,133 @@
+"""The unit that flows: a chat, where it came from, and what it was asked to satisfy.
+
+A record's id is the SHA-256 of its canonical content (messages, origin, task), so the same words from another teacher,
+or asked under other terms, are another record. Scores are measured afterwards and are not part of the id.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trueseed.core.canonical import canonical, digest
+from trueseed.core.chat import Message
+from trueseed.core.merkle import leaf_hash, root
+
+OriginKind = Literal["teacher", "human", "dataset", "transform"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a record came from. Minted by an open step only (`Step.origin`).
+
+    source: `maker/model@route`, or `own/<name>` for a person's own work. terms: digest of the terms document in force
+    when it was asked. asked_at: RFC 3339, UTC. request: digest of the request as sent. parents: ids of the records it
+    was made from.
+    """
+
+    kind: OriginKind
+    source: str
+    project: str
+    use: str
+    terms: str
+    asked_at: str
+    request: str = ""
+    parents: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "source": self.source,
+            "project": self.project,
+            "use": self.use,
+            "terms": self.terms,
+            "asked_at": self.asked_at,
+            "request": self.request,
+            "parents": list(self.parents),
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Origin":
+        return cls(**{**value, "parents": tuple(value["parents"])})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """messages: the chat, the assistant's answer last. task: what the recipe asked for, as plain JSON (for example
+    `{"prompt": …, "constraints": […]}`); scores: measured afterwards, by name.
+    """
+
+    messages: tuple[Message, ...]
+    origin: Origin
+    task: Mapping[str, Any] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
+
+    @cached_property
+    def id(self) -> str:
+        return digest(self._content())
+
+    @property
+    def answer(self) -> str:
+        return self.messages[-1].content
+
+    def _content(self) -> dict[str, Any]:
+        return {
+            "messages": [message.to_json() for message in self.messages],
+            "origin": self.origin.to_json(),
+            "task": dict(self.task),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        return {"id": self.id, **self._content(), "scores": dict(self.scores)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Record":
+        return cls(
+            messages=tuple(Message.from_json(message) for message in value["messages"]),
+            origin=Origin.from_json(value["origin"]),
+            task=value["task"],
+            scores=value.get("scores", {}),
+        )
+
+
+_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
+        (
+            "origin",
+            pa.struct(
+                [(name, pa.string()) for name in ("kind", "source", "project", "use", "terms", "asked_at", "request")]
+                + [("parents", pa.list_(pa.string()))]
+            ),
+        ),
+        ("task", pa.string()),  # canonical JSON: recipes differ in what they ask
+        ("scores", pa.map_(pa.string(), pa.float64())),
+    ]
+)
+
+
+def write_parquet(records: Iterable[Record], path: Path) -> int:
+    """Writes records in the given order; returns how many."""
+    rows = [{**record.to_json(), "task": canonical(dict(record.task)).decode()} for record in records]
+    for row in rows:
+        row["scores"] = list(row["scores"].items())
+    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path)
+    return len(rows)
+
+
+def read_parquet(path: Path) -> Iterator[Record]:
+    """Reads records back in order. Raises `OSError` or `pyarrow.ArrowInvalid` for a file that is not ours."""
+    for batch in pq.ParquetFile(path).iter_batches():
+        for row in batch.to_pylist():
+            yield Record.from_json({**row, "task": json.loads(row["task"]), "scores": dict(row["scores"] or ())})
+
+
+def record_root(ids: Iterable[str]) -> str:
+    """Merkle root (RFC 6962) over record ids, each leaf the 64 characters of the id in ASCII, in stored order."""
+    return root([leaf_hash(identity.encode()) for identity in ids]).hex()
