@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trueseed.core.canonical import canonical, digest, file_digest
-from trueseed.core.durable import folder_atomic
+from trueseed.core.durable import folder_atomic, sync_folder
 from trueseed.errors import Broken, ConfigError
 
 Kind = Literal["prompts", "records", "dataset", "tokenizer", "weights", "scores", "report"]
@@ -69,6 +69,16 @@ class Store:
                     (source / str(file["path"])).replace(target)
                 (folder / MANIFEST).write_bytes(canonical(manifest))
         return Artifact(kind, final.name, final, meta)
+
+    def adopt(self, artifact: Artifact, staging: "Store") -> bool:
+        """Moves an artifact here from another store on the same disk; False when it was here already."""
+        final = self.folder / artifact.kind / artifact.digest
+        if final.exists():
+            return False
+        final.parent.mkdir(parents=True, exist_ok=True)
+        (staging.folder / artifact.kind / artifact.digest).replace(final)
+        sync_folder(final.parent)
+        return True
 
     def get(self, reference: str) -> Artifact:
         """The artifact with this digest, or `kind:digest`, or an unambiguous beginning of at least 6 characters.

