@@ -32,6 +32,51 @@ def root(hashes: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+class Frontier:
+    """A tree that grows: the roots of its complete subtrees, largest first, are all that a next leaf or a root needs.
+
+    `append` and `root` cost O(log size) hashes, so a log of any length grows at the same speed.
+    """
+
+    def __init__(self, hashes: Iterable[bytes] = ()) -> None:
+        self.size = 0
+        self._subtrees: list[bytes] = []
+        for leaf in hashes:
+            self.append(leaf)
+
+    def append(self, leaf: bytes) -> None:
+        """Adds a leaf hash."""
+        self._subtrees.append(leaf)
+        complete = self.size  # each trailing 1 bit of the old size is a subtree that the new leaf completes
+        while complete & 1:
+            right = self._subtrees.pop()
+            self._subtrees[-1] = node_hash(self._subtrees[-1], right)
+            complete >>= 1
+        self.size += 1
+
+    def root(self) -> bytes:
+        return self.root_with([])
+
+    def root_with(self, leaves: Sequence[bytes]) -> bytes:
+        """The root that the tree would have after these further leaf hashes; the tree itself stays as it is."""
+        if leaves:
+            longer = copy(self)
+            for leaf in leaves:
+                longer.append(leaf)
+            return longer.root()
+        if not self._subtrees:
+            return root([])
+        current = self._subtrees[-1]
+        for left in reversed(self._subtrees[:-1]):
+            current = node_hash(left, current)
+        return current
+
+    def __copy__(self) -> "Frontier":
+        made = Frontier()
+        made.size, made._subtrees = self.size, list(self._subtrees)
+        return made
+
+
 def inclusion(hashes: Sequence[bytes], index: int) -> list[bytes]:
     """Audit path of leaf `index`, nearest sibling first. Raises `IndexError` outside the tree."""
     if not 0 <= index < len(hashes):

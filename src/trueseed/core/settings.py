@@ -1,9 +1,97 @@
-"""Settings of a stage: strict, frozen, complete. An unknown key is an error; the ledger stores them whole."""
+"""Settings: strict, frozen, complete. An unknown key is an error; the ledger stores them whole.
 
-from pydantic import BaseModel, ConfigDict
+`read(path, Model)` reads a YAML file and says of every mistake the key, the line and the nearest valid key.
+"""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trueseed.errors import ConfigError
 
 
 class Settings(BaseModel):
     """Root of every stage's `Config`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+Model = TypeVar("Model", bound=Settings)
+Location = tuple[str | int, ...]
+
+
+def read(path: Path, model: type[Model]) -> Model:
+    """Reads and validates a YAML file. Raises `ConfigError` listing every mistake with its line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"{path} cannot be read ({err}); give the path of a YAML run file") from err
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        lines = dict(_lines(tree)) if tree else {}
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as err:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(err).split())}") from err
+    except _DuplicateKeyError as err:
+        raise ConfigError(f"{path}: {err}") from err
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path} must hold keys and values, for example `project: my-first-student`")
+    try:
+        return model.model_validate(value)
+    except ValidationError as err:
+        mistakes = [_sentence(path, lines, model, mistake) for mistake in err.errors()]
+        raise ConfigError("\n".join(mistakes)) from err
+
+
+class _DuplicateKeyError(Exception):
+    pass
+
+
+def _lines(node: yaml.Node, at: Location = ()) -> Iterator[tuple[Location, int]]:
+    """Line numbers (from 1) of every key and item, by its path."""
+    if isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if key.value in seen:
+                raise _DuplicateKeyError(f"line {line}: {key.value!r} was given before, on line {seen[key.value]}")
+            seen[key.value] = line
+            yield (*at, key.value), line
+            yield from _lines(value, (*at, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            yield (*at, index), item.start_mark.line + 1
+            yield from _lines(item, (*at, index))
+
+
+def _sentence(path: Path, lines: dict[Location, int], model: type[Settings], mistake: Any) -> str:
+    at: Location = tuple(part for part in mistake["loc"])
+    known = at
+    while known and known not in lines:
+        known = known[:-1]
+    where = f"{path}, line {lines[known]}" if known else f"{path}"
+    name = ".".join(str(part) for part in at)
+    if mistake["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(at[-1]), _keys(model, at[:-1]), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(_keys(model, at[:-1]))}"
+        return f"{where}: unknown key {name!r}; {hint}"
+    if mistake["type"] == "missing":
+        return f"{where}: {name!r} is missing; add it"
+    return f"{where}: {name!r} is {mistake['input']!r}: {mistake['msg']}"
+
+
+def _keys(model: type[BaseModel], at: Location) -> list[str]:
+    """Valid keys of the model found by walking `at` from `model`."""
+    for part in at:
+        if not isinstance(part, str) or part not in model.model_fields:
+            continue  # an item of a list, or a branch of a union: stay where we are
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        found = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if found:
+            model = found[0]
+    return list(model.model_fields)

@@ -1,0 +1,198 @@
+"""Teacher and student on the same frozen tasks, greedily, and on the same frozen chats.
+
+    baseline   before any training: the teacher's answers to every set, and its own answers to unconstrained prompts
+    compare    the student on the same, with intervals and a paired test
+
+Three sets: `held_out_prompts` (unseen prompts, trained kinds of constraint), `held_out_kinds` (unseen prompts and kinds,
+so that a student which merely learned formats shows) and `chat_perplexity` (how well each model predicts the teacher's
+own free answers, so that damage elsewhere shows).
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from trueseed.checks.tasks import Task, judge
+from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import Answer, ChatModel, Message, Request, user
+from trueseed.core.settings import Settings
+from trueseed.evaluate import stats
+from trueseed.evaluate.sets import CHAT, TASK_SETS, read_chat, read_tasks
+from trueseed.teachers.teacher import Teacher
+from trueseed.workspace import Step
+
+
+class Config(Settings):
+    """samples: per set. max_tokens: bound on an answer. chat_temperature: at which the teacher's free answers are drawn
+    (1.0 makes the perplexity ratio an estimate of the divergence from the teacher).
+    """
+
+    samples: int = 320
+    max_tokens: int = 160
+    chat_temperature: float = 1.0
+    chat_max_tokens: int = 96
+    seed: int = 7
+
+
+class Scored(Protocol):
+    """Total negative log-likelihood (nats) of an answer, and its number of tokens."""
+
+    nll: float
+    tokens: int
+
+
+class Scorer(Protocol):
+    def score(self, conversations: Sequence[tuple[Message, ...]]) -> Sequence[Scored]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One task and one model's answer. why: the first check that failed, empty when right."""
+
+    set: str
+    task: Task
+    text: str
+    why: str
+
+    @property
+    def right(self) -> bool:
+        return not self.why
+
+    def to_json(self) -> dict[str, Any]:
+        return {"set": self.set, "task": self.task.to_json(), "text": self.text, "why": self.why}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Sample":
+        return cls(set=value["set"], task=Task.from_json(value["task"]), text=value["text"], why=value["why"])
+
+
+def baseline(config: Config, sets: Artifact, teacher: Teacher, scorer: Scorer, step: Step) -> Artifact:
+    """The teacher's part, as a `scores` artifact: samples.jsonl, chats.jsonl (messages, nll, tokens)."""
+    folder = step.read(sets)
+    samples = list(_answer_sets(config, folder, teacher, step))
+    chats = _free_answers(config, folder, teacher, step)
+    scored = scorer.score(chats)
+
+    def fill(target: Path) -> None:
+        _write_lines(target / "samples.jsonl", (sample.to_json() for sample in samples))
+        _write_lines(
+            target / "chats.jsonl",
+            (
+                {"messages": [m.to_json() for m in chat], "nll": s.nll, "tokens": s.tokens}
+                for chat, s in zip(chats, scored, strict=True)
+            ),
+        )
+
+    return step.write("scores", fill, {"of": teacher.source})
+
+
+def compare(
+    config: Config, sets: Artifact, before: Artifact, student: ChatModel, scorer: Scorer, step: Step
+) -> Artifact:
+    """The student's part beside the teacher's: samples.jsonl, chats.jsonl and scores.json."""
+    folder, base = step.read(sets), step.read(before)
+    teacher_samples = [Sample.from_json(line) for line in _read_lines(base / "samples.jsonl")]
+    samples = list(_answer_sets(config, folder, student, step))
+    chats = list(_read_lines(base / "chats.jsonl"))
+    scored = scorer.score([tuple(Message.from_json(m) for m in chat["messages"]) for chat in chats])
+    scores = summarise(teacher_samples, samples, chats, scored, seed=config.seed)
+
+    def fill(target: Path) -> None:
+        _write_lines(target / "samples.jsonl", (sample.to_json() for sample in samples))
+        _write_lines(target / "chats.jsonl", ({"nll": s.nll, "tokens": s.tokens} for s in scored))
+        (target / "scores.json").write_text(json.dumps(scores, indent=1))
+
+    return step.write("scores", fill, {"of": student.source})
+
+
+def summarise(
+    teacher: Sequence[Sample],
+    student: Sequence[Sample],
+    chats: Sequence[Mapping[str, Any]],
+    scored: Sequence[Scored],
+    *,
+    seed: int,
+) -> dict[str, Any]:
+    """`{"teacher" | "student" | "difference": {set: {value, low, high, n}}, "p": {set: …}, "chat_perplexity_ratio": …}`.
+
+    Raises `ValueError` when the two sides did not answer the same tasks.
+    """
+    scores: dict[str, Any] = {"teacher": {}, "student": {}, "difference": {}, "p": {}}
+    for name in TASK_SETS:
+        ours, theirs = _by_prompt(student, name), _by_prompt(teacher, name)
+        if ours.keys() != theirs.keys():
+            raise ValueError(f"teacher and student answered different prompts of {name}")
+        samples = [float(len(ours[prompt])) for prompt in ours]
+        right = [float(sum(ours[prompt])) for prompt in ours]
+        other = [float(sum(theirs[prompt])) for prompt in ours]
+        scores["teacher"][name] = stats.share(other, samples, seed=seed).to_json()
+        scores["student"][name] = stats.share(right, samples, seed=seed).to_json()
+        scores["difference"][name] = stats.share_difference(right, other, samples, seed=seed).to_json()
+        scores["p"][name] = stats.paired_p(right, other, seed=seed)
+    tokens = [float(chat["tokens"]) for chat in chats]
+    before = [float(chat["nll"]) for chat in chats]
+    after = [score.nll for score in scored]
+    scores["teacher"][CHAT] = stats.perplexity(before, tokens, seed=seed).to_json()
+    scores["student"][CHAT] = stats.perplexity(after, tokens, seed=seed).to_json()
+    scores["difference"][CHAT] = stats.perplexity_difference(after, before, tokens, seed=seed).to_json()
+    scores["p"][CHAT] = stats.paired_p(after, before, seed=seed)
+    scores["chat_perplexity_ratio"] = stats.perplexity_ratio(after, before, tokens, seed=seed).to_json()
+    return scores
+
+
+def _answer_sets(config: Config, folder: Path, model: ChatModel, step: Step) -> Iterator[Sample]:
+    """Greedy answers, in the order of the tasks."""
+    tasks = [(name, task) for name in TASK_SETS for task in read_tasks(folder, name)[: config.samples]]
+    requests = [Request(messages=user(task.text), max_tokens=config.max_tokens, temperature=0.0) for _, task in tasks]
+    for (name, task), answer in zip(tasks, _in_order(model, requests, step, "answers"), strict=True):
+        why = "cut by max_tokens" if answer.finish == "length" else judge(task, answer.text)
+        yield Sample(set=name, task=task, text=answer.text, why=why)
+
+
+def _free_answers(config: Config, folder: Path, teacher: ChatModel, step: Step) -> list[tuple[Message, ...]]:
+    prompts = read_chat(folder)[: config.samples]
+    requests = [
+        Request(
+            messages=user(prompt),
+            max_tokens=config.chat_max_tokens,
+            temperature=config.chat_temperature,
+            seed=config.seed + i,
+        )
+        for i, prompt in enumerate(prompts)
+    ]
+    answers = _in_order(teacher, requests, step, "free answers")
+    return [
+        (*request.messages, Message("assistant", answer.text))
+        for request, answer in zip(requests, answers, strict=True)
+        if answer.text.strip()
+    ]
+
+
+def _in_order(model: ChatModel, requests: Sequence[Request], step: Step, unit: str) -> list[Answer]:
+    found: dict[int, Answer] = {}
+    for position, answer in model.answers(requests):
+        found[position] = answer
+        step.progress(len(found), len(requests), unit)
+    return [found[position] for position in range(len(requests))]
+
+
+def _by_prompt(samples: Sequence[Sample], name: str) -> dict[str, list[bool]]:
+    grouped: dict[str, list[bool]] = {}
+    for sample in samples:
+        if sample.set == name:
+            grouped.setdefault(sample.task.prompt_id, []).append(sample.right)
+    return grouped
+
+
+def _write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)

