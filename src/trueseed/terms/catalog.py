@@ -1,0 +1,162 @@
+"""The documents we know, shipped and the workspace's own, and which of them governed a source on a day.
+
+    catalog = Catalog.load(extra=Path("terms"))
+    catalog.governing("mistral/mistral-large@api", date(2024, 2, 20))
+
+A document is one TOML file anywhere under `src/trueseed/catalog/`, or under the folder given as `extra`. An operator's
+document with the id of a shipped one takes its place; either way it carries `reading = "operator"` from then on.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import date
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
+
+from trueseed.errors import ConfigError
+from trueseed.terms.model import Document, Duty, Permission, Regions, Upstream, parse_source
+
+SHIPPED = Path(__file__).parent.parent / "catalog"
+_SET_HERE = {"reading", "companions"}
+_TABLES: Mapping[Any, type] = {"permissions": Permission, "duties": Duty, "regions": Regions, "upstream": Upstream}
+_ADAPTER = TypeAdapter(Document)
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Every document known, by id, with the documents each incorporates resolved."""
+
+    documents: tuple[Document, ...]
+
+    @classmethod
+    def load(cls, extra: Path | None = None) -> "Catalog":
+        """Reads the shipped documents and those in folder `extra` (it may be absent).
+
+        Raises `ConfigError` naming the file and the key when a document is malformed.
+        """
+        read = _read_folder(SHIPPED, "shipped")
+        if extra is not None:
+            read |= _read_folder(extra, "operator")
+        return cls(tuple(_with_companions(read[identity], read) for identity in sorted(read)))
+
+    @cached_property
+    def _by_id(self) -> dict[str, Document]:
+        return {document.id: document for document in self.documents}
+
+    @cached_property
+    def _by_digest(self) -> dict[str, Document]:
+        return {document.digest: document for document in self.documents}
+
+    def document(self, identity: str) -> Document:
+        """The document with this id. Raises `ConfigError` naming the nearest ids."""
+        if identity not in self._by_id:
+            near = difflib.get_close_matches(identity, self._by_id, n=3, cutoff=0.4)
+            hint = f"; nearest: {', '.join(near)}" if near else ""
+            raise ConfigError(f"no terms document {identity!r}{hint}; `trueseed terms list` names all")
+        return self._by_id[identity]
+
+    def by_digest(self, digest: str) -> Document | None:
+        return self._by_digest.get(digest)
+
+    def history(self, source: str) -> tuple[Document, ...]:
+        """Every version known to govern `source`, oldest first. Raises `ConfigError` for a malformed source."""
+        name = str(parse_source(source))
+        return tuple(sorted((d for d in self.documents if d.governs(name)), key=_begins))
+
+    def governing(self, source: str, at: date) -> Document | None:
+        """The version in force for `source` on the day `at`; None when nothing is established.
+
+        An operator's document comes before a shipped one, a pattern that names more of the source before one that
+        names less, a later version before an earlier. Raises `ConfigError` when two are equally near.
+        """
+
+        def nearness(document: Document) -> tuple[bool, int, date]:
+            return document.reading == "operator", document.closeness(source), _begins(document)
+
+        found = sorted((d for d in self.history(source) if d.in_force(at)), key=nearness, reverse=True)
+        if not found:
+            return None
+        _, nearest = next(groupby(found, key=nearness))
+        first, *others = nearest
+        if others:
+            names = ", ".join(document.id for document in (first, *others))
+            raise ConfigError(f"{names} all govern {source!r} on {at}; give all but one an `effective_until` before it")
+        return first
+
+    def sources(self) -> tuple[str, ...]:
+        """Every source pattern that some document governs."""
+        return tuple(sorted({pattern for document in self.documents for pattern in document.sources}))
+
+    def upstream(self, source: str) -> tuple[str, ...]:
+        """What `source` is declared to have learned from, in plain words; shown, never judged."""
+        return tuple(
+            dict.fromkeys(up.teacher for document in self.documents for up in document.upstream if up.source == source)
+        )
+
+
+def parse(text: str, file: str) -> Document:
+    """One document from TOML. Raises `ConfigError` naming `file`, the key and the nearest valid key."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as err:
+        raise ConfigError(f"{file}: not valid TOML: {err}") from err
+    _reject_unknown(raw.keys(), Document, "", file)
+    try:
+        document: Document = _ADAPTER.validate_python(raw)
+    except ValidationError as err:
+        first = err.errors()[0]
+        where, key = first["loc"][:-1], str(first["loc"][-1])
+        if first["type"] == "unexpected_keyword_argument":
+            _reject_unknown([key], _TABLES[where[0]], "".join(f"{part}." for part in where), file)
+        raise ConfigError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from err
+    _reject_repeats(document, file)
+    return document
+
+
+def _reject_unknown(keys: Iterable[str], table: type, prefix: str, file: str) -> None:
+    valid = [field.name for field in fields(table) if field.name not in _SET_HERE]
+    for key in keys:
+        if key not in valid:
+            near = difflib.get_close_matches(key, valid, n=1, cutoff=0)
+            raise ConfigError(f"{file}: unknown key {prefix + key!r}; nearest valid key: {near[0]!r}")
+
+
+def _reject_repeats(document: Document, file: str) -> None:
+    seen = set()
+    for permission in document.permissions:
+        if permission.verdict == "conditional" and not permission.has_conditions:
+            raise ConfigError(f"{file}: a conditional permission needs a condition (distributed, commercial, …)")
+        for said in ((use, relation) for use in permission.uses for relation in permission.relations):
+            if said in seen:
+                raise ConfigError(f"{file}: {said[0].value} ({said[1].value}) is given two permissions; keep one")
+            seen.add(said)
+
+
+def _read_folder(folder: Path, reading: Literal["shipped", "operator"]) -> dict[str, Document]:
+    read: dict[str, Document] = {}
+    for path in sorted(folder.rglob("*.toml")):
+        try:
+            document = parse(path.read_text("utf-8"), str(path))
+        except (OSError, UnicodeDecodeError) as err:
+            raise ConfigError(f"{path}: cannot be read: {err}") from err
+        if document.id in read:
+            raise ConfigError(f"{path}: a second document with id {document.id!r}; rename one")
+        read[document.id] = replace(document, reading=reading)
+    return read
+
+
+def _with_companions(document: Document, read: Mapping[str, Document]) -> Document:
+    missing = [identity for identity in document.incorporates if identity not in read]
+    if missing:
+        raise ConfigError(f"terms document {document.id!r} incorporates {missing[0]!r}, which is not in the catalog")
+    return replace(document, companions=tuple(read[identity] for identity in document.incorporates))
+
+
+def _begins(document: Document) -> date:
+    return document.effective_from if isinstance(document.effective_from, date) else date.min

@@ -1,0 +1,337 @@
+"""What terms are made of: sources, labels, documents, permissions, obligations, and the facts they are judged by.
+
+Everything here is plain, frozen data; `rules` judges it and `catalog` reads it from files.
+
+>>> parse_source("openai/gpt-4@azure").route
+'azure'
+"""
+
+import re
+from dataclasses import asdict, dataclass
+from datetime import date
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from trueseed.core.canonical import digest
+from trueseed.errors import ConfigError
+
+
+class Use(StrEnum):
+    """What may be asked of a source.
+
+    train: what it says shapes a model's weights as text to learn from. train_internal_classifier: the same, for a
+    classifier or embedding model that is not distributed. reward: its answers or scores pick, rank or filter what a
+    model learns from. judge: it grades a model, and nothing is trained on the grades. benchmark_teacher: it is itself
+    measured. publish_benchmark: that measure is made public. serve: people are given its words, or a model grown from
+    it. publish: its words, or a model grown from it, are handed out.
+    """
+
+    TRAIN = "train"
+    TRAIN_INTERNAL_CLASSIFIER = "train_internal_classifier"
+    REWARD = "reward"
+    JUDGE = "judge"
+    BENCHMARK_TEACHER = "benchmark_teacher"
+    PUBLISH_BENCHMARK = "publish_benchmark"
+    SERVE = "serve"
+    PUBLISH = "publish"
+
+
+class Relation(StrEnum):
+    """How a source reached an artifact: it wrote it, picked it, scored it, or its weights are inside it."""
+
+    OUTPUT = "output"
+    FILTER = "filter"
+    SCORE = "score"
+    WEIGHTS = "weights"
+
+
+class Effect(StrEnum):
+    """Where a step takes its inputs."""
+
+    TRAIN = "train"
+    SERVE = "serve"
+    PUBLISH = "publish"
+    NONE = "none"
+
+
+_WORD = r"[a-z0-9][a-z0-9._:+-]*"
+_OWN = re.compile(rf"own/({_WORD})")
+_SOURCE = re.compile(rf"({_WORD})/({_WORD})@({_WORD})")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """`maker/model@route`; a person's own work, `own/<name>`, has the route ''."""
+
+    maker: str
+    model: str
+    route: str
+
+    def __str__(self) -> str:
+        return f"{self.maker}/{self.model}" + (f"@{self.route}" if self.route else "")
+
+
+def parse_source(text: str) -> Source:
+    """Reads a source id. Raises `ConfigError`, with an example, when it is malformed."""
+    if own := _OWN.fullmatch(text):
+        return Source("own", own[1], "")
+    if found := _SOURCE.fullmatch(text):
+        return Source(*found.groups())
+    raise ConfigError(
+        f"{text!r} is not a source; write it in lower case as maker/model@route, for example 'openai/gpt-4@azure' or "
+        "'huggingfacetb/smollm2-135m-instruct@weights', or own/<name> for a person's own work"
+    )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Label:
+    """One source's mark on an artifact. terms: digest of the document in force when it was asked, '' if none was."""
+
+    source: str
+    relation: Relation
+    terms: str
+
+    def to_json(self) -> dict[str, str]:
+        return {"source": self.source, "relation": self.relation.value, "terms": self.terms}
+
+    @classmethod
+    def from_json(cls, value: dict[str, str]) -> "Label":
+        return cls(value["source"], Relation(value["relation"]), value["terms"])
+
+
+StudentKind = Literal["chat", "classifier", "embedding"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Student:
+    """The model that is grown. distributed: other parties get the weights, or are offered its use."""
+
+    kind: StudentKind = "chat"
+    distributed: bool = True
+    name: str | None = None
+
+    @property
+    def is_internal_classifier(self) -> bool:
+        """Predicts no text and stays inside: what OpenAI's texts except from their ban on competing models."""
+        return self.kind != "chat" and not self.distributed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the workspace declares and conditions are judged by.
+
+    region: where the source is asked from, as the documents spell it (ISO 3166 code). monthly_users: of everything
+    our legal entity offers. None: not declared.
+    """
+
+    student: Student = Student()
+    region: str | None = None
+    monthly_users: int | None = None
+    commercial: bool = True
+
+
+WORDS = (Relation.OUTPUT, Relation.FILTER, Relation.SCORE)  # what a source says, as opposed to what it is
+
+ObligationKind = Literal[
+    "name-begins-with",
+    "name-without",
+    "notice-file",
+    "display",
+    "pass-on-terms",
+    "pass-on-restrictions",
+    "mark-changes",
+    "delete-on-termination",
+    "regions",
+    "users",
+    "conduct",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Obligation:
+    """Something that must be done. value: what a machine needs (a name's first word, a sentence); text: for people."""
+
+    kind: ObligationKind
+    value: str = ""
+    text: str
+    document: str
+    clause: str = "unknown"
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duty:
+    """An obligation as a document states it: with the uses and relations that bring it about."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    kind: ObligationKind
+    value: str = ""
+    text: str
+    clause: str = "unknown"
+    uses: tuple[Use, ...]
+    relations: tuple[Relation, ...] = WORDS
+    distributed: bool = False  # only when the student is distributed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """What a document says of some uses. verdict 'conditional' permits when every condition given is met.
+
+    clause: section number, or 'unknown'. because: our own paraphrase. settle_by: what would settle an unknown.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    uses: tuple[Use, ...]
+    relations: tuple[Relation, ...] = WORDS
+    verdict: Literal["permit", "refuse", "conditional", "unknown"]
+    clause: str = "unknown"
+    because: str
+    settle_by: str = ""
+    distributed: bool | None = None
+    commercial: bool | None = None
+    monthly_users_at_most: int | None = None
+
+    def unmet(self, facts: Facts) -> str:
+        """The first condition that the facts do not meet, in words; '' when all are met.
+
+        Undeclared monthly users count as below a cap: such caps bind a handful of companies, and the document's duty
+        repeats the cap to everyone else.
+        """
+        if self.distributed not in (None, facts.student.distributed):
+            return "the student is distributed" if facts.student.distributed else "the student is not distributed"
+        if self.commercial not in (None, facts.commercial):
+            return "the use is commercial" if facts.commercial else "the use is not commercial"
+        if self.monthly_users_at_most is not None and (facts.monthly_users or 0) > self.monthly_users_at_most:
+            return f"{facts.monthly_users} monthly users are more than {self.monthly_users_at_most}"
+        return ""
+
+    @property
+    def has_conditions(self) -> bool:
+        return (self.distributed, self.commercial, self.monthly_users_at_most) != (None, None, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regions:
+    """Where the service may be asked from. Empty lists: the provider's list was not read."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    text: str
+    clause: str = "unknown"
+    supported: tuple[str, ...] = ()
+    unsupported: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """What a source is declared to have learned from: shown always, judged never."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    source: str
+    teacher: str
+
+
+Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64}|unknown)$")]
+Day = date | Literal["unknown"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """One version of one text, read by someone. Its digest is the terms digest on labels and records.
+
+    sources: patterns (`*` matches within a source id) of what it governs. effective_until: the day it was superseded,
+    itself outside. verification: primary (the text was read), transcription (quoted by others), secondary (reported),
+    unread, own (the user's own work); nothing but primary and own permits. incorporates: documents that bind together
+    with this one, each while in force; a use this text is silent on is left to them. reported: what others say of a
+    text that was not read. reading and companions are set by the catalog, never by a file.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    id: str
+    provider: str
+    document: str
+    version: str
+    route: str
+    features: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    effective_from: Day
+    effective_until: date | None = None
+    observed_at: Day
+    text_sha256: Sha256
+    where_read: str
+    url: str = ""
+    verification: Literal["primary", "transcription", "secondary", "unread", "own"]
+    reported: str = ""
+    settle_by: str = ""
+    notes: str = ""
+    on_termination: str
+    reaches_models_trained_on_output: str
+    incorporates: tuple[str, ...] = ()
+    regions: Regions | None = None
+    permissions: tuple[Permission, ...] = ()
+    duties: tuple[Duty, ...] = ()
+    upstream: tuple[Upstream, ...] = ()
+    reading: Literal["shipped", "operator"] = "shipped"
+    companions: tuple["Document", ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain JSON; the documents it incorporates appear as `{id: digest}`."""
+        content = {name: value for name, value in _plain(asdict(self)).items() if name != "companions"}
+        return content | {"incorporates": {other.id: other.digest for other in self.companions}}
+
+    @cached_property
+    def digest(self) -> str:
+        return digest(self.to_json())
+
+    @property
+    def was_read(self) -> bool:
+        return self.verification in ("primary", "own")
+
+    def closeness(self, source: str) -> int:
+        """Characters that the nearest matching pattern spells out; 0 when none matches."""
+        return max((len(p.replace("*", "")) for p in self.sources if fnmatchcase(source, p)), default=0)
+
+    def governs(self, source: str) -> bool:
+        return self.closeness(source) > 0
+
+    def in_force(self, at: date) -> bool:
+        begun = self.effective_from == "unknown" or self.effective_from <= at
+        return begun and (self.effective_until is None or at < self.effective_until)
+
+    def permission(self, use: Use, relation: Relation) -> Permission | None:
+        """What this text alone says; None when it is silent."""
+        for permission in self.permissions:
+            if use in permission.uses and relation in permission.relations:
+                return permission
+        return None
+
+    def obligations(self, use: Use, relation: Relation, student: Student) -> tuple[Obligation, ...]:
+        return tuple(
+            Obligation(kind=duty.kind, value=duty.value, text=duty.text, document=self.id, clause=duty.clause)
+            for duty in self.duties
+            if use in duty.uses and relation in duty.relations and (student.distributed or not duty.distributed)
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Dataclass contents as JSON types: dates as ISO 8601, tuples as lists."""
+    match value:
+        case dict():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case StrEnum():
+            return value.value
+        case date():
+            return value.isoformat()
+    return value
