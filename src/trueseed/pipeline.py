@@ -173,9 +173,9 @@ def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
 
 
 def _freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
-    config = {"held_out": True, "evaluate": file.evaluate.model_dump()}
+    config = {"held_out": True, "samples": file.evaluate.samples, "seed": file.evaluate.seed}
     with workspace.step("freeze", brings={"own/held-out": Relation.OUTPUT}, config=config) as step:
-        return step.earlier("prompts") or sets.freeze(file.evaluate, step)
+        return step.earlier("prompts") or sets.freeze(file.evaluate.samples, file.evaluate.seed, step)
 
 
 def _import_weights(weights: Weights, workspace: Workspace) -> Artifact:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from trueseed.checks.tasks import Task, judge
+from trueseed.checks import Task
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, ChatModel, Message, Request, user
 from trueseed.core.settings import Settings
@@ -30,7 +30,7 @@ class Config(Settings):
     """
 
     samples: int = 320
-    max_tokens: int = 160
+    max_tokens: int = 192
     chat_temperature: float = 1.0
     chat_max_tokens: int = 96
     seed: int = 7
@@ -49,23 +49,23 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One task and one model's answer. why: the first check that failed, empty when right."""
+    """One task and one model's answer. faults: what is wrong with it, by kind of check; empty when right."""
 
     set: str
     task: Task
     text: str
-    why: str
+    faults: Mapping[str, str]
 
     @property
     def right(self) -> bool:
-        return not self.why
+        return not self.faults
 
     def to_json(self) -> dict[str, Any]:
-        return {"set": self.set, "task": self.task.to_json(), "text": self.text, "why": self.why}
+        return {"set": self.set, "task": self.task.to_json(), "text": self.text, "faults": dict(self.faults)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Sample":
-        return cls(set=value["set"], task=Task.from_json(value["task"]), text=value["text"], why=value["why"])
+        return cls(set=value["set"], task=Task.from_json(value["task"]), text=value["text"], faults=value["faults"])
 
 
 def baseline(config: Config, sets: Artifact, teacher: Teacher, scorer: Scorer, step: Step) -> Artifact:
@@ -145,17 +145,16 @@ def summarise(
 def _answer_sets(config: Config, folder: Path, model: ChatModel, step: Step) -> Iterator[Sample]:
     """Greedy answers, in the order of the tasks."""
     tasks = [(name, task) for name in TASK_SETS for task in read_tasks(folder, name)[: config.samples]]
-    requests = [Request(messages=user(task.text), max_tokens=config.max_tokens, temperature=0.0) for _, task in tasks]
+    requests = [Request(messages=task.messages, max_tokens=config.max_tokens, temperature=0.0) for _, task in tasks]
     for (name, task), answer in zip(tasks, _in_order(model, requests, step, "answers"), strict=True):
-        why = "cut by max_tokens" if answer.finish == "length" else judge(task, answer.text)
-        yield Sample(set=name, task=task, text=answer.text, why=why)
+        yield Sample(set=name, task=task, text=answer.text, faults=task.faults(answer.text))
 
 
 def _free_answers(config: Config, folder: Path, teacher: ChatModel, step: Step) -> list[tuple[Message, ...]]:
     prompts = read_chat(folder)[: config.samples]
     requests = [
         Request(
-            messages=user(prompt),
+            messages=user(prompt.text),
             max_tokens=config.chat_max_tokens,
             temperature=config.chat_temperature,
             seed=config.seed + i,

