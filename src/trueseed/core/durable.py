@@ -72,9 +72,13 @@ def folder_atomic(final: Path) -> Iterator[Path]:
             else:
                 sync_folder(path)
         staged.chmod(0o755)
-        if not final.exists():
-            staged.replace(final)
-            sync_folder(final.parent)
+        try:
+            if not final.exists():
+                staged.replace(final)
+        except OSError:
+            if not final.exists():  # else another process was first, between our look and our rename
+                raise
+        sync_folder(final.parent)
     finally:
         if staged.exists():
             shutil.rmtree(staged, ignore_errors=True)

@@ -5,7 +5,7 @@ the root over its record ids, so one record's presence can be shown without the 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -55,15 +55,7 @@ class Frontier:
         self.size += 1
 
     def root(self) -> bytes:
-        return self.root_with([])
-
-    def root_with(self, leaves: Sequence[bytes]) -> bytes:
-        """The root that the tree would have after these further leaf hashes; the tree itself stays as it is."""
-        if leaves:
-            longer = copy(self)
-            for leaf in leaves:
-                longer.append(leaf)
-            return longer.root()
+        """As `root` of all the leaf hashes so far."""
         if not self._subtrees:
             return root([])
         current = self._subtrees[-1]
@@ -71,7 +63,7 @@ class Frontier:
             current = node_hash(left, current)
         return current
 
-    def __copy__(self) -> "Frontier":
+    def copy(self) -> "Frontier":
         made = Frontier()
         made.size, made._subtrees = self.size, list(self._subtrees)
         return made

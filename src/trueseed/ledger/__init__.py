@@ -1,0 +1,36 @@
+"""What was done: an append-only log of signed statements that a stranger can verify with a public key alone.
+
+    signing      keys, signatures, signed notes (the only file that imports cryptography)
+    statement    in-toto statements in DSSE envelopes
+    checkpoint   size and root of the log, signed
+    identity     the log's name and public keys
+    remembered   what the user's own state keeps of a log, outside the workspace
+    log          the log itself: open, append, read
+    index        looking things up in it
+    lineage      what was made from what, and which labels it carries
+    withdrawals  which sources were recalled
+
+The bytes are specified in `docs/ledger-format.md`.
+"""
+
+from trueseed.ledger.lineage import Edge, Label, Lineage, Made
+from trueseed.ledger.log import Entry, Ledger
+from trueseed.ledger.signing import Key
+from trueseed.ledger.statement import SEAL, STEP, WAIVER, WITHDRAWAL, subject
+from trueseed.ledger.withdrawals import withdrawn
+
+__all__ = [
+    "SEAL",
+    "STEP",
+    "WAIVER",
+    "WITHDRAWAL",
+    "Edge",
+    "Entry",
+    "Key",
+    "Label",
+    "Ledger",
+    "Lineage",
+    "Made",
+    "subject",
+    "withdrawn",
+]

@@ -1,0 +1,218 @@
+"""Ed25519 keys and signed notes: the only file that imports `cryptography`.
+
+Two roles sign: the *operator* (steps, withdrawals, seals, and the log's checkpoints) and the *reviewer* (waivers).
+Private keys live in the user's state folder, never in a workspace. Public keys travel as C2SP verifier keys,
+`<name>+<8 hex>+<base64>`, where the operator's name is the log's origin and the reviewer's is `<origin>/reviewer`.
+
+A note (https://c2sp.org/signed-note) is text, an empty line and signature lines. One key signs notes and DSSE envelopes
+without confusion: what a DSSE signature covers starts with `DSSEv1 `, and no note of ours does.
+"""
+
+import base64
+import hashlib
+import os
+import re
+import stat
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+
+from trueseed.core.durable import sync_folder
+from trueseed.errors import Broken, ConfigError
+
+Role = Literal["operator", "reviewer"]
+ED25519 = b"\x01"  # signature type byte of signed-note
+_NAME = re.compile(
+    r"[!-*,-~]+"
+)  # visible ASCII without `+`: narrower than the specification, which allows all of Unicode
+_SIGNATURE = re.compile(r"— ([^\s+]+) ([A-Za-z0-9+/]+=*)")
+
+
+def encode(data: bytes) -> str:
+    """Standard base64 (RFC 4648 section 4)."""
+    return base64.b64encode(data).decode("ascii")
+
+
+def decode(text: str) -> bytes:
+    """The inverse of `encode`. Raises `ValueError` for every other spelling, unused bits that are not 0 included."""
+    data = base64.b64decode(text, validate=True)
+    if encode(data) != text:
+        raise ValueError(f"{text!r} is not canonical base64")
+    return data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A public key, 32 raw bytes, with its role and its name in notes."""
+
+    role: Role
+    name: str
+    public_key: bytes
+
+    @property
+    def key_id(self) -> str:
+        """SHA-256 of the raw public key, in hexadecimal: `keyid` in DSSE envelopes."""
+        return hashlib.sha256(self.public_key).hexdigest()
+
+    @property
+    def note_hash(self) -> bytes:
+        """The 4 bytes that stand for this key in a note's signature line (signed-note, "Ed25519 signatures")."""
+        return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.public_key).digest()[:4]
+
+    def __str__(self) -> str:
+        return f"{self.name}+{self.note_hash.hex()}+{encode(ED25519 + self.public_key)}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Key":
+        """Reads a verifier key as `str(key)` writes it. Raises `ConfigError` for anything else."""
+        name, _, rest = text.strip().partition("+")
+        _, _, encoded = rest.partition("+")
+        try:
+            data = decode(encoded)
+        except ValueError:
+            data = b""
+        role: Role = "reviewer" if name.endswith("/reviewer") else "operator"
+        key = cls(role=role, name=name, public_key=data[1:])
+        if len(data) != 33 or data[:1] != ED25519 or not _NAME.fullmatch(name) or str(key) != text.strip():
+            raise ConfigError(
+                f"{text.strip()!r} is not a verifier key; give one as in the ledger's `keys` file: "
+                f"`<name>+<8 hex>+<base64>`"
+            )
+        return key
+
+    def verifies(self, signature: bytes, message: bytes) -> bool:
+        try:
+            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+
+class Signer:
+    """A private key of one role."""
+
+    def __init__(self, role: Role, private_key: Ed25519PrivateKey) -> None:
+        self.role: Role = role
+        self._private_key = private_key
+        self.public_key: bytes = private_key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+    @classmethod
+    def from_seed(cls, role: Role, seed: bytes) -> "Signer":
+        """The key of a 32-byte seed (RFC 8032 section 5.1.5): for test vectors, and keys kept elsewhere."""
+        return cls(role, Ed25519PrivateKey.from_private_bytes(seed))
+
+    @property
+    def key_id(self) -> str:
+        return hashlib.sha256(self.public_key).hexdigest()
+
+    def key(self, origin: str) -> Key:
+        """The public half, named for a log."""
+        name = origin if self.role == "operator" else f"{origin}/{self.role}"
+        return Key(role=self.role, name=name, public_key=self.public_key)
+
+    def sign(self, message: bytes) -> bytes:
+        return self._private_key.sign(message)
+
+    def _pem(self) -> bytes:
+        return self._private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+    def __repr__(self) -> str:  # never the private half
+        return f"Signer({self.role}, {self.key_id[:12]})"
+
+
+def load(role: Role, folder: Path) -> Signer | None:
+    """The key kept in `folder/<role>.pem`, or None when there is none.
+
+    Raises `ConfigError` when others may read it, or when it is not an Ed25519 key.
+    """
+    path = folder / f"{role}.pem"
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise ConfigError(f"the {role} key {path} cannot be read: {err.strerror}") from err
+    if os.name == "posix" and mode & 0o077:
+        raise ConfigError(f"the {role} key {path} can be read by others (mode {mode:o}); run `chmod 600 {path}`")
+    try:
+        private_key = load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        raise ConfigError(f"the {role} key {path} is not an unencrypted PEM key; restore it from a copy") from err
+    if not isinstance(private_key, Ed25519PrivateKey):
+        raise ConfigError(f"the {role} key {path} is not an Ed25519 key; restore it from a copy")
+    return Signer(role, private_key)
+
+
+def load_or_create(role: Role, folder: Path) -> Signer:
+    """The key kept in `folder/<role>.pem` (PKCS #8, mode 0600), made now if there is none.
+
+    Two processes that come at once get the same key. Raises `ConfigError` as `load` does, or when it cannot be written.
+    """
+    found = load(role, folder)
+    if found:
+        return found
+    made = Signer(role, Ed25519PrivateKey.generate())
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{role}.")  # mkstemp makes it 0600
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(made._pem())
+                file.flush()
+                os.fsync(file.fileno())
+            Path(folder / f"{role}.pem").hardlink_to(temporary)  # unlike a rename, fails if another was first
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        sync_folder(folder)
+    except FileExistsError:
+        return load_or_create(role, folder)
+    except OSError as err:
+        raise ConfigError(
+            f"the {role} key cannot be kept in {folder}: {err.strerror}; make it writable, or set TRUESEED_STATE"
+        ) from err
+    return made
+
+
+def sign_note(text: str, signer: Signer, origin: str) -> str:
+    """The note that `signer` makes of `text`, which must end in a newline."""
+    key = signer.key(origin)
+    return f"{text}\n— {key.name} {encode(key.note_hash + signer.sign(text.encode()))}\n"
+
+
+def open_note(note: str, key: Key) -> str:
+    """The text of a note that `key` signed; signatures of other keys are passed over, as the specification asks.
+
+    Raises `Broken` when the note is malformed, or `key` did not sign it.
+    """
+    text, separator, block = note.rpartition("\n\n")
+    text += "\n"
+    if not separator or not block.endswith("\n") or any(ord(c) < 0x20 and c != "\n" for c in note):
+        raise Broken("it is not a signed note")
+    signed = False
+    for line in block[:-1].split("\n"):
+        match = _SIGNATURE.fullmatch(line)
+        try:
+            if match is None:
+                raise ValueError
+            name, data = match[1], decode(match[2])
+        except ValueError as err:
+            raise Broken(f"its signature line {line!r} is malformed") from err
+        if name == key.name and data[:4] == key.note_hash:
+            if not key.verifies(data[4:], text.encode()):
+                raise Broken(f"the signature of {key.name} does not match its text")
+            signed = True
+    if not signed:
+        raise Broken(f"it carries no signature by {key}")
+    return text
