@@ -38,19 +38,18 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run, or what is left of it: ask, curate, train, measure, report."""
-    from trueseed import pipeline
-    from trueseed.progress import Progress
+    from trueseed import pipeline, screen
     from trueseed.workspace import Workspace
 
     settings = pipeline.load(file)
-    with Progress(err) as progress:
-        place = Workspace.open(workspace, create=True, report=progress)
+    with screen.Screen(err) as watching:
+        place = Workspace.open(workspace, create=True, report=watching)
         outcome = pipeline.run(settings, place)
         report = pipeline.write_report(settings, place, outcome)
     if as_json:
         _print_json(report.to_json())
     else:
-        _print_scores(report.to_json())
+        out.print(screen.scores(report.to_json()))
         out.print(f"report  {workspace / 'report.html'}")
         out.print(f"chat    trueseed chat --workspace {workspace}    or    trueseed serve --workspace {workspace}")
         out.print(f"check   trueseed verify {workspace}")
@@ -59,8 +58,7 @@ def run(
 @app.command()
 def chat(workspace: WorkspaceOption = WORK) -> None:
     """Talk to the student in the terminal."""
-    from trueseed import offer
-    from trueseed.serve import terminal
+    from trueseed.serve import offer, terminal
     from trueseed.workspace import Workspace
 
     with offer.student(Workspace.open(workspace), "terminal") as offered:
@@ -74,7 +72,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Anything but loopback must be asked for.")] = "127.0.0.1",
 ) -> None:
     """Offer the student over HTTP: an OpenAI-compatible API and a chat page."""
-    from trueseed import offer
+    from trueseed.serve import offer
     from trueseed.workspace import Workspace
 
     with offer.student(Workspace.open(workspace), f"http:{port}") as offered:
@@ -214,24 +212,6 @@ def _day(text: str | None) -> date:
 
 def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-
-
-def _print_scores(report: dict[str, Any]) -> None:
-    table = Table("", "teacher", "student", "difference", "95 % interval", box=None)
-    for name, label, scale in (
-        ("held_out_prompts", "held-out prompts, % right", 100),
-        ("held_out_kinds", "held-out kinds, % right", 100),
-        ("chat_perplexity", "chat perplexity", 1),
-    ):
-        teacher, student, difference = (report["scores"][side][name] for side in ("teacher", "student", "difference"))
-        table.add_row(
-            label,
-            f"{teacher['value'] * scale:.2f}",
-            f"{student['value'] * scale:.2f}",
-            f"{difference['value'] * scale:+.2f}",
-            f"{difference['low'] * scale:+.2f} … {difference['high'] * scale:+.2f}",
-        )
-    out.print(table)
 
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}

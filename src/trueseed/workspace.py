@@ -33,7 +33,7 @@ from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.withdrawals import withdrawn
 from trueseed.terms.catalog import Catalog
-from trueseed.terms.model import Effect, Facts, Label, Relation, Use
+from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Use
 from trueseed.terms.rules import RULES_VERSION, Verdict, judge_use, may_flow
 
 FORMAT = 1
@@ -151,6 +151,20 @@ class Step:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """What the inputs carry, and what this step asks and brings."""
+        return tuple(sorted(self._admission.labels))
+
+    @property
+    def obligations(self) -> tuple[Obligation, ...]:
+        """What the terms ask of whoever takes this step's outputs further."""
+        return tuple(sorted({duty for verdict in self._admission.verdicts for duty in verdict.obligations}))
+
+    def look_again(self) -> None:
+        """For long-lived steps. Raises `Refused` when a source among the labels was recalled since."""
+        self.workspace.look_for_recalls(self._admission.labels)
+
     # asking and origins
 
     def admits(self, source: str) -> Use:
@@ -201,7 +215,7 @@ class Step:
 
     def seal(self) -> None:
         """Writes what a long-lived step did so far; raises `Refused` when one of its sources was recalled."""
-        self.workspace.look_for_recalls(self._admission.labels)
+        self.look_again()
         self.workspace.ledger.append(
             SEAL,
             [{"name": a.kind, "digest": {"sha256": a.digest}} for a in self._opening.inputs],

@@ -11,6 +11,7 @@ own free answers, so that damage elsewhere shows).
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -131,9 +132,7 @@ def summarise(
         scores["student"][name] = stats.share(right, samples, seed=seed).to_json()
         scores["difference"][name] = stats.share_difference(right, other, samples, seed=seed).to_json()
         scores["p"][name] = stats.paired_p(right, other, seed=seed)
-    tokens = [float(chat["tokens"]) for chat in chats]
-    before = [float(chat["nll"]) for chat in chats]
-    after = [score.nll for score in scored]
+    before, after, tokens = _sums_by_chat(chats, scored)
     scores["teacher"][CHAT] = stats.perplexity(before, tokens, seed=seed).to_json()
     scores["student"][CHAT] = stats.perplexity(after, tokens, seed=seed).to_json()
     scores["difference"][CHAT] = stats.perplexity_difference(after, before, tokens, seed=seed).to_json()
@@ -151,7 +150,8 @@ def _answer_sets(config: Config, folder: Path, model: ChatModel, step: Step) -> 
 
 
 def _free_answers(config: Config, folder: Path, teacher: ChatModel, step: Step) -> list[tuple[Message, ...]]:
-    prompts = read_chat(folder)[: config.samples]
+    """Drawn at `chat_temperature`; prompts come round again, with other seeds, when more samples are wanted."""
+    prompts = list(islice(cycle(read_chat(folder)), config.samples))
     requests = [
         Request(
             messages=user(prompt.text),
@@ -183,6 +183,19 @@ def _by_prompt(samples: Sequence[Sample], name: str) -> dict[str, list[bool]]:
         if sample.set == name:
             grouped.setdefault(sample.task.prompt_id, []).append(sample.right)
     return grouped
+
+
+def _sums_by_chat(
+    chats: Sequence[Mapping[str, Any]], scored: Sequence[Scored]
+) -> tuple[list[float], list[float], list[float]]:
+    """Sums over the answers to the same prompt: nll before, nll after, tokens."""
+    sums: dict[str, list[float]] = {}
+    for chat, score in zip(chats, scored, strict=True):
+        row = sums.setdefault(chat["messages"][0]["content"], [0.0, 0.0, 0.0])
+        for column, value in enumerate((chat["nll"], score.nll, chat["tokens"])):
+            row[column] += value
+    before, after, tokens = (list(column) for column in zip(*sums.values(), strict=True))
+    return before, after, tokens
 
 
 def _write_lines(path: Path, rows: Iterator[dict[str, Any]]) -> None:

@@ -1,0 +1,76 @@
+"""Is everything still what the ledger says? Statements, signatures, tree, and every byte of every artifact."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trueseed.core.artifacts import Artifact, Store, check
+from trueseed.core.durable import state_folder
+from trueseed.errors import Broken, ConfigError
+from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.log import Ledger
+from trueseed.ledger.verify import Report, verify_ledger
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """ledger: what re-reading the log found. artifacts: how many were re-hashed. findings: what is broken.
+    notes: what is not broken, but worth knowing.
+    """
+
+    ledger: Report
+    artifacts: int
+    findings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def broken(self) -> bool:
+        return bool(self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "verdict": "broken" if self.broken else "whole",
+            "ledger": self.ledger.to_json(),
+            "artifacts": self.artifacts,
+            "findings": list(self.findings),
+            "notes": list(self.notes),
+        }
+
+    def lines(self) -> list[str]:
+        head = "BROKEN" if self.broken else "whole"
+        told = [f"{head}: {self.ledger.size} ledger entries, {self.artifacts} artifacts re-read; root {self.ledger.root}"]
+        return told + [f"  broken: {text}" for text in self.findings] + [f"  note: {text}" for text in self.notes]
+
+
+def workspace(folder: Path, *, since: Path | None = None, keys: Sequence[str] = ()) -> Verification:
+    """Re-reads a workspace. Raises `ConfigError` when there is none, or `since` or a key cannot be read."""
+    if not (folder / "ledger").is_dir():
+        raise ConfigError(f"there is no ledger in {str(folder)!r}; name a workspace that a run made")
+    try:
+        checkpoint = since.read_text() if since else None
+        texts = [Path(key).read_text().strip() if Path(key).is_file() else key for key in keys]
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"--since or --key cannot be read: {err}") from err
+    ledger = verify_ledger(folder / "ledger", state=state_folder(), since=checkpoint, keys=texts or None)
+    findings, notes = list(ledger.findings), list(ledger.notes)
+    checked = 0
+    if not findings:
+        checked = _artifacts(folder, findings, notes)
+    return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
+
+
+def _artifacts(folder: Path, findings: list[str], notes: list[str]) -> int:
+    lineage = Lineage.read(Ledger.open(folder / "ledger", state=state_folder()))
+    store = Store(folder / "store")
+    promised = lineage.artifacts()
+    for kind, digest in promised:
+        place = store.folder / kind / digest
+        try:
+            check(Artifact(kind, digest, place, {}))  # type: ignore[arg-type]  # the ledger's word for the kind
+        except Broken as err:
+            findings.append(str(err))
+    for path in sorted(store.folder.glob("*/*")):
+        if not path.name.startswith(".") and (path.parent.name, path.name) not in promised:
+            notes.append(f"{path.parent.name}:{path.name[:12]} is in the store, but no step in the ledger made it")
+    return len(promised)

@@ -1,0 +1,70 @@
+"""Which student may be talked to now, and offering it inside an open step, so that a recall stops a running server."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from secrets import token_hex
+
+from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import now
+from trueseed.errors import ConfigError
+from trueseed.ledger.lineage import Lineage
+from trueseed.lm.engine import Engine
+from trueseed.serve import api
+from trueseed.serve.guard import LOOPBACK
+from trueseed.terms.model import Effect, Relation
+from trueseed.workspace import Step, Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offered:
+    """A student, its name, and the open step under which it speaks."""
+
+    name: str
+    model: Engine
+    artifact: Artifact
+    step: Step
+
+    def allowed(self, name: str) -> None:
+        """Looks again. Raises `Refused` when a source of the student was recalled since."""
+        self.step.look_again()
+
+
+def newest_student(workspace: Workspace) -> Artifact:
+    """The weights that the last finished training left. Raises `ConfigError` when nothing was trained yet."""
+    lineage = Lineage.read(workspace.ledger)
+    trained = [
+        (maker.index, digest)
+        for kind, digest in lineage.artifacts()
+        if kind == "weights" and (maker := lineage.maker(digest)) and maker.predicate["step"] == "train"
+    ]
+    if not trained:
+        raise ConfigError(f"no student was trained in {str(workspace.folder)!r} yet; `trueseed run FILE` makes one")
+    return workspace.store.get(f"weights:{max(trained)[1]}")
+
+
+@contextmanager
+def student(workspace: Workspace, where: str) -> Iterator[Offered]:
+    """Opens a serve step on the newest student. Raises `Refused` when terms or a recall forbid it."""
+    artifact = newest_student(workspace)
+    config = {"where": where, "started_at": now(), "session": token_hex(4)}
+    with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config) as step:
+        name = workspace.facts.student.name or "student"
+        yield Offered(name=name, model=Engine(artifact.folder, f"own/{name}"), artifact=artifact, step=step)
+
+
+def over_http(offered: Offered, *, host: str, port: int) -> None:
+    """Serves until stopped; seals the step at intervals."""
+    labels = offered.step.labels
+    about = api.About(
+        teacher=", ".join(sorted({label.source for label in labels if label.relation is Relation.OUTPUT})),
+        labels=tuple(label.to_json() for label in labels),
+        obligations=tuple(duty.text for duty in offered.step.obligations),
+    )
+    service = api.app(
+        {offered.name: offered.model},
+        allowed=offered.allowed,
+        about={offered.name: about},
+        hosts=LOOPBACK if host in LOOPBACK else (*LOOPBACK, host),
+    )
+    api.run(service, host=host, port=port)
