@@ -1,0 +1,58 @@
+"""Is it an answer at all? The part of correctness that no constraint states.
+
+An answer that satisfies a constraint by saying nothing (an echo of the instruction, a word over and over) is wrong, in
+accepting records and in evaluation alike, so that a student which learned to please the checks shows.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from trueseed.checks.text import bare, lines
+
+MIN_OWN_WORDS = 3  # different words beside those that a constraint dictates
+SHINGLE = 6  # words in a row that count as copied
+MAX_ECHO = 0.5  # share of an answer's shingles that may stand in the question
+MIN_DISTINCT = 0.3  # of the words of a longer answer; English prose of 100 words has about 0.6
+
+
+def unsound(answer: str, question: str = "", dictated: Iterable[Mapping[str, Any]] = ()) -> str:
+    """Empty for a sound answer, else what is wrong in one sentence. `dictated`: the arguments of its constraints.
+
+    Sound: at least `MIN_OWN_WORDS` different words beyond the dictated ones; no line of three words or more occurs three
+    times and no run of four words four times; at least `MIN_DISTINCT` of the words of an answer of 20 or more are
+    different; no character is repeated 20 times over; it is not mostly copied from the question.
+    """
+    found = bare(answer)
+    given = {word for args in dictated for value in _texts(args) for word in bare(value)}
+    if len(set(found) - given) < MIN_OWN_WORDS:
+        return "it says next to nothing"
+    if _repeats(answer, found):
+        return "it repeats itself"
+    asked = set(_shingles(bare(question), SHINGLE))
+    said = list(_shingles(found, SHINGLE))
+    copied = sum(shingle in asked for shingle in said)
+    if (said and copied / len(said) > MAX_ECHO) or (not said and " ".join(found) in " ".join(bare(question))):
+        return "it echoes the question"
+    return ""
+
+
+def _repeats(answer: str, found: list[str]) -> bool:
+    said = Counter(line for line in lines(answer) if len(bare(line)) >= 3)
+    runs = Counter(_shingles(found, 4))
+    return (
+        max(said.values(), default=0) >= 3
+        or max(runs.values(), default=0) >= 4
+        or (len(found) >= 20 and len(set(found)) / len(found) < MIN_DISTINCT)
+        or re.search(r"([^\s|\-])\1{19}", answer) is not None
+    )
+
+
+def _shingles(found: list[str], n: int) -> Iterable[tuple[str, ...]]:
+    return zip(*(found[i:] for i in range(n)), strict=False)
+
+
+def _texts(args: Mapping[str, Any]) -> Iterable[str]:
+    for value in args.values():
+        yield from (value if isinstance(value, list) else [str(value)])
