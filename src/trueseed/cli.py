@@ -179,7 +179,9 @@ def terms_list(workspace: WorkspaceOption = WORK, as_json: JsonOption = False) -
 
 @terms_app.command("show")
 def terms_show(
-    identity: Annotated[str, typer.Argument(metavar="ID")], workspace: WorkspaceOption = WORK, as_json: JsonOption = False
+    identity: Annotated[str, typer.Argument(metavar="ID")],
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
 ) -> None:
     """One document: what it says of each use, and where it was read."""
     from trueseed.terms import answers

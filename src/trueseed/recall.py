@@ -43,7 +43,9 @@ def reach(workspace: Workspace, source: str) -> Reach:
     made = {a.digest: a for a in workspace.store.all() if lineage.maker(a.digest) is not None}
     if not named:
         known = sorted({label[0] for digest in made for label in lineage.labels(digest)})
-        raise ConfigError(f"no artifact here comes from {source!r}; sources of this workspace: {', '.join(known) or 'none'}")
+        raise ConfigError(
+            f"no artifact here comes from {source!r}; sources of this workspace: {', '.join(known) or 'none'}"
+        )
     touched = tuple(artifact for digest, artifact in made.items() if digest in named)
     return Reach(
         source=source,

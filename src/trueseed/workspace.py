@@ -3,19 +3,20 @@
     with workspace.step("train", inputs=[dataset, base], effect=Effect.TRAIN, config=config) as step:
         student = step.earlier("weights") or sft.train(config, dataset, base, step)
 
-Opening re-hashes the inputs, unions the labels upstream of them, asks the terms whether each *asked* source may be asked
-for its use and whether the labels may go where this step's effect takes them, and refuses before anything is spent.
-Closing appends one signed statement and only then do the artifacts appear. Folder layout (`work/` by default):
+Opening re-hashes the inputs, unions the labels upstream of them, asks the terms whether each *asked* source may be
+asked for its use and whether the labels may go where this step's effect takes them, and refuses before anything is
+spent. Closing appends one signed statement and only then do the artifacts appear. Folder layout (`work/` by default):
 
     format   ledger/   store/   steps/<fingerprint>/{lock, journals, checkpoints}   report.json   report.html
 """
 
 import secrets
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,15 +32,14 @@ from trueseed.core.records import Origin, OriginKind
 from trueseed.errors import Broken, ConfigError, Paused, Refused
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry, Ledger
+from trueseed.ledger.statement import SEAL, STEP, subject
 from trueseed.ledger.withdrawals import withdrawn
 from trueseed.terms.catalog import Catalog
-from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Use
+from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Student, Use
 from trueseed.terms.rules import RULES_VERSION, Verdict, judge_use, may_flow
 
 FORMAT = 1
-STEP = "https://trueseed.dev/step/v1"
 DECLARATION = "https://trueseed.dev/declaration/v1"
-SEAL = "https://trueseed.dev/seal/v1"
 
 RELATION_OF_USE = {
     Use.TRAIN: Relation.OUTPUT,
@@ -99,6 +99,7 @@ class Step:
         self.workspace = workspace
         self.name = opening.name
         self.run = secrets.token_hex(8)
+        self.began = time.monotonic()
         self.counts: Counter[str] = Counter()
         self.outputs: list[Artifact] = []
         self._opening, self._admission, self._folder = opening, admission, folder
@@ -218,7 +219,7 @@ class Step:
         self.look_again()
         self.workspace.ledger.append(
             SEAL,
-            [{"name": a.kind, "digest": {"sha256": a.digest}} for a in self._opening.inputs],
+            [subject(artifact.kind, artifact.digest) for artifact in self._opening.inputs],
             {"step": self.name, "run": self.run, "counts": dict(self.counts), "at": now()},
         )
 
@@ -249,7 +250,7 @@ class Workspace:
         found = marker.read_text().strip()
         if not found.isdecimal() or int(found) > FORMAT:
             raise ConfigError(
-                f"workspace {str(folder)!r} is of format {found!r}, this TrueSeed reads up to {FORMAT}; upgrade TrueSeed"
+                f"workspace {str(folder)!r} is of format {found!r}, this TrueSeed reads up to {FORMAT}; upgrade it"
             )
         return cls(
             folder=folder,
@@ -263,15 +264,15 @@ class Workspace:
 
     def declare(self, project: str, facts: Facts) -> None:
         """Ledgers what the owner says of project, student and operator, when it differs from what was said last."""
-        said = {"project": project, "facts": facts.to_json()}
+        said = {"project": project, "facts": asdict(facts)}
         if self._declared() != said:
             self.ledger.append(DECLARATION, [], {**said, "at": now()})
 
     def _declared(self) -> dict[str, Any] | None:
         said = None
         for entry in self.ledger.entries():
-            if entry.statement["predicateType"] == DECLARATION:
-                said = {key: entry.statement["predicate"][key] for key in ("project", "facts")}
+            if entry.predicate_type == DECLARATION:
+                said = {key: entry.predicate[key] for key in ("project", "facts")}
         return said
 
     @property
@@ -281,7 +282,10 @@ class Workspace:
     @property
     def facts(self) -> Facts:
         said = self._declared()
-        return Facts.from_json(said["facts"]) if said else Facts()
+        if said is None:
+            return Facts()
+        facts = said["facts"]
+        return Facts(**{**facts, "student": Student(**facts["student"])})
 
     # labels
 
@@ -289,7 +293,9 @@ class Workspace:
         """Labels that an artifact carries. Raises `Broken` when no step of this ledger made it."""
         lineage = Lineage.read(self.ledger)
         if lineage.maker(artifact.digest) is None:
-            raise Broken(f"{artifact} was made by no step in the ledger of {str(self.folder)!r}; import it through a step")
+            raise Broken(
+                f"{artifact} was made by no step in the ledger of {str(self.folder)!r}; import it through a step"
+            )
         return frozenset(
             Label(source=source, relation=Relation(relation), terms=terms)
             for source, relation, terms in lineage.labels(artifact.digest)
@@ -301,7 +307,7 @@ class Workspace:
         recalled = withdrawn(self.ledger.entries())
         for label in sorted(labels):
             if label.source in recalled:
-                said = recalled[label.source].statement["predicate"]
+                said = recalled[label.source].predicate
                 raise Refused(
                     f"{label.source!r} was recalled on {said['at']} ({said['reason']}); what learned from it stops. "
                     f"`trueseed recall {label.source} --dry-run` shows what a rebuild needs"
@@ -362,7 +368,7 @@ class Workspace:
             self._held_out_stays_out(opening)
             for verdict in admission.verdicts:
                 if not verdict.permitted:
-                    raise Refused(_sentence(opening.name, verdict))
+                    raise Refused(f"step {opening.name!r} refused: {verdict}")
         except Refused as err:
             nothing = Admission(labels=frozenset(), terms={}, verdicts=())
             refused = Step(self, opening, nothing, self.folder)
@@ -390,9 +396,9 @@ class Workspace:
             return
         lineage = Lineage.read(self.ledger)
         for artifact in opening.inputs:
-            for ancestor in (artifact.digest, *lineage.upstream(artifact.digest, roles=("input",))):
+            for ancestor in _made_from(artifact.digest, lineage):
                 maker = lineage.maker(ancestor)
-                if maker and maker.statement["predicate"]["config"].get("held_out"):
+                if maker and maker.predicate["config"].get("held_out"):
                     raise Refused(
                         f"{artifact} comes from held-out prompts (artifact {ancestor[:12]}), frozen for evaluation; "
                         f"training on them is refused. Train on a dataset made from other prompts"
@@ -402,40 +408,38 @@ class Workspace:
         """We hold this step's lock, so an opening without a closing belongs to a process that died."""
         self.ledger.refresh()
         open_runs: dict[str, Entry] = {}
-        for entry in self.ledger.entries():
-            if entry.statement["predicateType"] == STEP:
-                said = entry.statement["predicate"]
-                if said["event"] == "opened" and said["fingerprint"] == opening.fingerprint:
-                    open_runs[said["run"]] = entry
-                elif said["event"] != "opened":
-                    open_runs.pop(said["run"], None)
+        for entry in self._statements(opening.fingerprint):
+            if entry.predicate["event"] == "opened":
+                open_runs[entry.predicate["run"]] = entry
+            else:
+                open_runs.pop(entry.predicate["run"], None)
         for entry in open_runs.values():
-            said = {**entry.statement["predicate"], "event": "abandoned", "at": now(), "reason": "the process died"}
+            said = {**entry.predicate, "event": "abandoned", "at": now(), "reason": "the process died"}
             self.ledger.append(STEP, [], said)
         shutil.rmtree(self.folder / "steps" / opening.fingerprint[:16] / "staged", ignore_errors=True)
 
     def _done_before(self, opening: Opening) -> tuple[Artifact, ...]:
-        for entry in reversed(list(self.ledger.entries())):
-            said = entry.statement["predicate"]
-            if (
-                entry.statement["predicateType"] == STEP
-                and said["event"] == "done"
-                and said["fingerprint"] == opening.fingerprint
-            ):
-                outputs = tuple(self.store.get(f"{out['kind']}:{out['digest']}") for out in said["outputs"])
+        for entry in reversed(self._statements(opening.fingerprint)):
+            if entry.predicate["event"] == "done":
+                outputs = tuple(self.store.get(f"{out['kind']}:{out['digest']}") for out in entry.predicate["outputs"])
                 for artifact in outputs:
                     check(artifact)
                 return outputs
         return ()
 
+    def _statements(self, fingerprint: str) -> list[Entry]:
+        """What the ledger says of the steps with this fingerprint, oldest first."""
+        return [
+            entry
+            for entry in self.ledger.entries()
+            if entry.predicate_type == STEP and entry.predicate["fingerprint"] == fingerprint
+        ]
+
     def _close(self, step: Step) -> None:
         appeared = [artifact for artifact in step.outputs if self.store.adopt(artifact, step._staging)]
 
-        def no_recall(ledger: Ledger) -> None:
-            self.look_for_recalls(step._admission.labels)
-
         try:
-            self._append("done", step, unless=no_recall)
+            self._append("done", step, unless=lambda _: step.look_again())
         except Refused as err:
             for artifact in appeared:
                 shutil.rmtree(artifact.folder, ignore_errors=True)
@@ -447,31 +451,43 @@ class Workspace:
     ) -> None:
         for journal in step._journals.values():
             journal.close()
+        opening, admission = step._opening, step._admission
         outputs = step.outputs if event == "done" else []
-        subjects: Sequence[Artifact] = step._opening.inputs if event == "opened" else outputs
-        admission = step._admission
+        subjects: Sequence[Artifact] = opening.inputs if event == "opened" else outputs
         self.ledger.append(
             STEP,
-            [{"name": a.kind, "digest": {"sha256": a.digest}} for a in subjects],
+            [subject(artifact.kind, artifact.digest) for artifact in subjects],
             {
-                **step._opening.to_json(),
+                **opening.to_json(),
                 "event": event,
                 "run": step.run,
-                "fingerprint": step._opening.fingerprint,
+                "fingerprint": opening.fingerprint,
                 "outputs": [{"kind": a.kind, "digest": a.digest} for a in outputs],
                 "labels": [label.to_json() for label in sorted(admission.labels)],
                 "terms": dict(admission.terms),
                 "rules": RULES_VERSION,
                 "verdicts": [verdict.to_json() for verdict in admission.verdicts],
-                "config": dict(step._opening.config),
+                "config": dict(opening.config),
                 "code": code_digest(),
                 "counts": dict(step.counts),
-                "cost": {},
+                "cost": {"seconds": round(time.monotonic() - step.began, 3)},
                 "at": now(),
                 "reason": reason,
             },
             unless=unless,
         )
+
+
+def _made_from(digest: str, lineage: Lineage) -> Iterator[str]:
+    """The artifact and everything that became part of it, without what it was only held against."""
+    seen, queue = {digest}, [digest]
+    for current in queue:
+        yield current
+        maker = lineage.maker(current)
+        for used in maker.predicate["inputs"] if maker else ():
+            if used["role"] == "input" and used["digest"] not in seen:
+                seen.add(used["digest"])
+                queue.append(used["digest"])
 
 
 @contextmanager
@@ -496,8 +512,3 @@ def _ending(err: BaseException) -> str:
 
 def _reason(err: BaseException) -> str:
     return "stopped by the user" if isinstance(err, KeyboardInterrupt) else f"{type(err).__name__}: {err}"
-
-
-def _sentence(step: str, verdict: Verdict) -> str:
-    where = f"{verdict.document}, clause {verdict.clause}" if verdict.document else "no terms established"
-    return f"step {step!r} refused: {verdict.source} for {verdict.use} ({where}): {verdict.because} {verdict.settle_by}"
