@@ -5,9 +5,13 @@
 
 A document is one TOML file anywhere under `src/trueseed/catalog/`, or under the folder given as `extra`. An operator's
 document with the id of a shipped one takes its place; either way it carries `reading = "operator"` from then on.
+
+Labels name documents by digest, so a document that was relied on is kept (`keep`) as it was then: a later edit of the
+catalogue makes a new digest and leaves the old labels judged by what they were asked under.
 """
 
 import difflib
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -19,7 +23,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from trueseed.errors import ConfigError
+from trueseed.core.canonical import canonical
+from trueseed.core.durable import write_atomic
+from trueseed.errors import Broken, ConfigError
 from trueseed.terms.model import Document, Duty, Permission, Regions, Upstream, parse_source
 
 SHIPPED = Path(__file__).parent.parent / "catalog"
@@ -30,20 +36,23 @@ _ADAPTER = TypeAdapter(Document)
 
 @dataclass(frozen=True)
 class Catalog:
-    """Every document known, by id, with the documents each incorporates resolved."""
+    """Every document known, with the documents each incorporates resolved. kept: known by digest only."""
 
     documents: tuple[Document, ...]
+    kept: tuple[Document, ...] = ()
 
     @classmethod
-    def load(cls, extra: Path | None = None) -> "Catalog":
-        """Reads the shipped documents and those in folder `extra` (it may be absent).
+    def load(cls, extra: Path | None = None, kept: Path | None = None) -> "Catalog":
+        """Reads the shipped documents, those in folder `extra`, and those kept in folder `kept` (both may be absent).
 
-        Raises `ConfigError` naming the file and the key when a document is malformed.
+        Raises `ConfigError` naming the file and the key when a document is malformed, `Broken` when a kept one is not
+        what its name says.
         """
         read = _read_folder(SHIPPED, "shipped")
         if extra is not None:
             read |= _read_folder(extra, "operator")
-        return cls(tuple(_with_companions(read[identity], read) for identity in sorted(read)))
+        documents = tuple(_with_companions(read[identity], read) for identity in sorted(read))
+        return cls(documents, tuple(_read_kept(path) for path in sorted(kept.glob("*.json"))) if kept else ())
 
     @cached_property
     def _by_id(self) -> dict[str, Document]:
@@ -51,7 +60,7 @@ class Catalog:
 
     @cached_property
     def _by_digest(self) -> dict[str, Document]:
-        return {document.digest: document for document in self.documents}
+        return {document.digest: document for document in (*self.kept, *self.documents)}
 
     def document(self, identity: str) -> Document:
         """The document with this id. Raises `ConfigError` naming the nearest ids."""
@@ -116,6 +125,30 @@ def parse(text: str, file: str) -> Document:
             _reject_unknown([key], _TABLES[where[0]], "".join(f"{part}." for part in where), file)
         raise ConfigError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from err
     _reject_repeats(document, file)
+    return document
+
+
+def from_json(value: dict[str, Any]) -> Document:
+    """The document that `Document.to_json` made. Raises `pydantic.ValidationError` for anything else."""
+    document: Document = _ADAPTER.validate_python(value)
+    return document
+
+
+def keep(document: Document, folder: Path) -> Path:
+    """Writes `document` as it is now to `folder/<digest>.json`, once; `Catalog.load(kept=folder)` finds it again."""
+    path = folder / f"{document.digest}.json"
+    if not path.exists():
+        write_atomic(path, canonical(document.to_json()))
+    return path
+
+
+def _read_kept(path: Path) -> Document:
+    try:
+        document = from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError) as err:
+        raise Broken(f"the kept terms document {path} cannot be read ({err}); restore it") from err
+    if document.digest != path.stem:
+        raise Broken(f"the kept terms document {path} was changed; it hashes to {document.digest}, not {path.stem}")
     return document
 
 

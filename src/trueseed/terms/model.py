@@ -81,9 +81,13 @@ def parse_source(text: str) -> Source:
         return Source("own", own[1], "")
     if found := _SOURCE.fullmatch(text):
         return Source(*found.groups())
+    lower = text.lower()
+    nearest = (
+        f"; did you mean {lower!r}?" if lower != text and (_OWN.fullmatch(lower) or _SOURCE.fullmatch(lower)) else ""
+    )
     raise ConfigError(
-        f"{text!r} is not a source; write it in lower case as maker/model@route, for example 'openai/gpt-4@azure' or "
-        "'huggingfacetb/smollm2-135m-instruct@weights', or own/<name> for a person's own work"
+        f"{text!r} is not a source{nearest}; write it in lower case as maker/model@route, for example "
+        "'openai/gpt-4@azure' or 'huggingfacetb/smollm2-135m-instruct@weights', or own/<name> for a person's own work"
     )
 
 
@@ -285,9 +289,8 @@ class Document:
     companions: tuple["Document", ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as plain JSON; the documents it incorporates appear as `{id: digest}`."""
-        content = {name: value for name, value in _plain(asdict(self)).items() if name != "companions"}
-        return content | {"incorporates": {other.id: other.digest for other in self.companions}}
+        """All of it as plain JSON, companions included; `catalog.from_json(document.to_json()) == document`."""
+        return {str(name): value for name, value in _plain(asdict(self)).items()}
 
     @cached_property
     def digest(self) -> str:
