@@ -9,17 +9,23 @@
     index        looking things up in it
     lineage      what was made from what, and which labels it carries
     withdrawals  which sources were recalled
+    steps        do the statements obey the rules of the door?
+    verify       re-reads every byte and says what is broken, and what could not be excluded
+    proof        inclusion and consistency, as text files for third parties
 
 The bytes are specified in `docs/ledger-format.md`.
 """
 
 from trueseed.ledger.lineage import Edge, Label, Lineage, Made
 from trueseed.ledger.log import Entry, Ledger
+from trueseed.ledger.proof import check_consistency, check_inclusion, prove_consistency, prove_inclusion
 from trueseed.ledger.signing import Key
-from trueseed.ledger.statement import SEAL, STEP, WAIVER, WITHDRAWAL, subject
+from trueseed.ledger.statement import DECLARATION, SEAL, STEP, WAIVER, WITHDRAWAL, subject
+from trueseed.ledger.verify import Report, verify_ledger
 from trueseed.ledger.withdrawals import withdrawn
 
 __all__ = [
+    "DECLARATION",
     "SEAL",
     "STEP",
     "WAIVER",
@@ -31,6 +37,12 @@ __all__ = [
     "Ledger",
     "Lineage",
     "Made",
+    "Report",
+    "check_consistency",
+    "check_inclusion",
+    "prove_consistency",
+    "prove_inclusion",
     "subject",
+    "verify_ledger",
     "withdrawn",
 ]

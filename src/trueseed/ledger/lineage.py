@@ -9,22 +9,22 @@ the same bytes made twice carry both sets.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
+from trueseed.errors import Broken
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import STEP
 
 Label = tuple[str, str, str]  # source, relation, terms digest
 
-OPENED = "opened"
+ROLES = frozenset({"input", "against"})
 CLOSINGS = frozenset({"done", "failed", "refused", "paused", "abandoned"})
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """An artifact as statements name it."""
 
     kind: str
@@ -33,10 +33,14 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """`output` was made from `input` by step `step`, closed in entry `index`."""
+    """`output` was made from `input` by step `step`, closed in entry `index`.
+
+    role: `input`, or `against` for what only decided what is kept.
+    """
 
     input: Made
     output: Made
+    role: str
     step: str
     index: int
 
@@ -61,20 +65,20 @@ class Lineage:
 
     @classmethod
     def read(cls, ledger: Ledger | Iterable[Entry]) -> "Lineage":
-        """Reads every entry. Raises `Broken` when the ledger changed underneath."""
+        """Reads every entry. Raises `Broken` when the ledger changed underneath, or a step statement is malformed."""
         makers: defaultdict[str, tuple[Entry, ...]] = defaultdict(tuple)
         labels: defaultdict[str, frozenset[Label]] = defaultdict(frozenset)
         edges: list[Edge] = []
         for entry in ledger.entries() if isinstance(ledger, Ledger) else ledger:
-            predicate = entry.predicate
-            if entry.predicate_type != STEP or predicate.get("event") not in CLOSINGS:
+            if entry.predicate_type != STEP or entry.predicate.get("event") not in CLOSINGS:
                 continue
-            inputs = made_by(predicate, "inputs")
-            for output in made_by(predicate, "outputs"):
-                makers[output.digest] += (entry,)
-                labels[output.digest] |= labels_of(predicate)
-                step = str(predicate.get("step", ""))
-                edges += [Edge(input=each, output=output, step=step, index=entry.index) for each in inputs]
+            try:
+                for output in made_by(entry.predicate, "outputs"):
+                    makers[output.digest] += (entry,)
+                    labels[output.digest] |= labels_of(entry.predicate)
+                    edges += _edges_to(output, entry)
+            except (KeyError, TypeError, AttributeError) as err:
+                raise Broken(f"the step statement in entry {entry.index} is malformed ({err!r})") from err
         return cls(MappingProxyType(dict(makers)), MappingProxyType(dict(labels)), tuple(edges))
 
     def labels(self, digest: str) -> frozenset[Label]:
@@ -84,7 +88,7 @@ class Lineage:
         """The newest closing statement that put this artifact out."""
         return self._makers.get(digest, (None,))[-1]
 
-    def outputs(self) -> tuple[Made, ...]:
+    def artifacts(self) -> tuple[Made, ...]:
         """Every artifact that the log says was made, each once, oldest first."""
         found = {
             made: None
@@ -98,19 +102,33 @@ class Lineage:
         """From each input to each output, oldest first."""
         return self._edges
 
-    def upstream(self, digest: str) -> tuple[str, ...]:
+    def upstream(self, digest: str, *, roles: Collection[str] = ROLES) -> tuple[str, ...]:
         """Everything the artifact was made from, nearest first, without itself."""
-        return _reach(digest, ((edge.output.digest, edge.input.digest) for edge in self._edges))
+        return _reach(digest, ((each.output.digest, each.input.digest) for each in self._edges if each.role in roles))
 
-    def downstream(self, digest: str) -> tuple[str, ...]:
+    def downstream(self, digest: str, *, roles: Collection[str] = ROLES) -> tuple[str, ...]:
         """Everything that was made from the artifact, nearest first, without itself."""
-        return _reach(digest, ((edge.input.digest, edge.output.digest) for edge in self._edges))
+        return _reach(digest, ((each.input.digest, each.output.digest) for each in self._edges if each.role in roles))
 
     def artifacts_of(self, source: str) -> frozenset[str]:
         """Digests of the artifacts with a label of this source, whatever the relation."""
         return frozenset(
             digest for digest, labels in self._labels.items() if any(label[0] == source for label in labels)
         )
+
+
+def _edges_to(output: Made, entry: Entry) -> list[Edge]:
+    said = entry.predicate
+    return [
+        Edge(
+            input=Made(each["kind"], each["digest"]),
+            output=output,
+            role=each.get("role", "input"),
+            step=str(said.get("step", "")),
+            index=entry.index,
+        )
+        for each in said.get("inputs", ())
+    ]
 
 
 def _reach(start: str, arrows: Iterable[tuple[str, str]]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ checkpoint (kept when its signature and place are right). What the checkpoint co
     ledger.append(STEP, [subject("dataset", digest)], {"event": "done", ...})
 """
 
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,13 +67,12 @@ class Entry:
 
     @classmethod
     def parse(cls, index: int, leaf: bytes) -> "Entry":
-        """Reads a line without checking its signature. Raises `Broken` when it is not canonical."""
-        outer = parse_canonical(leaf)
+        """Reads a line whose hash was compared already. Raises `Broken` when it holds no statement."""
         try:
-            inner = parse_canonical(decode(outer["payload"]))
-        except (KeyError, TypeError, ValueError) as err:
-            raise Broken(f"it has no payload in canonical base64 ({err})") from err
-        return cls(index=index, statement=inner, envelope=outer, leaf=leaf)
+            envelope = json.loads(leaf)
+            return cls(index=index, statement=json.loads(decode(envelope["payload"])), envelope=envelope, leaf=leaf)
+        except (KeyError, TypeError, ValueError, RecursionError) as err:
+            raise Broken(f"entry {index} (line {index + 1}) holds no statement ({err!r})") from err
 
 
 class Ledger:

@@ -24,10 +24,12 @@ STEP: Final = "https://trueseed.dev/step/v1"
 WITHDRAWAL: Final = "https://trueseed.dev/withdrawal/v1"
 WAIVER: Final = "https://trueseed.dev/waiver/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
+DECLARATION: Final = "https://trueseed.dev/declaration/v1"
 
 SIGNED_BY: Mapping[str, frozenset[Role]] = {
     STEP: frozenset({"operator"}),
     SEAL: frozenset({"operator"}),
+    DECLARATION: frozenset({"operator"}),
     WITHDRAWAL: frozenset({"operator", "reviewer"}),  # stopping needs no second pair of eyes
     WAIVER: frozenset({"reviewer"}),
 }

@@ -1,0 +1,94 @@
+"""Do the step statements obey the rules of the door? Asked of statements whose bytes and signatures are in order.
+
+Every closing has its opening (a step may also be refused before it opens); it reads what its opening named; only a
+done step puts artifacts out; labels never shrink: a done step carries the labels of its inputs, of what it asked and of
+what it brought in; nothing recalled is trained on, served or published afterwards.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trueseed.ledger.lineage import CLOSINGS, Label, Made, labels_of, made_by
+from trueseed.ledger.log import Entry
+from trueseed.ledger.statement import STEP, WITHDRAWAL
+
+TAKES_FURTHER = frozenset({"train", "serve", "publish"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opening:
+    inputs: frozenset[Made]
+    labels: frozenset[Label]  # what its inputs carried when it opened
+
+
+def faults(entries: Iterable[Entry]) -> Iterator[str]:
+    """One sentence for each broken rule, naming the entry."""
+    watch = _Watch()
+    for entry in entries:
+        try:
+            yield from (f"entry {entry.index} (line {entry.index + 1}): {fault}" for fault in watch.see(entry))
+        except (KeyError, TypeError, AttributeError, ValueError) as err:
+            yield f"entry {entry.index} (line {entry.index + 1}): its predicate is malformed ({err!r})"
+
+
+class _Watch:
+    """What the statements so far amount to."""
+
+    def __init__(self) -> None:
+        self._labels: defaultdict[str, frozenset[Label]] = defaultdict(frozenset)
+        self._made: set[str] = set()
+        self._open: defaultdict[tuple[str, str], list[_Opening]] = defaultdict(list)
+        self._withdrawn: dict[str, int] = {}
+
+    def see(self, entry: Entry) -> Iterator[str]:
+        said = entry.predicate
+        if entry.predicate_type == WITHDRAWAL:
+            self._withdrawn.setdefault(said["source"], entry.index)
+        elif entry.predicate_type == STEP and said["event"] == "opened":
+            yield from self._opened(said)
+        elif entry.predicate_type == STEP and said["event"] in CLOSINGS:
+            yield from self._closed(said)
+        elif entry.predicate_type == STEP:
+            yield f"its event {said['event']!r} is none of opened, {', '.join(sorted(CLOSINGS))}"
+
+    def _opened(self, said: Mapping[str, Any]) -> Iterator[str]:
+        carried: set[Label] = set()
+        for each in said["inputs"]:
+            if each["digest"] not in self._made:
+                yield f"its input {each['kind']}:{each['digest'][:12]} was made by no step before it"
+            labels = self._labels[each["digest"]]
+            if each.get("role") == "against":  # it decided what is kept, so whatever it carried acted as a filter
+                labels = frozenset((source, "filter", terms) for source, _, terms in labels)
+            carried |= labels
+        opening = _Opening(inputs=frozenset(made_by(said, "inputs")), labels=frozenset(carried))
+        self._open[said["run"], said["step"]].append(opening)
+
+    def _closed(self, said: Mapping[str, Any]) -> Iterator[str]:
+        name = f"step {said['step']!r} of run {said['run']!r}"
+        openings = self._open[said["run"], said["step"]]
+        opening = openings.pop() if openings else None
+        if opening is None and said["event"] != "refused":
+            yield f"{name} is closed ({said['event']}) without having been opened"
+        if opening is not None:
+            for each in sorted(set(made_by(said, "inputs")) - opening.inputs):
+                yield f"{name} closes with input {each.kind}:{each.digest[:12]}, which its opening does not name"
+        outputs = made_by(said, "outputs")
+        if said["event"] != "done":
+            if outputs:
+                yield f"{name} is {said['event']} and yet names outputs"
+            return
+        labels = labels_of(said)
+        for label in sorted((opening.labels if opening else frozenset()) - labels):
+            yield f"{name} drops label {label} of its inputs: labels never shrink"
+        present = {source for source, _, _ in labels}
+        for each in (*said.get("asks", ()), *said.get("brings", ())):
+            if each["source"] not in present:
+                yield f"{name} names {each['source']!r} but does not carry its label"
+        for source in sorted(present & set(self._withdrawn)):
+            if said.get("effect") in TAKES_FURTHER:
+                yield f"{name} takes {source!r} further, which was recalled in entry {self._withdrawn[source]}"
+        for output in outputs:
+            self._made.add(output.digest)
+            self._labels[output.digest] |= labels
