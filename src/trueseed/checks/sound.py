@@ -20,8 +20,8 @@ MIN_DISTINCT = 0.3  # of the words of a longer answer; English prose of 100 word
 def unsound(answer: str, question: str = "", dictated: Iterable[Mapping[str, Any]] = ()) -> str:
     """Empty for a sound answer, else what is wrong in one sentence. `dictated`: the arguments of its constraints.
 
-    Sound: at least `MIN_OWN_WORDS` different words beyond the dictated ones; no line of three words or more occurs three
-    times and no run of four words four times; at least `MIN_DISTINCT` of the words of an answer of 20 or more are
+    Sound: at least `MIN_OWN_WORDS` different words beyond the dictated ones; no line of three words occurs thrice
+    and no run of four words four times; at least `MIN_DISTINCT` of the words of an answer of 20 or more are
     different; no character is repeated 20 times over; it is not mostly copied from the question.
     """
     found = bare(answer)

@@ -4,7 +4,7 @@ import re
 
 # A full stop after one of these does not end a sentence.
 _SHORT = "".join(
-    rf"(?<!\b{re.escape(it)})" for it in ("Mr", "Mrs", "Ms", "Dr", "St", "vs", "e.g", "i.e", "P", "P.S", "a.m")
+    rf"(?<!\b{re.escape(it)})" for it in ("Mr", "Mrs", "Ms", "Dr", "St", "vs", "e.g", "i.e", "P", "P.S", "a.m", "p.m")
 )
 _ENDING = re.compile(_SHORT + r"[.!?…]+[\"'”’)\]*_]*(?=\s|$)")
 

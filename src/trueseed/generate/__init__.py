@@ -1,0 +1,7 @@
+"""Prompts become records: a recipe decides what to ask a teacher and which answers to keep.
+
+prompts      the project's own everyday tasks, or the user's file, brought into a workspace
+verifiable   recipe: prompts with constraints that can be checked; right answers are kept
+ladder       how a teacher is asked again, with more help each time
+in_order     asking far ahead while deciding in a fixed order, so that a run can be repeated
+"""

@@ -1,0 +1,57 @@
+"""Answers that teach nothing good: too short or long, a refusal, cut off, repetitive, wrong by their own constraints."""
+
+import re
+from collections.abc import Sequence
+
+from trueseed.checks import Task, unsound
+from trueseed.checks.text import lines, words
+from trueseed.core.records import Record
+from trueseed.core.settings import Settings
+from trueseed.curate.drop import Drop
+
+# How a refusal begins. Elsewhere in an answer these words may well belong to the answer.
+_REFUSAL = re.compile(
+    r"\W*(i['’]?m (very |so )?sorry,? (but|i)\b|sorry, (but )?i (can|am|do)\b"
+    r"|i (can(no|['’])t|am unable to|am not able to)\b|as an ai\b|as a language model\b|i['’]?m (just |only )?an? (ai|language model)\b|unfortunately, i (can|am|do))",
+    re.IGNORECASE,
+)
+_UNFINISHED = re.compile(r"(,|\b(and|or|the|a|an|of|to|in|with|for|is|are|that|because))$", re.IGNORECASE)
+
+
+class Config(Settings):
+    """Bounds in words."""
+
+    min_words: int = 3
+    max_words: int = 200
+
+
+def quality(config: Config, records: Sequence[Record]) -> list[Drop | None]:
+    return [_judge(config, record) for record in records]
+
+
+def _judge(config: Config, record: Record) -> Drop | None:
+    answer, length = record.answer, len(words(record.answer))
+    if length < config.min_words:
+        return Drop("too short", f"{length} words")
+    if length > config.max_words:
+        return Drop("too long", f"{length} words")
+    if _REFUSAL.match(answer):
+        return Drop("refusal", answer[:60])
+    if is_cut_off(answer):
+        return Drop("cut off", answer[-60:])
+    if "constraints" in record.task:
+        faults = Task.from_json(record.task).faults(answer)
+        return Drop("wrong", "; ".join(faults.values())) if faults else None
+    empty = unsound(answer, record.messages[0].content)
+    return Drop("unsound", empty) if empty else None
+
+
+def is_cut_off(answer: str) -> bool:
+    """Whether it seems to stop in the middle: a comma or a small connecting word at the end, or an open code fence.
+
+    A missing full stop proves nothing: lists, titles and signatures end without one.
+    """
+    found = lines(answer)
+    if not found:
+        return False
+    return bool(_UNFINISHED.search(found[-1])) or answer.count("```") % 2 == 1

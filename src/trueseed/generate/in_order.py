@@ -1,0 +1,48 @@
+"""Asks far ahead of the answers, yet decides in a fixed order.
+
+What a recipe asks next depends on the answers so far, and answers come back in an order that depends on the machine.
+Here answers are handed on in the order of asking, and the recipe decides at fixed points: the n-th request is the same
+on every run with the same answers, whatever their timing. So a killed run that is replayed from its journal asks the
+same requests.
+"""
+
+from collections.abc import Callable, Iterator
+
+from trueseed.core.chat import Answer, ChatModel, Request
+from trueseed.errors import TeacherError
+
+
+def ask_in_order(
+    teacher: ChatModel, want: Callable[[], Request | None], take: Callable[[Answer], None], *, ahead: int
+) -> None:
+    """Asks what `want` gives and hands every answer to `take`, until nothing is wanted and nothing is outstanding.
+
+    want: the next request, or None for "nothing until the next answer was taken"; called again and again, so None must
+    change nothing. ahead: how many answers may be outstanding; more than a teacher's slots, or some of them idle.
+    Raises `TeacherError` when the teacher stops before the last answer.
+    """
+    arrived: dict[int, Answer] = {}
+    asked = taken = 0
+
+    def requests() -> Iterator[Request | None]:
+        nonlocal asked, taken
+        while True:
+            request = want() if asked - taken < ahead else None
+            if request is not None:
+                asked += 1
+                yield request
+            elif taken in arrived:
+                take(arrived.pop(taken))
+                taken += 1
+            elif taken < asked:
+                yield None
+            else:
+                return
+
+    for position, answer in teacher.answers(requests()):
+        arrived[position] = answer
+    while taken in arrived:
+        take(arrived.pop(taken))
+        taken += 1
+    if taken < asked:
+        raise TeacherError(f"{teacher.source} stopped after {taken} of {asked} answers; the same command resumes")

@@ -1,0 +1,47 @@
+"""How a teacher is asked: plainly first, then with more and more help, always in its own words.
+
+    plain    the task as the student will see it
+    worked   after another task of the same kind that the teacher itself solved
+    spelt    with the form spelt out step by step
+    repair   shown its own failing answer, and told what is wrong with it
+
+A record keeps the plain question and the accepted answer, never the help; its task says which rung was used.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trueseed.checks import Task, how
+from trueseed.core.chat import Message
+from trueseed.core.records import Record
+
+Rung = Literal["plain", "worked", "spelt", "repair"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Help:
+    """What may be shown besides the task. parents: ids of the records that are shown."""
+
+    messages: tuple[Message, ...]
+    shown: str = ""  # words that the answer must not copy
+    parents: tuple[str, ...] = ()
+
+
+def plain(task: Task) -> Help:
+    return Help(messages=task.messages)
+
+
+def worked(task: Task, example: Record) -> Help:
+    return Help(messages=(*example.messages, *task.messages), shown=example.answer, parents=(example.id,))
+
+
+def spelt(task: Task) -> Help:
+    advice = " ".join(how(constraint) for constraint in task.constraints)
+    return Help(messages=(Message("user", f"{task.text}\n\n{advice}"),), shown=advice)
+
+
+def repair(task: Task, failed: Record, faults: dict[str, str]) -> Help:
+    wrong = "; ".join(faults.values())
+    advice = " ".join(how(constraint) for constraint in task.constraints)
+    told = f"That is not right yet: {wrong}. {advice} Write the answer again, and nothing else."
+    return Help(messages=(*failed.messages, Message("user", told)), shown=told, parents=(failed.id,))

@@ -1,0 +1,42 @@
+"""Prompts on their way into a workspace: the project's own, or a user's file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trueseed.core import prompts as core
+from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import digest
+from trueseed.core.prompts import Prompt
+
+if TYPE_CHECKING:
+    from trueseed.workspace import Step
+
+EVERYDAY = Path(__file__).parent / "prompts" / "everyday.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """Prompts that were read whole and can become an artifact."""
+
+    prompts: tuple[Prompt, ...]
+
+    @property
+    def digest(self) -> str:
+        return digest([prompt.to_json() for prompt in self.prompts])
+
+    def write(self, step: "Step") -> Artifact:
+        """The prompts as an artifact of kind `prompts`, in the order of the file."""
+        return step.write(
+            "prompts", lambda folder: core.write_prompts(self.prompts, folder), {"prompts": len(self.prompts)}
+        )
+
+
+def read_prompts(path: Path) -> Imported:
+    """A user's own file. Raises `ConfigError` naming the lines that are wrong."""
+    return Imported(core.read_prompts(path))
+
+
+def everyday() -> Imported:
+    """Several hundred everyday tasks written for this project."""
+    return read_prompts(EVERYDAY)

@@ -1,0 +1,309 @@
+"""Recipe: verifiable instructions. Everyday prompts get constraints that can be checked; right answers become records.
+
+    records = generate(Config(accept=600), prompts, teacher, step)
+
+Every answer is checked; what fails is asked again with more help (`ladder`), and rejected answers are kept beside the
+records with the reason. Kinds of constraint advance together: the next question is always for the kind that is furthest
+behind, so hard kinds get most of the asking, up to a bound.
+"""
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, Field
+
+from trueseed.checks import HELD_OUT_KINDS, TRAIN_KINDS, Task, draw, kind
+from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import digest
+from trueseed.core.chat import Answer, ChatModel, Message, Request
+from trueseed.core.prompts import PROMPTS_FILE, Prompt, read_prompts
+from trueseed.core.records import Record, record_root, write_parquet
+from trueseed.core.settings import Settings
+from trueseed.errors import Short
+from trueseed.generate import ladder
+from trueseed.generate.in_order import ask_in_order
+from trueseed.generate.ladder import Help, Rung
+from trueseed.similarity import OverlapIndex
+
+if TYPE_CHECKING:
+    from trueseed.workspace import Step
+
+RECORDS_FILE, REJECTED_FILE = "records.parquet", "rejected.parquet"
+TRIED_ENOUGH = 8  # answers after which a rung's rate for a kind is believed
+COPIED_WORDS = 7  # in a row, from what was shown as help
+
+
+def _trainable(kinds: list[str]) -> list[str]:
+    for name in kinds:
+        kind(name)
+        if name in HELD_OUT_KINDS:
+            raise ValueError(f"{name!r} is held out for evaluation")
+    return kinds
+
+
+class Config(Settings):
+    """accept: how many records, exactly.
+
+    kinds: of constraint, by default all that are not held out. two: share of tasks with a second constraint.
+    rungs: the ladder, in order. poor: a rung that succeeds less often than this for a kind is passed over.
+    effort: answers a kind may cost for each record of its share; beyond that the other kinds make up for it.
+    asked_at_most: bound on all answers (default: `effort` for every record). ahead: requests outstanding at once.
+    temperature, top_p, max_tokens: of every request. seed: of everything drawn.
+    """
+
+    accept: int = Field(gt=0)
+    kinds: Annotated[list[str], AfterValidator(_trainable)] = Field(default=[*TRAIN_KINDS], min_length=1)
+    two: float = Field(default=0.25, ge=0, le=1)
+    rungs: list[Rung] = Field(default=["plain", "worked", "spelt", "repair"], min_length=1)
+    poor: float = Field(default=0.25, ge=0, le=1)
+    effort: int = Field(default=8, gt=0)
+    asked_at_most: int | None = Field(default=None, gt=0)
+    ahead: int = Field(default=160, gt=0)
+    temperature: float = Field(default=0.7, ge=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=128, gt=0)
+    seed: int = 0
+
+
+def generate(config: Config, prompts: Artifact, teacher: ChatModel, step: "Step") -> Artifact:
+    """A `records` artifact: records.parquet with exactly `config.accept` records, rejected.parquet with the reasons.
+
+    Raises `Short` with the account of every kind when the bounds do not allow that many.
+    """
+    recipe = _Recipe(config, read_prompts(step.read(prompts) / PROMPTS_FILE), teacher.source, step)
+    ask_in_order(teacher, recipe.want, recipe.take, ahead=config.ahead)
+    recipe.must_be_complete()
+    return recipe.write()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """One question that is under way, or waits to be asked: a task on a rung."""
+
+    task: Task
+    rung: Rung
+    failed: Record | None = None  # the answer to repair
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Asked:
+    attempt: _Attempt
+    help: Help
+    request: Request
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What a rung, or a whole kind, has given so far."""
+
+    tried: int = 0
+    accepted: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Share accepted, starting from two imagined answers of which one was right."""
+        return (self.accepted + 1) / (self.tried + 2)
+
+
+class _Recipe:
+    """The state of one run. `want` and `take` are called in an order that depends on the answers alone."""
+
+    def __init__(self, config: Config, prompts: tuple[Prompt, ...], source: str, step: "Step") -> None:
+        self.config, self.source, self.step = config, source, step
+        self.accepted: list[Record] = []
+        self.rejected: list[Record] = []
+        self.reasons: dict[str, Counter[str]] = {name: Counter() for name in config.kinds}
+        self.kinds = {name: _Tally() for name in config.kinds}  # tried counts what was asked, answered or not
+        self._rungs = {(name, rung): _Tally() for name in config.kinds for rung in config.rungs}
+        self._outstanding: deque[_Asked] = deque()
+        self._again: dict[str, deque[_Attempt]] = {name: deque() for name in config.kinds}
+        self._examples: dict[str, list[Record]] = {name: [] for name in config.kinds}
+        self._prompts = prompts
+        self._unused: list[Prompt] = []
+        self._drawn: set[str] = set()
+        self._random = Random(config.seed)
+        self._asked = 0
+
+    # asking
+
+    def want(self) -> Request | None:
+        """The next request, or None when what is under way should do, or the bounds are reached."""
+        expected = {name: float(tally.accepted) for name, tally in self.kinds.items()}
+        for asked in self._outstanding:
+            expected[asked.attempt.task.kind] += self._rungs[asked.attempt.task.kind, asked.attempt.rung].rate
+        open_kinds = [name for name in self.config.kinds if self.kinds[name].tried < self._most_for_a_kind]
+        if sum(expected.values()) >= self.config.accept or self._asked >= self._most or not open_kinds:
+            return None
+        attempt = self._next(min(open_kinds, key=lambda name: expected[name]))
+        asked = self._put(attempt)
+        self._outstanding.append(asked)
+        self.kinds[attempt.task.kind].tried += 1
+        self._asked += 1
+        return asked.request
+
+    @property
+    def _most(self) -> int:
+        return self.config.asked_at_most or self.config.accept * self.config.effort
+
+    @property
+    def _most_for_a_kind(self) -> int:
+        return max(TRIED_ENOUGH, -(-self.config.accept * self.config.effort // len(self.config.kinds)))
+
+    def _next(self, name: str) -> _Attempt:
+        """A task that waits to be asked again, else a new one on the lowest rung that is worth it."""
+        if self._again[name]:
+            return self._again[name].popleft()
+        rungs = [rung for rung in self.config.rungs if rung != "repair" and self._possible(name, rung)]
+        good = [rung for rung in rungs if not self._is_poor(name, rung)]
+        rung = good[0] if good else max(rungs, key=lambda it: self._rungs[name, it].rate)
+        return _Attempt(task=self._new_task(name), rung=rung)
+
+    def _possible(self, name: str, rung: Rung) -> bool:
+        return rung != "worked" or bool(self._examples[name])
+
+    def _is_poor(self, name: str, rung: Rung) -> bool:
+        tally = self._rungs[name, rung]
+        return tally.tried >= TRIED_ENOUGH and tally.accepted < self.config.poor * tally.tried
+
+    def _new_task(self, name: str) -> Task:
+        while True:
+            if not self._unused:
+                self._unused = self._random.sample(self._prompts, len(self._prompts))
+            task = draw(self._unused.pop(), name, self.config.kinds, self._random, two=self.config.two)
+            if task.id not in self._drawn:
+                self._drawn.add(task.id)
+                return task
+
+    def _put(self, attempt: _Attempt) -> _Asked:
+        help_ = self._help(attempt)
+        seed = digest([self.config.seed, attempt.task.id, attempt.rung])
+        request = Request(
+            messages=help_.messages,
+            max_tokens=self.config.max_tokens,
+            temperature=self.config.temperature,
+            top_p=self.config.top_p,
+            seed=int(seed[:8], 16),
+        )
+        return _Asked(attempt=attempt, help=help_, request=request)
+
+    def _help(self, attempt: _Attempt) -> Help:
+        task = attempt.task
+        match attempt.rung:
+            case "plain":
+                return ladder.plain(task)
+            case "worked":
+                return ladder.worked(task, self._random.choice(self._examples[task.kind]))
+            case "spelt":
+                return ladder.spelt(task)
+            case "repair":
+                assert attempt.failed is not None
+                return ladder.repair(task, attempt.failed, attempt.faults)
+
+    # judging
+
+    def take(self, answer: Answer) -> None:
+        """Judges the answer to the oldest outstanding request."""
+        asked = self._outstanding.popleft()
+        task, rung = asked.attempt.task, asked.attempt.rung
+        faults = _faults(asked, answer)
+        tally = self._rungs[task.kind, rung]
+        tally.tried += 1
+        if faults:
+            failed = self._reject(asked, answer, next(iter(faults)), faults)
+            self._climb(asked.attempt, failed, faults, whole=answer.finish == "stop")
+        else:
+            tally.accepted += 1
+            self._accept(asked, answer)
+        self.step.progress(len(self.accepted), self.config.accept, "records", f"{self._asked} asked")
+
+    def _accept(self, asked: _Asked, answer: Answer) -> None:
+        if len(self.accepted) == self.config.accept:
+            self._reject(asked, answer, "not needed", {})
+            return
+        record = self._record(asked, answer, {})
+        self.accepted.append(record)
+        self.kinds[asked.attempt.task.kind].accepted += 1
+        if len(asked.attempt.task.constraints) == 1:
+            self._examples[asked.attempt.task.kind].append(record)
+        self.step.count("accepted")
+        self.step.count(f"accepted:{asked.attempt.rung}")
+
+    def _reject(self, asked: _Asked, answer: Answer, reason: str, faults: dict[str, str]) -> Record:
+        record = self._record(asked, answer, {"reason": reason, "faults": faults})
+        self.rejected.append(record)
+        self.reasons[asked.attempt.task.kind][reason] += 1
+        self.step.count(f"rejected:{reason}")
+        return record
+
+    def _record(self, asked: _Asked, answer: Answer, more: dict[str, object]) -> Record:
+        task = asked.attempt.task
+        origin = self.step.origin(
+            source=self.source, request=digest(asked.request.to_json()), parents=asked.help.parents
+        )
+        return Record(
+            messages=(*task.messages, Message("assistant", answer.text.strip())),
+            origin=origin,
+            task={**task.to_json(), "recipe": "verifiable", "rung": asked.attempt.rung, **more},
+        )
+
+    def _climb(self, attempt: _Attempt, failed: Record, faults: dict[str, str], *, whole: bool) -> None:
+        """Puts the task on its next rung that can be taken and is not known to be poor."""
+        name, rungs = attempt.task.kind, self.config.rungs
+        for rung in rungs[rungs.index(attempt.rung) + 1 :]:
+            repairable = rung != "repair" or (whole and bool(failed.answer))
+            if repairable and self._possible(name, rung) and not self._is_poor(name, rung):
+                self._again[name].append(_Attempt(task=attempt.task, rung=rung, failed=failed, faults=faults))
+                return
+
+    # closing
+
+    def must_be_complete(self) -> None:
+        if len(self.accepted) < self.config.accept:
+            raise Short(
+                f"{len(self.accepted)} of {self.config.accept} records were accepted after {self._asked} answers "
+                f"(at most {self._most}, and {self._most_for_a_kind} for a kind). {self._account()} "
+                f"Ask for fewer, raise `effort` or `asked_at_most`, or leave out the kinds that fail"
+            )
+
+    def _account(self) -> str:
+        lines = []
+        for name, tally in sorted(self.kinds.items(), key=lambda pair: pair[1].accepted):
+            why = ", ".join(f"{reason} {n}" for reason, n in self.reasons[name].most_common(3))
+            lines.append(f"{name}: {tally.accepted} of {tally.tried}" + (f" ({why})" if why else ""))
+        return "; ".join(lines) + "."
+
+    def write(self) -> Artifact:
+        def fill(folder: Path) -> None:
+            write_parquet(self.accepted, folder / RECORDS_FILE)
+            write_parquet(self.rejected, folder / REJECTED_FILE)
+
+        meta = {
+            "recipe": "verifiable",
+            "records": len(self.accepted),
+            "rejected": len(self.rejected),
+            "record_root": record_root(record.id for record in self.accepted),
+            "kinds": {name: {"asked": tally.tried, "accepted": tally.accepted} for name, tally in self.kinds.items()},
+            "rungs": {
+                rung: {
+                    "asked": sum(self._rungs[name, rung].tried for name in self.kinds),
+                    "accepted": sum(self._rungs[name, rung].accepted for name in self.kinds),
+                }
+                for rung in self.config.rungs
+            },
+        }
+        return self.step.write("records", fill, meta)
+
+
+def _faults(asked: _Asked, answer: Answer) -> dict[str, str]:
+    """Why the answer cannot be kept, by reason; empty when it can."""
+    if answer.finish == "length":
+        return {"cut": f"it was cut after {answer.completion_tokens} tokens", **asked.attempt.task.faults(answer.text)}
+    faults = asked.attempt.task.faults(answer.text)
+    shown = asked.help.shown
+    if not faults and shown and (copied := OverlapIndex([shown], n=COPIED_WORDS).shared(answer.text)):
+        return {"copied": f"it repeats what was shown as help: {copied!r}"}
+    return faults
