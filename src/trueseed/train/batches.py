@@ -1,0 +1,212 @@
+"""Records become token sequences, and sequences become packed batches without padding or cross-contamination.
+
+A batch is a *trie*: sequences that begin alike share the tokens of their common beginning, so a system prompt is
+computed once a batch rather than once a row. Sharing changes nothing: a token's hidden state depends only on what
+stands before it, and every row attends to its own path alone. Attention runs on *grids*, the paths padded to
+rectangles of similar length; everything else runs on the N distinct tokens.
+
+Shapes: N distinct tokens, A answer tokens to be predicted, B × T a grid.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from trueseed.core.records import Record
+from trueseed.errors import ConfigError
+from trueseed.lm.format import Format
+
+_PADDING = 0.8  # a row shorter than this share of its grid's longest row begins a grid of its own …
+_GRID_ROWS = 4  # … once the grid has this many rows: small matrix products are slower than padding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """A record as tokens. mask: true where the loss counts. id: the record's."""
+
+    id: str
+    tokens: tuple[int, ...]
+    mask: tuple[bool, ...]
+
+    @property
+    def targets(self) -> int:
+        """How many tokens are predicted. The first token of a sequence has nothing to be predicted from."""
+        return sum(self.mask[1:])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """kept: in the order of the records. too_long: ids of records left out, never cut."""
+
+    kept: tuple[Example, ...]
+    too_long: tuple[str, ...]
+
+
+def examples(records: Iterable[Record], form: Format, *, max_length: int) -> Examples:
+    """Tokenises records. Those of more than `max_length` tokens are left out whole and named.
+
+    Raises `ConfigError` when a record has no trainable token, or nothing remains.
+    """
+    kept, too_long, empty = [], [], []
+    for record in records:
+        tokens, mask = form.training(record.messages)
+        example = Example(id=record.id, tokens=tuple(tokens), mask=tuple(mask))
+        if not example.targets or not record.answer.strip():
+            empty.append(record.id)
+        elif len(tokens) > max_length:
+            too_long.append(record.id)
+        else:
+            kept.append(example)
+    if empty:
+        raise ConfigError(
+            f"{len(empty)} records have no trainable token, so the loss would say nothing: {_some(empty)}. "
+            f"Take records with empty answers out of the dataset"
+        )
+    if not kept:
+        raise ConfigError(
+            f"no record remains to train on: {len(too_long)} are longer than max_length={max_length} tokens; raise it"
+            if too_long
+            else "the dataset has no records; curate some first"
+        )
+    return Examples(kept=tuple(kept), too_long=tuple(too_long))
+
+
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(identity[:16] for identity in ids[:5]) + (", …" if len(ids) > 5 else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What one forward pass reads. All tensors int64.
+
+    tokens_N, positions_N: distinct tokens of the trie and their depth. grids: B × T indices into N, one row per
+    sequence, padded on the right with 0 (causal attention never looks there). owner_N: for each token, the cell (of all
+    grids, flattened one after another) that computes it. copies_C, copied_C: cells that repeat a token owned elsewhere,
+    and that token. answers_A: where in N the next token is predicted; labels_A: what it should be.
+    """
+
+    ids: tuple[str, ...]
+    tokens_N: torch.Tensor
+    positions_N: torch.Tensor
+    grids: tuple[torch.Tensor, ...]
+    owner_N: torch.Tensor
+    copies_C: torch.Tensor
+    copied_C: torch.Tensor
+    answers_A: torch.Tensor
+    labels_A: torch.Tensor
+    row_tokens: int  # tokens of the sequences as if nothing were shared
+
+    @property
+    def targets(self) -> int:
+        return len(self.labels_A)
+
+
+@dataclass(slots=True)
+class _Node:
+    index: int
+    after: dict[int, "_Node"]
+
+
+def pack(rows: Sequence[Example]) -> Batch:
+    """One batch of these sequences, in any order."""
+    rows = sorted(rows, key=lambda row: (len(row.tokens), row.id))
+    tokens: list[int] = []
+    positions: list[int] = []
+    paths: list[list[int]] = []
+    answers: list[int] = []
+    labels: list[int] = []
+    beginnings: dict[int, _Node] = {}
+    for row in rows:
+        after, path = beginnings, []
+        for position, token in enumerate(row.tokens[:-1]):  # nothing is predicted from the last token
+            if token not in after:
+                after[token] = _Node(len(tokens), {})
+                tokens.append(token)
+                positions.append(position)
+            path.append(after[token].index)
+            after = after[token].after
+        paths.append(path)
+        predicting = [at for at in range(len(path)) if row.mask[at + 1]]
+        answers += [path[at] for at in predicting]
+        labels += [row.tokens[at + 1] for at in predicting]
+    grids = list(_grids(paths))
+    owner, copies, copied = _owners(grids, len(tokens))
+    return Batch(
+        ids=tuple(row.id for row in rows),
+        tokens_N=torch.tensor(tokens),
+        positions_N=torch.tensor(positions),
+        grids=tuple(torch.tensor([path + [0] * (len(grid[-1]) - len(path)) for path in grid]) for grid in grids),
+        owner_N=torch.tensor(owner),
+        copies_C=torch.tensor(copies, dtype=torch.int64),
+        copied_C=torch.tensor(copied, dtype=torch.int64),
+        answers_A=torch.tensor(answers),
+        labels_A=torch.tensor(labels),
+        row_tokens=sum(len(row.tokens) for row in rows),
+    )
+
+
+def _grids(paths: Sequence[list[int]]) -> Iterator[list[list[int]]]:
+    """Paths (shortest first) in groups of similar length."""
+    grid: list[list[int]] = []
+    for path in paths:
+        if len(grid) >= _GRID_ROWS and len(grid[0]) < _PADDING * len(path):
+            yield grid
+            grid = []
+        grid.append(path)
+    yield grid
+
+
+def _owners(grids: Sequence[list[list[int]]], n: int) -> tuple[list[int], list[int], list[int]]:
+    owner, copies, copied = [-1] * n, [], []
+    start = 0
+    for grid in grids:
+        width = len(grid[-1])
+        for path in grid:
+            for column, token in enumerate(path):
+                if owner[token] < 0:
+                    owner[token] = start + column
+                else:
+                    copies.append(start + column)
+                    copied.append(token)
+            start += width
+    return owner, copies, copied
+
+
+Rows = tuple[Example, ...]
+
+
+def plan(
+    rows: Sequence[Example], *, tokens_per_batch: int, gradient_accumulation_steps: int, seed: int, epoch: int
+) -> tuple[tuple[Rows, ...], ...]:
+    """The optimizer steps of an epoch, each the batches it accumulates. A pure function of its arguments.
+
+    A step takes shuffled rows until the next would not fit; within a step rows that begin alike travel together, so
+    that they share. A row longer than a batch gets one of its own.
+    """
+    order = list(range(len(rows)))
+    random.Random(f"{seed}:{epoch}").shuffle(order)
+    steps = []
+    for step in _filled([rows[at] for at in order], tokens_per_batch * gradient_accumulation_steps):
+        alike = sorted(step, key=lambda row: (row.tokens, row.id))
+        steps.append(tuple(_filled(alike, tokens_per_batch)))
+    return tuple(steps)
+
+
+def in_batches(rows: Sequence[Example], tokens_per_batch: int) -> tuple[Rows, ...]:
+    """All rows once, for measuring."""
+    return tuple(_filled(sorted(rows, key=lambda row: (row.tokens, row.id)), tokens_per_batch))
+
+
+def _filled(rows: Iterable[Example], budget: int) -> Iterator[Rows]:
+    group: list[Example] = []
+    used = 0
+    for row in rows:
+        if group and used + len(row.tokens) > budget:
+            yield tuple(group)
+            group, used = [], 0
+        group.append(row)
+        used += len(row.tokens)
+    if group:
+        yield tuple(group)

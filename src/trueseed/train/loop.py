@@ -1,0 +1,221 @@
+"""Steps of the optimizer over packed batches, the same for every method that trains.
+
+Weights are computed with in the model's own type (bfloat16) and kept in float32 beside it: a step of the optimizer is
+mostly smaller than bfloat16 can add. A step's loss is the mean over all answer tokens of all its batches, however they
+were cut. A checkpoint holds the float32 weights, the optimizer's moments and the curve, so a killed run goes on to
+bit-identical weights, given the same number of threads.
+"""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from trueseed.core.durable import folder_atomic
+from trueseed.core.settings import Settings
+from trueseed.errors import ConfigError
+from trueseed.train.batches import Batch, Rows, pack
+
+Loss = Callable[[Batch], torch.Tensor]  # sum over the batch's answer tokens, float32 scalar
+Progress = Callable[[int, int, str, str], None]  # done, total, unit, note
+
+_BETAS = (0.9, 0.99)  # a second moment over 100 steps: runs here have tens to hundreds
+_EXPLODED = 3.0  # times the loss of guessing evenly
+
+
+class Optimizing(Settings):
+    """learning_rate: at its peak. warmup_ratio: share of the steps that lead up to it; a cosine leads down to 0.
+    weight_decay: on matrices, decoupled. max_grad_norm: of the gradient of the mean loss. save_steps: a checkpoint
+    every so many steps.
+    """
+
+    learning_rate: float = 1e-4
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    save_steps: int = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One step on the loss curve. loss: mean over its answer tokens, in nats. grad_norm: before clipping."""
+
+    step: int
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    targets: int
+    tokens: int
+
+
+class Masters:
+    """The trainable weights in float32, and the gradients that batches leave on the model's own."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._computed = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+        self.weights = {name: weight.detach().float().clone() for name, weight in self._computed.items()}
+        for master in self.weights.values():
+            master.grad = torch.zeros_like(master)
+
+    def collect(self) -> None:
+        """Adds what a backward pass left on the model's weights to the float32 gradients."""
+        for name, weight in self._computed.items():
+            if weight.grad is not None:
+                self._grad(name).add_(weight.grad)
+                weight.grad = None
+
+    def finish(self, targets: int, max_norm: float) -> float:
+        """From the gradient of a sum over `targets` tokens to that of the mean, clipped. Returns its norm, unclipped."""
+        grads = [self._grad(name) for name in self.weights]
+        norm = float(torch.nn.utils.get_total_norm(grads)) / targets
+        torch._foreach_mul_(grads, min(1.0, max_norm / (norm + 1e-6)) / targets)
+        return norm
+
+    def publish(self) -> None:
+        """Rounds the float32 weights onto the model's, and forgets the gradients."""
+        with torch.no_grad():
+            for name, weight in self._computed.items():
+                weight.copy_(self.weights[name])
+                self._grad(name).zero_()
+
+    def _grad(self, name: str) -> torch.Tensor:
+        grad = self.weights[name].grad
+        assert grad is not None
+        return grad
+
+
+def fit(
+    model: torch.nn.Module,
+    loss: Loss,
+    steps: Sequence[Sequence[Rows]],
+    config: Optimizing,
+    *,
+    checkpoints: Path,
+    progress: Progress,
+) -> tuple[Point, ...]:
+    """Trains `model` in place, step by step, from the newest checkpoint in the folder `checkpoints` if there is one.
+
+    steps: for each step the batches it accumulates. Returns the whole curve, earlier steps of a resumed run included.
+    Raises `ConfigError` when loss or gradient stop being numbers, or the loss explodes.
+    """
+    masters = Masters(model)
+    optimizer = _optimizer(masters, config)
+    curve = _restore(checkpoints, masters, optimizer)
+    masters.publish()
+    began, seen = time.monotonic(), 0
+    for at in range(len(curve), len(steps)):
+        rate = _rate(at, len(steps), config)
+        point = _step(at, masters, optimizer, loss, steps[at], rate, config.max_grad_norm)
+        curve.append(point)
+        seen += point.tokens
+        if len(curve) % config.save_steps == 0 and len(curve) < len(steps):
+            _save(checkpoints, masters, optimizer, curve)
+        progress(
+            len(curve), len(steps), "steps", f"loss {point.loss:.3f}, {seen / (time.monotonic() - began):.0f} tokens/s"
+        )
+    return tuple(curve)
+
+
+def mean_loss(loss: Loss, batches: Iterable[Rows]) -> float:
+    """-log p a token, in nats, over all answer tokens; changes nothing."""
+    total, targets = 0.0, 0
+    with torch.no_grad():
+        for rows in batches:
+            batch = pack(rows)
+            total += float(loss(batch))
+            targets += batch.targets
+    return total / targets
+
+
+def _step(
+    at: int,
+    masters: Masters,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    batches: Sequence[Rows],
+    rate: float,
+    max_norm: float,
+) -> Point:
+    total, targets, tokens = 0.0, 0, 0
+    for rows in batches:
+        batch = pack(rows)
+        value = loss(batch)
+        value.backward()  # type: ignore[no-untyped-call]
+        masters.collect()
+        total, targets, tokens = total + value.item(), targets + batch.targets, tokens + batch.row_tokens
+        _must_be_sane(at, value.item() / batch.targets, batch)
+    norm = masters.finish(targets, max_norm)
+    _must_be_sane(at, norm, batch, what="gradient norm")
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    optimizer.step()
+    masters.publish()
+    return Point(step=at + 1, loss=total / targets, grad_norm=norm, learning_rate=rate, targets=targets, tokens=tokens)
+
+
+def _must_be_sane(at: int, value: float, batch: Batch, what: str = "loss") -> None:
+    exploded = what == "loss" and value > _EXPLODED * math.log(2**18)
+    if not math.isfinite(value) or exploded:
+        ids = ", ".join(identity[:16] for identity in batch.ids[:5])
+        raise ConfigError(
+            f"training diverged: the {what} became {value:.4g} at step {at + 1}, on records {ids}, …; "
+            f"lower learning_rate, lengthen the warm-up, or look at those records"
+        )
+
+
+def _optimizer(masters: Masters, config: Optimizing) -> torch.optim.Optimizer:
+    weights = masters.weights.values()
+    groups = [
+        {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=config.learning_rate, betas=_BETAS, fused=True
+    )
+
+
+def _rate(at: int, steps: int, config: Optimizing) -> float:
+    """Learning rate of step `at` (from 0): linear warm-up, then a cosine that would reach 0 one step after the last."""
+    warm = math.ceil(steps * config.warmup_ratio)
+    if at < warm:
+        return config.learning_rate * (at + 1) / warm
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (at - warm) / max(1, steps - warm)))
+
+
+# Checkpoints: folder `step-000025` with state.safetensors (weights.*, exp_avg.*, exp_avg_sq.*) and curve.json.
+
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def _save(checkpoints: Path, masters: Masters, optimizer: torch.optim.Optimizer, curve: Sequence[Point]) -> None:
+    state = {f"weights.{name}": weight for name, weight in masters.weights.items()}
+    for name, weight in masters.weights.items():
+        state |= {f"{moment}.{name}": optimizer.state[weight][moment] for moment in _MOMENTS}
+    final = checkpoints / f"step-{len(curve):08d}"
+    with folder_atomic(final) as folder:
+        save_file(state, folder / "state.safetensors")
+        (folder / "curve.json").write_text(json.dumps([asdict(point) for point in curve]))
+    for path in checkpoints.iterdir():
+        if path != final:  # older ones, and what a kill left half-written
+            shutil.rmtree(path)
+
+
+def _restore(checkpoints: Path, masters: Masters, optimizer: torch.optim.Optimizer) -> list[Point]:
+    newest = max(checkpoints.glob("step-*"), default=None)
+    if newest is None:
+        return []
+    curve = [Point(**point) for point in json.loads((newest / "curve.json").read_text())]
+    state: dict[str, Any] = load_file(newest / "state.safetensors")
+    for name, weight in masters.weights.items():
+        weight.copy_(state[f"weights.{name}"])
+        optimizer.state[weight] = {moment: state[f"{moment}.{name}"] for moment in _MOMENTS} | {
+            "step": torch.tensor(float(len(curve)))
+        }
+    return curve

@@ -1,0 +1,34 @@
+"""Low-rank adapters (arXiv:2106.09685) by peft: put on every linear layer, trained alone, merged at the end."""
+
+import warnings
+from typing import Any
+
+import torch
+from pydantic import Field
+
+from trueseed.core.settings import Settings
+
+
+class Lora(Settings):
+    """rank: of each adapter. alpha: an adapter's output is scaled by alpha / rank."""
+
+    rank: int = Field(default=16, ge=1)
+    alpha: float = Field(default=32.0, gt=0)
+
+
+def adapted(model: Any, lora: Lora, *, seed: int) -> Any:
+    """`model` with adapters that change nothing yet, in its own type; only they are trainable. Works in place."""
+    from peft import LoraConfig, get_peft_model
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
+        return get_peft_model(model, config, autocast_adapter_dtype=False)
+
+
+def merged(model: Any) -> Any:
+    """The plain model that computes what the adapted one does: products added in float32, rounded once."""
+    dtype = model.dtype
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return model.float().merge_and_unload().to(dtype)

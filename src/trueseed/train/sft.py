@@ -1,0 +1,114 @@
+"""Supervised fine-tuning: the student learns to say what the records answer.
+
+    student = sft.train(sft.Config(num_train_epochs=2, learning_rate=1e-4), dataset, base, step)
+
+The dataset is a folder with `train.parquet` and `validation.parquet` of records; the result is a folder of weights in
+the Hugging Face layout, with `curve.json` beside them (loss of every step, loss on the validation records before and
+after). Any record teaches the same way: a plain answer of the teacher (rehearsal, which limits drift) is a record like
+any other.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from trueseed.core.artifacts import Artifact
+from trueseed.core.records import read_parquet
+from trueseed.lm import checkpoint
+from trueseed.lm.format import Format
+from trueseed.train import network
+from trueseed.train.batches import Example, Rows, examples, in_batches, plan
+from trueseed.train.lora import Lora, adapted, merged
+from trueseed.train.loop import Optimizing, fit, mean_loss
+from trueseed.workspace import Step
+
+
+class Config(Optimizing):
+    """Names and meanings are TRL's where TRL has them.
+
+    num_train_epochs: passes over the records. max_steps: end earlier (0: do not). seed: order of the records, first
+    values of adapters. max_length: records of more tokens are left out and counted. tokens_per_batch: tokens of the
+    rows of one forward and backward pass, which bounds memory. gradient_accumulation_steps: passes a step. lora: null
+    trains the whole network. dtype: what is computed in; `auto` is bfloat16 where the processor multiplies it natively.
+    """
+
+    num_train_epochs: int = Field(default=2, ge=1)
+    max_steps: int = Field(default=0, ge=0)
+    seed: int = 0
+    max_length: int = Field(default=1024, ge=2)
+    tokens_per_batch: int = Field(default=2048, ge=1)
+    gradient_accumulation_steps: int = Field(default=1, ge=1)
+    lora: Lora | None = None
+    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+
+
+def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) -> Artifact:
+    """Weights of the student. A killed run goes on from its last checkpoint to the same bits.
+
+    base: an input of the step, or a folder in the Hugging Face layout that the step brings. Raises `ConfigError` when a
+    record has no trainable token (naming the records), when nothing remains to train on, or when training diverges.
+    """
+    weights = step.read(base) if isinstance(base, Artifact) else base
+    folder, form = step.read(dataset), Format(weights)
+    rows = _examples(folder / "train.parquet", form, config.max_length, step)
+    held_out = in_batches(
+        _examples(folder / "validation.parquet", form, config.max_length, step), config.tokens_per_batch
+    )
+    steps = schedule(rows, config)
+    model = network.prepare(checkpoint.load(weights, _dtype(config.dtype)))
+    learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
+    loss = partial(network.loss, model)
+    checkpoints = step.checkpoint("training")
+
+    before = mean_loss(loss, held_out)
+    curve = fit(learner, loss, steps, config, checkpoints=checkpoints, progress=step.progress)
+    after = mean_loss(loss, held_out)
+
+    step.count("tokens", sum(point.tokens for point in curve))
+    step.count("targets", sum(point.targets for point in curve))
+    summary = {"validation_loss_before": before, "validation_loss_after": after, "steps": len(curve)}
+
+    plain = merged(learner) if config.lora else learner
+
+    def fill(folder: Path) -> None:
+        checkpoint.save(network.restore(plain), folder, like=weights)
+        report = {**summary, "dtype": str(model.dtype), "curve": [asdict(point) for point in curve]}
+        (folder / "curve.json").write_text(json.dumps(report, indent=1) + "\n")
+
+    return step.write("weights", fill, {"method": "sft", **summary})
+
+
+def schedule(rows: Sequence[Example], config: Config) -> tuple[tuple[Rows, ...], ...]:
+    """All steps of all epochs, up to max_steps."""
+    epochs = (
+        plan(
+            rows,
+            tokens_per_batch=config.tokens_per_batch,
+            gradient_accumulation_steps=config.gradient_accumulation_steps,
+            seed=config.seed,
+            epoch=epoch,
+        )
+        for epoch in range(config.num_train_epochs)
+    )
+    steps = tuple(step for epoch in epochs for step in epoch)
+    return steps[: config.max_steps] if config.max_steps else steps
+
+
+def _examples(path: Path, form: Format, max_length: int, step: Step) -> tuple[Example, ...]:
+    found = examples(read_parquet(path), form, max_length=max_length)
+    if found.too_long:
+        step.count(f"{path.stem}_too_long", len(found.too_long))
+    return found.kept
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name == "auto":
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        name = "bfloat16" if native else "float32"
+    return torch.bfloat16 if name == "bfloat16" else torch.float32
