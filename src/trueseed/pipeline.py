@@ -4,11 +4,10 @@ Each step is fingerprinted by its configuration, the digests of its inputs and t
 kill, a pause or an edit does only what is not done yet.
 """
 
-import time
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from importlib import resources
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,8 +20,9 @@ from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError
 from trueseed.evaluate import measure, sets
 from trueseed.generate import verifiable
+from trueseed.generate.prompts import everyday, read_prompts
 from trueseed.lm.engine import Engine
-from trueseed.lm.source import Weights, resolve
+from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Effect, Facts, Relation, Student, Use
 from trueseed.train import sft
@@ -99,7 +99,6 @@ class Outcome:
     scores: Artifact
     teacher_source: str
     student_name: str
-    artifacts: dict[str, Artifact] = field(default_factory=dict)
 
 
 def run(file: RunFile, workspace: Workspace) -> Outcome:
@@ -164,11 +163,10 @@ def _resolve(model: Model) -> Weights:
 
 
 def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
-    path = Path(file.prompts.file) if file.prompts.file else None
-    found = verifiable.read_prompts(path) if path else verifiable.everyday()
-    source = file.prompts.source
-    config = {"prompts": file.prompts.model_dump(), "digest": found.digest}
-    with workspace.step("prompts", brings={source: Relation.OUTPUT}, config=config) as step:
+    found = read_prompts(Path(file.prompts.file)) if file.prompts.file else everyday()
+    with workspace.step(
+        "prompts", brings={file.prompts.source: Relation.OUTPUT}, config={"digest": found.digest}
+    ) as step:
         return step.earlier("prompts") or found.write(step)
 
 
@@ -180,16 +178,27 @@ def _freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
 
 def _import_weights(weights: Weights, workspace: Workspace) -> Artifact:
     config = {"digest": weights.digest, "files_read": dict(weights.files_read)}
+
+    def link(folder: Path) -> None:
+        for path in matching(weights.folder, (*MODEL_FILES, *LICENCE_FILES)):
+            _link(path, folder / path.name)
+
     with workspace.step("weights", brings={weights.source: Relation.WEIGHTS}, config=config) as step:
-        return step.earlier("weights") or weights.write(step)
+        return step.earlier("weights") or step.write("weights", link, {"source": weights.source})
+
+
+def _link(path: Path, target: Path) -> None:
+    """The same bytes without a second copy where the disk allows it."""
+    try:
+        target.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, target)
 
 
 def _generate(file: RunFile, workspace: Workspace, prompts: Artifact, mouth: _Mouth) -> Artifact:
     ask, config = {mouth.source: Use.TRAIN}, {**file.generate.model_dump(), **mouth.identity}
     with workspace.step("generate", inputs=[prompts], ask=ask, config=config) as step:
-        return step.earlier("records") or verifiable.generate(
-            file.generate, prompts, Teacher(mouth.open(), step), step
-        )
+        return step.earlier("records") or verifiable.generate(file.generate, prompts, Teacher(mouth.open(), step), step)
 
 
 def _curate(file: RunFile, workspace: Workspace, records: Artifact, held_out: Artifact) -> Artifact:
@@ -212,9 +221,7 @@ def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifac
         return step.earlier("weights") or sft.train(file.train, dataset, base, step)
 
 
-def _compare(
-    file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact
-) -> Artifact:
+def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
     inputs, config = [held_out, before, student], file.evaluate.model_dump()
     with workspace.step("evaluate", inputs=inputs, config=config) as step:
         if earlier := step.earlier("scores"):
