@@ -86,7 +86,7 @@ def judge_use(
     lookup, facts = _as_judged(use, facts)
     texts = [document, *(text for text in document.companions if at is None or text.in_force(at))]
     said = [ruling for text in texts if (ruling := _ruling(text, lookup, relation, facts))]
-    deciding = min(said, key=lambda ruling: _STRICTEST_FIRST.index(ruling.outcome), default=_silence(document, use))
+    deciding = min(said, key=lambda ruling: _STRICTEST_FIRST.index(ruling.outcome), default=_silence(document, lookup))
     owed = union(_owed(text, lookup, relation, facts) for text in texts) if deciding.outcome == "permit" else ()
     if at_odds := conflict(owed, facts.student.name):
         text = next(text for text in texts if text.id == at_odds[0].document)
