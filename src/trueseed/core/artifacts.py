@@ -8,6 +8,7 @@ appears in one rename and is never changed.
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -53,7 +54,12 @@ class Store:
             yield Path(folder)
 
     def put(self, kind: Kind, source: Path, meta: Mapping[str, Any]) -> Artifact:
-        """Moves the files of folder `source` (hard links are kept) into the store, hashed."""
+        """Moves the files of folder `source` (hard links are kept) into the store, hashed.
+
+        Raises `ValueError` when one of them is named as the store names its manifest.
+        """
+        if (source / MANIFEST).exists():
+            raise ValueError(f"{source / MANIFEST} would be overwritten by the artifact's own manifest")
         files = [
             {"path": path.relative_to(source).as_posix(), "sha256": file_digest(path), "size": path.stat().st_size}
             for path in sorted(source.rglob("*"))
@@ -76,7 +82,12 @@ class Store:
         if final.exists():
             return False
         final.parent.mkdir(parents=True, exist_ok=True)
-        (staging.folder / artifact.kind / artifact.digest).replace(final)
+        try:
+            (staging.folder / artifact.kind / artifact.digest).replace(final)
+        except OSError:
+            if not final.exists():  # else another process was first, between our look and our rename
+                raise
+            return False
         sync_folder(final.parent)
         return True
 
@@ -88,10 +99,10 @@ class Store:
         kind, _, prefix = reference.rpartition(":")
         found = [
             path
-            for path in self.folder.glob(f"{kind or '*'}/{prefix}*")
-            if path.is_dir() and not path.name.startswith(".")
+            for path in self.folder.glob("*/*")
+            if path.is_dir() and path.name.startswith(prefix) and kind in ("", path.parent.name)
         ]
-        if len(prefix) < 6 or len(found) != 1:
+        if not re.fullmatch("[0-9a-f]{6,64}", prefix) or len(found) != 1:
             raise ConfigError(
                 f"{reference!r} names {len(found)} artifacts in {self.folder}; give `kind:digest` as a run prints it"
             )
@@ -119,16 +130,22 @@ def check(artifact: Artifact) -> None:
         manifest = json.loads(artifact.path(MANIFEST).read_bytes())
         actual = digest(manifest)
         listed = {str(file["path"]): str(file["sha256"]) for file in manifest["files"]}
+        kind = str(manifest["kind"])
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise Broken(f"{artifact}: the manifest cannot be read ({err})") from err
     if actual != artifact.digest or artifact.path(MANIFEST).read_bytes() != canonical(manifest):
         raise Broken(f"{artifact}: the manifest was changed; it hashes to {actual}, not {artifact.digest}")
+    if kind != artifact.kind:
+        raise Broken(f"{artifact}: it was made as {kind}, and moved")
     present = {
         path.relative_to(artifact.folder).as_posix() for path in artifact.folder.rglob("*") if path.is_file()
     } - {MANIFEST}
     for path in sorted(present ^ set(listed)):
         raise Broken(f"{artifact}: file {path!r} is {'extra' if path in present else 'missing'} in {artifact.folder}")
     for path, expected in listed.items():
-        found = file_digest(artifact.path(path))
+        try:
+            found = file_digest(artifact.path(path))
+        except OSError as err:
+            raise Broken(f"{artifact}: file {path!r} cannot be read ({err.strerror})") from err
         if found != expected:
             raise Broken(f"{artifact}: file {path!r} was changed; it hashes to {found}, not {expected}")

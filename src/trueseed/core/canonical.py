@@ -16,8 +16,27 @@ import rfc8785
 
 
 def canonical(value: Any) -> bytes:
-    """`value` (plain JSON types) as RFC 8785 bytes. Raises `rfc8785.CanonicalizationError` for anything else."""
-    return bytes(rfc8785.dumps(value))
+    """`value` (plain JSON types) as RFC 8785 bytes. Raises `rfc8785.CanonicalizationError` for anything else.
+
+    What was read back from canonical bytes gives the same bytes.
+    """
+    try:
+        return bytes(rfc8785.dumps(value))
+    except rfc8785.IntegerDomainError:
+        return bytes(rfc8785.dumps(_as_doubles(value)))
+    except UnicodeEncodeError as err:
+        raise rfc8785.CanonicalizationError(f"a key is not Unicode text: {err}") from err
+
+
+def _as_doubles(value: Any) -> Any:
+    """Large integers as the double that is written with the same digits: 1e17 is read back as an integer."""
+    if isinstance(value, dict):
+        return {key: _as_doubles(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_doubles(each) for each in value]
+    if isinstance(value, int) and 2**53 <= abs(value) < 10**21 and rfc8785.dumps(float(value)) == b"%d" % value:
+        return float(value)
+    return value
 
 
 def sha256(data: bytes) -> str:

@@ -4,14 +4,19 @@ Also the two folders outside any workspace: the cache (may be deleted at any tim
 checkpoints, account state: must not).
 """
 
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+
+JUST_MADE_S = 60.0
 
 
 def cache_folder() -> Path:
@@ -60,10 +65,13 @@ def folder_atomic(final: Path) -> Iterator[Path]:
     """Yields an empty folder beside `final`; at a clean exit its files are synced and it is renamed to `final`.
 
     When `final` appeared meanwhile (another process was first), ours is dropped and theirs stays. After an exception,
-    or a kill, `final` does not exist; what a kill leaves is named `.<name>.*` and is removed by the next caller.
+    or a kill, `final` does not exist; what a kill leaves is named `.<name>.*` and is removed by a later caller.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
+    for left in final.parent.glob(f".{glob.escape(final.name)}.*"):
+        _remove_if_abandoned(left)
     staged = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+    living = _hold(staged)
     try:
         yield staged
         for path in sorted(staged.rglob("*")):
@@ -80,5 +88,24 @@ def folder_atomic(final: Path) -> Iterator[Path]:
                 raise
         sync_folder(final.parent)
     finally:
+        os.close(living)
         if staged.exists():
             shutil.rmtree(staged, ignore_errors=True)
+
+
+def _hold(folder: Path) -> int:
+    """A lock on the folder that ends with this process, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _remove_if_abandoned(staged: Path) -> None:
+    """Removes a staged folder whose maker died: nobody holds it, and it is too old to be just about to be held."""
+    try:
+        if time.time() - staged.stat().st_mtime < JUST_MADE_S:
+            return
+        os.close(_hold(staged))
+    except OSError:
+        return
+    shutil.rmtree(staged, ignore_errors=True)
