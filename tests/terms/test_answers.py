@@ -4,7 +4,8 @@ from datetime import date
 import pytest
 
 from trueseed.errors import ConfigError
-from trueseed.terms import Catalog, Student, Use, Verdict, listing, may, shown
+from trueseed.terms import Catalog, Use, Verdict, listing, may, shown
+from trueseed.terms.answers import lines, sentences
 
 CATALOG = Catalog.load()
 TODAY = date(2026, 11, 21)
@@ -50,8 +51,7 @@ def test_one_document_answers_whatever_the_day():
 
 
 def test_an_internal_classifier_is_train_with_such_a_student():
-    student = Student(kind="classifier", distributed=False)
-    assert ask(Use.TRAIN, "openai/gpt-4@api", student=student).permitted
+    assert ask(Use.TRAIN, "openai/gpt-4@api", student="classifier", distributed=False).permitted
     assert ask(Use.TRAIN_INTERNAL_CLASSIFIER, "openai/gpt-4@api").permitted
 
 
@@ -72,6 +72,34 @@ def test_what_cannot_be_read_is_the_users_to_mend(subject):
         ask(Use.TRAIN, subject)
 
 
+def test_an_unknown_use_is_told_its_nearest():
+    with pytest.raises(ConfigError, match="nearest: judge"):
+        ask("juge", "openai/gpt-4@api")  # type: ignore[arg-type]
+
+
+def test_an_unknown_kind_of_student_is_told_its_nearest():
+    with pytest.raises(ConfigError, match="nearest: classifier"):
+        ask(Use.TRAIN, "openai/gpt-4@api", student="clasifier")
+
+
+def test_a_name_decides_for_llama():
+    assert ask(Use.TRAIN, "doc:llama3.1-community", name="Llama-Seed").permitted
+    assert not ask(Use.TRAIN, "doc:llama3.1-community", name="Seed").permitted
+
+
+def test_a_verdict_is_told_in_lines():
+    told = sentences(ask(Use.TRAIN, "google/gemma-3-270m@weights"))
+    assert told[0] == "google/gemma-3-270m@weights, train: permitted"
+    assert any("Notice" in line for line in told)
+    assert sentences(ask(Use.TRAIN, "openai/gpt-4@azure"))[0].endswith("refused: not established")
+
+
+def test_a_document_is_told_in_lines():
+    told = "\n".join(lines(shown(CATALOG, "apache-2.0-weights")))
+    for part in ("c71d239df91726fc", "learned from UltraFeedback", "publish_benchmark          permit"):
+        assert part in told
+
+
 def test_the_answer_is_a_sentence():
     assert str(ask(Use.TRAIN, "openai/gpt-4@api")).startswith("openai/gpt-4@api may not be used to train: ")
     assert "To settle it: read " in str(ask(Use.TRAIN, "openai/gpt-4@azure"))
@@ -84,7 +112,7 @@ def test_the_list_names_every_document_once():
 def test_list_and_show_are_plain_json():
     assert json.loads(json.dumps(listing(CATALOG))) == listing(CATALOG)
     for document in CATALOG.documents:
-        content = shown(document.id, CATALOG)
+        content = shown(CATALOG, document.id)
         assert json.loads(json.dumps(content)) == content
         assert content["digest"] == document.digest
         assert set(content["uses"]) == {use.value for use in Use}

@@ -311,6 +311,11 @@ class TestFlow:
         assert not verdict.permitted
         assert not verdict.established
 
+    def test_a_label_cannot_borrow_the_terms_of_another_source(self):
+        borrowed = Label(OPENAI[0], Relation.OUTPUT, CATALOG.document("own-work").digest)
+        (verdict,) = may_flow([borrowed], CATALOG, Effect.TRAIN, Facts())
+        assert not verdict.permitted
+
     def test_the_terms_of_the_day_it_was_asked_decide(self):
         source = "mistral/mistral-large@api"
         before, after = (CATALOG.governing(source, date(2024, *day)) for day in ((2, 20), (3, 1)))
@@ -328,11 +333,13 @@ class TestFlow:
         assert {verdict.source for verdict in verdicts if not verdict.permitted} == {DEEPSEEK[0]}
 
 
+GOVERNED = [
+    (pattern.replace("*", "any"), document.digest) for document in CATALOG.documents for pattern in document.sources
+]
 ANY_LABEL = st.builds(
-    Label,
-    st.sampled_from(["a/a@api", "b/b@api", "own/anna"]),
+    lambda governed, relation: Label(governed[0], relation, governed[1]),
+    st.sampled_from([*GOVERNED, ("a/a@api", ""), ("a/a@api", "0" * 64)]),
     st.sampled_from(list(Relation)),
-    st.sampled_from(["", "0" * 64, *(document.digest for document in CATALOG.documents)]),
 )
 ANY_FACTS = st.builds(
     Facts,

@@ -1,60 +1,118 @@
-"""What people ask of the terms: may I, what is known, what does it say. Data in, data out; `cli` prints it."""
+"""What people ask of the terms: may I, what is known, what does it say. Data in, data or lines out; `cli` prints it."""
 
+import difflib
 from dataclasses import replace
 from datetime import date
-from typing import Any
+from typing import Any, TypeVar, get_args
 
+from trueseed.errors import ConfigError
 from trueseed.terms.catalog import Catalog
-from trueseed.terms.model import Facts, Relation, Student, Use, parse_source
+from trueseed.terms.model import Facts, Relation, Student, StudentKind, Use, parse_source
 from trueseed.terms.rules import Verdict, judge_use, not_established
+
+Word = TypeVar("Word", bound=str)
+_COLUMNS = ("id", "document", "effective_from", "effective_until", "verification", "reading", "sources")
 
 
 def may(
-    use: Use,
+    use: str,
     subject: str,
     *,
     at: date,
     catalog: Catalog,
-    student: Student = Student(),  # noqa: B008  frozen: a chat student, distributed
+    student: str = "chat",
+    distributed: bool = True,
+    name: str | None = None,
     region: str | None = None,
 ) -> Verdict:
     """Whether what `subject` says may be put to `use` on the day `at`.
 
     subject: a source id, judged by the document that governs it then, or `doc:ID` for that one document alone, at any
-    date and without those it incorporates. Raises `ConfigError` for a malformed source or an unknown document.
+    date and without those it incorporates. student: chat, classifier or embedding. Raises `ConfigError` for a
+    malformed source, an unknown document, use or kind of student.
     """
-    facts = Facts(student=student, region=region)
+    asked = _one_of(use, tuple(Use), "use")
+    kind = _one_of(student, get_args(StudentKind), "kind of student")
+    facts = Facts(student=Student(kind=kind, distributed=distributed, name=name), region=region)
     if subject.startswith("doc:"):
-        document = replace(catalog.document(subject.removeprefix("doc:")), companions=())
-        return judge_use(subject, document, use, Relation.OUTPUT, facts, at)
+        alone = replace(catalog.document(subject.removeprefix("doc:")), companions=())
+        return judge_use(subject, alone, asked, Relation.OUTPUT, facts, at)
     source = str(parse_source(subject))
-    document_then = catalog.governing(source, at)
-    if document_then is None:
-        return not_established(source, use, known=_versions(source, at, catalog))
-    return judge_use(source, document_then, use, Relation.OUTPUT, facts, at)
+    document = catalog.governing(source, at)
+    if document is None:
+        return not_established(source, asked, known=_versions(source, at, catalog))
+    return judge_use(source, document, asked, Relation.OUTPUT, facts, at)
 
 
 def listing(catalog: Catalog) -> list[dict[str, Any]]:
-    """One line's worth of each document, in the order of provider and time."""
-    columns = ("id", "provider", "document", "version", "effective_from", "effective_until", "verification", "reading")
-    lines = [{"digest": d.digest, "sources": list(d.sources)} | _pick(d.to_json(), columns) for d in catalog.documents]
-    return sorted(lines, key=lambda line: (line["provider"], line["effective_from"], line["id"]))
+    """One row for each document, by provider and then by time. Plain JSON."""
+    rows = [d.to_json() for d in catalog.documents]
+    rows.sort(key=lambda row: (row["provider"], row["effective_from"], row["id"]))
+    return [{column: "" if row[column] is None else row[column] for column in _COLUMNS} for row in rows]
 
 
-def shown(identity: str, catalog: Catalog) -> dict[str, Any]:
-    """All of one document, with its digest and, for each use, the verdict for a distributed chat student.
+def shown(catalog: Catalog, identity: str) -> dict[str, Any]:
+    """One document as plain JSON, with its digest and, under `uses`, the verdicts for a distributed chat student.
 
     Raises `ConfigError` naming the nearest ids when there is none.
     """
     document = catalog.document(identity)
-    verdicts = {
-        use.value: judge_use(f"doc:{identity}", document, use, Relation.OUTPUT, Facts(), None).to_json() for use in Use
+    alone = replace(document, companions=())
+    verdicts = {use.value: judge_use(f"doc:{identity}", alone, use, Relation.OUTPUT, Facts(), None) for use in Use}
+    return document.to_json() | {
+        "digest": document.digest,
+        "uses": {use: verdict.to_json() for use, verdict in verdicts.items()},
     }
-    return document.to_json() | {"digest": document.digest, "uses": verdicts}
 
 
-def _pick(content: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: content[name] for name in names}
+def sentences(verdict: Verdict) -> list[str]:
+    """A verdict for people: the answer, the text behind it, what is owed, what would settle it."""
+    answer = "permitted" if verdict.permitted else "refused" if verdict.established else "refused: not established"
+    text = f"{verdict.document} (version {verdict.version}), clause {verdict.clause}" if verdict.document else "none"
+    lines = [
+        f"{verdict.source}, {verdict.use.value}: {answer}",
+        f"  because    {verdict.because}",
+        f"  text       {text}",
+    ]
+    lines += [f"  owed       {owed.text} ({owed.document}, clause {owed.clause})" for owed in verdict.obligations]
+    return lines + ([f"  settle by  {verdict.settle_by}"] if verdict.settle_by else [])
+
+
+def lines(document: dict[str, Any]) -> list[str]:
+    """What `shown` gives, for people."""
+    until = f" until {document['effective_until']}" if document["effective_until"] else ""
+    head = {
+        "governs": ", ".join(document["sources"]) or "nothing by itself; others incorporate it",
+        "in force": f"from {document['effective_from']}{until}",
+        "read": f"{document['verification']}: {document['where_read']}",
+        "text": f"sha256 {document['text_sha256']}",
+        "reported": document["reported"],
+        "on ending": document["on_termination"],
+        "reaches": f"models trained on output: {document['reaches_models_trained_on_output']}",
+        "together": ", ".join(document["incorporates"]),
+        "note": document["notes"],
+        "digest": f"{document['digest']} ({document['reading']} reading)",
+    }
+    uses = [
+        f"  {use:26} {verdict['verdict']:7} clause {verdict['clause']}: {verdict['because']}"
+        for use, verdict in document["uses"].items()
+    ]
+    upstream = [f"  learned from {up['teacher']}" for up in document["upstream"]]
+    return [
+        f"{document['id']}: {document['provider']}, {document['document']}, version {document['version']}",
+        *(f"  {name:10} {value}" for name, value in head.items() if value),
+        *upstream,
+        "for a chat student that is distributed:",
+        *uses,
+    ]
+
+
+def _one_of(word: str, allowed: tuple[Word, ...], what: str) -> Word:
+    for each in allowed:
+        if word == each:
+            return each
+    near = difflib.get_close_matches(word, allowed, n=1, cutoff=0)
+    raise ConfigError(f"{word!r} is not a {what}; nearest: {near[0]!s}. There are: {', '.join(map(str, allowed))}")
 
 
 def _versions(source: str, at: date, catalog: Catalog) -> str:

@@ -136,9 +136,9 @@ def may_flow(labels: Iterable[Label], catalog: Catalog, effect: Effect, facts: F
 
 
 def _judge_label(label: Label, catalog: Catalog, effect: Effect, facts: Facts) -> Verdict:
-    document = catalog.by_digest(label.terms) if label.terms else None
+    document = catalog.by_digest(label.terms)
     uses = (_LEARNED[label.relation], *_THEN[effect])
-    if document is None:
+    if document is None or not document.governs(label.source):
         return not_established(label.source, uses[-1], terms=label.terms)
     if effect is Effect.PUBLISH:
         facts = replace(facts, student=replace(facts.student, distributed=True))
@@ -155,7 +155,7 @@ def not_established(source: str, use: Use, *, terms: str = "", known: str = "") 
         "file like the shipped ones in trueseed/catalog"
     )
     if terms:
-        because = f"the terms under which {source} was asked (digest {terms}) are not in the catalogue"
+        because = f"the terms under which {source} was asked (digest {terms}) are not in the catalogue, or not its own"
         settle = "add the document with that digest to the workspace's terms folder"
     return Verdict(
         permitted=False,
@@ -215,15 +215,15 @@ def _ruling(text: Document, use: Use, relation: Relation, facts: Facts) -> _Ruli
 
 def _unread(text: Document) -> tuple[str, str]:
     """Because, and what would settle it."""
-    known = {"transcription": "was read only as others quote it", "secondary": "is known only from reports"}
-    because = f"{text.document} {known.get(text.verification, 'was not read')}, so nothing is established"
+    known = {"transcription": "read only as others quote it", "secondary": "known only from reports"}
+    because = f"{text.document}: {known.get(text.verification, 'not read')}, so nothing is established"
     reported = f"; reported: {text.reported}" if text.reported else ""
     settle = f"read the text itself ({text.url or 'at its provider'}) and add it to the workspace's terms folder"
     return because + reported, text.settle_by or settle
 
 
 def _silence(text: Document, use: Use) -> _Ruling:
-    because = f"{text.document} says nothing, as far as it was read, that establishes {use.value}"
+    because = f"{text.document}: nothing in it, as far as it was read, establishes {use.value}"
     return _Ruling("unknown", text, "unknown", because, text.settle_by or _word_from(text))
 
 
