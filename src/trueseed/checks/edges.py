@@ -3,7 +3,7 @@
 import re
 
 from trueseed.checks.kind import Kind, nothing
-from trueseed.checks.text import bare, count, lines, sentences, words
+from trueseed.checks.text import count, lines, sentences, words
 
 OPENINGS = (
     "Good question!", "Sure thing.", "In my view", "Let me think.", "To put it simply", "Here is a thought:",
@@ -115,14 +115,6 @@ def greeting(answer: str, name: str) -> str:
     if not match:
         return f"it does not begin by greeting {name}"
     return "" if words(match[2]) else "nothing follows the greeting"
-
-
-def restated(answer: str, word: str) -> str:
-    """The first and the last word of the answer are both this word."""
-    found = bare(answer)
-    if len(found) < 3 or found[0] != word or found[-1] != word:
-        return f"its first and last word are not both {word!r}"
-    return ""
 
 
 KINDS = (
@@ -276,17 +268,5 @@ KINDS = (
             "Greet {name} by name in your first words.",
         ),
         how="Write Hello {name}, and then one or two sentences.",
-    ),
-    Kind(
-        name="restated",
-        family="whole",
-        fault=restated,
-        draw=lambda rng: {"word": rng.choice(("yes", "well", "simple", "done", "okay", "maybe", "right", "sure"))},
-        wordings=(
-            'The first and the last word of your answer must both be "{word}".',
-            'Begin with the word "{word}" and end with the word "{word}".',
-            'Use "{word}" as the very first and the very last word.',
-        ),
-        how="Write {word}, then a comma, then one sentence, and let the final word be {word} again.",
     ),
 )

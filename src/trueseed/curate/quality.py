@@ -1,4 +1,4 @@
-"""Answers that teach nothing good: too short or long, a refusal, cut off, repetitive, wrong by their own constraints."""
+"""Answers that teach nothing good: too short or long, refusals, cut off, repetitive, wrong by their own constraints."""
 
 import re
 from collections.abc import Sequence
@@ -11,8 +11,8 @@ from trueseed.curate.drop import Drop
 
 # How a refusal begins. Elsewhere in an answer these words may well belong to the answer.
 _REFUSAL = re.compile(
-    r"\W*(i['’]?m (very |so )?sorry,? (but|i)\b|sorry, (but )?i (can|am|do)\b"
-    r"|i (can(no|['’])t|am unable to|am not able to)\b|as an ai\b|as a language model\b|i['’]?m (just |only )?an? (ai|language model)\b|unfortunately, i (can|am|do))",
+    r"\W*(i['’]?m (very |so )?sorry,? (but|i)\b|sorry, (but )?i (can|am|do)|i (can(no|['’])t|am unable to)\b"
+    r"|as (an ai|a language model)\b|i['’]?m (just |only )?an? (ai|language model)\b|unfortunately, i (can|am|do))",
     re.IGNORECASE,
 )
 _UNFINISHED = re.compile(r"(,|\b(and|or|the|a|an|of|to|in|with|for|is|are|that|because))$", re.IGNORECASE)

@@ -1,0 +1,44 @@
+import pytest
+
+from trueseed.checks import unsound
+
+QUESTION = 'How do I keep soup warm until lunch? Include the word "happy".'
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Use a thermos, and warm it with hot water first.",
+        "soup, bread, salt",
+        "| Soup | Why |\n| --- | --- |\n| tomato | warm |\n| onion | cheap |\n| bean | filling |",
+        "To keep soup warm until lunch, fill it into a hot thermos.",
+    ],
+)
+def test_an_answer_that_says_something_is_sound(answer: str) -> None:
+    assert unsound(answer, QUESTION, [{"word": "happy"}]) == ""
+
+
+@pytest.mark.parametrize(
+    ("answer", "wrong"),
+    [
+        ("", "next to nothing"),
+        ("!!! ???", "next to nothing"),
+        ("happy happy soup", "next to nothing"),
+        ("very very very good soup good soup good soup good soup good soup", "repeats"),
+        ("Heat it up well.\n" * 3, "repeats"),
+        ("Aaaaaaaaaaaaaaaaaaaaaaaaaah that is really good", "repeats"),
+        ("How do I keep soup warm until lunch?", "echoes"),
+        ('How do I keep soup warm until lunch? Include the word "happy". Yes.', "echoes"),
+    ],
+)
+def test_an_answer_that_only_pleases_the_check_is_not(answer: str, wrong: str) -> None:
+    assert wrong in unsound(answer, QUESTION, [{"word": "happy"}])
+
+
+def test_what_a_constraint_dictates_does_not_count_as_said() -> None:
+    phrase = "Let me know how it goes."
+    assert unsound(f"Soup. {phrase}", "", [{"phrase": phrase}]) == "it says next to nothing"
+
+
+def test_a_list_of_words_as_argument_counts_as_dictated() -> None:
+    assert unsound('{"name": "why"}', "", [{"keys": ["name", "why"]}]) == "it says next to nothing"
