@@ -7,7 +7,7 @@ Opening re-hashes the inputs, unions the labels upstream of them, asks the terms
 asked for its use and whether the labels may go where this step's effect takes them, and refuses before anything is
 spent. Closing appends one signed statement and only then do the artifacts appear. Folder layout (`work/` by default):
 
-    format   ledger/   store/   steps/<fingerprint>/{lock, journals, checkpoints}   report.json   report.html
+    format   ledger/   store/   terms/   steps/<fingerprint>/{lock, journals, checkpoints}   report.json   report.html
 """
 
 import secrets
@@ -34,11 +34,12 @@ from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import SEAL, STEP, subject
 from trueseed.ledger.withdrawals import withdrawn
-from trueseed.terms.catalog import Catalog
+from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Student, Use
 from trueseed.terms.rules import RULES_VERSION, Verdict, judge_use, may_flow
 
 FORMAT = 1
+KEPT = "ledger/terms"  # the documents that labels name by digest, as they were when the door relied on them
 DECLARATION = "https://trueseed.dev/declaration/v1"
 
 RELATION_OF_USE = {
@@ -256,7 +257,7 @@ class Workspace:
             folder=folder,
             ledger=Ledger.open(folder / "ledger", state=state_folder(), create=create),
             store=Store(folder / "store"),
-            catalog=Catalog.load(folder / "terms"),
+            catalog=Catalog.load(folder / "terms", folder / KEPT),
             report=report,
         )
 
@@ -384,6 +385,8 @@ class Workspace:
         labels = {label for artifact in opening.inputs for label in self.labels(artifact)}
         labels |= {replace(label, relation=Relation.FILTER) for a in opening.against for label in self.labels(a)}
         labels |= {Label(source=source, relation=relation, terms=terms[source]) for source, relation in new.items()}
+        for document in filter(None, documents.values()):
+            keep(document, self.folder / KEPT)
         asked = tuple(
             judge_use(source, documents[source], use, RELATION_OF_USE[use], facts, today)
             for source, use in sorted(opening.ask.items())

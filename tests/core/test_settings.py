@@ -26,7 +26,9 @@ def written(tmp_path: Path, text: str) -> Path:
 
 
 def test_a_good_file_is_read(tmp_path):
-    assert read(written(tmp_path, "project: a\ntrain:\n  steps: 3\n"), Outer) == Outer(project="a", train=Inner(steps=3))
+    assert read(written(tmp_path, "project: a\ntrain:\n  steps: 3\n"), Outer) == Outer(
+        project="a", train=Inner(steps=3)
+    )
 
 
 def test_an_unknown_key_is_told_with_its_line_and_the_nearest_valid_one(tmp_path):

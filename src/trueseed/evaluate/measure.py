@@ -40,8 +40,11 @@ class Config(Settings):
 class Scored(Protocol):
     """Total negative log-likelihood (nats) of an answer, and its number of tokens."""
 
-    nll: float
-    tokens: int
+    @property
+    def nll(self) -> float: ...
+
+    @property
+    def tokens(self) -> int: ...
 
 
 class Scorer(Protocol):
