@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional
 
 from trueseed.lm import checkpoint
 from trueseed.train import network
@@ -40,7 +40,7 @@ def reference(tiny_llama: Path) -> Any:
 def by_transformers(model: Any, row: Example) -> torch.Tensor:
     labels = torch.tensor([token if counts else -100 for token, counts in zip(row.tokens, row.mask, strict=True)])
     logits = model(input_ids=torch.tensor(row.tokens)[None]).logits[0]
-    return F.cross_entropy(logits[:-1].float(), labels[1:], reduction="sum")
+    return functional.cross_entropy(logits[:-1].float(), labels[1:], reduction="sum")
 
 
 def gradients(model: Any, loss: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -63,7 +63,9 @@ def test_loss_and_gradients_are_those_of_transformers(model: Any, reference: Any
     assert ours.item() == pytest.approx(theirs.item(), rel=1e-5)
     expected = gradients(reference, theirs)
     for name, found in gradients(model, ours).items():
-        torch.testing.assert_close(found, expected[name], rtol=2e-3, atol=2e-5 * float(expected[name].abs().max()) + 1e-6)
+        torch.testing.assert_close(
+            found, expected[name], rtol=2e-3, atol=2e-5 * float(expected[name].abs().max()) + 1e-6
+        )
 
 
 def test_another_row_in_the_batch_changes_no_row(model: Any) -> None:
@@ -78,8 +80,8 @@ def test_a_common_beginning_is_computed_once() -> None:
     first = Example(id="a", tokens=(1, 5, 6, 7), mask=(False, False, False, True))
     second = Example(id="b", tokens=(1, 5, 8, 9), mask=(False, False, False, True))
     batch = pack([first, second])
-    assert batch.tokens_N.tolist() == [1, 5, 6, 8]
-    assert batch.positions_N.tolist() == [0, 1, 2, 2]
+    assert batch.tokens.tolist() == [1, 5, 6, 8]
+    assert batch.positions.tolist() == [0, 1, 2, 2]
     assert batch.row_tokens == 8
 
 
@@ -93,16 +95,27 @@ def configured(name: str) -> Any:
     """A tiny random model of another architecture."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    sizes = dict(vocab_size=64, hidden_size=48, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4)
-    extra: dict[str, Any] = {
+    extra: dict[str, dict[str, Any]] = {
         "gpt_neox": {},
-        "gemma3_text": dict(
-            num_key_value_heads=1, head_dim=16, sliding_window=5, layer_types=["sliding_attention", "full_attention"]
-        ),
-        "qwen3": dict(num_key_value_heads=2, head_dim=16),
-    }.get(name, dict(num_key_value_heads=2))
+        "gemma3_text": {
+            "num_key_value_heads": 1,
+            "head_dim": 16,
+            "sliding_window": 5,
+            "layer_types": ["sliding_attention", "full_attention"],
+        },
+        "qwen3": {"num_key_value_heads": 2, "head_dim": 16},
+    }
+    config = AutoConfig.for_model(
+        name,
+        vocab_size=64,
+        hidden_size=48,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        **extra.get(name, {"num_key_value_heads": 2}),
+    )
     torch.manual_seed(1)
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **sizes, **extra)).eval()
+    return AutoModelForCausalLM.from_config(config).eval()
 
 
 @pytest.mark.parametrize("name", sorted(network.PACKED | {"gpt_neox"}))
@@ -113,7 +126,9 @@ def test_every_architecture_agrees_with_its_own_forward(name: str) -> None:
     expected = gradients(model, by_transformers(model, row) + by_transformers(model, other))
     ready = network.prepare(model)
     for name, found in gradients(ready, network.loss(ready, pack([row, other]))).items():
-        torch.testing.assert_close(found, expected[name], rtol=2e-3, atol=1e-5 * float(expected[name].abs().max()) + 1e-7)
+        torch.testing.assert_close(
+            found, expected[name], rtol=2e-3, atol=1e-5 * float(expected[name].abs().max()) + 1e-7
+        )
 
 
 def test_restored_it_is_the_model_it_was(tiny_llama: Path, reference: Any) -> None:

@@ -5,7 +5,7 @@ computed once a batch rather than once a row. Sharing changes nothing: a token's
 stands before it, and every row attends to its own path alone. Attention runs on *grids*, the paths padded to
 rectangles of similar length; everything else runs on the N distinct tokens.
 
-Shapes: N distinct tokens, A answer tokens to be predicted, B × T a grid.
+Shapes: N distinct tokens, A answer tokens to be predicted, B × T a grid, C cells of grids.
 """
 
 import random
@@ -81,26 +81,27 @@ def _some(ids: Sequence[str]) -> str:
 class Batch:
     """What one forward pass reads. All tensors int64.
 
-    tokens_N, positions_N: distinct tokens of the trie and their depth. grids: B × T indices into N, one row per
-    sequence, padded on the right with 0 (causal attention never looks there). owner_N: for each token, the cell (of all
-    grids, flattened one after another) that computes it. copies_C, copied_C: cells that repeat a token owned elsewhere,
-    and that token. answers_A: where in N the next token is predicted; labels_A: what it should be.
+    tokens N, positions N: distinct tokens of the trie, and their depth. answers A: where in N the next token is
+    predicted; labels A: what it should be. grids, each B × T: indices into N, one row per sequence, padded on the right
+    with 0 (causal attention never looks there). owner N: the cell, of all grids flattened one after another, that
+    computes a token; copies C: the cells that repeat a token owned elsewhere; copied C: that token.
+    row_tokens: tokens of the sequences as if nothing were shared.
     """
 
     ids: tuple[str, ...]
-    tokens_N: torch.Tensor
-    positions_N: torch.Tensor
+    tokens: torch.Tensor
+    positions: torch.Tensor
+    answers: torch.Tensor
+    labels: torch.Tensor
     grids: tuple[torch.Tensor, ...]
-    owner_N: torch.Tensor
-    copies_C: torch.Tensor
-    copied_C: torch.Tensor
-    answers_A: torch.Tensor
-    labels_A: torch.Tensor
-    row_tokens: int  # tokens of the sequences as if nothing were shared
+    owner: torch.Tensor
+    copies: torch.Tensor
+    copied: torch.Tensor
+    row_tokens: int
 
     @property
     def targets(self) -> int:
-        return len(self.labels_A)
+        return len(self.labels)
 
 
 @dataclass(slots=True)
@@ -111,7 +112,7 @@ class _Node:
 
 def pack(rows: Sequence[Example]) -> Batch:
     """One batch of these sequences, in any order."""
-    rows = sorted(rows, key=lambda row: (len(row.tokens), row.id))
+    rows = sorted(rows, key=lambda row: (len(row.tokens), row.tokens))
     tokens: list[int] = []
     positions: list[int] = []
     paths: list[list[int]] = []
@@ -135,14 +136,14 @@ def pack(rows: Sequence[Example]) -> Batch:
     owner, copies, copied = _owners(grids, len(tokens))
     return Batch(
         ids=tuple(row.id for row in rows),
-        tokens_N=torch.tensor(tokens),
-        positions_N=torch.tensor(positions),
+        tokens=torch.tensor(tokens),
+        positions=torch.tensor(positions),
         grids=tuple(torch.tensor([path + [0] * (len(grid[-1]) - len(path)) for path in grid]) for grid in grids),
-        owner_N=torch.tensor(owner),
-        copies_C=torch.tensor(copies, dtype=torch.int64),
-        copied_C=torch.tensor(copied, dtype=torch.int64),
-        answers_A=torch.tensor(answers),
-        labels_A=torch.tensor(labels),
+        owner=torch.tensor(owner),
+        copies=torch.tensor(copies, dtype=torch.int64),
+        copied=torch.tensor(copied, dtype=torch.int64),
+        answers=torch.tensor(answers),
+        labels=torch.tensor(labels),
         row_tokens=sum(len(row.tokens) for row in rows),
     )
 
@@ -189,14 +190,14 @@ def plan(
     random.Random(f"{seed}:{epoch}").shuffle(order)
     steps = []
     for step in _filled([rows[at] for at in order], tokens_per_batch * gradient_accumulation_steps):
-        alike = sorted(step, key=lambda row: (row.tokens, row.id))
+        alike = sorted(step, key=lambda row: row.tokens)
         steps.append(tuple(_filled(alike, tokens_per_batch)))
     return tuple(steps)
 
 
 def in_batches(rows: Sequence[Example], tokens_per_batch: int) -> tuple[Rows, ...]:
     """All rows once, for measuring."""
-    return tuple(_filled(sorted(rows, key=lambda row: (row.tokens, row.id)), tokens_per_batch))
+    return tuple(_filled(sorted(rows, key=lambda row: row.tokens), tokens_per_batch))
 
 
 def _filled(rows: Iterable[Example], budget: int) -> Iterator[Rows]:

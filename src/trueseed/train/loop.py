@@ -27,7 +27,7 @@ Loss = Callable[[Batch], torch.Tensor]  # sum over the batch's answer tokens, fl
 Progress = Callable[[int, int, str, str], None]  # done, total, unit, note
 
 _BETAS = (0.9, 0.99)  # a second moment over 100 steps: runs here have tens to hundreds
-_EXPLODED = 3.0  # times the loss of guessing evenly
+_EXPLODED = 5.0  # nats a token above the first step
 
 
 class Optimizing(Settings):
@@ -72,7 +72,7 @@ class Masters:
                 weight.grad = None
 
     def finish(self, targets: int, max_norm: float) -> float:
-        """From the gradient of a sum over `targets` tokens to that of the mean, clipped. Returns its norm, unclipped."""
+        """From the gradient of a sum over `targets` tokens to that of the mean, clipped. Returns the norm before."""
         grads = [self._grad(name) for name in self.weights]
         norm = float(torch.nn.utils.get_total_norm(grads)) / targets
         torch._foreach_mul_(grads, min(1.0, max_norm / (norm + 1e-6)) / targets)
@@ -112,7 +112,8 @@ def fit(
     began, seen = time.monotonic(), 0
     for at in range(len(curve), len(steps)):
         rate = _rate(at, len(steps), config)
-        point = _step(at, masters, optimizer, loss, steps[at], rate, config.max_grad_norm)
+        most = curve[0].loss + _EXPLODED if curve else math.inf
+        point = _step(at, masters, optimizer, loss, steps[at], rate, config.max_grad_norm, most)
         curve.append(point)
         seen += point.tokens
         if len(curve) % config.save_steps == 0 and len(curve) < len(steps):
@@ -142,17 +143,18 @@ def _step(
     batches: Sequence[Rows],
     rate: float,
     max_norm: float,
+    most: float,
 ) -> Point:
     total, targets, tokens = 0.0, 0, 0
     for rows in batches:
         batch = pack(rows)
         value = loss(batch)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         masters.collect()
         total, targets, tokens = total + value.item(), targets + batch.targets, tokens + batch.row_tokens
-        _must_be_sane(at, value.item() / batch.targets, batch)
+        _must_be_sane("loss", value.item() / batch.targets, most, at, batch)
     norm = masters.finish(targets, max_norm)
-    _must_be_sane(at, norm, batch, what="gradient norm")
+    _must_be_sane("gradient norm", norm, math.inf, at, batch)
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
@@ -160,9 +162,8 @@ def _step(
     return Point(step=at + 1, loss=total / targets, grad_norm=norm, learning_rate=rate, targets=targets, tokens=tokens)
 
 
-def _must_be_sane(at: int, value: float, batch: Batch, what: str = "loss") -> None:
-    exploded = what == "loss" and value > _EXPLODED * math.log(2**18)
-    if not math.isfinite(value) or exploded:
+def _must_be_sane(what: str, value: float, most: float, at: int, batch: Batch) -> None:
+    if not math.isfinite(value) or value > most:
         ids = ", ".join(identity[:16] for identity in batch.ids[:5])
         raise ConfigError(
             f"training diverged: the {what} became {value:.4g} at step {at + 1}, on records {ids}, …; "

@@ -6,7 +6,7 @@ Shapes: A answer tokens, D hidden size, V vocabulary.
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 _LOGITS = 2**26  # logits held at once: 128 MB in bfloat16
 _ROWS = 64  # rows of logits in float32 at once: they stay in the processor's cache
@@ -18,7 +18,7 @@ def answer_loss(hidden_AD: torch.Tensor, head_VD: torch.Tensor, labels_A: torch.
     Gradients are made in the forward pass while the logits are at hand, so the logits are computed once (as in
     Liger-Kernel, arXiv:2410.10989).
     """
-    loss: torch.Tensor = _AnswerLoss.apply(hidden_AD, head_VD, labels_A)
+    loss: torch.Tensor = _AnswerLoss.apply(hidden_AD, head_VD, labels_A)  # type: ignore[no-untyped-call]
     return loss
 
 
@@ -32,7 +32,7 @@ class _AnswerLoss(torch.autograd.Function):
         rows = max(_ROWS, _LOGITS // len(head_VD))
         for start in range(0, len(labels_A), rows):
             part = slice(start, start + rows)
-            logits = F.linear(hidden_AD[part], head_VD)
+            logits = functional.linear(hidden_AD[part], head_VD)
             total += _to_gradient_(logits, labels_A[part])
             if d_hidden_AD is not None:
                 torch.mm(logits, head_VD, out=d_hidden_AD[part])
@@ -47,7 +47,7 @@ class _AnswerLoss(torch.autograd.Function):
 
 
 def _to_gradient_(logits_AV: torch.Tensor, labels_A: torch.Tensor) -> torch.Tensor:
-    """Overwrites logits by the gradient of the loss in them (probabilities, less one at the label); returns the loss."""
+    """Overwrites logits by the loss's gradient in them (probabilities, less 1 at the label); returns the loss."""
     total = logits_AV.new_zeros((), dtype=torch.float32)
     for logits, labels in zip(logits_AV.split(_ROWS), labels_A.split(_ROWS), strict=True):
         exact = logits.float()

@@ -1,10 +1,9 @@
 """A transformers model that reads packed batches.
 
 The model's modules, names and weights stay transformers' own, so any of them can be saved, wrapped by peft or looked
-at. Two things are replaced while it trains: attention, by matrix products over a batch's grids (grouped heads folded into
-the query length, no repeated keys), and Llama's RMSNorm, by one
-that saves less. An architecture that is not known to
-work so goes through its own forward, row by row in the same grids, with the same loss.
+at. Two things are replaced while it trains: attention, by matrix products over a batch's grids (grouped heads folded
+into the query length, no keys repeated), and Llama's RMSNorm, by one that saves less. An architecture that is not known
+to work so goes through its own forward, row by row in the same grids, with the same loss.
 
 Shapes: N distinct tokens, H query heads, K key heads, G = H / K, D head size, B × T a grid.
 """
@@ -12,7 +11,7 @@ Shapes: N distinct tokens, H query heads, K key heads, G = H / K, D head size, B
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 from transformers import AttentionInterface
 
 from trueseed.train.batches import Batch
@@ -48,24 +47,24 @@ def loss(model: Any, batch: Batch) -> torch.Tensor:
     if model.config.model_type not in PACKED:
         return _loss_of_rows(model, batch)
     hidden = model.base_model(
-        input_ids=batch.tokens_N[None], position_ids=batch.positions_N[None], use_cache=False, batch=batch
+        input_ids=batch.tokens[None], position_ids=batch.positions[None], use_cache=False, batch=batch
     ).last_hidden_state[0]
-    return answer_loss(hidden[batch.answers_A], model.get_output_embeddings().weight, batch.labels_A)
+    return answer_loss(hidden[batch.answers], model.get_output_embeddings().weight, batch.labels)
 
 
 def _loss_of_rows(model: Any, batch: Batch) -> torch.Tensor:
     """The same through the model's own forward. Padding is on the right, where causal models do not look."""
-    logits = [model(input_ids=batch.tokens_N[grid], use_cache=False).logits.flatten(0, 1) for grid in batch.grids]
-    cells = batch.owner_N[batch.answers_A]
-    return F.cross_entropy(torch.cat(logits)[cells].float(), batch.labels_A, reduction="sum")
+    logits = [model(input_ids=batch.tokens[grid], use_cache=False).logits.flatten(0, 1) for grid in batch.grids]
+    cells = batch.owner[batch.answers]
+    return functional.cross_entropy(torch.cat(logits)[cells].float(), batch.labels, reduction="sum")
 
 
 def _attend(
-    module: Any,
+    _module: Any,
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    attention_mask: Any,
+    _mask: Any,
     *,
     batch: Batch,
     scaling: float,
@@ -74,7 +73,7 @@ def _attend(
 ) -> tuple[torch.Tensor, None]:
     """The attention that transformers calls: query 1 × H × N × D, key and value 1 × K × N × D, result 1 × N × H × D."""
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
-    out: torch.Tensor = _GridAttention.apply(q, k, v, batch, scaling, sliding_window)
+    out: torch.Tensor = _GridAttention.apply(q, k, v, batch, scaling, sliding_window)  # type: ignore[no-untyped-call]
     return out[None], None
 
 
@@ -99,34 +98,34 @@ class _GridAttention(torch.autograd.Function):
             saved += [Q, K, V, P]
         ctx.save_for_backward(*saved)
         ctx.batch, ctx.scale, ctx.heads = batch, scale, heads
-        return torch.cat(outs)[batch.owner_N]
+        return torch.cat(outs)[batch.owner]
 
     @staticmethod
     def backward(ctx: Any, *grad: torch.Tensor) -> Any:
         batch, heads, saved = ctx.batch, ctx.heads, ctx.saved_tensors
         sizes = [grid.numel() for grid in batch.grids]
         d_cells = grad[0].new_zeros(sum(sizes), *grad[0].shape[1:])
-        d_cells[batch.owner_N] = grad[0]
+        d_cells[batch.owner] = grad[0]
         parts: list[list[torch.Tensor]] = [[], [], []]
         for at, (grid, d_out) in enumerate(zip(batch.grids, d_cells.split(sizes), strict=True)):
             Q, K, V, P = saved[4 * at : 4 * at + 4]
             dO = _to_heads(d_out, grid, heads)
             dS = torch._softmax_backward_data(torch.bmm(dO, V.transpose(1, 2)), P, -1, P.dtype).mul_(ctx.scale)
             for part, d in zip(
-                parts, (torch.bmm(dS, K), torch.bmm(dS.transpose(1, 2), Q), torch.bmm(P.transpose(1, 2), dO)), strict=True
+                parts,
+                (torch.bmm(dS, K), torch.bmm(dS.transpose(1, 2), Q), torch.bmm(P.transpose(1, 2), dO)),
+                strict=True,
             ):
                 part.append(_to_cells(d, grid, heads))
         dq, dk, dv = (torch.cat(part) for part in parts)
-        return dq[batch.owner_N], _gathered(dk, batch), _gathered(dv, batch), None, None, None
+        return dq[batch.owner], _gathered(dk, batch), _gathered(dv, batch), None, None, None
 
 
 def _to_heads(x: torch.Tensor, grid: torch.Tensor, heads: int) -> torch.Tensor:
     """(B·T) × (K·G) × D cells to (B·K) × (G·T) × D matrices, one for each key head of each row."""
     rows, width = grid.shape
     groups, size = x.shape[1] // heads, x.shape[2]
-    return (
-        x.view(rows, width, heads, groups, size).permute(0, 2, 3, 1, 4).reshape(rows * heads, groups * width, size)
-    )
+    return x.view(rows, width, heads, groups, size).permute(0, 2, 3, 1, 4).reshape(rows * heads, groups * width, size)
 
 
 def _to_cells(x: torch.Tensor, grid: torch.Tensor, heads: int) -> torch.Tensor:
@@ -138,8 +137,8 @@ def _to_cells(x: torch.Tensor, grid: torch.Tensor, heads: int) -> torch.Tensor:
 
 def _gathered(d_cells: torch.Tensor, batch: Batch) -> torch.Tensor:
     """A token's gradient is the sum over the cells it stands in."""
-    d_tokens = d_cells[batch.owner_N]
-    return d_tokens.index_add_(0, batch.copied_C, d_cells[batch.copies_C]) if len(batch.copies_C) else d_tokens
+    d_tokens = d_cells[batch.owner]
+    return d_tokens.index_add_(0, batch.copied, d_cells[batch.copies]) if len(batch.copies) else d_tokens
 
 
 def _causal(width: int, groups: int, window: int | None, like: torch.Tensor) -> torch.Tensor:
@@ -157,8 +156,9 @@ class _Norm:
         self.module = module
 
     def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
-        out: torch.Tensor = _RMSNorm.apply(
-            hidden.reshape(-1, hidden.shape[-1]), self.module.weight, self.module.variance_epsilon
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        out: torch.Tensor = _RMSNorm.apply(  # type: ignore[no-untyped-call]
+            rows, self.module.weight, self.module.variance_epsilon
         )
         return out.view_as(hidden)
 
@@ -172,7 +172,8 @@ class _RMSNorm(torch.autograd.Function):
         inverse = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
         normed = (x * inverse).to(x.dtype)
         ctx.save_for_backward(normed, inverse, weight)
-        return normed * weight
+        out: torch.Tensor = normed * weight
+        return out
 
     @staticmethod
     def backward(ctx: Any, *grad: torch.Tensor) -> Any:

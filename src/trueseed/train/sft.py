@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -24,8 +24,8 @@ from trueseed.lm import checkpoint
 from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example, Rows, examples, in_batches, plan
-from trueseed.train.lora import Lora, adapted, merged
 from trueseed.train.loop import Optimizing, fit, mean_loss
+from trueseed.train.lora import Lora, adapted, merged
 from trueseed.workspace import Step
 
 
@@ -57,30 +57,33 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
     weights = step.read(base) if isinstance(base, Artifact) else base
     folder, form = step.read(dataset), Format(weights)
     rows = _examples(folder / "train.parquet", form, config.max_length, step)
-    held_out = in_batches(
-        _examples(folder / "validation.parquet", form, config.max_length, step), config.tokens_per_batch
-    )
-    steps = schedule(rows, config)
+    held_out = _examples(folder / "validation.parquet", form, config.max_length, step, may_be_empty=True)
     model = network.prepare(checkpoint.load(weights, _dtype(config.dtype)))
     learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
     loss = partial(network.loss, model)
-    checkpoints = step.checkpoint("training")
 
-    before = mean_loss(loss, held_out)
-    curve = fit(learner, loss, steps, config, checkpoints=checkpoints, progress=step.progress)
-    after = mean_loss(loss, held_out)
+    def measured() -> float | None:
+        return mean_loss(loss, in_batches(held_out, config.tokens_per_batch)) if held_out else None
+
+    before = measured()
+    curve = fit(
+        learner,
+        loss,
+        schedule(rows, config),
+        config,
+        checkpoints=step.checkpoint("training"),
+        progress=step.progress,
+    )
+    summary = {"validation_loss_before": before, "validation_loss_after": measured(), "steps": len(curve)}
+    plain = network.restore(merged(learner) if config.lora else model)
+
+    def fill(folder: Path) -> None:
+        checkpoint.save(plain, folder, like=weights)
+        report = {**summary, "dtype": str(plain.dtype), "curve": [asdict(point) for point in curve]}
+        (folder / "curve.json").write_text(json.dumps(report, indent=1) + "\n")
 
     step.count("tokens", sum(point.tokens for point in curve))
     step.count("targets", sum(point.targets for point in curve))
-    summary = {"validation_loss_before": before, "validation_loss_after": after, "steps": len(curve)}
-
-    plain = merged(learner) if config.lora else learner
-
-    def fill(folder: Path) -> None:
-        checkpoint.save(network.restore(plain), folder, like=weights)
-        report = {**summary, "dtype": str(model.dtype), "curve": [asdict(point) for point in curve]}
-        (folder / "curve.json").write_text(json.dumps(report, indent=1) + "\n")
-
     return step.write("weights", fill, {"method": "sft", **summary})
 
 
@@ -100,8 +103,13 @@ def schedule(rows: Sequence[Example], config: Config) -> tuple[tuple[Rows, ...],
     return steps[: config.max_steps] if config.max_steps else steps
 
 
-def _examples(path: Path, form: Format, max_length: int, step: Step) -> tuple[Example, ...]:
-    found = examples(read_parquet(path), form, max_length=max_length)
+def _examples(
+    path: Path, form: Format, max_length: int, step: Step, *, may_be_empty: bool = False
+) -> tuple[Example, ...]:
+    records = list(read_parquet(path))
+    if may_be_empty and not records:
+        return ()
+    found = examples(records, form, max_length=max_length)
     if found.too_long:
         step.count(f"{path.stem}_too_long", len(found.too_long))
     return found.kept
