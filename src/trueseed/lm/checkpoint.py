@@ -1,13 +1,13 @@
 """A model to and from a folder in the Hugging Face layout: safetensors, config, tokenizer, licence texts."""
 
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trueseed.errors import ConfigError
+from trueseed.lm.quiet import quiet
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, matching, refuse_unsafe
 
 
@@ -19,8 +19,7 @@ def load(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
     from transformers import AutoModelForCausalLM
 
     refuse_unsafe(folder)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, attn_implementation="sdpa"
@@ -33,7 +32,8 @@ def load(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
 def save(model: Any, folder: Path, *, like: Path) -> None:
     """Writes `model` to `folder`, with the tokenizer and the licence texts of `like`, the weights it came from."""
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    with quiet():
+        model.save_pretrained(folder)
     for path in matching(like, (*MODEL_FILES, *LICENCE_FILES)):
         if ".safetensors" not in path.name and not (folder / path.name).exists():
             shutil.copyfile(path, folder / path.name)

@@ -11,7 +11,6 @@ time wait for the first.
 
 import contextlib
 import errno
-import io
 import json
 import logging
 import mmap
@@ -21,7 +20,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +31,7 @@ from filelock import FileLock
 from trueseed.core.canonical import canonical, digest, file_digest
 from trueseed.core.durable import cache_folder, folder_atomic
 from trueseed.errors import Broken, ConfigError
+from trueseed.lm.quiet import quiet
 
 log = logging.getLogger(__name__)
 
@@ -367,7 +366,7 @@ def _convert(gguf: Path, folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    with _quiet():
+    with quiet():
         try:
             model = AutoModelForCausalLM.from_pretrained(
                 str(gguf.parent),
@@ -414,11 +413,3 @@ def _strip_versions(path: Path) -> None:
     if path.exists():
         kept = {key: value for key, value in json.loads(path.read_text()).items() if key != "transformers_version"}
         path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """transformers draws progress bars on stderr and warns about its own future; neither is for our users."""
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        yield

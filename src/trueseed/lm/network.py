@@ -1,0 +1,383 @@
+"""The inner loop: a decoder-only transformer over a cache of keys and values, in plain torch.
+
+    network = Network(folder)
+    cache = network.cache(rows=64)
+    logits = network.read(cache, rows, prompts)     prompts into the cache; logits after each prompt
+    logits = network.step(cache, tokens)            one more token of every row
+
+Llama, Mistral, Qwen2, Qwen3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are read
+without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text, so
+it can be replaced by something faster behind the same three calls.
+
+Shapes: N tokens of all prompts, S sequences, H hidden, Q query heads, K key-value heads, G = Q / K, D head, C cached
+positions, V vocabulary.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trueseed.errors import ConfigError
+from trueseed.lm import checkpoint
+
+BUCKET = 64  # cached lengths are rounded up to a multiple of this, so that few shapes occur
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What differs between the architectures. window: how many positions each layer sees, None for all of them."""
+
+    query_heads: int
+    key_heads: int
+    head: int
+    scale: float
+    eps: float
+    embedding_scale: float
+    window: tuple[int | None, ...]
+    activation: Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """Weights of one layer; queries, keys and values fused, gate and up fused. Norms in float32."""
+
+    qkv: "Linear"
+    out: "Linear"
+    gate_up: "Linear"
+    down: "Linear"
+    attention_norm: Tensor
+    mlp_norm: Tensor
+    query_norm: Tensor | None
+    key_norm: Tensor | None
+    after_attention_norm: Tensor | None
+    after_mlp_norm: Tensor | None
+
+
+class Linear:
+    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
+        self.weight, self.bias = weight, bias
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return functional.linear(x, self.weight, self.bias)
+
+
+def _bucket(length: int) -> int:
+    return -(-length // BUCKET) * BUCKET
+
+
+class Cache:
+    """Keys and values of `rows` sequences, grown as they get longer. lengths: positions filled, by row."""
+
+    def __init__(self, layers: int, rows: int, heads: int, head: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.rows = rows
+        self.lengths = [0] * rows
+        self._shape = (layers, 2, rows, heads, 0, head)
+        self._store = torch.zeros(self._shape, dtype=dtype, device=device)
+
+    @property
+    def capacity(self) -> int:
+        return self._store.shape[4]
+
+    def reserve(self, length: int) -> None:
+        """Makes room for `length` positions a row."""
+        if length > self.capacity:
+            layers, two, rows, heads, _, head = self._shape
+            wanted = _bucket(max(length, self.capacity * 3 // 2))
+            grown = self._store.new_zeros((layers, two, rows, heads, wanted, head))
+            grown[..., : self.capacity, :] = self._store
+            self._store = grown
+
+    def layer(self, index: int) -> Tensor:
+        """Keys and values of a layer: (2, rows, K, capacity, D)."""
+        return self._store[index]
+
+    @torch.inference_mode()
+    def copy(self, source: int, target: int) -> None:
+        """Row `target` becomes as row `source`."""
+        length = self.lengths[source]
+        self._store[:, :, target, :, :length] = self._store[:, :, source, :, :length]
+        self.lengths[target] = length
+
+
+class Network:
+    """A causal language model, read only. Raises `ConfigError` for an architecture it does not know."""
+
+    def __init__(
+        self, folder: Path, dtype: torch.dtype = torch.bfloat16, device: str | torch.device | None = None
+    ) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.dtype = dtype
+        with torch.inference_mode():
+            self._take(checkpoint.load(folder, dtype).to(self.device))
+
+    def _take(self, model: Any) -> None:
+        config = model.config
+        if config.model_type not in SHAPES:
+            raise ConfigError(
+                f"the engine does not know the architecture {config.model_type!r}; it knows {', '.join(sorted(SHAPES))}"
+            )
+        self.shape = SHAPES[config.model_type](config)
+        gemma = config.model_type == "gemma3_text"
+        self.context: int = config.max_position_embeddings
+        self.vocabulary: int = config.vocab_size
+        self._embedding: Tensor = model.model.embed_tokens.weight.detach()
+        self._head = _fused(model.lm_head)
+        self._norm = _norm_weight(model.model.norm, gemma)
+        self._layers = tuple(_layer(layer, gemma) for layer in model.model.layers)
+        self._rope = _Rope(model.model.rotary_emb, config, self.dtype, self.device)
+
+    @torch.inference_mode()
+    def cache(self, rows: int) -> Cache:
+        shape = self.shape
+        return Cache(len(self._layers), rows, shape.key_heads, shape.head, self.dtype, self.device)
+
+    @torch.inference_mode()
+    def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Reads each prompt into its row, from position 0; logits_SV after the last token of each."""
+        lengths = [len(prompt) for prompt in prompts]
+        cache.reserve(max(lengths))
+        for row, length in zip(rows, lengths, strict=True):
+            cache.lengths[row] = length
+
+        def store(layer: int, keys_NKD: Tensor, values_NKD: Tensor) -> None:
+            kept = cache.layer(layer)
+            for row, keys, values in zip(rows, keys_NKD.split(lengths), values_NKD.split(lengths), strict=True):
+                kept[0, row, :, : len(keys)] = keys.transpose(0, 1)
+                kept[1, row, :, : len(values)] = values.transpose(0, 1)
+
+        hidden_NH = self.forward(prompts, store)
+        last = torch.tensor(lengths, device=self.device).cumsum(0) - 1
+        return self.logits(hidden_NH[last])
+
+    @torch.inference_mode()
+    def step(self, cache: Cache, tokens: Sequence[int], *, fixed: bool = False) -> Tensor:
+        """Feeds one token to each of the first len(tokens) rows; logits_SV after it.
+
+        With `fixed` it computes over all rows of the cache, the idle ones too, so that the shapes never change.
+        """
+        n = len(tokens)
+        idle = cache.rows - n if fixed else 0
+        lengths = cache.lengths[:n] + [0] * idle
+        cache.reserve(max(lengths) + 1)
+        positions_S = torch.tensor(lengths, device=self.device)
+        attention = _Decoding(self.shape, cache, positions_S, self.dtype)
+        rope = self._rope.at(positions_S)
+        x_SH = self._embed(torch.tensor([*tokens, *[0] * idle], device=self.device))
+        for index, layer in enumerate(self._layers):
+            x_SH = self._block(index, layer, x_SH, rope, attention)
+        for row in range(n):
+            cache.lengths[row] += 1
+        return self.logits(x_SH)
+
+    @torch.inference_mode()
+    def forward(
+        self, sequences: Sequence[Sequence[int]], store: Callable[[int, Tensor, Tensor], None] | None = None
+    ) -> Tensor:
+        """Hidden states (N, H) of whole sequences laid end to end, without padding; each sees itself only."""
+        lengths = [len(sequence) for sequence in sequences]
+        flat = torch.tensor([token for sequence in sequences for token in sequence], device=self.device)
+        positions = torch.cat([torch.arange(length, device=self.device) for length in lengths])
+        attention = _Reading(self.shape, lengths, store)
+        rope = self._rope.at(positions)
+        x_NH = self._embed(flat)
+        for index, layer in enumerate(self._layers):
+            x_NH = self._block(index, layer, x_NH, rope, attention)
+        return x_NH
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        return self._head(self._normed(hidden, self._norm))
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        x = functional.embedding(tokens, self._embedding)
+        return x if self.shape.embedding_scale == 1 else x * torch.tensor(self.shape.embedding_scale, dtype=x.dtype)
+
+    def _normed(self, x: Tensor, weight: Tensor) -> Tensor:
+        return functional.rms_norm(x.float(), weight.shape, weight, self.shape.eps).to(x.dtype)
+
+    def _block(
+        self, index: int, layer: Layer, x: Tensor, rope: "tuple[tuple[Tensor, Tensor], ...]", attention: "_Attention"
+    ) -> Tensor:
+        shape = self.shape
+        heads = layer.qkv(self._normed(x, layer.attention_norm)).view(len(x), -1, shape.head)
+        rotated, values = heads[:, : -shape.key_heads], heads[:, -shape.key_heads :]
+        if layer.query_norm is not None and layer.key_norm is not None:
+            queries = self._normed(rotated[:, : shape.query_heads], layer.query_norm)
+            rotated = torch.cat([queries, self._normed(rotated[:, shape.query_heads :], layer.key_norm)], 1)
+        cos, sin = rope[index]
+        rotated = rotated * cos + rotated.roll(shape.head // 2, -1) * sin
+        mixed = attention(index, rotated[:, : shape.query_heads], rotated[:, shape.query_heads :], values)
+        y = layer.out(mixed.reshape(len(x), -1))
+        x = x + (y if layer.after_attention_norm is None else self._normed(y, layer.after_attention_norm))
+        gate, up = layer.gate_up(self._normed(x, layer.mlp_norm)).chunk(2, -1)
+        y = layer.down(shape.activation(gate) * up)
+        return x + (y if layer.after_mlp_norm is None else self._normed(y, layer.after_mlp_norm))
+
+
+_Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, queries, keys, values -> mixed values
+
+
+class _Reading:
+    """Causal attention inside each of several sequences laid end to end."""
+
+    def __init__(
+        self, shape: Shape, lengths: Sequence[int], store: Callable[[int, Tensor, Tensor], None] | None
+    ) -> None:
+        self._shape, self._lengths, self._store = shape, list(lengths), store
+
+    def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        if self._store:
+            self._store(layer, keys, values)
+        window = self._shape.window[layer]
+        mixed = []
+        for q, k, v in zip(*(x.split(self._lengths) for x in (queries, keys, values)), strict=True):
+            mask = None if window is None or len(q) <= window else _band(len(q), window, q.device)
+            one = functional.scaled_dot_product_attention(
+                q.transpose(0, 1)[None],
+                k.transpose(0, 1)[None],
+                v.transpose(0, 1)[None],
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=self._shape.scale,
+                enable_gqa=True,
+            )
+            mixed.append(one[0].transpose(0, 1))
+        return torch.cat(mixed)
+
+
+class _Decoding:
+    """Attention of one new token per sequence over its cached positions.
+
+    The G query heads that share a key-value head are laid along the query axis, so keys and values are read once.
+    """
+
+    def __init__(self, shape: Shape, cache: Cache, positions_S: Tensor, dtype: torch.dtype) -> None:
+        self._shape, self._cache = shape, cache
+        self._C = C = min(_bucket(int(positions_S.max()) + 1), cache.capacity)
+        S, K, rows, capacity = len(positions_S), shape.key_heads, cache.rows, cache.capacity
+        key = torch.arange(K, device=positions_S.device)
+        row = torch.arange(S, device=positions_S.device)
+        at_SK = (row[:, None] * K + key) * capacity + positions_S[:, None]
+        self._at = torch.cat([at_SK, at_SK + rows * K * capacity], 1).flatten()  # of keys, then of values, by sequence
+        here = torch.arange(C, device=positions_S.device)
+        self._masks: dict[int | None, Tensor] = {}
+        for window in set(shape.window):
+            seen_SC = here <= positions_S[:, None]
+            if window is not None:
+                seen_SC &= here > positions_S[:, None] - window
+            mask = torch.zeros(seen_SC.shape, dtype=dtype, device=seen_SC.device)
+            self._masks[window] = mask.masked_fill(~seen_SC, -math.inf)[:, None, None]
+
+    def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        S, shape = len(queries), self._shape
+        kept = self._cache.layer(layer)
+        kept.view(-1, shape.head).index_copy_(0, self._at, torch.cat([keys, values], 1).view(-1, shape.head))
+        keys_SKCD, values_SKCD = kept[0, :S, :, : self._C], kept[1, :S, :, : self._C]
+        grouped = queries.reshape(S, shape.key_heads, -1, shape.head)
+        scores = torch.matmul(grouped * shape.scale, keys_SKCD.transpose(-1, -2)) + self._masks[shape.window[layer]]
+        weights = torch.softmax(scores, -1, dtype=torch.float32).to(values.dtype)
+        return torch.matmul(weights, values_SKCD)
+
+
+def _band(length: int, window: int, device: torch.device) -> Tensor:
+    here = torch.arange(length, device=device)
+    apart = here[:, None] - here
+    return (apart >= 0) & (apart < window)
+
+
+class _Rope:
+    """Rotary position embedding as transformers configures it (scaling included), one or two sets of frequencies.
+
+    The sine carries the sign of `rotate_half`, so rotating is `x * cos + roll(x, D/2) * sin`.
+    """
+
+    def __init__(self, rotary: Any, config: Any, dtype: torch.dtype, device: torch.device) -> None:
+        self._dtype = dtype
+        kinds = None if hasattr(rotary, "inv_freq") else config.layer_types
+        self._kind_of_layer = tuple(kinds or ["every"] * config.num_hidden_layers)
+        self._frequencies: dict[str, tuple[Tensor, float]] = {}
+        for kind in set(self._kind_of_layer):
+            prefix = f"{kind}_" if kinds else ""
+            frequencies = getattr(rotary, f"{prefix}inv_freq").float().to(device)
+            self._frequencies[kind] = frequencies, float(getattr(rotary, f"{prefix}attention_scaling"))
+
+    def at(self, positions_N: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
+        """For each layer cos and signed sin, (N, 1, D)."""
+        turned: dict[str, tuple[Tensor, Tensor]] = {}
+        for kind, (frequencies, scaling) in self._frequencies.items():
+            angles = positions_N[:, None].float() * frequencies
+            cos, sin = angles.cos() * scaling, angles.sin() * scaling
+            both = torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None]
+            turned[kind] = both[0].to(self._dtype), both[1].to(self._dtype)
+        return tuple(turned[kind] for kind in self._kind_of_layer)
+
+
+def _layer(layer: Any, gemma: bool) -> Layer:
+    attention, mlp = layer.self_attn, layer.mlp
+    query_norm, key_norm = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
+    return Layer(
+        qkv=_fused(attention.q_proj, attention.k_proj, attention.v_proj),
+        out=_fused(attention.o_proj),
+        gate_up=_fused(mlp.gate_proj, mlp.up_proj),
+        down=_fused(mlp.down_proj),
+        attention_norm=_norm_weight(layer.input_layernorm, gemma),
+        mlp_norm=_norm_weight(layer.pre_feedforward_layernorm if gemma else layer.post_attention_layernorm, gemma),
+        query_norm=query_norm and _norm_weight(query_norm, gemma),
+        key_norm=key_norm and _norm_weight(key_norm, gemma),
+        after_attention_norm=_norm_weight(layer.post_attention_layernorm, gemma) if gemma else None,
+        after_mlp_norm=_norm_weight(layer.post_feedforward_layernorm, gemma) if gemma else None,
+    )
+
+
+def _fused(*projections: Any) -> Linear:
+    """Projections of the same input as one."""
+    biases = [p.bias.detach() for p in projections if p.bias is not None]
+    return Linear(torch.cat([p.weight.detach() for p in projections]), torch.cat(biases) if biases else None)
+
+
+def _norm_weight(norm: Any, gemma: bool) -> Tensor:
+    weight: Tensor = norm.weight.detach().float()
+    return 1 + weight if gemma else weight  # Gemma stores the difference from one
+
+
+def _llama(config: Any) -> Shape:
+    head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    kinds = getattr(config, "layer_types", None) or ["sliding_attention"] * config.num_hidden_layers
+    return Shape(
+        query_heads=config.num_attention_heads,
+        key_heads=config.num_key_value_heads,
+        head=head,
+        scale=head**-0.5,
+        eps=config.rms_norm_eps,
+        embedding_scale=1.0,
+        window=tuple(window if kind == "sliding_attention" else None for kind in kinds),
+        activation=functional.silu,
+    )
+
+
+def _gemma3(config: Any) -> Shape:
+    return Shape(
+        query_heads=config.num_attention_heads,
+        key_heads=config.num_key_value_heads,
+        head=config.head_dim,
+        scale=config.query_pre_attn_scalar**-0.5,
+        eps=config.rms_norm_eps,
+        embedding_scale=config.hidden_size**0.5,
+        window=tuple(config.sliding_window if kind == "sliding_attention" else None for kind in config.layer_types),
+        activation=lambda x: functional.gelu(x, approximate="tanh"),
+    )
+
+
+SHAPES: dict[str, Callable[[Any], Shape]] = {
+    "llama": _llama,
+    "mistral": _llama,
+    "qwen2": _llama,
+    "qwen3": _llama,
+    "gemma3_text": _gemma3,
+}
