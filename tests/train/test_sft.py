@@ -151,6 +151,8 @@ def stopping_at(stop: int) -> Callable[..., float]:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+import torch
+torch.set_num_threads(1)  # as in the tests: another number of threads adds up in another order
 sys.path.insert(0, {tests!r})
 import test_sft
 from trueseed.workspace import Workspace
