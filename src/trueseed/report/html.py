@@ -1,0 +1,166 @@
+"""`report.html`: one file that opens anywhere, without a network, a script or a font. Everything in it is escaped."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from trueseed.report import plots
+from trueseed.report.details import Details, Ruling
+from trueseed.report.summary import Interval, Report
+
+SETS = {
+    "held_out_prompts": "New prompts, trained kinds of instruction",
+    "held_out_kinds": "New prompts, new kinds of instruction",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of a table of counts: what, how many, and a bar for it."""
+
+    name: str
+    n: int
+    bar: Markup
+    of: str = ""
+
+
+def render(report: Report, details: Details) -> str:
+    """The page."""
+    scale = _scale(report.scores.teacher.chat_perplexity, report.scores.student.chat_perplexity)
+    return _template().render(
+        report=report,
+        details=details,
+        headline=headline(report),
+        sets=SETS,
+        funnel=_funnel(report),
+        rejected=_by_reason(report.records.rejected, "lost"),
+        dropped=_by_reason(report.records.dropped, "lost"),
+        times=_times(report),
+        rulings=_merged(details.rulings),
+        upstream=_upstream(details),
+        ppl_scale=scale,
+        ppl_ticks=[f"{scale[0] + (scale[1] - scale[0]) * i / 4:.2f}" for i in range(5)],
+        plots=plots,
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        each.__name__: each for each in (percent, points, signed, count, duration, p_value, breakable)
+    }
+    return environment.from_string(files("trueseed.report").joinpath("page.html").read_text(encoding="utf-8"))
+
+
+# In words
+
+
+def headline(report: Report) -> str:
+    """The result in one sentence, saying no more than the interval allows."""
+    scores = report.scores
+    teacher, student = scores.teacher.held_out_prompts, scores.student.held_out_prompts
+    gain = scores.difference.held_out_prompts
+    told = f"The student passes every check on {percent(student.value)} of new prompts"
+    told += f", its teacher on {percent(teacher.value)}"
+    if gain.low > 0:
+        return f"{told}: {points(gain.value)} better."
+    if gain.high < 0:
+        return f"{told}: {points(gain.value)} worse."
+    return f"{told}. The difference is within the noise of measuring."
+
+
+def percent(share: float) -> str:
+    """0.3281 → 32.8 %, with a space that does not break."""
+    return f"{100 * share:.1f}\u00a0%"
+
+
+def points(difference: float) -> str:
+    """Percentage points, without sign: the words around it say which way."""
+    return f"{100 * abs(difference):.1f} points"
+
+
+def signed(number: float) -> str:
+    """One decimal and a sign; minus is a minus."""
+    return f"{number:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def count(number: int) -> str:
+    """12345 → 12 345."""
+    return f"{number:,}".replace(",", "\u202f")
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, minutes and seconds, or seconds.
+
+    >>> duration(3.14), duration(252), duration(4000)
+    ('3.1 s', '4 min 12 s', '1 h 07 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return "{} min {:02} s".format(*divmod(round(seconds), 60))
+    return "{} h {:02} min".format(*divmod(round(seconds / 60), 60))
+
+
+def p_value(p: float) -> str:
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def breakable(name: str) -> Markup:
+    """A long name that may break after its own marks."""
+    return Markup("<wbr>").join(re.split(r"(?<=[/@:_-])", name))
+
+
+# In tables
+
+
+def _funnel(report: Report) -> list[Row]:
+    records = report.records
+    rows = (("asked", records.asked), ("accepted by the checks", records.accepted), ("kept for training", records.kept))
+    whole = records.asked
+    return [
+        Row(name=name, n=n, bar=plots.bar(n, whole, "kept"), of=percent(n / whole) if whole else "") for name, n in rows
+    ]
+
+
+def _by_reason(counts: Mapping[str, int], kind: str) -> list[Row]:
+    """Most frequent first; a reason that met nothing is left out."""
+    found = sorted(((n, reason) for reason, n in counts.items() if n), key=lambda row: (-row[0], row[1]))
+    return [Row(name=reason, n=n, bar=plots.bar(n, found[0][0], kind)) for n, reason in found]
+
+
+def _times(report: Report) -> list[tuple[str, float, Markup]]:
+    timings = report.timings_s
+    rows = [(name, getattr(timings, name)) for name in ("generate", "curate", "train", "evaluate")]
+    return [(name, seconds, plots.bar(round(seconds, 1), round(timings.total, 1), "kept")) for name, seconds in rows]
+
+
+def _merged(rulings: Sequence[Ruling]) -> list[tuple[Ruling, tuple[str, ...]]]:
+    """The same ruling for several steps is one row that names them."""
+    steps: dict[tuple[str, ...], tuple[Ruling, list[str]]] = {}
+    for ruling in rulings:
+        key = (ruling.source, ruling.use, ruling.document, ruling.version, ruling.clause, str(ruling.permitted))
+        named = steps.setdefault(key, (ruling, []))[1]
+        named.extend(step for step in ruling.steps if step not in named)
+    return [(ruling, tuple(named)) for ruling, named in steps.values()]
+
+
+def _upstream(details: Details) -> dict[str, list[str]]:
+    """Declared teachers by source."""
+    declared: dict[str, list[str]] = {}
+    for link in details.upstream:
+        declared.setdefault(link.source, []).append(link.teacher)
+    return declared
+
+
+def _scale(*intervals: Interval) -> tuple[float, float]:
+    """A scale with a margin around all of them."""
+    low, high = min(interval.low for interval in intervals), max(interval.high for interval in intervals)
+    margin = (high - low) / 4 or 1.0
+    return low - margin, high + margin

@@ -1,0 +1,103 @@
+"""`report.json`: what a run came to, in numbers that others rely on. The field names here are the contract."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from typing import Any
+
+from trueseed.terms.model import Obligation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A measured value with its 95 % interval; n: samples it was measured on.
+
+    Raises `ValueError` for a value that JSON cannot hold.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def __post_init__(self) -> None:
+        if not all(map(isfinite, (self.value, self.low, self.high))):
+            raise ValueError(f"a score must be a finite number, not {self.value!r} ({self.low!r} to {self.high!r})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """held_out_prompts, held_out_kinds: share of answers that pass every check, in [0, 1] (of a difference: in
+    [-1, 1]). chat_perplexity: on the teacher's own answers to unconstrained prompts, at least 1 (of a difference: any).
+    """
+
+    held_out_prompts: Interval
+    held_out_kinds: Interval
+    chat_perplexity: Interval
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Mapping[str, Any]]) -> "Scores":
+        return cls(**{name: Interval(**interval) for name, interval in value.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """difference: student minus teacher."""
+
+    teacher: Scores
+    student: Scores
+    difference: Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """asked: answers asked for. rejected, dropped: how many, by reason. accepted: what the checks let through, of
+    which curation kept `kept`.
+    """
+
+    asked: int
+    accepted: int
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    kept: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Seconds of work, over all the tries that a step took."""
+
+    generate: float
+    curate: float
+    train: float
+    evaluate: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerHead:
+    """entries: how many. root: Merkle root in hexadecimal. checkpoint: the signed note over both."""
+
+    entries: int
+    root: str
+    checkpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """teacher: source id. student: `weights:<digest>`. sources: ids of all sources that the student carries."""
+
+    teacher: str
+    student: str
+    scores: Comparison
+    records: Counts
+    timings_s: Timings
+    ledger: LedgerHead
+    sources: tuple[str, ...]
+    obligations: tuple[Obligation, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: _plain(value) for name, value in asdict(self).items()}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
