@@ -1,0 +1,132 @@
+"""The network against transformers, architecture by architecture."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trueseed.errors import ConfigError
+from trueseed.lm import checkpoint
+from trueseed.lm.network import Network
+
+PROMPTS = [[5, 9, 17, 42, 7], list(range(20, 61)), [3], [8, 8, 250, 9]]
+SMALL = {
+    "hidden_size": 96,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 1024,
+    "initializer_range": 0.15,
+    "bos_token_id": 1,
+    "eos_token_id": 0,
+    "pad_token_id": 0,
+    "tie_word_embeddings": True,
+}
+
+
+def _config(architecture: str, vocabulary: int) -> Any:
+    import transformers
+
+    common = {**SMALL, "vocab_size": vocabulary}
+    if architecture == "mistral":
+        return transformers.MistralConfig(**common, sliding_window=24)
+    if architecture == "qwen2":
+        return transformers.Qwen2Config(**common)
+    if architecture == "qwen3":
+        return transformers.Qwen3Config(**common)
+    if architecture == "gemma3":
+        return transformers.Gemma3TextConfig(**common, sliding_window=24, query_pre_attn_scalar=16)
+    llama3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0}
+    llama3 |= {"high_freq_factor": 4.0, "original_max_position_embeddings": 64}
+    return transformers.LlamaConfig(**{**common, "tie_word_embeddings": False}, rope_parameters=llama3)
+
+
+@pytest.fixture(scope="session")
+def make_model(tmp_path_factory: pytest.TempPathFactory, make_llama: Callable[..., Path]) -> Callable[[str], Path]:
+    """A folder with a random model of the named architecture; "llama" is the shared tiny one with scaled rotations."""
+    made: dict[str, Path] = {}
+
+    def make(architecture: str) -> Path:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        if architecture not in made:
+            folder = make_llama(tmp_path_factory.mktemp("models") / architecture)
+            torch.manual_seed(1)
+            model = AutoModelForCausalLM.from_config(_config(architecture, 300))
+            for name, parameter in model.named_parameters():
+                if name.endswith("bias") or "norm" in name:
+                    torch.nn.init.normal_(parameter, mean=0.0 if architecture == "gemma3" else 1.0, std=0.1)
+            model.save_pretrained(folder)
+            made[architecture] = folder
+        return made[architecture]
+
+    return make
+
+
+def stepwise(network: Network, prompts: list[list[int]], steps: int) -> tuple[list[list[int]], list[torch.Tensor]]:
+    """Greedy continuations, decoding all prompts together, and the logits of every step."""
+    cache = network.cache(len(prompts))
+    logits = network.read(cache, range(len(prompts)), prompts)
+    said: list[list[int]] = [[] for _ in prompts]
+    seen = []
+    for _ in range(steps):
+        seen.append(logits)
+        for row, token in enumerate(logits.argmax(-1).tolist()):
+            said[row].append(token)
+        logits = network.step(cache, [row[-1] for row in said])
+    return said, seen
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3", "gemma3"])
+def test_ragged_greedy_decoding_equals_transformers_in_float32(
+    architecture: str, make_model: Callable[[str], Path]
+) -> None:
+    folder = make_model(architecture)
+    said, seen = stepwise(Network(folder, torch.float32, "cpu"), PROMPTS, 40)
+    reference = checkpoint.load(folder, torch.float32)
+    for row, prompt in enumerate(PROMPTS):
+        with torch.inference_mode():
+            expected = reference(torch.tensor([prompt + said[row]])).logits[0, len(prompt) - 1 : -1]
+        assert said[row] == expected.argmax(-1).tolist()
+        torch.testing.assert_close(torch.stack([logits[row] for logits in seen]), expected, atol=2e-4, rtol=2e-4)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "gemma3"])
+def test_forward_over_sequences_laid_end_to_end_equals_one_at_a_time(
+    architecture: str, make_model: Callable[[str], Path]
+) -> None:
+    network = Network(make_model(architecture), torch.float32, "cpu")
+    together = network.forward(PROMPTS).split([len(prompt) for prompt in PROMPTS])
+    for prompt, hidden in zip(PROMPTS, together, strict=True):
+        torch.testing.assert_close(network.forward([prompt]), hidden, atol=1e-4, rtol=1e-4)
+
+
+def test_fixed_shapes_give_the_same_logits_as_free_ones(tiny_llama: Path) -> None:
+    network = Network(tiny_llama, torch.float32, "cpu")
+    free, fixed = network.cache(2), network.cache(5)
+    first = network.read(free, [0, 1], PROMPTS[:2]).argmax(-1).tolist()
+    network.read(fixed, [0, 1], PROMPTS[:2])
+    expected = network.step(free, first)
+    torch.testing.assert_close(network.step(fixed, first, fixed=True)[:2], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_copied_row_continues_like_the_original(tiny_llama: Path) -> None:
+    network = Network(tiny_llama, torch.float32, "cpu")
+    cache = network.cache(3)
+    network.read(cache, [0, 2], PROMPTS[:2])
+    cache.copy(2, 1)
+    logits = network.step(cache, [4, 4, 4])
+    torch.testing.assert_close(logits[1], logits[2])
+
+
+def test_an_unknown_architecture_is_refused_by_name(tmp_path: Path) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=50)).save_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="'gpt2'"):
+        Network(tmp_path)
