@@ -2,14 +2,17 @@
 
 import errno
 import json
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Never
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from trueseed.errors import Broken, ConfigError, Paused, TrueSeedError
@@ -42,10 +45,10 @@ def run(
     from trueseed.workspace import Workspace
 
     settings = pipeline.load(file)
-    with screen.Screen(err) as watching:
+    with screen.Screen(err) as watching, _pausing():
         place = Workspace.open(workspace, create=True, report=watching)
         outcome = pipeline.run(settings, place)
-        report = pipeline.write_report(settings, place, outcome)
+        report = pipeline.write_report(place, outcome)
     if as_json:
         _print_json(report.to_json())
     else:
@@ -62,7 +65,7 @@ def chat(workspace: WorkspaceOption = WORK) -> None:
     from trueseed.workspace import Workspace
 
     with offer.student(Workspace.open(workspace), "terminal") as offered:
-        terminal.chat(offered.model, out)
+        terminal.chat(offered.model, allowed=offered.step.look_again)
 
 
 @app.command()
@@ -216,28 +219,29 @@ def _print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
+@contextmanager
+def _pausing() -> Iterator[None]:
+    """Ctrl-C and a polite kill end a run as a pause: everything so far is kept, and the same command goes on."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt as err:
+        raise Paused("stopped; nothing is lost, the same command goes on") from err
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-def main(call: Callable[..., Any] = app) -> Never:
+def main() -> None:
     """Runs the command line; every mistake of the user's is a sentence on stderr and an exit code, not a traceback."""
-    import click
-
     try:
-        code = call(standalone_mode=False)
+        app()
     except TrueSeedError as error:
-        err.print(f"[bold]{type(error).__name__}[/]:", end=" ")
-        err.print(str(error), markup=False)
+        err.print(f"[bold]{type(error).__name__}[/]: {escape(str(error))}")
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(ConfigError.exit_code)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        err.print("stopped; nothing is lost, the same command goes on")
-        sys.exit(Paused.exit_code)
     except OSError as error:
         if error.errno in NO_ROOM:
             err.print(f"no room left on the disk for {error.filename!r}; free some and give the same command again")
@@ -246,4 +250,3 @@ def main(call: Callable[..., Any] = app) -> Never:
         else:
             raise
         sys.exit(ConfigError.exit_code)
-    sys.exit(code if isinstance(code, int) else 0)

@@ -4,6 +4,7 @@ Each step is fingerprinted by its configuration, the digests of its inputs and t
 kill, a pause or an edit does only what is not done yet.
 """
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from filelock import FileLock, Timeout
 from pydantic import Field
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.durable import write_atomic
 from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError
@@ -23,6 +25,9 @@ from trueseed.generate import verifiable
 from trueseed.generate.prompts import everyday, read_prompts
 from trueseed.lm.engine import Engine
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
+from trueseed.report import gather
+from trueseed.report.html import render
+from trueseed.report.summary import Report
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Effect, Facts, Relation, Student, Use
 from trueseed.train import sft
@@ -98,7 +103,6 @@ class Outcome:
     student: Artifact
     scores: Artifact
     teacher_source: str
-    student_name: str
 
 
 def run(file: RunFile, workspace: Workspace) -> Outcome:
@@ -124,8 +128,29 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             student=student,
             scores=scores,
             teacher_source=teacher_weights.source,
-            student_name=file.student.name,
         )
+
+
+def write_report(workspace: Workspace, outcome: Outcome) -> Report:
+    """Writes report.json and report.html into the workspace."""
+    report = gather.report(
+        workspace,
+        teacher=outcome.teacher_source,
+        student=outcome.student,
+        records=outcome.records,
+        dataset=outcome.dataset,
+        scores=outcome.scores,
+    )
+    page = gather.page(
+        workspace,
+        baseline=outcome.baseline,
+        student=outcome.student,
+        scores=outcome.scores,
+        sources=report.sources,
+    )
+    write_atomic(workspace.folder / "report.json", json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
+    write_atomic(workspace.folder / "report.html", render(report, page))
+    return report
 
 
 def load(path: Path) -> RunFile:

@@ -40,6 +40,7 @@ from trueseed.terms.rules import RULES_VERSION, Verdict, judge_use, may_flow
 
 FORMAT = 1
 KEPT = "ledger/terms"  # the documents that labels name by digest, as they were when the door relied on them
+FLAGS = ("identity_filter",)  # a dataset from which names of models or makers were taken out says so for ever
 DECLARATION = "https://trueseed.dev/declaration/v1"
 
 RELATION_OF_USE = {
@@ -127,10 +128,14 @@ class Step:
             self._scores_must_be_allowed_as_reward(kind)
         with self._staging.staged(kind) as folder:
             fill(folder)
-            staged = self._staging.put(kind, folder, meta)
+            staged = self._staging.put(kind, folder, {**self._flags(), **meta})
         artifact = replace(staged, folder=self.workspace.store.folder / kind / staged.digest)
         self.outputs.append(artifact)
         return artifact
+
+    def _flags(self) -> dict[str, bool]:
+        """What inputs declare of themselves and every descendant shows."""
+        return {flag: True for flag in FLAGS if any(a.meta.get(flag) for a in self._opening.inputs)}
 
     def _scores_must_be_allowed_as_reward(self, kind: Kind) -> None:
         scores = [label for label in self._admission.labels if label.relation is Relation.SCORE]

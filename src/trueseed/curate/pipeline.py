@@ -20,12 +20,13 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.prompts import texts
 from trueseed.core.records import Record, read_parquet, record_root, write_parquet
 from trueseed.core.settings import Settings
-from trueseed.curate import quality
 from trueseed.curate.balance import balance
 from trueseed.curate.drop import Concern, Drop
 from trueseed.curate.duplicates import duplicates
 from trueseed.curate.identity import identity
 from trueseed.curate.overlap import overlap
+from trueseed.curate.quality import Config as Quality
+from trueseed.curate.quality import quality
 from trueseed.curate.split import split
 from trueseed.errors import ConfigError
 
@@ -41,7 +42,7 @@ class Config(Settings):
     naming a model or maker are taken out. validation: share of the records. seed: of balance and split.
     """
 
-    quality: quality.Config = quality.Config()
+    quality: Quality = Quality()
     near_duplicate: float = Field(default=0.8, gt=0, le=1)
     overlap_words: int = Field(default=8, ge=2)
     balance: float = Field(default=2.0, gt=0)
@@ -89,7 +90,7 @@ def curate(config: Config, records: Artifact, held_out: Sequence[Artifact], step
 
 def concerns(config: Config, held_out: Sequence[str]) -> list[Concern]:
     """In order: what is wrong in itself, what was said before, what was held out, and last what is too much."""
-    found: list[Concern] = [partial(quality.quality, config.quality)]
+    found: list[Concern] = [partial(quality, config.quality)]
     if config.identity_filter:
         found.append(identity)
     return [

@@ -3,9 +3,9 @@
     baseline   before any training: the teacher's answers to every set, and its own answers to unconstrained prompts
     compare    the student on the same, with intervals and a paired test
 
-Three sets: `held_out_prompts` (unseen prompts, trained kinds of constraint), `held_out_kinds` (unseen prompts and kinds,
-so that a student which merely learned formats shows) and `chat_perplexity` (how well each model predicts the teacher's
-own free answers, so that damage elsewhere shows).
+Three sets: `held_out_prompts` (unseen prompts, trained kinds of constraint), `held_out_kinds` (unseen prompts and
+kinds, so that a student which merely learned formats shows) and `chat_perplexity` (how well each model predicts the
+teacher's own free answers, so that damage elsewhere shows).
 """
 
 import json
@@ -119,7 +119,7 @@ def summarise(
     *,
     seed: int,
 ) -> dict[str, Any]:
-    """`{"teacher" | "student" | "difference": {set: {value, low, high, n}}, "p": {set: …}, "chat_perplexity_ratio": …}`.
+    """`{"teacher" | "student" | "difference": {set: {value, low, high, n}}, "p": {set: …}, "chat_perplexity_ratio"}`.
 
     Raises `ValueError` when the two sides did not answer the same tasks.
     """

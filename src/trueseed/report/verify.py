@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from trueseed.core.artifacts import Artifact, Store, check
+from trueseed.core.artifacts import Artifact, Kind, Store, check
 from trueseed.core.durable import state_folder
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.lineage import Lineage
@@ -39,7 +39,9 @@ class Verification:
 
     def lines(self) -> list[str]:
         head = "BROKEN" if self.broken else "whole"
-        told = [f"{head}: {self.ledger.size} ledger entries, {self.artifacts} artifacts re-read; root {self.ledger.root}"]
+        told = [
+            f"{head}: {self.ledger.size} ledger entries, {self.artifacts} artifacts re-read; root {self.ledger.root}"
+        ]
         return told + [f"  broken: {text}" for text in self.findings] + [f"  note: {text}" for text in self.notes]
 
 
@@ -63,11 +65,11 @@ def workspace(folder: Path, *, since: Path | None = None, keys: Sequence[str] = 
 def _artifacts(folder: Path, findings: list[str], notes: list[str]) -> int:
     lineage = Lineage.read(Ledger.open(folder / "ledger", state=state_folder()))
     store = Store(folder / "store")
-    promised = lineage.artifacts()
+    promised = [(made.kind, made.digest) for made in lineage.artifacts()]
     for kind, digest in promised:
         place = store.folder / kind / digest
         try:
-            check(Artifact(kind, digest, place, {}))  # type: ignore[arg-type]  # the ledger's word for the kind
+            check(Artifact(cast(Kind, kind), digest, place, {}))
         except Broken as err:
             findings.append(str(err))
     for path in sorted(store.folder.glob("*/*")):

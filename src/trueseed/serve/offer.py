@@ -22,21 +22,16 @@ class Offered:
 
     name: str
     model: Engine
-    artifact: Artifact
     step: Step
-
-    def allowed(self, name: str) -> None:
-        """Looks again. Raises `Refused` when a source of the student was recalled since."""
-        self.step.look_again()
 
 
 def newest_student(workspace: Workspace) -> Artifact:
     """The weights that the last finished training left. Raises `ConfigError` when nothing was trained yet."""
     lineage = Lineage.read(workspace.ledger)
     trained = [
-        (maker.index, digest)
-        for kind, digest in lineage.artifacts()
-        if kind == "weights" and (maker := lineage.maker(digest)) and maker.predicate["step"] == "train"
+        (maker.index, made.digest)
+        for made in lineage.artifacts()
+        if made.kind == "weights" and (maker := lineage.maker(made.digest)) and maker.predicate["step"] == "train"
     ]
     if not trained:
         raise ConfigError(f"no student was trained in {str(workspace.folder)!r} yet; `trueseed run FILE` makes one")
@@ -50,7 +45,7 @@ def student(workspace: Workspace, where: str) -> Iterator[Offered]:
     config = {"where": where, "started_at": now(), "session": token_hex(4)}
     with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config) as step:
         name = workspace.facts.student.name or "student"
-        yield Offered(name=name, model=Engine(artifact.folder, f"own/{name}"), artifact=artifact, step=step)
+        yield Offered(name=name, model=Engine(artifact.folder, f"own/{name}"), step=step)
 
 
 def over_http(offered: Offered, *, host: str, port: int) -> None:
@@ -63,7 +58,7 @@ def over_http(offered: Offered, *, host: str, port: int) -> None:
     )
     service = api.app(
         {offered.name: offered.model},
-        allowed=offered.allowed,
+        allowed=lambda _: offered.step.look_again(),
         about={offered.name: about},
         hosts=LOOPBACK if host in LOOPBACK else (*LOOPBACK, host),
     )

@@ -1,7 +1,7 @@
 """A teacher is a `ChatModel` bound to an open step: it speaks only where its source was named and admitted.
 
-Every answer is written to the step's journal before it is handed out, so that a killed step asks nothing twice: the same
-request (its digest covers all that decides the answer) is answered from the journal.
+Every answer is written to the step's journal before it is handed out, so that a killed step asks nothing twice: the
+same request (its digest covers all that decides the answer) is answered from the journal.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,0 +1,191 @@
+"""From a finished run to its report: numbers from the score files, the rest from the ledger.
+
+Nothing is measured here, and nothing is remembered from the process that ran: a report can be made again at any time.
+"""
+
+import json
+import platform
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from trueseed.checks import phrase
+from trueseed.checks.kind import Constraint
+from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import now
+from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.log import Entry
+from trueseed.report import details, summary
+from trueseed.terms.model import Obligation, Upstream
+from trueseed.workspace import Workspace
+
+SHOWN_PER_SET = 8  # samples side by side; the artifact has them all
+TIMED_AS = {step: step for step in ("generate", "curate", "train", "evaluate")} | {"baseline": "evaluate"}
+
+
+def report(
+    workspace: Workspace, *, teacher: str, student: Artifact, records: Artifact, dataset: Artifact, scores: Artifact
+) -> summary.Report:
+    """What `report.json` holds."""
+    lineage = Lineage.read(workspace.ledger)
+    asked = _counts(lineage.maker(records.digest))
+    curated = _counts(lineage.maker(dataset.digest))
+    found = json.loads(scores.path("scores.json").read_bytes())
+    comparison = summary.Comparison(
+        **{side: summary.Scores.from_json(found[side]) for side in ("teacher", "student", "difference")}
+    )
+    counts = summary.Counts(
+        asked=asked["asked"],
+        accepted=asked["accepted"],
+        rejected=_by_reason(asked, "rejected:"),
+        kept=curated["kept"],
+        dropped=_by_reason(curated, "dropped:"),
+    )
+    ledger = workspace.ledger
+    return summary.Report(
+        teacher=teacher,
+        student=f"{student.kind}:{student.digest}",
+        scores=comparison,
+        records=counts,
+        timings_s=_timings(ledger.entries(), (records, dataset, student, scores), lineage),
+        ledger=summary.LedgerHead(entries=ledger.size, root=ledger.root_hex, checkpoint=ledger.checkpoint()),
+        sources=tuple(sorted({label.source for label in workspace.labels(student)})),
+        obligations=_obligations(lineage.maker(student.digest)),
+    )
+
+
+def page(
+    workspace: Workspace, *, baseline: Artifact, student: Artifact, scores: Artifact, sources: Iterable[str]
+) -> details.Details:
+    """What `report.html` shows beside the numbers."""
+    lineage = Lineage.read(workspace.ledger)
+    theirs, ours = _samples(baseline), _samples(scores)
+    curve = json.loads(student.path("curve.json").read_bytes())
+    found = json.loads(scores.path("scores.json").read_bytes())
+    nodes, edges = _graph(student, scores, lineage)
+    return details.Details(
+        name=workspace.facts.student.name or "student",
+        made_at=now(),
+        project=workspace.project,
+        machine=f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        workspace=str(workspace.folder),
+        kinds=_kinds(theirs, ours),
+        p_values=found["p"],
+        curve=tuple(details.Point(step=p["step"], loss=p["loss"], lr=p["lr"]) for p in curve["curve"]),
+        validation=_validation(curve),
+        nodes=nodes,
+        edges=edges,
+        rulings=_rulings(workspace.ledger.entries()),
+        upstream=tuple(Upstream(source=s, teacher=t) for s in sources for t in workspace.catalog.upstream(s)),
+        samples=tuple(_side_by_side(theirs, ours)),
+    )
+
+
+def _counts(maker: Entry | None) -> Counter[str]:
+    return Counter(maker.predicate["counts"] if maker else {})
+
+
+def _by_reason(counts: Mapping[str, int], prefix: str) -> dict[str, int]:
+    found = {name.removeprefix(prefix): n for name, n in counts.items() if name.startswith(prefix)}
+    return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def _timings(entries: Iterable[Entry], made: Iterable[Artifact], lineage: Lineage) -> summary.Timings:
+    """Seconds of all tries of the steps that led here; a try that was killed leaves no time behind."""
+    digests = {artifact.digest for artifact in made}
+    digests |= {above for digest in digests for above in lineage.upstream(digest)}
+    makers = [maker for digest in digests if (maker := lineage.maker(digest))]
+    fingerprints = {maker.predicate["fingerprint"] for maker in makers}
+    spent: defaultdict[str, float] = defaultdict(float)
+    for entry in entries:
+        said = entry.predicate
+        if said.get("fingerprint") in fingerprints and said["event"] in ("done", "paused", "failed"):
+            spent[TIMED_AS.get(said["step"], "other")] += said["cost"]["seconds"]
+    return summary.Timings(
+        generate=spent["generate"],
+        curate=spent["curate"],
+        train=spent["train"],
+        evaluate=spent["evaluate"],
+        total=sum(spent.values()),
+    )
+
+
+def _obligations(maker: Entry | None) -> tuple[Obligation, ...]:
+    verdicts = maker.predicate["verdicts"] if maker else []
+    return tuple(sorted({Obligation(**duty) for verdict in verdicts for duty in verdict["obligations"]}))
+
+
+def _samples(scores: Artifact) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in scores.path("samples.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def _kinds(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> dict[str, dict[str, details.KindScore]]:
+    tallies: defaultdict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    for before, after in zip(theirs, ours, strict=True):
+        tally = tallies[before["set"], before["task"]["constraints"][0]["kind"]]
+        for column, more in enumerate((not before["faults"], not after["faults"], 1)):
+            tally[column] += more
+    table: defaultdict[str, dict[str, details.KindScore]] = defaultdict(dict)
+    for (name, kind), (teacher, student, n) in sorted(tallies.items()):
+        table[name][kind] = details.KindScore(teacher=teacher / n, student=student / n, n=n)
+    return dict(table)
+
+
+def _validation(curve: Mapping[str, Any]) -> details.Validation | None:
+    before, after = curve["validation_loss_before"], curve["validation_loss_after"]
+    return None if before is None or after is None else details.Validation(before=before, after=after)
+
+
+def _side_by_side(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> Iterator[details.Sample]:
+    """The first samples of each set, as they come: nobody picked them."""
+    shown: Counter[str] = Counter()
+    for before, after in zip(theirs, ours, strict=True):
+        if shown[before["set"]] < SHOWN_PER_SET:
+            shown[before["set"]] += 1
+            task = before["task"]
+            asks = [Constraint.from_json(constraint) for constraint in task["constraints"]]
+            yield details.Sample(
+                set=before["set"],
+                prompt=task["prompt"],
+                constraints=tuple(phrase(constraint, task["variant"]) for constraint in asks),
+                teacher=details.Said(text=before["text"], faults=tuple(before["faults"].values())),
+                student=details.Said(text=after["text"], faults=tuple(after["faults"].values())),
+            )
+
+
+def _graph(
+    student: Artifact, scores: Artifact, lineage: Lineage
+) -> tuple[tuple[details.Node, ...], tuple[details.Edge, ...]]:
+    """Artifacts that led to the scores, and the sources that entered at each step."""
+    digests = {scores.digest, *lineage.upstream(scores.digest), student.digest}
+    nodes: dict[str, details.Node] = {}
+    edges: list[details.Edge] = []
+    for digest in sorted(digests, key=lambda each: maker.index if (maker := lineage.maker(each)) else -1):
+        maker = lineage.maker(digest)
+        if maker is None:
+            continue
+        said = maker.predicate
+        kind = next(out["kind"] for out in said["outputs"] if out["digest"] == digest)
+        nodes[digest] = details.Node(id=digest, label=f"{said['step']}\n{kind} {digest[:8]}", kind=kind)
+        entered = [ask["source"] for ask in said["asks"]] + [brought["source"] for brought in said["brings"]]
+        for source in entered:
+            nodes.setdefault(source, details.Node(id=source, label=source, kind="source"))
+            edges.append(details.Edge(start=source, end=digest))
+        edges += [
+            details.Edge(start=used["digest"], end=digest, against=used["role"] == "against") for used in said["inputs"]
+        ]
+    return tuple(nodes.values()), tuple(edges)
+
+
+def _rulings(entries: Iterable[Entry]) -> tuple[details.Ruling, ...]:
+    """Every verdict that a finished or refused step got, each once, with the steps it was given for."""
+    steps: defaultdict[str, list[str]] = defaultdict(list)
+    verdicts: dict[str, dict[str, Any]] = {}
+    for entry in entries:
+        if entry.predicate.get("event") in ("done", "refused"):
+            for verdict in entry.predicate["verdicts"]:
+                key = json.dumps(verdict, sort_keys=True)
+                verdicts[key] = verdict
+                if entry.predicate["step"] not in steps[key]:
+                    steps[key].append(entry.predicate["step"])
+    return tuple(details.Ruling.from_json(verdicts[key], steps=tuple(steps[key])) for key in verdicts)
