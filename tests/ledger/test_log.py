@@ -533,3 +533,11 @@ def test_a_ledger_of_a_newer_format_asks_for_an_upgrade(ledger, folder, state, o
     (folder / "keys").write_text(sign_note(text, operator, ledger.origin))
     with pytest.raises(ConfigError, match=r"format 9.*upgrade"):
         Ledger.open(folder, state=state)
+
+
+def test_a_state_that_cannot_be_read_is_a_config_error(ledger, folder, state):
+    kept = state / "ledgers" / ledger.origin.replace("/", "-") / "keys"
+    kept.unlink()
+    kept.mkdir()
+    with pytest.raises(ConfigError, match="TRUESEED_STATE"):
+        Ledger.open(folder, state=state)

@@ -2,11 +2,13 @@
 
 import multiprocessing
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import trueseed
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.signing import Key, Signer, decode, encode, load, load_or_create, open_note, sign_note
 
@@ -154,3 +156,11 @@ def test_base64_is_read_back(data):
 def test_base64_has_one_spelling(text):
     with pytest.raises(ValueError):
         decode(text)
+
+
+def test_cryptography_has_one_home():
+    package = Path(trueseed.__file__).parent
+    imports = [
+        path for path in package.rglob("*.py") if re.search(r"^\s*(from|import) cryptography", path.read_text(), re.M)
+    ]
+    assert imports == [package / "ledger" / "signing.py"]

@@ -10,12 +10,16 @@ from pathlib import Path
 from filelock import FileLock
 
 from trueseed.core.durable import write_atomic
+from trueseed.errors import ConfigError
 
 LOCK_PATIENCE_S = 120.0  # an append takes milliseconds: whoever holds a lock for so long hangs
 
 
 class Remembered:
-    """The files `<state>/ledgers/<origin, "/" as "-">/{checkpoint,keys}`, byte for byte as in the ledger folder."""
+    """The files `<state>/ledgers/<origin, "/" as "-">/{checkpoint,keys}`, byte for byte as in the ledger folder.
+
+    Reading them raises `ConfigError` when one is there and cannot be read.
+    """
 
     def __init__(self, state: Path, origin: str) -> None:
         self.folder = state / "ledgers" / origin.replace("/", "-")
@@ -50,3 +54,5 @@ def _read(path: Path) -> str | None:
         return path.read_bytes().decode("utf-8", errors="replace")
     except FileNotFoundError:
         return None
+    except OSError as err:
+        raise ConfigError(f"{path} cannot be read: {err.strerror}; make it readable, or set TRUESEED_STATE") from err
