@@ -27,8 +27,8 @@ from trueseed.errors import ConfigError
 
 # Words of the letters a e h i l n o r s t alone, none of which a constraint may ask to avoid.
 PLAIN = (
-    "his aria tells on stone shores near those roses she sees then another lion there he listens to rain as trains rest "
-    "in tents not stairs hens hear a hare so all nests loosen less"
+    "his aria tells on stone shores near those roses she sees then another lion there he listens to rain as trains "
+    "rest in tents not stairs hens hear a hare so all nests loosen less"
 )
 SOUP = "Tomato soup warms cold hands quickly"
 PARTS = ("tomatoes", "onions", "beans", "leeks")

@@ -42,7 +42,7 @@ def test_a_wrong_line_is_named_and_nothing_is_imported(tmp_path, line, wrong):
 
 
 def test_all_wrong_lines_are_named_up_to_ten(tmp_path):
-    with pytest.raises(ConfigError, match="line 1: .*line 10: .*and 3 more"):
+    with pytest.raises(ConfigError, match=r"line 1: .*line 10: .*and 3 more"):
         read_prompts(file(tmp_path, *["nonsense"] * 13))
 
 
