@@ -1,7 +1,8 @@
 """What several folders of tests share: a tiny model, the embedded model, and a user state that is not the user's."""
 
 import os
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +104,32 @@ def smollm2() -> Weights:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(f"the embedded model cannot be had here: {err}")
+
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A playwright `Browser` on Debian's chromium. Skipped when that is not installed, except in CI.
+
+    Not kept for the session: while playwright is open, no test can run an event loop of its own.
+    """
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is not installed: apt-get install chromium")
+        pytest.skip("chromium is not installed: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield launched
+        launched.close()

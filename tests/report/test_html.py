@@ -1,6 +1,8 @@
 import dataclasses
+import os
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -269,3 +271,20 @@ def test_what_was_made_stands_below_what_it_was_made_from(graph):
     forward = [edge for edge in edges if edge.start < edge.end]
     places = drawn(nodes, forward)
     assert all(places[edge.start][1] < places[edge.end][1] for edge in forward)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1180, 375])
+def test_the_page_fits_the_screen(browser, tmp_path, scheme, width):
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    (tmp_path / "report.html").write_text(render(report(), details()), encoding="utf-8")
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto((tmp_path / "report.html").as_uri())
+    page.screenshot(path=folder / f"report-{scheme}-{width}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    assert said == []
+    context.close()

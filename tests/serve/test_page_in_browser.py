@@ -1,14 +1,13 @@
 """The chat page in Debian's chromium. Set SCREENSHOTS to a folder to keep what the browser showed."""
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from trueseed.core.chat import Answer, Request
 from trueseed.errors import Refused
@@ -16,15 +15,6 @@ from trueseed.serve.api import About, app
 
 pytestmark = pytest.mark.browser
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 EVIL = "<img src=x onerror=\"window.owned = 1\"><script>window.owned = 2</script>**<b onclick='x'>bold</b>**"
 LISTED = """Here are **two tips**:
 
@@ -66,18 +56,6 @@ class Speaker:
             self.pace(number)
             yield piece
         yield Answer(text=text, finish="stop", prompt_tokens=9, completion_tokens=len(pieces))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is not installed: apt-get install chromium")
-        pytest.skip("chromium is not installed: apt-get install chromium")
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from trueseed.report import plots
-from trueseed.report.details import Details, Ruling
+from trueseed.report.details import Details, Ruling, Sample
 from trueseed.report.summary import Interval, Report
 
 SETS = {
@@ -43,6 +43,7 @@ def render(report: Report, details: Details) -> str:
         times=_times(report),
         rulings=_merged(details.rulings),
         upstream=_upstream(details),
+        samples=_by_set(details.samples),
         ppl_scale=scale,
         ppl_ticks=[f"{scale[0] + (scale[1] - scale[0]) * i / 4:.2f}" for i in range(5)],
         plots=plots,
@@ -149,6 +150,13 @@ def _merged(rulings: Sequence[Ruling]) -> list[tuple[Ruling, tuple[str, ...]]]:
         named = steps.setdefault(key, (ruling, []))[1]
         named.extend(step for step in ruling.steps if step not in named)
     return [(ruling, tuple(named)) for ruling, named in steps.values()]
+
+
+def _by_set(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    grouped: dict[str, list[Sample]] = {}
+    for sample in samples:
+        grouped.setdefault(SETS.get(sample.set, sample.set), []).append(sample)
+    return grouped
 
 
 def _upstream(details: Details) -> dict[str, list[str]]:

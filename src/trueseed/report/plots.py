@@ -163,6 +163,7 @@ BOX_WIDE, BOX_HIGH, LANE_WIDE, GAP_WIDE, GAP_HIGH = 204, 46, 14, 16, 40  # of th
 
 def lineage(nodes: Sequence[Node], edges: Sequence[Edge]) -> Markup:
     """Sources at the top, each thing below everything it was made from."""
+    edges = tuple(dict.fromkeys(edges))
     rows = _rows(nodes, edges)
     wide = max(_width(row) for row in rows) + 2
     places: dict[Slot, tuple[float, float]] = {}
