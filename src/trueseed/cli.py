@@ -231,7 +231,7 @@ def _pausing() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 

@@ -4,6 +4,7 @@
     worked   after another task of the same kind that the teacher itself solved
     spelt    with the form spelt out step by step
     repair   shown its own failing answer, and told what is wrong with it
+    formed   the bare prompt; its words are put into the form afterwards (see `formed`)
 
 A record keeps the plain question and the accepted answer, never the help; its task says which rung was used.
 """
@@ -15,7 +16,8 @@ from trueseed.checks import Task, how
 from trueseed.core.chat import Message
 from trueseed.core.records import Record
 
-Rung = Literal["plain", "worked", "spelt", "repair"]
+Rung = Literal["plain", "worked", "spelt", "repair", "formed"]
+BRIEF = "Answer in two or three short sentences."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,10 @@ def worked(task: Task, example: Record) -> Help:
 def spelt(task: Task) -> Help:
     advice = " ".join(how(constraint) for constraint in task.constraints)
     return Help(messages=(Message("user", f"{task.text}\n\n{advice}"),), shown=advice)
+
+
+def bare(task: Task) -> Help:
+    return Help(messages=(Message("user", f"{task.prompt} {BRIEF}"),))
 
 
 def repair(task: Task, failed: Record, faults: dict[str, str]) -> Help:

@@ -24,6 +24,7 @@ from trueseed.core.records import Record, record_root, write_parquet
 from trueseed.core.settings import Settings
 from trueseed.errors import Short
 from trueseed.generate import ladder
+from trueseed.generate.formed import fit
 from trueseed.generate.in_order import ask_in_order
 from trueseed.generate.ladder import Help, Rung
 from trueseed.similarity import OverlapIndex
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from trueseed.workspace import Step
 
 RECORDS_FILE, REJECTED_FILE = "records.parquet", "rejected.parquet"
-TRIED_ENOUGH = 8  # answers after which a rung's rate for a kind is believed
 COPIED_WORDS = 7  # in a row, from what was shown as help
 
 
@@ -48,7 +48,8 @@ class Config(Settings):
     """accept: how many records, exactly.
 
     kinds: of constraint, by default all that are not held out. two: share of tasks with a second constraint.
-    rungs: the ladder, in order. poor: a rung that succeeds less often than this for a kind is passed over.
+    rungs: the ladder, in order. poor: a rung that succeeds less often than this for a kind, after `tries` answers, is
+    passed over.
     effort: answers a kind may cost for each record of its share; beyond that the other kinds make up for it.
     asked_at_most: bound on all answers (default: `effort` for every record). ahead: requests outstanding at once.
     temperature, top_p, max_tokens: of every request. seed: of everything drawn.
@@ -58,6 +59,7 @@ class Config(Settings):
     kinds: Annotated[list[str], AfterValidator(_trainable)] = Field(default=[*TRAIN_KINDS], min_length=1)
     two: float = Field(default=0.25, ge=0, le=1)
     rungs: list[Rung] = Field(default=["plain", "worked", "spelt", "repair"], min_length=1)
+    tries: int = Field(default=8, gt=0)
     poor: float = Field(default=0.25, ge=0, le=1)
     effort: int = Field(default=8, gt=0)
     asked_at_most: int | None = Field(default=None, gt=0)
@@ -94,6 +96,15 @@ class _Asked:
     attempt: _Attempt
     help: Help
     request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A task, the answer as it would be kept, and what is wrong with it, by reason."""
+
+    task: Task
+    text: str
+    faults: dict[str, str]
 
 
 @dataclass(slots=True)
@@ -151,7 +162,7 @@ class _Recipe:
 
     @property
     def _most_for_a_kind(self) -> int:
-        return max(TRIED_ENOUGH, -(-self.config.accept * self.config.effort // len(self.config.kinds)))
+        return max(self.config.tries, -(-self.config.accept * self.config.effort // len(self.config.kinds)))
 
     def _next(self, name: str) -> _Attempt:
         """A task that waits to be asked again, else a new one on the lowest rung that is worth it."""
@@ -167,7 +178,7 @@ class _Recipe:
 
     def _is_poor(self, name: str, rung: Rung) -> bool:
         tally = self._rungs[name, rung]
-        return tally.tried >= TRIED_ENOUGH and tally.accepted < self.config.poor * tally.tried
+        return tally.tried >= self.config.tries and tally.accepted < self.config.poor * tally.tried
 
     def _new_task(self, name: str) -> Task:
         while True:
@@ -199,6 +210,8 @@ class _Recipe:
                 return ladder.worked(task, self._random.choice(self._examples[task.kind]))
             case "spelt":
                 return ladder.spelt(task)
+            case "formed":
+                return ladder.bare(task)
             case "repair":
                 assert attempt.failed is not None
                 return ladder.repair(task, attempt.failed, attempt.faults)
@@ -208,44 +221,63 @@ class _Recipe:
     def take(self, answer: Answer) -> None:
         """Judges the answer to the oldest outstanding request."""
         asked = self._outstanding.popleft()
-        task, rung = asked.attempt.task, asked.attempt.rung
-        faults = _faults(asked, answer)
-        tally = self._rungs[task.kind, rung]
+        found = self._judge(asked, answer)
+        tally = self._rungs[asked.attempt.task.kind, asked.attempt.rung]
         tally.tried += 1
-        if faults:
-            failed = self._reject(asked, answer, next(iter(faults)), faults)
-            self._climb(asked.attempt, failed, faults, whole=answer.finish == "stop")
+        if found.faults:
+            failed = self._reject(asked, found, next(iter(found.faults)))
+            self._climb(asked.attempt, failed, found.faults, whole=answer.finish == "stop")
         else:
             tally.accepted += 1
-            self._accept(asked, answer)
+            self._accept(asked, found)
         self.step.progress(len(self.accepted), self.config.accept, "records", f"{self._asked} asked")
 
-    def _accept(self, asked: _Asked, answer: Answer) -> None:
+    def _judge(self, asked: _Asked, answer: Answer) -> _Judged:
+        """The answer as it would be kept, and why it cannot be."""
+        task, text = asked.attempt.task, answer.text.strip()
+        if answer.finish == "length":
+            return _Judged(
+                task, text, {"cut": f"it was cut after {answer.completion_tokens} tokens"} | task.faults(text)
+            )
+        if asked.attempt.rung == "formed":
+            prompt = Prompt(task.prompt_id, task.prompt)
+            rng = Random(digest([self.config.seed, asked.request.to_json()]))
+            try:
+                task, text = fit(prompt, task.kind, self.config.kinds, text, rng, two=self.config.two)
+            except ValueError as err:
+                return _Judged(task, text, {"unfit": str(err)})
+        faults = task.faults(text)
+        shown = asked.help.shown
+        if not faults and shown and (copied := OverlapIndex([shown], n=COPIED_WORDS).shared(text)):
+            faults = {"copied": f"it repeats what was shown as help: {copied!r}"}
+        return _Judged(task, text, faults)
+
+    def _accept(self, asked: _Asked, found: _Judged) -> None:
         if len(self.accepted) == self.config.accept:
-            self._reject(asked, answer, "not needed", {})
+            self._reject(asked, found, "not needed")
             return
-        record = self._record(asked, answer, {})
+        record = self._record(asked, found, {})
         self.accepted.append(record)
         self.kinds[asked.attempt.task.kind].accepted += 1
-        if len(asked.attempt.task.constraints) == 1:
+        if len(record.task["constraints"]) == 1:
             self._examples[asked.attempt.task.kind].append(record)
         self.step.count("accepted")
         self.step.count(f"accepted:{asked.attempt.rung}")
 
-    def _reject(self, asked: _Asked, answer: Answer, reason: str, faults: dict[str, str]) -> Record:
-        record = self._record(asked, answer, {"reason": reason, "faults": faults})
+    def _reject(self, asked: _Asked, found: _Judged, reason: str) -> Record:
+        record = self._record(asked, found, {"reason": reason, "faults": found.faults})
         self.rejected.append(record)
         self.reasons[asked.attempt.task.kind][reason] += 1
         self.step.count(f"rejected:{reason}")
         return record
 
-    def _record(self, asked: _Asked, answer: Answer, more: dict[str, object]) -> Record:
-        task = asked.attempt.task
+    def _record(self, asked: _Asked, found: _Judged, more: dict[str, object]) -> Record:
+        task = found.task
         origin = self.step.origin(
             source=self.source, request=digest(asked.request.to_json()), parents=asked.help.parents
         )
         return Record(
-            messages=(*task.messages, Message("assistant", answer.text.strip())),
+            messages=(*task.messages, Message("assistant", found.text)),
             origin=origin,
             task={**task.to_json(), "recipe": "verifiable", "rung": asked.attempt.rung, **more},
         )
@@ -296,14 +328,3 @@ class _Recipe:
             },
         }
         return self.step.write("records", fill, meta)
-
-
-def _faults(asked: _Asked, answer: Answer) -> dict[str, str]:
-    """Why the answer cannot be kept, by reason; empty when it can."""
-    if answer.finish == "length":
-        return {"cut": f"it was cut after {answer.completion_tokens} tokens", **asked.attempt.task.faults(answer.text)}
-    faults = asked.attempt.task.faults(answer.text)
-    shown = asked.help.shown
-    if not faults and shown and (copied := OverlapIndex([shown], n=COPIED_WORDS).shared(answer.text)):
-        return {"copied": f"it repeats what was shown as help: {copied!r}"}
-    return faults

@@ -1,0 +1,204 @@
+"""The river from end to end on a tiny model: it runs, resumes, is proven, and can be recalled."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_run import run_file
+from trueseed.core.records import read_parquet
+from trueseed.errors import Broken, Refused
+from trueseed.report import verify
+from trueseed.serve import offer
+from trueseed.workspace import Workspace
+
+ENV = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+
+
+def trueseed(*words: str | Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:
+    env = {**ENV, "TRUESEED_STATE": os.environ["TRUESEED_STATE"]}
+    command = [sys.executable, "-m", "trueseed", *map(str, words)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if check is not None:
+        assert done.returncode == check, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, tiny_llama, module_state) -> Path:
+    """The workspace of a finished tiny run."""
+    folder = tmp_path_factory.mktemp("river")
+    done = trueseed("run", run_file(folder, tiny_llama), "--workspace", folder / "work", "--json")
+    assert set(json.loads(done.stdout)) >= {"teacher", "student", "scores", "records", "timings_s", "ledger"}
+    return folder / "work"
+
+
+@pytest.fixture
+def state_of_run(finished, module_state, monkeypatch) -> None:
+    monkeypatch.setenv("TRUESEED_STATE", str(module_state))
+
+
+@pytest.fixture(scope="module")
+def module_state(tmp_path_factory):
+    state = tmp_path_factory.mktemp("state")
+    before = os.environ.get("TRUESEED_STATE")
+    os.environ["TRUESEED_STATE"] = str(state)
+    yield state
+    os.environ.pop("TRUESEED_STATE") if before is None else os.environ.update(TRUESEED_STATE=before)
+
+
+pytestmark = pytest.mark.xdist_group("tiny-run")
+
+
+def test_a_run_leaves_a_report_with_the_promised_numbers(finished, state_of_run):
+    report = json.loads((finished / "report.json").read_text())
+    assert set(report) == {
+        "teacher", "student", "scores", "records", "timings_s", "ledger", "sources", "obligations",
+    }  # fmt: skip
+    for side in ("teacher", "student", "difference"):
+        for name in ("held_out_prompts", "held_out_kinds", "chat_perplexity"):
+            assert set(report["scores"][side][name]) == {"value", "low", "high", "n"}
+    assert report["records"]["accepted"] == 12
+    assert report["records"]["asked"] == 12 + sum(report["records"]["rejected"].values())
+    assert report["records"]["kept"] + sum(report["records"]["dropped"].values()) == 12
+    assert set(report["timings_s"]) == {"generate", "curate", "train", "evaluate", "total"}
+    assert (finished / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_a_finished_run_verifies_and_says_what_it_was_held_against(finished, state_of_run):
+    result = verify.workspace(finished)
+    assert not result.broken, result.findings
+    assert result.artifacts >= 7
+
+
+def test_the_same_command_does_nothing_twice(finished, state_of_run):
+    size = Workspace.open(finished).ledger.size
+    trueseed("run", finished.parent / "run.yaml", "--workspace", finished)
+    assert Workspace.open(finished).ledger.size == size
+
+
+def test_every_accepted_record_was_asked_under_its_use_and_terms(finished, state_of_run):
+    workspace = Workspace.open(finished)
+    records = next(artifact for artifact in workspace.store.all() if artifact.kind == "records")
+    found = list(read_parquet(records.path("records.parquet")))
+    assert {(record.origin.kind, record.origin.source, record.origin.use) for record in found} == {
+        ("teacher", "own/tiny", "train")
+    }
+    assert all(workspace.catalog.by_digest(record.origin.terms) for record in found)
+
+
+def test_any_flipped_bit_of_an_artifact_is_found(finished, state_of_run):
+    rng = random.Random(0)
+    files = [path for path in sorted((finished / "store").rglob("*")) if path.is_file()]
+    for _ in range(120):
+        path = rng.choice(files)
+        before = path.read_bytes()
+        if not before:
+            continue
+        changed, place = bytearray(before), rng.randrange(len(before))
+        changed[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(changed)
+        assert verify.workspace(finished).broken, path
+        path.write_bytes(before)
+    assert not verify.workspace(finished).broken
+
+
+def test_any_flipped_bit_of_the_ledger_is_found(finished, state_of_run):
+    rng = random.Random(1)
+    names = ("entries.jsonl", "checkpoint", "keys")
+    for _ in range(120):
+        path = finished / "ledger" / rng.choice(names)
+        before = path.read_bytes()
+        changed, place = bytearray(before), rng.randrange(len(before))
+        changed[place] ^= 1 << rng.randrange(8)
+        path.write_bytes(changed)
+        try:
+            assert verify.workspace(finished).broken, path
+        except Broken:
+            pass
+        path.write_bytes(before)
+    assert not verify.workspace(finished).broken
+
+
+def test_a_missing_artifact_is_found(finished, state_of_run):
+    artifact = next(Workspace.open(finished).store.all())
+    away = artifact.folder.with_name("away")
+    artifact.folder.rename(away)
+    try:
+        assert any(artifact.digest[:12] in finding for finding in verify.workspace(finished).findings)
+    finally:
+        away.rename(artifact.folder)
+
+
+def test_a_recalled_source_is_offered_no_longer(tmp_path, tiny_llama):
+    work = tmp_path / "work"
+    path = run_file(tmp_path, tiny_llama)
+    trueseed("run", path, "--workspace", work)
+    dry = json.loads(trueseed("recall", "own/tiny", "--dry-run", "--json", "--workspace", work).stdout)
+    assert any(name.startswith("weights:") for name in dry["stops"])
+    with offer.student(Workspace.open(work), "test") as offered:
+        trueseed("recall", "own/tiny", "--workspace", work)
+        with pytest.raises(Refused, match="recalled"):
+            offered.step.look_again()
+        offered.model.format  # the weights are still there; the permission is not
+    assert trueseed("chat", "--workspace", work, check=3).stderr
+    assert trueseed("run", path, "--workspace", work, check=3).stderr
+    assert json.loads(trueseed("verify", work, "--json").stdout)["verdict"] == "whole"
+
+
+def test_killed_at_twenty_random_moments_a_run_still_ends_whole(tmp_path, tiny_llama):
+    work, rng = tmp_path / "work", random.Random(3)
+    command = [sys.executable, "-m", "trueseed", "run", str(run_file(tmp_path, tiny_llama)), "--workspace", str(work)]
+    env = {**ENV, "TRUESEED_STATE": os.environ["TRUESEED_STATE"]}
+    kills = 0
+    while kills < 20:
+        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        seen = _journaled(work)
+        try:
+            process.wait(timeout=rng.uniform(2.0, 9.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            kills += 1
+            now = _journaled(work)
+            assert all(now.get(name, lines)[: len(lines)] == lines for name, lines in seen.items())
+            continue
+        assert process.returncode == 0, process.stderr.read() if process.stderr else ""
+        break
+    if kills == 20:
+        trueseed("run", command[4], "--workspace", work)
+    report = json.loads((work / "report.json").read_text())
+    assert report["records"]["accepted"] == 12
+    assert json.loads(trueseed("verify", work, "--json").stdout)["verdict"] == "whole"
+
+
+def _journaled(work: Path) -> dict[str, list[bytes]]:
+    """Whole lines of every journal, by file name."""
+    found = {}
+    for path in work.glob("steps/*/*.jsonl"):
+        whole = path.read_bytes()
+        found[path.name + path.parent.name] = whole[: whole.rfind(b"\n") + 1].splitlines()
+    return found
+
+
+def test_ctrl_c_pauses_with_exit_code_6_and_the_same_command_goes_on(tmp_path, tiny_llama):
+    work, path = tmp_path / "work", run_file(tmp_path, tiny_llama, generate={"accept": 60})
+    env = {**ENV, "TRUESEED_STATE": os.environ["TRUESEED_STATE"]}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trueseed", "run", str(path), "--workspace", str(work)],
+        env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and not any(_journaled(work).values()):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate()
+    assert process.returncode == 6, said
+    assert "same command" in said
+    assert "Traceback" not in said
+    trueseed("run", path, "--workspace", work)
