@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import pytest
 
 from trueseed.core.chat import Answer, Request, user
-from trueseed.serve.turns import Busy, Talk, Turns
+from trueseed.serve.turns import Busy, Floor, InTurn, Talk, Turns
 
 
 class Counter:
@@ -57,8 +57,8 @@ def test_open_answers_take_turns():
         return counter.heard
 
     heard = asyncio.run(run())
-    assert heard[:4] == ["a0", "b0", "a1", "b1"]
-    assert heard.index("c0") < 8  # it came in when the second one was done
+    assert heard.index("b1") < heard.index("a9")
+    assert heard.index("b1") < heard.index("c0") < heard.index("a19")  # it came in when the second one was done
 
 
 def test_there_is_room_for_the_speaking_and_the_waiting():
@@ -103,6 +103,61 @@ def test_a_stream_without_an_answer_is_an_error():
         turns = Turns(speaking=1, waiting=0)
         with pytest.raises(RuntimeError, match="own/mute ended its stream without an answer"):
             await anext(turns.ask(Mute(), [request("a")]))
+        turns.close()
+
+    asyncio.run(run())
+
+
+class Choir:
+    """Brings a floor of its own, which fails when it is told to."""
+
+    source = "own/choir"
+
+    def __init__(self, *, broken: str = "") -> None:
+        self.broken = broken
+        self.floors = 0
+
+    def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
+        raise NotImplementedError
+
+    def stream(self, request: Request) -> Iterator[str | Answer]:
+        raise NotImplementedError
+
+    def floor(self, slots: int) -> Floor:
+        self.floors += 1
+        if self.broken == "floor":
+            raise ValueError("no floor")
+        counter = Counter()
+        counter.go.set()
+        floor = InTurn(counter, slots)
+        if self.broken == "advance":
+            floor.advance = self._fail  # type: ignore[method-assign]
+        return floor
+
+    def _fail(self) -> Iterator[tuple[int, str | Answer | Exception]]:
+        raise ValueError("out of memory")
+
+
+def test_a_model_with_a_floor_is_asked_there():
+    async def run() -> tuple[list[str], int]:
+        choir, turns = Choir(), Turns(speaking=4, waiting=0)
+        talk = turns.ask(choir, [request("a 2"), request("b 1")])
+        words = await listen(talk)
+        turns.close()
+        return words, choir.floors
+
+    assert asyncio.run(run()) == (["a0", "b0", "a1"], 1)
+
+
+@pytest.mark.parametrize("broken", ["floor", "advance"])
+def test_a_floor_that_fails_is_told_to_all_and_made_anew(broken):
+    async def run() -> None:
+        choir, turns = Choir(broken=broken), Turns(speaking=4, waiting=0)
+        for talk in [turns.ask(choir, [request("a 2")]), turns.ask(choir, [request("b 2")])]:
+            with pytest.raises(ValueError, match=r"no floor|out of memory"):
+                await listen(talk)
+        choir.broken = ""
+        assert await listen(turns.ask(choir, [request("c 2")])) == ["c0", "c1"]
         turns.close()
 
     asyncio.run(run())

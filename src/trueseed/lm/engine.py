@@ -18,6 +18,7 @@ import torch
 from trueseed.core.chat import Answer, Message, Request
 from trueseed.errors import ConfigError
 from trueseed.lm.batch import READ_AT_ONCE, Batch
+from trueseed.lm.floor import Floor
 from trueseed.lm.format import Format
 from trueseed.lm.network import Network
 from trueseed.lm.talk import Talk
@@ -100,6 +101,12 @@ class Engine:
             if piece := talk.fresh_text():
                 yield piece
         yield talk.answer()
+
+    def floor(self, slots: int) -> Floor:
+        """Room for chats that come and go, up to `slots` at a time; as many as the engine has when deterministic."""
+        network = self._network(self._dtype)
+        rows = self._slots if self._deterministic else slots
+        return Floor(Batch(network, rows, deterministic=self._deterministic), self.format, network.context)
 
     def score(self, conversations: Sequence[tuple[Message, ...]], dtype: str | None = None) -> list[Scored]:
         """How surprised the model is by the assistant's answers, each given what comes before it (teacher-forced).

@@ -1,13 +1,15 @@
-"""One thread, many answers: models take turns, a piece at a time.
+"""One thread, many answers: whoever asks a model hears it at once, and nobody waits for another's answer to end.
 
-A model is not asked from two threads at once. Every open answer gets one piece per round, so that a short question is
-not stuck behind a long one, and one whose listener left is dropped at its next turn.
+A model is never asked from two threads. One that can decode several chats together brings its own `Floor`; any other
+speaks a piece of each answer in turn. An answer whose listener left ends at the next round.
 """
 
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from trueseed.core.chat import Answer, ChatModel, Request
 
@@ -16,6 +18,71 @@ Piece = tuple[int, str | Answer]
 
 class Busy(Exception):  # noqa: N818
     """Too many answers are open already."""
+
+
+class Floor(Protocol):
+    """Answers of one model that are being spoken, by the key that `admit` gave.
+
+    `admit` and `advance` may raise: `admit` for one request, `advance` for all that are open.
+    """
+
+    @property
+    def free(self) -> int: ...
+
+    @property
+    def busy(self) -> bool: ...
+
+    def admit(self, request: Request) -> int: ...
+
+    def advance(self) -> Iterable[tuple[int, str | Answer | Exception]]: ...
+
+    def drop(self, key: int) -> None: ...
+
+
+@runtime_checkable
+class _Floored(Protocol):
+    def floor(self, slots: int) -> Floor: ...
+
+
+class InTurn:
+    """The `Floor` of a model that answers one at a time: a piece of each open stream per round."""
+
+    def __init__(self, model: ChatModel, slots: int) -> None:
+        self._model, self._slots, self._admitted = model, slots, 0
+        self._streams: dict[int, Iterator[str | Answer]] = {}
+
+    @property
+    def free(self) -> int:
+        return self._slots - len(self._streams)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._streams)
+
+    def admit(self, request: Request) -> int:
+        self._admitted += 1
+        self._streams[self._admitted] = iter(self._model.stream(request))
+        return self._admitted
+
+    def advance(self) -> Iterator[tuple[int, str | Answer | Exception]]:
+        for key, stream in list(self._streams.items()):
+            item = self._next(stream)
+            if not isinstance(item, str):
+                self.drop(key)
+            yield key, item
+
+    def drop(self, key: int) -> None:
+        close = getattr(self._streams.pop(key), "close", None)  # generators have one; other iterators are let go
+        if close is not None:
+            close()
+
+    def _next(self, stream: Iterator[str | Answer]) -> str | Answer | Exception:
+        try:
+            return next(stream)
+        except StopIteration:
+            return RuntimeError(f"{self._model.source} ended its stream without an answer")
+        except Exception as err:
+            return err
 
 
 class Talk:
@@ -42,7 +109,7 @@ class Talk:
         return item
 
     def leave(self) -> None:
-        """Nobody listens any more: the model stops at its next turn."""
+        """Nobody listens any more: the model stops at its next round."""
         self.left = True
 
     def tell(self, item: Piece | Exception) -> None:
@@ -53,50 +120,67 @@ class Talk:
             self.leave()
 
 
-class _Voice:
-    """One answer being spoken."""
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One request of a talk; index: which."""
 
-    def __init__(self, model: ChatModel, index: int, request: Request, talk: Talk) -> None:
-        self._model, self._index, self._request, self._talk = model, index, request, talk
-        self._stream: Iterator[str | Answer] | None = None
+    model: ChatModel
+    index: int
+    request: Request
+    talk: Talk
 
-    def speak(self) -> bool:
-        """One piece; False when this was the last."""
-        if self._talk.left:
-            self._stop()
-            return False
+
+class _Stage:
+    """A floor, and who listens to what is spoken there."""
+
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+        self.open: dict[int, _Question] = {}
+
+    @property
+    def free(self) -> int:
+        return self._floor.free
+
+    @property
+    def busy(self) -> bool:
+        return self._floor.busy
+
+    def admit(self, question: _Question) -> None:
         try:
-            if self._stream is None:
-                self._stream = iter(self._model.stream(self._request))
-            item = next(self._stream)
-        except StopIteration:
-            self._talk.tell(RuntimeError(f"{self._model.source} ended its stream without an answer"))
-            return False
+            self.open[self._floor.admit(question.request)] = question
         except Exception as err:
-            self._talk.tell(err)
-            return False
-        self._talk.tell((self._index, item))
-        if isinstance(item, Answer):
-            self._stop()
-            return False
-        return True
+            question.talk.tell(err)
 
-    def _stop(self) -> None:
-        close = getattr(self._stream, "close", None)  # generators have one; other iterators are simply dropped
-        if close is not None:
-            close()
+    def advance(self) -> None:
+        """One round. Raises what the floor raises, after everyone heard it."""
+        for key in [key for key, question in self.open.items() if question.talk.left]:
+            del self.open[key]
+            self._floor.drop(key)
+        try:
+            for key, item in self._floor.advance():
+                question = self.open[key] if isinstance(item, str) else self.open.pop(key)
+                question.talk.tell(item if isinstance(item, Exception) else (question.index, item))
+        except Exception as err:
+            for question in self.open.values():
+                question.talk.tell(err)
+            raise
 
 
 class Turns:
-    """The thread. It starts with the first question and ends with `close`."""
+    """The thread. It starts with the first question and ends with `close`.
+
+    speaking: answers of a model in progress at once; waiting: answers queued behind them.
+    """
 
     def __init__(self, *, speaking: int, waiting: int) -> None:
         self._speaking, self._most = speaking, speaking + waiting
-        self._new: deque[_Voice] = deque()
+        self._new: list[_Question] = []
         self._open = 0
         self._closed = False
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._waiting: deque[_Question] = deque()  # this and the stages belong to the thread
+        self._stages: dict[int, _Stage] = {}
 
     def ask(self, model: ChatModel, requests: Sequence[Request]) -> Talk:
         """Asks all of `requests`; to be called from a running event loop. Raises `Busy` when there is no room."""
@@ -105,7 +189,7 @@ class Turns:
             if self._open + len(requests) > self._most or self._closed:
                 raise Busy
             self._open += len(requests)
-            self._new.extend(_Voice(model, index, request, talk) for index, request in enumerate(requests))
+            self._new += [_Question(model, index, request, talk) for index, request in enumerate(requests)]
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="trueseed-turns", daemon=True)
                 self._thread.start()
@@ -113,7 +197,7 @@ class Turns:
         return talk
 
     def close(self) -> None:
-        """Stops speaking. Waits for the piece that is being spoken."""
+        """Stops speaking. Waits for the round that is under way."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -121,19 +205,49 @@ class Turns:
             self._thread.join()
 
     def _run(self) -> None:
-        voices: deque[_Voice] = deque()
-        while self._gather(voices):
-            voice = voices.popleft()
-            if voice.speak():
-                voices.append(voice)
-                continue
-            with self._changed:
-                self._open -= 1
+        while self._listen():
+            self._admit()
+            self._advance()
 
-    def _gather(self, voices: deque[_Voice]) -> bool:
-        """Lets the waiting ones in while there is room; sleeps when nobody speaks. False at the end."""
+    def _listen(self) -> bool:
+        """Takes what was asked; sleeps when there is nothing to do. False at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: voices or self._new or self._closed)
-            while self._new and len(voices) < self._speaking:
-                voices.append(self._new.popleft())
+            self._open = len(self._new) + len(self._waiting) + sum(len(stage.open) for stage in self._stages.values())
+            self._changed.wait_for(lambda: self._new or self._waiting or self._stages or self._closed)
+            self._waiting += self._new
+            self._new = []
             return not self._closed
+
+    def _admit(self) -> None:
+        """Lets in whom there is room for, in the order they came."""
+        for _ in range(len(self._waiting)):
+            question = self._waiting.popleft()
+            if question.talk.left:
+                continue
+            try:
+                stage = self._stage(question.model)
+            except Exception as err:
+                question.talk.tell(err)
+                continue
+            if stage.free:
+                stage.admit(question)
+            else:
+                self._waiting.append(question)
+
+    def _advance(self) -> None:
+        """A round everywhere. A floor that fell silent is let go, and with it its memory; one that failed, too."""
+        for key, stage in list(self._stages.items()):
+            try:
+                if stage.busy:
+                    stage.advance()
+            except Exception:  # its listeners were told
+                del self._stages[key]
+                continue
+            if not stage.busy:
+                del self._stages[key]
+
+    def _stage(self, model: ChatModel) -> _Stage:
+        if id(model) not in self._stages:
+            floor = model.floor(self._speaking) if isinstance(model, _Floored) else InTurn(model, self._speaking)
+            self._stages[id(model)] = _Stage(floor)
+        return self._stages[id(model)]
