@@ -24,7 +24,7 @@ from trueseed.workspace import Workspace
 
 SMOL = "huggingfacetb/smollm2-135m-instruct@weights"
 OWN = "own/everyday"
-KINDS = ["lowercase", "uppercase", "no_commas"]
+KINDS = ["lowercase", "uppercase", "words_at_most"]
 
 Script = Callable[[Request], str | Answer]
 
@@ -161,7 +161,7 @@ def test_an_unsound_answer_is_rejected_although_its_constraint_holds(workspace):
     def lazy(request: Request) -> str:
         return good(request) if int(digest(request.to_json())[:2], 16) % 2 else "OK OK"
 
-    artifact = run(workspace, lazy, config(kinds=["uppercase", "no_commas"], rungs=["plain"]))
+    artifact = run(workspace, lazy, config(kinds=["uppercase", "words_at_most"], rungs=["plain"]))
     assert "sound" in {record.task["reason"] for record in rejected(artifact)}
 
 
@@ -181,7 +181,7 @@ def test_a_hopeless_kind_is_left_where_it_is_and_the_others_make_up_for_it(works
         return good(request).lower()
 
     found = records(run(workspace, never_upper, config(accept=12, effort=4)))
-    assert Counter(Task.from_json(record.task).kind for record in found) == {"lowercase": 6, "no_commas": 6}
+    assert Counter(Task.from_json(record.task).kind for record in found) == {"lowercase": 6, "words_at_most": 6}
 
 
 def only_after(shown: Callable[[Request], bool]) -> Script:

@@ -169,7 +169,7 @@ def _table(args: Args, said: Sequence[str], rng: Random) -> str:
 def _comma_list(args: Args, said: Sequence[str], rng: Random) -> str:
     """A list that stands in the answer, as in "bring tea, bread and a blanket"."""
     for sentence in said:
-        found = re.search(r"((?:[\w' -]{2,30}, ){1,}(?:and |or )?[\w' -]{2,30})", sentence)
+        found = re.search(r"((?:\b[\w' -]{2,30}, ){1,}(?:and |or )?[\w' -]{2,30}\b)", sentence)
         items = re.split(r", (?:and |or )?| and | or ", found.group(1)) if found else []
         items = [item.split(" of ")[-1].strip() for item in items][-args["n"] :]
         if len(items) == args["n"] and all(0 < len(item.split()) <= 4 for item in items):

@@ -1,0 +1,82 @@
+"""A teacher's words in the form that a constraint wants: always right, and always its own words."""
+
+import re
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trueseed.checks import TRAIN_KINDS, Task, phrase
+from trueseed.checks.text import bare
+from trueseed.core.prompts import Prompt
+from trueseed.generate.formed import CLOSING_QUESTIONS, FORMS, fit
+
+PROMPT = Prompt("soup", "How do I keep soup warm until lunch?")
+WORDS = (
+    "Fill a thermos with boiling water, wait five minutes, and pour it out. Then heat your soup until it steams. "
+    "Pour the soup into the thermos and close the lid. Wrap a towel, a scarf and a blanket around it."
+)
+
+kinds = st.sampled_from(TRAIN_KINDS)
+seeds = st.integers(min_value=0, max_value=10**6)
+
+
+def formed(name: str, words: str, seed: int, two: float = 0.0) -> tuple[Task, str] | None:
+    try:
+        return fit(PROMPT, name, TRAIN_KINDS, words, Random(seed), two=two)
+    except ValueError:
+        return None
+
+
+@given(kinds, st.one_of(st.text(), st.just(WORDS), st.just(WORDS[:60])), seeds, st.floats(0, 1))
+def test_what_fits_satisfies_its_constraints_and_nothing_else_comes_back(name, words, seed, two):
+    found = formed(name, words, seed, two)
+    if found:
+        task, text = found
+        assert set(task.faults(text)) <= {"sound"}
+        assert task.kind == name
+        assert task.prompt == PROMPT.text
+
+
+@given(kinds, seeds)
+def test_nothing_is_said_but_the_teachers_words_and_what_the_task_dictates(name, seed):
+    found = formed(name, WORDS, seed)
+    if found:
+        task, text = found
+        dictated = " ".join(phrase(task.constraints[0], variant) for variant in range(4))
+        ours = " ".join(CLOSING_QUESTIONS) + " p s section no note 1 2 3 4 " + " ".join(map(str, _leaves(task)))
+        assert set(bare(text)) <= set(bare(f"{WORDS} {dictated} {ours}"))
+
+
+def _leaves(task: Task) -> list[object]:
+    values = task.constraints[0].args.values()
+    return [leaf for value in values for leaf in (value if isinstance(value, list) else [value])]
+
+
+@pytest.mark.parametrize("name", sorted(set(FORMS) & set(TRAIN_KINDS)))
+def test_every_form_can_be_given_to_ordinary_words(name):
+    assert any(formed(name, WORDS, seed) for seed in range(20))
+
+
+def test_empty_words_fit_nothing_that_must_say_something():
+    assert formed("bullets", "", 0) is None
+    assert formed("keyword", " \n ", 0) is None
+
+
+@given(kinds, seeds)
+def test_the_same_seed_gives_the_same_form(name, seed):
+    assert formed(name, WORDS, seed, two=0.5) == formed(name, WORDS, seed, two=0.5)
+
+
+def test_a_second_constraint_is_one_that_the_words_satisfy_already():
+    found = [formed("keyword", WORDS, seed, two=1.0) for seed in range(30)]
+    assert sum(len(pair[0].constraints) == 2 for pair in found if pair) >= 10
+    assert all(pair[0].correct(pair[1]) for pair in found if pair)
+
+
+def test_a_sentence_keeps_its_place_in_a_list():
+    found = formed("bullets", WORDS, 1)
+    assert found
+    parts = re.sub(r"(?m)^- ", "", found[1]).splitlines()
+    assert WORDS.startswith(" ".join(parts))
