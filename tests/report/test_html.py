@@ -134,7 +134,7 @@ def test_the_page_says_what_happened():
         "No clear difference (−3.0 to +7.0 points)",
         "paired test p < 0.001",
         "+4.2 % against the teacher",
-        "Accepted by the checks 2000 of 12480 2 000 16.0 %",
+        "Accepted 2000 of 12480 2 000 16.0 %",
         "from 2.500 to 0.500",
         "declares that it learned from Llama-3.1-405B-Instruct",
         "it allows derivative works",
@@ -220,7 +220,7 @@ def test_the_headline_says_no_more_than_the_interval_allows(difference, told):
 
 
 def test_nothing_asked_is_not_a_division_by_zero():
-    assert "Kept for training" in render(report(records=Counts(asked=0, accepted=0, kept=0)), details())
+    assert "Kept" in render(report(records=Counts(asked=0, accepted=0, kept=0)), details())
 
 
 def test_durations_are_read_easily():

@@ -123,7 +123,7 @@ def breakable(name: str) -> Markup:
 
 def _funnel(report: Report) -> list[Row]:
     records = report.records
-    rows = (("asked", records.asked), ("accepted by the checks", records.accepted), ("kept for training", records.kept))
+    rows = (("asked", records.asked), ("accepted", records.accepted), ("kept", records.kept))
     whole = records.asked
     return [
         Row(name=name, n=n, bar=plots.bar(n, whole, "kept"), of=percent(n / whole) if whole else "") for name, n in rows
