@@ -1,4 +1,8 @@
 import json
+import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +19,7 @@ from hypothesis import strategies as st
 
 from trueseed.core.chat import Answer, ChatModel, Request
 from trueseed.errors import ConfigError, Refused
-from trueseed.serve.api import About, Limits, app
+from trueseed.serve.api import About, Limits, app, run
 from trueseed.serve.wire import ChatBody
 
 SOON = 20  # seconds, to fail instead of hanging
@@ -399,3 +403,31 @@ def test_the_page_may_run_its_own_script_and_nothing_else(echoing):
     assert "://" not in response.text.replace("http://www.w3.org/2000/svg", "")
     assert "innerHTML" not in response.text
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+SERVE = """
+from trueseed.serve import api
+from trueseed.teachers.scripted import ScriptedTeacher
+
+api.run(api.app({"seedling": ScriptedTeacher("own/script", ["hello"])}, allowed=lambda name: None), port=0)
+print("the step is closed")
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_server_gives_way_to_what_comes_after(stop):
+    command = [sys.executable, "-c", SERVE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        address = process.stderr.readline().split()[2]
+        assert httpx.get(f"{address}/v1/models", timeout=SOON).json()["data"][0]["id"] == "seedling"
+        process.send_signal(stop)
+        out, err = process.communicate(timeout=SOON)
+    assert (process.returncode, out, err) == (0, "the step is closed\n", "")
+
+
+def test_a_port_that_is_taken_is_said():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 cannot be opened"):
+            run(app({}, allowed=lambda name: None), port=port)

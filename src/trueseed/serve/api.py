@@ -11,9 +11,12 @@ import asyncio
 import json
 import logging
 import secrets
+import signal
+import socket
+import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,7 +27,7 @@ from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
 from trueseed.core.chat import Answer, ChatModel
-from trueseed.errors import Refused, TrueSeedError
+from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.serve import faults
 from trueseed.serve.faults import Fault, fault
 from trueseed.serve.guard import LOOPBACK, Guard
@@ -164,9 +167,35 @@ def app(
     return api
 
 
-def run(api: FastAPI, *, port: int, host: str = "127.0.0.1") -> None:
-    """Serves until Ctrl-C. An answer being spoken then is cut."""
-    uvicorn.run(api, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+def _say(address: str) -> None:
+    print(f"serving at {address} (Ctrl-C stops)", file=sys.stderr, flush=True)
+
+
+def run(api: FastAPI, *, port: int, host: str = "127.0.0.1", ready: Callable[[str], None] = _say) -> None:
+    """Serves until Ctrl-C or SIGTERM, and returns; an answer being spoken then is cut.
+
+    port: 0 takes a free one. ready: told the address when it is open. Raises `ConfigError` when it cannot be opened.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        opened = socket.create_server((host, port), family=family)
+    except OSError as err:
+        raise ConfigError(f"port {port} of {host} cannot be opened ({err.strerror}); choose another --port") from err
+    with opened, _ending_quietly():
+        ready(f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}")
+        config = uvicorn.Config(api, log_level="warning", timeout_graceful_shutdown=1, ws="none")
+        uvicorn.Server(config).run(sockets=[opened])
+
+
+@contextmanager
+def _ending_quietly() -> Iterator[None]:
+    """uvicorn ends in order and then raises the signal anew; that would kill the caller before it closed its step."""
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _Gone(Exception):  # noqa: N818
