@@ -11,9 +11,8 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.errors import ConfigError
 from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.statement import WITHDRAWAL, subject
 from trueseed.workspace import Workspace
-
-WITHDRAWAL = "https://trueseed.dev/withdrawal/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ def recall(workspace: Workspace, source: str, reason: str) -> Reach:
     reached = reach(workspace, source)
     workspace.ledger.append(
         WITHDRAWAL,
-        [{"name": a.kind, "digest": {"sha256": a.digest}} for a in reached.stops],
+        [subject(artifact.kind, artifact.digest) for artifact in reached.stops],
         {"source": source, "reason": reason, "at": now()},
         role="reviewer",
     )

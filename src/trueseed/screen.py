@@ -22,6 +22,7 @@ class Screen:
         self._bars: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
         self._told: dict[str, float] = {}
+        self._ended: set[str] = set()
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(bar_width=30),
@@ -46,8 +47,10 @@ class Screen:
         started = self._started.setdefault(name, now)
         rate = _rate(done, total, now - started)
         if not self._console.is_terminal:
-            if done >= total or now - self._told.get(name, 0.0) > PLAIN_EVERY_S:
+            ends = done >= total and name not in self._ended
+            if ends or (done < total and now - self._told.get(name, started) > PLAIN_EVERY_S):
                 self._told[name] = now
+                self._ended |= {name} if ends else set()
                 self._console.print(f"{step}: {done}/{total} {unit}  {rate}  {note}".rstrip(), markup=False)
             return
         if name not in self._bars:

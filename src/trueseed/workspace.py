@@ -32,7 +32,7 @@ from trueseed.core.records import Origin, OriginKind
 from trueseed.errors import Broken, ConfigError, Paused, Refused
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry, Ledger
-from trueseed.ledger.statement import SEAL, STEP, subject
+from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import withdrawn
 from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Student, Use
@@ -41,7 +41,6 @@ from trueseed.terms.rules import RULES_VERSION, Verdict, judge_use, may_flow
 FORMAT = 1
 KEPT = "ledger/terms"  # the documents that labels name by digest, as they were when the door relied on them
 FLAGS = ("identity_filter",)  # a dataset from which names of models or makers were taken out says so for ever
-DECLARATION = "https://trueseed.dev/declaration/v1"
 
 RELATION_OF_USE = {
     Use.TRAIN: Relation.OUTPUT,
@@ -355,7 +354,7 @@ class Workspace:
             if step._earlier:
                 yield step
                 return
-            self._append("opened", step)
+            self._append("opened", step, unless=lambda _: self._must_still_carry(opening, step.labels))
             try:
                 yield step
             except BaseException as err:
@@ -398,6 +397,12 @@ class Workspace:
         )
         flows = may_flow(sorted(labels), self.catalog, opening.effect, facts)
         return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows)
+
+    def _must_still_carry(self, opening: Opening, labels: Sequence[Label]) -> None:
+        """Another process may have made the same bytes from other sources since the labels were read."""
+        carried = {label for artifact in opening.inputs for label in self.labels(artifact)}
+        if not carried <= set(labels):
+            raise ConfigError(f"the inputs of step {opening.name!r} gained labels meanwhile; give the command again")
 
     def _held_out_stays_out(self, opening: Opening) -> None:
         if opening.effect is not Effect.TRAIN:

@@ -10,9 +10,9 @@ KINDS: dict[str, Kind] = {
     kind.name: kind for kind in (*lengths.KINDS, *casing.KINDS, *wording.KINDS, *edges.KINDS, *shapes.KINDS)
 }
 
-# Kept for evaluation alone: other demands than the ones trained on, from as many families. Some the teacher meets now and
-# then by itself (so that a student that was damaged loses there), others almost never (so that one which understood
-# more than formats gains).
+# Kept for evaluation alone: other demands than the ones trained on, from as many families. Some the teacher meets now
+# and then by itself, so that a student that was damaged loses there; others almost never, so that one which understood
+# more than formats gains.
 HELD_OUT_KINDS = (
     "words_at_least", "avoided_letter", "no_commas", "digits",
     "capitalised_words", "parentheses", "heading", "opening_question", "final_exclamation", "greeting",

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from trueseed.errors import Broken
+
 SYNC_EVERY_S = 1.0  # a killed process loses nothing; a power cut loses at most this much
 
 
@@ -23,9 +25,12 @@ class Journal:
         self._synced_at = time.monotonic()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The lines that were there when the journal was opened."""
-        for line in self._earlier.splitlines():
-            yield json.loads(line)
+        """The lines that were there when the journal was opened. Raises `Broken` for one that was damaged."""
+        for number, line in enumerate(self._earlier.splitlines(), start=1):
+            try:
+                yield json.loads(line)
+            except ValueError as err:
+                raise Broken(f"{self.path}, line {number} is not what was written ({err}); delete that line") from err
 
     def append(self, line: Mapping[str, Any]) -> None:
         self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")

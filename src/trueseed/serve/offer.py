@@ -1,5 +1,6 @@
 """Which student may be talked to now, and offering it inside an open step, so that a recall stops a running server."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from trueseed.serve import api
 from trueseed.serve.guard import LOOPBACK
 from trueseed.terms.model import Effect, Relation
 from trueseed.workspace import Step, Workspace
+
+SEAL_EVERY_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,17 +52,38 @@ def student(workspace: Workspace, where: str) -> Iterator[Offered]:
 
 
 def over_http(offered: Offered, *, host: str, port: int) -> None:
-    """Serves until stopped; seals the step at intervals."""
-    labels = offered.step.labels
-    about = api.About(
-        teacher=", ".join(sorted({label.source for label in labels if label.relation is Relation.OUTPUT})),
-        labels=tuple(label.to_json() for label in labels),
-        obligations=tuple(duty.text for duty in offered.step.obligations),
+    """Serves until stopped. Every request looks for recalls; the ledger hears of the work at intervals."""
+    api.run(
+        api.app(
+            {offered.name: offered.model},
+            allowed=_Watch(offered.step),
+            about={offered.name: _about(offered.step)},
+            hosts=LOOPBACK if host in LOOPBACK else (*LOOPBACK, host),
+        ),
+        host=host,
+        port=port,
     )
-    service = api.app(
-        {offered.name: offered.model},
-        allowed=lambda _: offered.step.look_again(),
-        about={offered.name: about},
-        hosts=LOOPBACK if host in LOOPBACK else (*LOOPBACK, host),
+
+
+class _Watch:
+    """Asked before every answer. Raises `Refused` when a source of the student was recalled since."""
+
+    def __init__(self, step: Step) -> None:
+        self._step, self._sealed_at = step, time.monotonic()
+
+    def __call__(self, name: str) -> None:
+        self._step.count(f"requests:{name}")
+        self._step.look_again()
+        if time.monotonic() - self._sealed_at > SEAL_EVERY_S:
+            self._sealed_at = time.monotonic()
+            self._step.seal()
+
+
+def _about(step: Step) -> api.About:
+    catalog = step.workspace.catalog
+    names = {label.terms: document.id for label in step.labels if (document := catalog.by_digest(label.terms))}
+    return api.About(
+        teacher=", ".join(sorted({label.source for label in step.labels if label.relation is Relation.OUTPUT})),
+        labels=tuple({**label.to_json(), "terms": names.get(label.terms, label.terms)} for label in step.labels),
+        obligations=tuple(duty.text for duty in step.obligations),
     )
-    api.run(service, host=host, port=port)
