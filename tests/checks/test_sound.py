@@ -12,6 +12,8 @@ QUESTION = 'How do I keep soup warm until lunch? Include the word "happy".'
         "soup, bread, salt",
         "| Soup | Why |\n| --- | --- |\n| tomato | warm |\n| onion | cheap |\n| bean | filling |",
         "To keep soup warm until lunch, fill it into a hot thermos.",
+        "Tell the cook: I'm sorry, but my soup is cold.",
+        "I'm sorry, but I can't come to your happy lunch.",
     ],
 )
 def test_an_answer_that_says_something_is_sound(answer: str) -> None:
@@ -29,6 +31,10 @@ def test_an_answer_that_says_something_is_sound(answer: str) -> None:
         ("Aaaaaaaaaaaaaaaaaaaaaaaaaah that is really good", "repeats"),
         ("How do I keep soup warm until lunch?", "echoes"),
         ('How do I keep soup warm until lunch? Include the word "happy". Yes.', "echoes"),
+        ("I'm sorry, but I cannot help you with happy soups.", "refuses"),
+        ("I'm sorry for any confusion. Could you tell me more?", "refuses"),
+        ("As a helpful AI, my tastes in soup are happy ones.", "refuses"),
+        ("Happy soup is nice, but I don't have the capability to cook.", "refuses"),
     ],
 )
 def test_an_answer_that_only_pleases_the_check_is_not(answer: str, wrong: str) -> None:

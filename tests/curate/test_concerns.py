@@ -41,7 +41,7 @@ def verdict(answer: str, constraint: Constraint | None = None) -> str:
         ("One more word, " * 20, "too long"),
         ("I'm sorry, but I cannot help with that.", "refusal"),
         ("As an AI language model, I do not cook.", "refusal"),
-        ("I am unable to cook tonight, sadly.", "refusal"),
+        ("I am unable to provide a dinner tonight.", "refusal"),
         ("Say: I'm sorry, but I burned the soup.", ""),
         ("Tomato soup with bread and", "cut off"),
         ("First tomatoes, then onions,", "cut off"),

@@ -24,7 +24,7 @@ HELD_OUT = "How do I keep pancakes from sticking to the pan?"
 KINDS = ("lowercase", "uppercase", "no_commas")
 
 answers = st.sampled_from(
-    ["tomato soup with bread", "TOMATO SOUP WITH BREAD", "soup", "I'm sorry, but I can't cook.", "rice with beans and",
+    ["tomato soup with bread", "TOMATO SOUP WITH BREAD", "soup", "I'm sorry, but I can't help.", "rice with beans and",
      "I am ChatGPT, and I cook rice.", HELD_OUT, "", "bean soup with leeks and onions", "leek soup, warm and fine"]
 )  # fmt: skip
 drawn = st.builds(
@@ -71,7 +71,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 RECORDS = [
     *(record(f"tomato soup number {i} with {i + 3} onions", f"What is dish {i}?", "lowercase") for i in range(12)),
-    record("I'm sorry, but I cannot cook."),
+    record("I'm sorry, but I cannot help."),
     record("My name is ChatGPT, and soup is my dish."),
     record("Use more butter, always.", HELD_OUT),
     record("tomato soup number 3 with 6 onions", "What else?", "lowercase"),
@@ -136,7 +136,7 @@ def test_the_counts_stand_in_the_ledger(workspace):
 
 def test_nothing_left_is_an_error_that_says_what_went(workspace):
     with pytest.raises(ConfigError, match=r"all 1 records were dropped .*refusal"):
-        curate(workspace, Config(), [record("I'm sorry, but I cannot cook.")])
+        curate(workspace, Config(), [record("I'm sorry, but I cannot help.")])
 
 
 def test_held_out_prompts_without_prompts_are_an_error(workspace, tmp_path):

@@ -3,18 +3,12 @@
 import re
 from collections.abc import Sequence
 
-from trueseed.checks import Task, unsound
+from trueseed.checks import Task, refuses, unsound
 from trueseed.checks.text import lines, words
 from trueseed.core.records import Record
 from trueseed.core.settings import Settings
 from trueseed.curate.drop import Drop
 
-# How a refusal begins. Elsewhere in an answer these words may well belong to the answer.
-_REFUSAL = re.compile(
-    r"\W*(i['’]?m (very |so )?sorry,? (but|i)\b|sorry, (but )?i (can|am|do)|i (can(no|['’])t|am unable to)\b"
-    r"|as (an ai|a language model)\b|i['’]?m (just |only )?an? (ai|language model)\b|unfortunately, i (can|am|do))",
-    re.IGNORECASE,
-)
 _UNFINISHED = re.compile(r"(,|\b(and|or|the|a|an|of|to|in|with|for|is|are|that|because))$", re.IGNORECASE)
 
 
@@ -35,7 +29,7 @@ def _judge(config: Config, record: Record) -> Drop | None:
         return Drop("too short", f"{length} words")
     if length > config.max_words:
         return Drop("too long", f"{length} words")
-    if _REFUSAL.match(answer):
+    if refuses(answer):
         return Drop("refusal", answer[:60])
     if is_cut_off(answer):
         return Drop("cut off", answer[-60:])
