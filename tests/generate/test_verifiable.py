@@ -251,3 +251,19 @@ def test_the_counts_add_up(workspace):
     assert counts["asked"] == tried
     assert counts["accepted"] == 12
     assert sum(n for name, n in counts.items() if name.startswith("rejected:")) == len(rejected(artifact))
+
+
+def test_a_ladder_that_cannot_be_climbed_is_refused():
+    with pytest.raises(ValidationError, match="cannot begin with 'repair'"):
+        config(rungs=["repair"])
+    with pytest.raises(ValidationError, match="stands twice"):
+        config(rungs=["plain", "plain"])
+
+
+def test_few_prompts_are_asked_again_rather_than_forever_drawn(workspace):
+    with workspace.step("one", brings={OWN: Relation.OUTPUT}) as step:
+        prompts = Imported((Prompt("p", "What do you cook?"),)).write(step)
+    chosen = config(accept=300, kinds=["uppercase"], max_tokens=40)
+    with workspace.step("generate", inputs=[prompts], ask={SMOL: Use.TRAIN}) as step:
+        artifact = verifiable.generate(chosen, prompts, Teacher(ScriptedTeacher(SMOL, good), step), step)
+    assert len({record.answer for record in records(artifact)}) == 300

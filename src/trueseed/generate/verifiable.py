@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from trueseed.workspace import Step
 
 RECORDS_FILE, REJECTED_FILE = "records.parquet", "rejected.parquet"
+NEW_TASK_DRAWS = 50  # after which a task is asked again, with another seed: the prompts are few
 COPIED_WORDS = 7  # in a row, from what was shown as help
 
 
@@ -42,6 +43,14 @@ def _trainable(kinds: list[str]) -> list[str]:
         if name in HELD_OUT_KINDS:
             raise ValueError(f"{name!r} is held out for evaluation")
     return kinds
+
+
+def _climbable(rungs: list[Rung]) -> list[Rung]:
+    if rungs and rungs[0] in ("worked", "repair"):
+        raise ValueError(f"the ladder cannot begin with {rungs[0]!r}, which needs an earlier answer")
+    if len(set(rungs)) < len(rungs):
+        raise ValueError("a rung stands twice in the ladder")
+    return rungs
 
 
 class Config(Settings):
@@ -58,7 +67,9 @@ class Config(Settings):
     accept: int = Field(gt=0)
     kinds: Annotated[list[str], AfterValidator(_trainable)] = Field(default=[*TRAIN_KINDS], min_length=1)
     two: float = Field(default=0.25, ge=0, le=1)
-    rungs: list[Rung] = Field(default=["plain", "worked", "spelt", "repair"], min_length=1)
+    rungs: Annotated[list[Rung], AfterValidator(_climbable)] = Field(
+        default=["plain", "worked", "spelt", "repair"], min_length=1
+    )
     tries: int = Field(default=8, gt=0)
     poor: float = Field(default=0.25, ge=0, le=1)
     effort: int = Field(default=8, gt=0)
@@ -181,17 +192,18 @@ class _Recipe:
         return tally.tried >= self.config.tries and tally.accepted < self.config.poor * tally.tried
 
     def _new_task(self, name: str) -> Task:
-        while True:
+        for _ in range(NEW_TASK_DRAWS):
             if not self._unused:
                 self._unused = self._random.sample(self._prompts, len(self._prompts))
             task = draw(self._unused.pop(), name, self.config.kinds, self._random, two=self.config.two)
             if task.id not in self._drawn:
-                self._drawn.add(task.id)
-                return task
+                break
+        self._drawn.add(task.id)
+        return task
 
     def _put(self, attempt: _Attempt) -> _Asked:
         help_ = self._help(attempt)
-        seed = digest([self.config.seed, attempt.task.id, attempt.rung])
+        seed = digest([self.config.seed, self._asked])
         request = Request(
             messages=help_.messages,
             max_tokens=self.config.max_tokens,
