@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trueseed.checks import TRAIN_KINDS, Constraint, Task, compose, phrase, sample, together
+from trueseed.checks import FREE, TRAIN_KINDS, Constraint, Task, compose, draw, phrase, sample, together
 from trueseed.core.prompts import Prompt
 from trueseed.errors import ConfigError
 
@@ -101,3 +101,11 @@ def test_an_answer_that_only_pleases_the_check_is_not_correct() -> None:
 def test_a_task_survives_json_and_ignores_what_a_recipe_adds() -> None:
     drawn = task(Constraint("keyword", {"word": "hope"}), variant=5)
     assert Task.from_json({**drawn.to_json(), "rung": "plain"}) == drawn
+
+
+def test_a_free_task_is_the_prompt_alone() -> None:
+    drawn = draw(PROMPTS[3], FREE, TRAIN_KINDS, Random(0), two=1.0)
+    assert drawn.text == PROMPTS[3].text
+    assert drawn.kind == FREE
+    assert drawn.correct("It is odd, small and rather lucky.")
+    assert Task.from_json(drawn.to_json()) == drawn

@@ -267,3 +267,17 @@ def test_few_prompts_are_asked_again_rather_than_forever_drawn(workspace):
     with workspace.step("generate", inputs=[prompts], ask={SMOL: Use.TRAIN}) as step:
         artifact = verifiable.generate(chosen, prompts, Teacher(ScriptedTeacher(SMOL, good), step), step)
     assert len({record.answer for record in records(artifact)}) == 300
+
+
+def test_a_share_of_the_records_is_ordinary_talk(workspace):
+    free = verifiable.Free(share=0.25, sampling=verifiable.Sampling(temperature=1.0, top_p=1.0, max_tokens=99))
+    teacher = ScriptedTeacher(SMOL, good)
+    prompts = import_prompts(workspace)
+    with workspace.step("generate", inputs=[prompts], ask={SMOL: Use.TRAIN}) as step:
+        chosen = config(accept=24, free=free)
+        artifact = verifiable.generate(chosen, prompts, Teacher(teacher, step), step)
+    found = [record for record in records(artifact) if not record.task["constraints"]]
+    assert len(found) == 6
+    assert all(record.messages[0].content == record.task["prompt"] for record in found)
+    assert {request.temperature for request in teacher.requests if request.max_tokens == 99} == {1.0}
+    assert sum(request.max_tokens == 99 for request in teacher.requests) == 6

@@ -19,6 +19,7 @@ from trueseed.core.chat import Message, user
 from trueseed.core.prompts import Prompt
 from trueseed.errors import ConfigError
 
+FREE = "free"  # stands for the kind of a task without constraints
 VARIANTS = 240  # enough for every combination of wording and layout
 LAYOUTS = ("{prompt} {asks}", "{prompt}\n{asks}", "{prompt}\n\n{asks}", "{asks} {prompt}")
 
@@ -38,7 +39,7 @@ _APART = {frozenset(("no_commas", "json_object")), frozenset(("no_commas", "comm
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """prompt: the everyday task. variant: chooses wording and layout."""
+    """prompt: the everyday task. constraints: one or two; none for ordinary talk. variant: chooses wording, layout."""
 
     prompt_id: str
     prompt: str
@@ -53,7 +54,8 @@ class Task:
     def text(self) -> str:
         """What the model is asked."""
         asks = " ".join(phrase(constraint, self.variant) for constraint in self.constraints)
-        return LAYOUTS[self.variant // 12 % len(LAYOUTS)].format(prompt=self.prompt, asks=asks)
+        layout = LAYOUTS[self.variant // 12 % len(LAYOUTS)] if asks else "{prompt}"
+        return layout.format(prompt=self.prompt, asks=asks)
 
     @property
     def messages(self) -> tuple[Message, ...]:
@@ -61,8 +63,8 @@ class Task:
 
     @property
     def kind(self) -> str:
-        """The kind of its first constraint, for which the task was drawn."""
-        return self.constraints[0].kind
+        """The kind of its first constraint, for which the task was drawn; `FREE` without one."""
+        return self.constraints[0].kind if self.constraints else FREE
 
     def faults(self, answer: str) -> dict[str, str]:
         """Empty for a correct answer; else what is wrong, by kind of constraint, or under "sound"."""
@@ -114,7 +116,12 @@ def _leaves_room(avoiding: Constraint, other: Constraint) -> bool:
 
 
 def draw(prompt: Prompt, name: str, others: Sequence[str], rng: Random, *, two: float) -> Task:
-    """A task on this prompt whose first constraint is of kind `name`; with probability `two` it gets a second one."""
+    """A task on this prompt whose first constraint is of kind `name`; with probability `two` it gets a second one.
+
+    For `FREE` it is the prompt alone.
+    """
+    if name == FREE:
+        return Task(prompt_id=prompt.id, prompt=prompt.text, constraints=(), variant=0)
     constraints = [sample(name, rng)]
     if rng.random() < two:
         second = next((c for c in _drawn(others, rng) if together(constraints[0], c)), None)

@@ -16,7 +16,7 @@ class Config(Settings):
     """Bounds in words."""
 
     min_words: int = 3
-    max_words: int = 200
+    max_words: int = 300
 
 
 def quality(config: Config, records: Sequence[Record]) -> list[Drop | None]:

@@ -3,8 +3,8 @@
     records = generate(Config(accept=600), prompts, teacher, step)
 
 Every answer is checked; what fails is asked again with more help (`ladder`), and rejected answers are kept beside the
-records with the reason. Kinds of constraint advance together: the next question is always for the kind that is furthest
-behind, so hard kinds get most of the asking, up to a bound.
+records with the reason. Kinds of constraint advance together (`pace`). A share of the records may be free: the
+teacher's ordinary talk, without constraints, so that a student does not lose it.
 """
 
 from collections import Counter, deque
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from trueseed.checks import HELD_OUT_KINDS, TRAIN_KINDS, Task, draw, kind
+from trueseed.checks import FREE, HELD_OUT_KINDS, TRAIN_KINDS, Task, draw, kind
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, ChatModel, Message, Request
@@ -27,6 +27,7 @@ from trueseed.generate import ladder
 from trueseed.generate.formed import fit
 from trueseed.generate.in_order import ask_in_order
 from trueseed.generate.ladder import Help, Rung
+from trueseed.generate.pace import Pace, Tally
 from trueseed.similarity import OverlapIndex
 
 if TYPE_CHECKING:
@@ -53,6 +54,23 @@ def _climbable(rungs: list[Rung]) -> list[Rung]:
     return rungs
 
 
+class Sampling(Settings):
+    """How the teacher's words are drawn."""
+
+    temperature: float = Field(default=0.7, ge=0)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+    max_tokens: int = Field(default=128, gt=0)
+
+
+class Free(Settings):
+    """share: of the records, without any constraint. sampling: by default as the teacher talks, and long enough that it
+    comes to an end by itself: what is cut is not kept.
+    """
+
+    share: float = Field(default=0.0, ge=0, lt=1)
+    sampling: Sampling = Sampling(temperature=1.0, top_p=1.0, max_tokens=320)
+
+
 class Config(Settings):
     """accept: how many records, exactly.
 
@@ -61,7 +79,7 @@ class Config(Settings):
     passed over.
     effort: answers a kind may cost for each record of its share; beyond that the other kinds make up for it.
     asked_at_most: bound on all answers (default: `effort` for every record). ahead: requests outstanding at once.
-    temperature, top_p, max_tokens: of every request. seed: of everything drawn.
+    temperature, top_p, max_tokens: of requests with constraints. free: records without. seed: of everything drawn.
     """
 
     accept: int = Field(gt=0)
@@ -78,6 +96,7 @@ class Config(Settings):
     temperature: float = Field(default=0.7, ge=0)
     top_p: float = Field(default=0.95, gt=0, le=1)
     max_tokens: int = Field(default=128, gt=0)
+    free: Free = Free()
     seed: int = 0
 
 
@@ -90,6 +109,21 @@ def generate(config: Config, prompts: Artifact, teacher: ChatModel, step: "Step"
     ask_in_order(teacher, recipe.want, recipe.take, ahead=config.ahead)
     recipe.must_be_complete()
     return recipe.write()
+
+
+def _pace(config: Config) -> Pace:
+    shares = dict.fromkeys(config.kinds, (1 - config.free.share) / len(config.kinds))
+    ladders: dict[str, list[Rung]] = dict.fromkeys(config.kinds, config.rungs)
+    if config.free.share:
+        shares[FREE], ladders[FREE] = config.free.share, ["plain"]
+    return Pace(
+        accept=config.accept,
+        shares=shares,
+        ladders=ladders,
+        effort=config.effort,
+        tries=config.tries,
+        poor=config.poor,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,19 +152,6 @@ class _Judged:
     faults: dict[str, str]
 
 
-@dataclass(slots=True)
-class _Tally:
-    """What a rung, or a whole kind, has given so far."""
-
-    tried: int = 0
-    accepted: int = 0
-
-    @property
-    def rate(self) -> float:
-        """Share accepted, starting from two imagined answers of which one was right."""
-        return (self.accepted + 1) / (self.tried + 2)
-
-
 class _Recipe:
     """The state of one run. `want` and `take` are called in an order that depends on the answers alone."""
 
@@ -138,12 +159,11 @@ class _Recipe:
         self.config, self.source, self.step = config, source, step
         self.accepted: list[Record] = []
         self.rejected: list[Record] = []
-        self.reasons: dict[str, Counter[str]] = {name: Counter() for name in config.kinds}
-        self.kinds = {name: _Tally() for name in config.kinds}  # tried counts what was asked, answered or not
-        self._rungs = {(name, rung): _Tally() for name in config.kinds for rung in config.rungs}
+        self.pace = _pace(config)
+        self.reasons: dict[str, Counter[str]] = {name: Counter() for name in self.pace.shares}
         self._outstanding: deque[_Asked] = deque()
-        self._again: dict[str, deque[_Attempt]] = {name: deque() for name in config.kinds}
-        self._examples: dict[str, list[Record]] = {name: [] for name in config.kinds}
+        self._again: dict[str, deque[_Attempt]] = {name: deque() for name in self.pace.shares}
+        self._examples: dict[str, list[Record]] = {name: [] for name in self.pace.shares}
         self._prompts = prompts
         self._unused: list[Prompt] = []
         self._drawn: set[str] = set()
@@ -154,16 +174,13 @@ class _Recipe:
 
     def want(self) -> Request | None:
         """The next request, or None when what is under way should do, or the bounds are reached."""
-        expected = {name: float(tally.accepted) for name, tally in self.kinds.items()}
-        for asked in self._outstanding:
-            expected[asked.attempt.task.kind] += self._rungs[asked.attempt.task.kind, asked.attempt.rung].rate
-        open_kinds = [name for name in self.config.kinds if self.kinds[name].tried < self._most_for_a_kind]
-        if sum(expected.values()) >= self.config.accept or self._asked >= self._most or not open_kinds:
+        name = self.pace.next_kind() if self._asked < self._most else None
+        if name is None:
             return None
-        attempt = self._next(min(open_kinds, key=lambda name: expected[name]))
+        attempt = self._again[name].popleft() if self._again[name] else self._new(name)
         asked = self._put(attempt)
         self._outstanding.append(asked)
-        self.kinds[attempt.task.kind].tried += 1
+        self.pace.tallies[name, attempt.rung].asked += 1
         self._asked += 1
         return asked.request
 
@@ -171,25 +188,12 @@ class _Recipe:
     def _most(self) -> int:
         return self.config.asked_at_most or self.config.accept * self.config.effort
 
-    @property
-    def _most_for_a_kind(self) -> int:
-        return max(self.config.tries, -(-self.config.accept * self.config.effort // len(self.config.kinds)))
-
-    def _next(self, name: str) -> _Attempt:
-        """A task that waits to be asked again, else a new one on the lowest rung that is worth it."""
-        if self._again[name]:
-            return self._again[name].popleft()
-        rungs = [rung for rung in self.config.rungs if rung != "repair" and self._possible(name, rung)]
-        good = [rung for rung in rungs if not self._is_poor(name, rung)]
-        rung = good[0] if good else max(rungs, key=lambda it: self._rungs[name, it].rate)
-        return _Attempt(task=self._new_task(name), rung=rung)
+    def _new(self, name: str) -> _Attempt:
+        possible = [rung for rung in self.pace.ladders[name] if rung != "repair" and self._possible(name, rung)]
+        return _Attempt(task=self._new_task(name), rung=self.pace.first_rung(name, possible))
 
     def _possible(self, name: str, rung: Rung) -> bool:
         return rung != "worked" or bool(self._examples[name])
-
-    def _is_poor(self, name: str, rung: Rung) -> bool:
-        tally = self._rungs[name, rung]
-        return tally.tried >= self.config.tries and tally.accepted < self.config.poor * tally.tried
 
     def _new_task(self, name: str) -> Task:
         for _ in range(NEW_TASK_DRAWS):
@@ -203,13 +207,13 @@ class _Recipe:
 
     def _put(self, attempt: _Attempt) -> _Asked:
         help_ = self._help(attempt)
-        seed = digest([self.config.seed, self._asked])
+        sampling = self.config.free.sampling if attempt.task.kind == FREE else self.config
         request = Request(
             messages=help_.messages,
-            max_tokens=self.config.max_tokens,
-            temperature=self.config.temperature,
-            top_p=self.config.top_p,
-            seed=int(seed[:8], 16),
+            max_tokens=sampling.max_tokens,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=int(digest([self.config.seed, self._asked])[:8], 16),
         )
         return _Asked(attempt=attempt, help=help_, request=request)
 
@@ -234,11 +238,13 @@ class _Recipe:
         """Judges the answer to the oldest outstanding request."""
         asked = self._outstanding.popleft()
         found = self._judge(asked, answer)
-        tally = self._rungs[asked.attempt.task.kind, asked.attempt.rung]
-        tally.tried += 1
+        tally = self.pace.tallies[asked.attempt.task.kind, asked.attempt.rung]
+        tally.judged += 1
         if found.faults:
             failed = self._reject(asked, found, next(iter(found.faults)))
             self._climb(asked.attempt, failed, found.faults, whole=answer.finish == "stop")
+        elif len(self.accepted) == self.config.accept:
+            self._reject(asked, found, "not needed")
         else:
             tally.accepted += 1
             self._accept(asked, found)
@@ -265,12 +271,8 @@ class _Recipe:
         return _Judged(task, text, faults)
 
     def _accept(self, asked: _Asked, found: _Judged) -> None:
-        if len(self.accepted) == self.config.accept:
-            self._reject(asked, found, "not needed")
-            return
         record = self._record(asked, found, {})
         self.accepted.append(record)
-        self.kinds[asked.attempt.task.kind].accepted += 1
         if len(record.task["constraints"]) == 1:
             self._examples[asked.attempt.task.kind].append(record)
         self.step.count("accepted")
@@ -296,10 +298,10 @@ class _Recipe:
 
     def _climb(self, attempt: _Attempt, failed: Record, faults: dict[str, str], *, whole: bool) -> None:
         """Puts the task on its next rung that can be taken and is not known to be poor."""
-        name, rungs = attempt.task.kind, self.config.rungs
+        name, rungs = attempt.task.kind, self.pace.ladders[attempt.task.kind]
         for rung in rungs[rungs.index(attempt.rung) + 1 :]:
             repairable = rung != "repair" or (whole and bool(failed.answer))
-            if repairable and self._possible(name, rung) and not self._is_poor(name, rung):
+            if repairable and self._possible(name, rung) and not self.pace.is_poor(name, rung):
                 self._again[name].append(_Attempt(task=attempt.task, rung=rung, failed=failed, faults=faults))
                 return
 
@@ -309,15 +311,16 @@ class _Recipe:
         if len(self.accepted) < self.config.accept:
             raise Short(
                 f"{len(self.accepted)} of {self.config.accept} records were accepted after {self._asked} answers "
-                f"(at most {self._most}, and {self._most_for_a_kind} for a kind). {self._account()} "
+                f"(at most {self._most}; {self.config.effort} for every record of a kind's share). {self._account()} "
                 f"Ask for fewer, raise `effort` or `asked_at_most`, or leave out the kinds that fail"
             )
 
     def _account(self) -> str:
         lines = []
-        for name, tally in sorted(self.kinds.items(), key=lambda pair: pair[1].accepted):
+        for name in sorted(self.pace.shares, key=lambda name: self.pace.of_kind(name).accepted):
+            tally = self.pace.of_kind(name)
             why = ", ".join(f"{reason} {n}" for reason, n in self.reasons[name].most_common(3))
-            lines.append(f"{name}: {tally.accepted} of {tally.tried}" + (f" ({why})" if why else ""))
+            lines.append(f"{name}: {tally.accepted} of {tally.judged}" + (f" ({why})" if why else ""))
         return "; ".join(lines) + "."
 
     def write(self) -> Artifact:
@@ -330,13 +333,11 @@ class _Recipe:
             "records": len(self.accepted),
             "rejected": len(self.rejected),
             "record_root": record_root(record.id for record in self.accepted),
-            "kinds": {name: {"asked": tally.tried, "accepted": tally.accepted} for name, tally in self.kinds.items()},
-            "rungs": {
-                rung: {
-                    "asked": sum(self._rungs[name, rung].tried for name in self.kinds),
-                    "accepted": sum(self._rungs[name, rung].accepted for name in self.kinds),
-                }
-                for rung in self.config.rungs
-            },
+            "kinds": {name: _counts(self.pace.of_kind(name)) for name in self.pace.shares},
+            "rungs": {rung: _counts(self.pace.of_rung(rung)) for rung in ["plain", *self.config.rungs]},
         }
         return self.step.write("records", fill, meta)
+
+
+def _counts(tally: Tally) -> dict[str, int]:
+    return {"asked": tally.asked, "accepted": tally.accepted}
