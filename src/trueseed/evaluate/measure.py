@@ -9,7 +9,7 @@ teacher's own free answers, so that damage elsewhere shows).
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -26,13 +26,14 @@ from trueseed.workspace import Step
 
 
 class Config(Settings):
-    """samples: per set. max_tokens: bound on an answer. chat_temperature: at which the teacher's free answers are drawn
-    (1.0 makes the perplexity ratio an estimate of the divergence from the teacher).
+    """samples: per set. max_tokens: bound on an answer. chat_temperature, chat_top_p: how the teacher's free answers are
+    drawn, by default as people talk to it (at temperature 1 most of a small model's perplexity is its own noise).
     """
 
     samples: int = 320
     max_tokens: int = 192
-    chat_temperature: float = 1.0
+    chat_temperature: float = 0.7
+    chat_top_p: float = 0.95
     chat_max_tokens: int = 96
     seed: int = 7
 
@@ -48,7 +49,9 @@ class Scored(Protocol):
 
 
 class Scorer(Protocol):
-    def score(self, conversations: Sequence[tuple[Message, ...]]) -> Sequence[Scored]: ...
+    """Scores answers given what comes before them; `cut`: positions of those that did not end."""
+
+    def score(self, conversations: Sequence[tuple[Message, ...]], *, cut: Collection[int] = ()) -> Sequence[Scored]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,16 +80,13 @@ def baseline(config: Config, sets: Artifact, teacher: Teacher, scorer: Scorer, s
     folder = step.read(sets)
     samples = list(_answer_sets(config, folder, teacher, step))
     chats = _free_answers(config, folder, teacher, step)
-    scored = scorer.score(chats)
+    scored = _scored(chats, scorer)
 
     def fill(target: Path) -> None:
         _write_lines(target / "samples.jsonl", (sample.to_json() for sample in samples))
         _write_lines(
             target / "chats.jsonl",
-            (
-                {"messages": [m.to_json() for m in chat], "nll": s.nll, "tokens": s.tokens}
-                for chat, s in zip(chats, scored, strict=True)
-            ),
+            ({**chat, "nll": s.nll, "tokens": s.tokens} for chat, s in zip(chats, scored, strict=True)),
         )
 
     return step.write("scores", fill, {"of": teacher.source})
@@ -100,7 +100,7 @@ def compare(
     teacher_samples = [Sample.from_json(line) for line in _read_lines(base / "samples.jsonl")]
     samples = list(_answer_sets(config, folder, student, step))
     chats = list(_read_lines(base / "chats.jsonl"))
-    scored = scorer.score([tuple(Message.from_json(m) for m in chat["messages"]) for chat in chats])
+    scored = _scored(chats, scorer)
     scores = summarise(teacher_samples, samples, chats, scored, seed=config.seed)
 
     def fill(target: Path) -> None:
@@ -152,7 +152,12 @@ def _answer_sets(config: Config, folder: Path, model: ChatModel, step: Step) -> 
         yield Sample(set=name, task=task, text=answer.text, faults=task.faults(answer.text))
 
 
-def _free_answers(config: Config, folder: Path, teacher: ChatModel, step: Step) -> list[tuple[Message, ...]]:
+def _scored(chats: Sequence[Mapping[str, Any]], scorer: Scorer) -> Sequence[Scored]:
+    cut = [position for position, chat in enumerate(chats) if chat["finish"] == "length"]
+    return scorer.score([tuple(Message.from_json(m) for m in chat["messages"]) for chat in chats], cut=cut)
+
+
+def _free_answers(config: Config, folder: Path, teacher: ChatModel, step: Step) -> list[dict[str, Any]]:
     """Drawn at `chat_temperature`; prompts come round again, with other seeds, when more samples are wanted."""
     prompts = list(islice(cycle(read_chat(folder)), config.samples))
     requests = [
@@ -160,13 +165,17 @@ def _free_answers(config: Config, folder: Path, teacher: ChatModel, step: Step) 
             messages=user(prompt.text),
             max_tokens=config.chat_max_tokens,
             temperature=config.chat_temperature,
+            top_p=config.chat_top_p,
             seed=config.seed + i,
         )
         for i, prompt in enumerate(prompts)
     ]
     answers = _in_order(teacher, requests, step, "free answers")
     return [
-        (*request.messages, Message("assistant", answer.text))
+        {
+            "messages": [m.to_json() for m in (*request.messages, Message("assistant", answer.text))],
+            "finish": answer.finish,
+        }
         for request, answer in zip(requests, answers, strict=True)
         if answer.text.strip()
     ]

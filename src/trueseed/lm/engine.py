@@ -9,7 +9,7 @@ alone; without it the shapes of the matrix products follow the number of chats a
 bits, hence now and then a word.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,16 +108,25 @@ class Engine:
         rows = self._slots if self._deterministic else slots
         return Floor(Batch(network, rows, deterministic=self._deterministic), self.format, network.context)
 
-    def score(self, conversations: Sequence[tuple[Message, ...]], dtype: str | None = None) -> list[Scored]:
+    def score(
+        self,
+        conversations: Sequence[tuple[Message, ...]],
+        dtype: str | None = None,
+        *,
+        cut: Collection[int] = (),
+    ) -> list[Scored]:
         """How surprised the model is by the assistant's answers, each given what comes before it (teacher-forced).
 
         Logits are computed only where an answer is predicted, log-probabilities in float32. With bf16 weights they
         differ from float32 ones by 0.04 on average and far more at rare tokens: ask for `dtype="float32"` where that
-        matters.
+        matters. cut: positions of conversations whose last answer did not end, so that no end token is scored.
         """
         network = self._network(dtype or self._dtype)
         scored: list[Scored] = []
-        for group in self._groups([self.format.training(chat) for chat in conversations], network.context):
+        chats = [self.format.training(chat) for chat in conversations]
+        for position in cut:
+            chats[position][1][-1] = False
+        for group in self._groups(chats, network.context):
             scored += _score(network, group)
         return scored
 
