@@ -3,5 +3,7 @@
 prompts      the project's own everyday tasks, or the user's file, brought into a workspace
 verifiable   recipe: prompts with constraints that can be checked; right answers are kept
 ladder       how a teacher is asked again, with more help each time
+pace         which kind is asked next, and on which rung
+formed       the teacher's words in the form that a constraint wants
 in_order     asking far ahead while deciding in a fixed order, so that a run can be repeated
 """
