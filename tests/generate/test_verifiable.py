@@ -241,6 +241,13 @@ def test_held_out_kinds_cannot_be_asked_for():
         config(kinds=["uppercase", "heading"])
 
 
+def test_unknown_and_repeated_kinds_are_named():
+    with pytest.raises(ValidationError, match="no kind 'haiku'"):
+        config(kinds=["haiku"])
+    with pytest.raises(ValidationError, match="stands twice"):
+        config(kinds=["uppercase", "uppercase"])
+
+
 def test_the_counts_add_up(workspace):
     artifact = run(workspace, sometimes, config())
     tried = sum(kind["asked"] for kind in artifact.meta["kinds"].values())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import AfterValidator, Field
 
-from trueseed.checks import FREE, HELD_OUT_KINDS, TRAIN_KINDS, Task, draw, kind
+from trueseed.checks import FREE, HELD_OUT_KINDS, TRAIN_KINDS, Task, draw
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, ChatModel, Message, Request
@@ -40,9 +40,12 @@ COPIED_WORDS = 7  # in a row, from what was shown as help
 
 def _trainable(kinds: list[str]) -> list[str]:
     for name in kinds:
-        kind(name)
         if name in HELD_OUT_KINDS:
             raise ValueError(f"{name!r} is held out for evaluation")
+        if name not in TRAIN_KINDS:
+            raise ValueError(f"there is no kind {name!r}; the kinds are {', '.join(TRAIN_KINDS)}")
+    if len(set(kinds)) < len(kinds):
+        raise ValueError("a kind stands twice in the list")
     return kinds
 
 
