@@ -26,8 +26,8 @@ from trueseed.workspace import Step
 
 
 class Config(Settings):
-    """samples: per set. max_tokens: bound on an answer. chat_temperature, chat_top_p: how the teacher's free answers are
-    drawn, by default as people talk to it (at temperature 1 most of a small model's perplexity is its own noise).
+    """samples: per set. max_tokens: bound on an answer. chat_temperature, chat_top_p: how the teacher's free answers
+    are drawn, by default as people talk to it (at temperature 1 most of a small model's perplexity is its own noise).
     """
 
     samples: int = 320
