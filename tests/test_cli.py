@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-
 from tests.tiny_run import run_file
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -19,7 +18,12 @@ pytestmark = pytest.mark.xdist_group("cli")
 def trueseed(*words: str | Path, **options) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
     done = subprocess.run(
-        [sys.executable, "-m", "trueseed", *map(str, words)], env=env, capture_output=True, text=True, check=False, **options
+        [sys.executable, "-m", "trueseed", *map(str, words)],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        **options,
     )
     assert "Traceback" not in done.stderr
     assert "Traceback" not in done.stdout

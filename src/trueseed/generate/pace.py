@@ -57,9 +57,19 @@ class Pace:
         return min(left, key=lambda name: self._expected(name) / self.shares[name], default=None)
 
     def first_rung(self, name: str, possible: Sequence[Rung]) -> Rung:
-        """For a new task: the lowest rung that is not known to be poor, or else the best."""
+        """For a new task: the lowest rung that is not known to be poor, or else the best.
+
+        A rung on trial gets no more than `tries` questions until their answers are in; the next one is asked meanwhile.
+        """
         good = [rung for rung in possible if not self.is_poor(name, rung)]
-        return good[0] if good else max(possible, key=lambda rung: self.tallies[name, rung].rate)
+        ready = [rung for rung in good if not self._on_trial(name, rung)]
+        if good:
+            return ready[0] if ready else good[-1]
+        return max(possible, key=lambda rung: self.tallies[name, rung].rate)
+
+    def _on_trial(self, name: str, rung: Rung) -> bool:
+        tally = self.tallies[name, rung]
+        return tally.asked >= self.tries > tally.judged
 
     def is_poor(self, name: str, rung: Rung) -> bool:
         tally = self.tallies[name, rung]
