@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor
 
+from trueseed.lm.memory import Memory
 from trueseed.lm.network import Network
 from trueseed.lm.sampling import Sampling, choose
 from trueseed.lm.talk import Talk
@@ -16,8 +17,8 @@ class Batch:
     its own prompt alone: prompts are read one by one, and a step runs over all slots, idle ones too.
     """
 
-    def __init__(self, network: Network, slots: int, *, deterministic: bool = False) -> None:
-        self._network, self._slots, self._deterministic = network, slots, deterministic
+    def __init__(self, network: Network, memory: Memory, slots: int, *, deterministic: bool = False) -> None:
+        self._network, self._memory, self._slots, self._deterministic = network, memory, slots, deterministic
         self._cache = network.cache(slots)
         self._talks: list[Talk] = []  # talk i lives in row i of the cache
         self._new: list[Talk] = []
@@ -40,7 +41,8 @@ class Batch:
             self._talks += self._new
             self._new = []
             for rows in self._readable(first):
-                self._hear(rows, self._read(rows))
+                prompts = [self._talks[row].prompt for row in rows]
+                self._hear(rows, self._memory.read(self._cache, rows, prompts))
         else:
             rows = range(len(self._talks))
             tokens = [talk.ids[-1] for talk in self._talks]
@@ -57,19 +59,6 @@ class Batch:
                 start, tokens = row, 0
             tokens += length
         yield range(start, len(self._talks))
-
-    def _read(self, rows: Sequence[int]) -> Tensor:
-        """Logits after each prompt. A prompt that several talks share is read once and its cache copied."""
-        first_with: dict[tuple[int, ...], int] = {}
-        for row in rows:
-            first_with.setdefault(self._talks[row].prompt, row)
-        logits_UV = self._network.read(self._cache, tuple(first_with.values()), tuple(first_with))
-        for row in rows:
-            original = first_with[self._talks[row].prompt]
-            if original != row:
-                self._cache.copy(original, row)
-        order = {prompt: at for at, prompt in enumerate(first_with)}
-        return logits_UV[[order[self._talks[row].prompt] for row in rows]]
 
     def _hear(self, rows: Sequence[int], logits_SV: Tensor) -> None:
         talks = [self._talks[row] for row in rows]

@@ -20,6 +20,7 @@ from trueseed.errors import ConfigError
 from trueseed.lm.batch import READ_AT_ONCE, Batch
 from trueseed.lm.floor import Floor
 from trueseed.lm.format import Format
+from trueseed.lm.memory import Memory
 from trueseed.lm.network import Network
 from trueseed.lm.talk import Talk
 
@@ -61,7 +62,7 @@ class Engine:
         self._source, self._slots, self._deterministic = source, slots, deterministic
         self._weights, self._dtype, self._device = weights, dtype, device
         self._networks: dict[str, Network] = {}
-        self._network(dtype)
+        self._memory = Memory(self._network(dtype), self.format.beginning)
 
     @property
     def source(self) -> str:
@@ -70,7 +71,7 @@ class Engine:
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
         """See `ChatModel.answers`. Raises `ConfigError` for a request that cannot be answered, when it is taken."""
         network = self._network(self._dtype)
-        batch = Batch(network, self._slots, deterministic=self._deterministic)
+        batch = self._batch(self._slots)
         incoming, taken, more = iter(requests), 0, True
         while True:
             while more and batch.free:
@@ -93,7 +94,7 @@ class Engine:
     def stream(self, request: Request) -> Iterator[str | Answer]:
         """See `ChatModel.stream`. Text that may turn out to begin a stop string is held back until that is clear."""
         network = self._network(self._dtype)
-        batch = Batch(network, 1 if not self._deterministic else self._slots, deterministic=self._deterministic)
+        batch = self._batch(self._slots if self._deterministic else 1)
         talk = Talk(0, request, self.format, network.context, streamed=True)
         batch.admit(talk)
         while not talk.finish:
@@ -104,9 +105,8 @@ class Engine:
 
     def floor(self, slots: int) -> Floor:
         """Room for chats that come and go, up to `slots` at a time; as many as the engine has when deterministic."""
-        network = self._network(self._dtype)
-        rows = self._slots if self._deterministic else slots
-        return Floor(Batch(network, rows, deterministic=self._deterministic), self.format, network.context)
+        batch = self._batch(self._slots if self._deterministic else slots)
+        return Floor(batch, self.format, self._network(self._dtype).context)
 
     def score(
         self,
@@ -129,6 +129,13 @@ class Engine:
         for group in self._groups(chats, network.context):
             scored += _score(network, group)
         return scored
+
+    def forget(self) -> None:
+        """Drops the prompts that were read before and are kept in case they come again."""
+        self._memory.forget()
+
+    def _batch(self, slots: int) -> Batch:
+        return Batch(self._network(self._dtype), self._memory, slots, deterministic=self._deterministic)
 
     def _network(self, dtype: str) -> Network:
         if dtype not in _DTYPES:

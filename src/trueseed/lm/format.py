@@ -10,13 +10,15 @@ adds by itself included; a base model without one gets `PLAIN`. Text of a messag
 text: nobody ends the turn from inside it.
 """
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trueseed.core.chat import Message
+from trueseed.core.chat import Message, user
 from trueseed.errors import ConfigError
 
 # For base models: no special tokens but the model's own beginning and end, and words that any text model has seen.
@@ -62,6 +64,12 @@ class Format:
         rest = self._render(messages, True)[sum(map(len, given)) + sum(map(len, said)) :]
         pieces = [piece for pair in zip(given, said, strict=True) for piece in pair]
         return [i for piece in (*pieces, rest) for i in self._encode(piece)]
+
+    @cached_property
+    def beginning(self) -> list[int]:
+        """Ids that every prompt begins with whose first message is the user's: the template's own first words."""
+        one, other = (self.prompt(user(word)) for word in ("a", "Z"))
+        return [i for i, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))]
 
     def training(self, messages: Sequence[Message]) -> tuple[list[int], list[bool]]:
         """Ids of the whole chat, and a mask: true on every assistant answer and the token that ends it.

