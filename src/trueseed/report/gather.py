@@ -71,7 +71,7 @@ def page(
         workspace=str(workspace.folder),
         kinds=_kinds(theirs, ours),
         p_values=found["p"],
-        curve=tuple(details.Point(step=p["step"], loss=p["loss"], lr=p["lr"]) for p in curve["curve"]),
+        curve=tuple(details.Point(step=p["step"], loss=p["loss"], lr=p["learning_rate"]) for p in curve["curve"]),
         validation=_validation(curve),
         nodes=nodes,
         edges=edges,
