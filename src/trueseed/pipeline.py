@@ -196,9 +196,10 @@ def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
 
 
 def _freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
-    config = {"held_out": True, "samples": file.evaluate.samples, "seed": file.evaluate.seed}
+    evaluate, kinds = file.evaluate, file.generate.kinds
+    config = {"held_out": True, "samples": evaluate.samples, "seed": evaluate.seed, "kinds": kinds}
     with workspace.step("freeze", brings={"own/held-out": Relation.OUTPUT}, config=config) as step:
-        return step.earlier("prompts") or sets.freeze(file.evaluate.samples, file.evaluate.seed, step)
+        return step.earlier("prompts") or sets.freeze(evaluate.samples, evaluate.seed, kinds, step)
 
 
 def _import_weights(weights: Weights, workspace: Workspace) -> Artifact:

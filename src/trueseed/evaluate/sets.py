@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trueseed.checks import HELD_OUT_KINDS, TRAIN_KINDS, Task, compose
+from trueseed.checks import HELD_OUT_KINDS, Task, compose
 from trueseed.core.artifacts import Artifact
 from trueseed.core.prompts import Prompt, read_prompts
 from trueseed.workspace import Step
@@ -21,11 +21,14 @@ TASK_SETS = (PROMPTS, KINDS)
 _OURS = Path(__file__).parent / "prompts"
 
 
-def freeze(samples: int, seed: int, step: Step) -> Artifact:
-    """Writes `samples` tasks or prompts per set. Raises `ConfigError` when there are not that many different ones."""
+def freeze(samples: int, seed: int, kinds: Sequence[str], step: Step) -> Artifact:
+    """Writes `samples` tasks or prompts per set; `kinds`: of constraint, those that are trained.
+
+    Raises `ConfigError` when there are not that many different ones.
+    """
     prompts = read_prompts(_OURS / "held_out.jsonl")
     tasks = {
-        PROMPTS: compose(prompts, TRAIN_KINDS, samples, seed),
+        PROMPTS: compose(prompts, kinds, samples, seed),
         KINDS: compose(prompts, HELD_OUT_KINDS, samples, seed + 1),
     }
     chat = read_prompts(_OURS / "chat.jsonl")

@@ -216,6 +216,7 @@ class _Recipe:
             max_tokens=sampling.max_tokens,
             temperature=sampling.temperature,
             top_p=sampling.top_p,
+            stop=("\n\n",) if attempt.rung == "formed" else (),  # its first paragraph is enough to be formed
             seed=int(digest([self.config.seed, self._asked])[:8], 16),
         )
         return _Asked(attempt=attempt, help=help_, request=request)
