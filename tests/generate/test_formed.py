@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueseed.checks import TRAIN_KINDS, Task, phrase
+from trueseed.checks import TRAIN_KINDS, Constraint, Task, phrase, sample
 from trueseed.checks.text import bare
 from trueseed.core.prompts import Prompt
-from trueseed.generate.formed import CLOSING_QUESTIONS, FORMS, fit
+from trueseed.generate.formed import CLOSING_QUESTIONS, FORMS, fit, wanted
 
 PROMPT = Prompt("soup", "How do I keep soup warm until lunch?")
 WORDS = (
@@ -24,7 +24,8 @@ seeds = st.integers(min_value=0, max_value=10**6)
 
 def formed(name: str, words: str, seed: int, two: float = 0.0) -> tuple[Task, str] | None:
     try:
-        return fit(PROMPT, name, TRAIN_KINDS, words, Random(seed), two=two)
+        rng = Random(seed)
+        return fit(PROMPT, sample(name, rng), TRAIN_KINDS, words, rng, two=two)
     except ValueError:
         return None
 
@@ -80,3 +81,25 @@ def test_a_sentence_keeps_its_place_in_a_list():
     assert found
     parts = re.sub(r"(?m)^- ", "", found[1]).splitlines()
     assert WORDS.startswith(" ".join(parts))
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "sentences"),
+    [
+        ("bullets", {"n": 4}, 4),
+        ("json_object", {"keys": ["who", "what", "why"]}, 3),
+        ("labelled", {"labels": ["Tip", "Example"]}, 2),
+        ("postscript", {}, 2),
+        ("quoted", {}, 1),
+        ("highlights", {"n": 3}, 1),
+    ],
+)
+def test_no_more_sentences_are_asked_for_than_the_form_takes(name, args, sentences):
+    assert wanted(Constraint(name, args)) == sentences
+
+
+def test_the_arguments_that_were_meant_are_kept_when_the_words_fit_them():
+    meant = Constraint("bullets", {"n": 3})
+    for seed in range(10):
+        task, _ = fit(PROMPT, meant, TRAIN_KINDS, WORDS, Random(seed), two=0.0)
+        assert task.constraints == (meant,)

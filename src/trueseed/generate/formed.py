@@ -19,6 +19,10 @@ from trueseed.checks.text import bare, sentences
 from trueseed.core.prompts import Prompt
 
 TRIES = 24  # draws of arguments before a kind is given up for these words
+FROM_WORDS = frozenset(("keyword", "two_keywords", "keyword_times"))  # arguments come from what was said
+COUNTED = frozenset(  # argument n: so many sentences
+    ("arrows", "bullets", "lettered", "line_count", "numbered", "paragraphs", "sections", "sentence_count")
+) | {"starred_parts", "table"}
 CLOSING_QUESTIONS = ("Does that help?", "What do you think?", "Does this answer your question?")
 COMMON = frozenset(
     """about after again also because been before being could does doing down each from have having here into itself
@@ -30,22 +34,40 @@ Args = Mapping[str, Any]
 Form = Callable[[Args, Sequence[str], Random], str]  # arguments, the teacher's sentences → the text, "" if it cannot be
 
 
-def fit(prompt: Prompt, name: str, others: Sequence[str], words: str, rng: Random, *, two: float) -> tuple[Task, str]:
-    """A task on `prompt` whose first constraint is of kind `name`, and the words in its form.
+def wanted(constraint: Constraint) -> int:
+    """How many sentences the form takes. Asking for no more keeps answers short, and short ones teach a form best."""
+    if constraint.kind in COUNTED:
+        return int(constraint.args["n"])
+    if constraint.kind in ("postscript", "keyword_times"):
+        return 2
+    return len(constraint.args.get("keys", constraint.args.get("labels", "1")))
+
+
+def fit(
+    prompt: Prompt, meant: Constraint, others: Sequence[str], words: str, rng: Random, *, two: float
+) -> tuple[Task, str]:
+    """A task on `prompt`, and the words in its form. Its first constraint is `meant`, or the same kind drawn anew.
 
     With probability `two` a second constraint of another kind joins, if these words satisfy one. Raises `ValueError`
     when the words cannot be brought into the form.
     """
-    for _ in range(TRIES):
-        first = _drawn(name, words, rng)
-        text = first and _laid_out(first, words, rng)
-        if first and text and check(first, text):
+    for first in _draws(meant, words, rng):
+        text = _laid_out(first, words, rng)
+        if text and check(first, text):
             constraints = (first, *_second(first, others, text, rng, two))
             task = Task(
                 prompt_id=prompt.id, prompt=prompt.text, constraints=constraints, variant=rng.randrange(VARIANTS)
             )
             return task, text
-    raise ValueError(f"its words do not fit {name}")
+    raise ValueError(f"its words do not fit {meant.kind}")
+
+
+def _draws(meant: Constraint, words: str, rng: Random) -> Iterator[Constraint]:
+    if meant.kind not in FROM_WORDS:
+        yield meant
+    for _ in range(TRIES):
+        if found := _drawn(meant.kind, words, rng):
+            yield found
 
 
 def _second(first: Constraint, others: Sequence[str], text: str, rng: Random, two: float) -> Iterator[Constraint]:
@@ -59,7 +81,7 @@ def _second(first: Constraint, others: Sequence[str], text: str, rng: Random, tw
 
 def _drawn(name: str, words: str, rng: Random) -> Constraint | None:
     """A constraint of this kind; kinds about words get them from what was said."""
-    if name not in ("keyword", "two_keywords", "keyword_times"):
+    if name not in FROM_WORDS:
         return sample(name, rng)
     said = bare(words)
     content = sorted({word for word in said if len(word) > 4 and word not in COMMON and word.isalpha()})
@@ -81,12 +103,12 @@ def _laid_out(constraint: Constraint, words: str, rng: Random) -> str:
     if not said:
         return ""
     form = FORMS.get(constraint.kind)
-    return form(constraint.args, said, rng) if form else " ".join(said[: rng.randint(1, 3)])
+    return form(constraint.args, said, rng) if form else _some(said, rng)
 
 
 def _some(said: Sequence[str], rng: Random) -> str:
-    """The first one to three sentences, as running text."""
-    return " ".join(said[: rng.randint(1, 3)])
+    """The first sentence or two, as running text."""
+    return " ".join(said[: rng.randint(1, 2)])
 
 
 def _parts(n: int, said: Sequence[str]) -> Sequence[str]:

@@ -15,9 +15,9 @@ from typing import Literal
 from trueseed.checks import Task, how
 from trueseed.core.chat import Message
 from trueseed.core.records import Record
+from trueseed.generate.formed import wanted
 
 Rung = Literal["plain", "worked", "spelt", "repair", "formed"]
-BRIEF = "Answer in two or three short sentences."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,9 @@ def spelt(task: Task) -> Help:
 
 
 def bare(task: Task) -> Help:
-    return Help(messages=(Message("user", f"{task.prompt} {BRIEF}"),))
+    n = wanted(task.constraints[0])
+    asked = "one short sentence" if n == 1 else f"{n} short sentences"
+    return Help(messages=(Message("user", f"{task.prompt} Answer in {asked}."),))
 
 
 def repair(task: Task, failed: Record, faults: dict[str, str]) -> Help:

@@ -265,7 +265,7 @@ class _Recipe:
             prompt = Prompt(task.prompt_id, task.prompt)
             rng = Random(digest([self.config.seed, asked.request.to_json()]))
             try:
-                task, text = fit(prompt, task.kind, self.config.kinds, text, rng, two=self.config.two)
+                task, text = fit(prompt, task.constraints[0], self.config.kinds, text, rng, two=self.config.two)
             except ValueError as err:
                 return _Judged(task, text, {"unfit": str(err)})
         faults = task.faults(text)
