@@ -2,8 +2,8 @@
 
     python -m bench.quickstart [--samples 1000] [--seeds 0 1 2] [--workspace bench-work]
 
-Records, order and training differ by seed; the evaluation sets and the teacher's answers are the same for all. Scores are
-averaged over seeds for each prompt, then prompts are bootstrapped. Resumable: the same command goes on.
+Records, order and training differ by seed; the evaluation sets and the teacher's answers are the same for all. Scores
+are averaged over seeds for each prompt, then prompts are bootstrapped. Resumable: the same command goes on.
 """
 
 import argparse

@@ -63,13 +63,15 @@ class Masters:
         self.weights = {name: weight.detach().float().clone() for name, weight in self._computed.items()}
         for master in self.weights.values():
             master.grad = torch.zeros_like(master)
+        self._fresh = True  # the gradients so far are of no step
 
     def collect(self) -> None:
         """Adds what a backward pass left on the model's weights to the float32 gradients."""
         for name, weight in self._computed.items():
-            if weight.grad is not None:
-                self._grad(name).add_(weight.grad)
-                weight.grad = None
+            grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
+            self._grad(name).copy_(grad) if self._fresh else self._grad(name).add_(grad)
+            weight.grad = None
+        self._fresh = False
 
     def finish(self, targets: int, max_norm: float) -> float:
         """From the gradient of a sum over `targets` tokens to that of the mean, clipped. Returns the norm before."""
@@ -83,7 +85,7 @@ class Masters:
         with torch.no_grad():
             for name, weight in self._computed.items():
                 weight.copy_(self.weights[name])
-                self._grad(name).zero_()
+        self._fresh = True
 
     def _grad(self, name: str) -> torch.Tensor:
         grad = self.weights[name].grad
