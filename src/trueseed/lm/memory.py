@@ -48,8 +48,7 @@ class Memory:
         return torch.stack([found[prompt] for prompt in prompts])
 
     def forget(self) -> None:
-        with self._lock:
-            self._recent.clear()
+        self._recent.clear()
 
     def _read(self, cache: Cache, rows: dict[tuple[int, ...], int], start: int) -> Tensor:
         if start:
