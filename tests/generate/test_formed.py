@@ -94,7 +94,7 @@ def test_a_sentence_keeps_its_place_in_a_list():
         ("highlights", {"n": 3}, 1),
     ],
 )
-def test_no_more_sentences_are_asked_for_than_the_form_takes(name, args, sentences):
+def test_as_many_sentences_are_wanted_as_the_form_takes(name, args, sentences):
     assert wanted(Constraint(name, args)) == sentences
 
 

@@ -35,7 +35,7 @@ Form = Callable[[Args, Sequence[str], Random], str]  # arguments, the teacher's 
 
 
 def wanted(constraint: Constraint) -> int:
-    """How many sentences the form takes. Asking for no more keeps answers short, and short ones teach a form best."""
+    """How many sentences the form takes at least."""
     if constraint.kind in COUNTED:
         return int(constraint.args["n"])
     if constraint.kind in ("postscript", "keyword_times"):
@@ -107,8 +107,8 @@ def _laid_out(constraint: Constraint, words: str, rng: Random) -> str:
 
 
 def _some(said: Sequence[str], rng: Random) -> str:
-    """The first sentence or two, as running text."""
-    return " ".join(said[: rng.randint(1, 2)])
+    """The first one to three sentences, as running text. Of all lengths: a student must not learn to be short."""
+    return " ".join(said[: rng.randint(1, 3)])
 
 
 def _parts(n: int, said: Sequence[str]) -> Sequence[str]:

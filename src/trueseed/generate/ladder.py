@@ -44,8 +44,8 @@ def spelt(task: Task) -> Help:
 
 def bare(task: Task) -> Help:
     n = wanted(task.constraints[0])
-    asked = "one short sentence" if n == 1 else f"{n} short sentences"
-    return Help(messages=(Message("user", f"{task.prompt} Answer in {asked}."),))
+    asked = "two or three" if n <= 2 else str(n)
+    return Help(messages=(Message("user", f"{task.prompt} Answer in {asked} short sentences."),))
 
 
 def repair(task: Task, failed: Record, faults: dict[str, str]) -> Help:
