@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from trueseed.errors import ConfigError
 from trueseed.lm.quiet import quiet
@@ -30,10 +31,18 @@ def load(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
 
 
 def save(model: Any, folder: Path, *, like: Path) -> None:
-    """Writes `model` to `folder`, with the tokenizer and the licence texts of `like`, the weights it came from."""
+    """Writes `model` to `folder`, with the tokenizer and the licence texts of `like`, the weights it came from.
+
+    Raises `ConfigError` when they cannot be written (no room left, mostly).
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with quiet():
-        model.save_pretrained(folder)
+        try:
+            model.save_pretrained(folder)
+        except SafetensorError as err:
+            raise ConfigError(
+                f"the weights cannot be written to {folder} ({err}); make room on that disk and give the command again"
+            ) from err
     for path in matching(like, (*MODEL_FILES, *LICENCE_FILES)):
         if ".safetensors" not in path.name and not (folder / path.name).exists():
             shutil.copyfile(path, folder / path.name)
