@@ -24,6 +24,7 @@ from trueseed.screen import Screen
 from trueseed.workspace import Workspace
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
+UNSEEN = 2027  # draws of tasks that no choice of the recipe was made on
 Sums = dict[str, list[float]]  # by prompt
 
 
@@ -34,7 +35,7 @@ def seeded(file: pipeline.RunFile, seed: int, samples: int) -> pipeline.RunFile:
             "generate": file.generate.model_copy(update={"seed": seed}),
             "curate": file.curate.model_copy(update={"seed": seed}),
             "train": file.train.model_copy(update={"seed": seed}),
-            "evaluate": file.evaluate.model_copy(update={"samples": samples}),
+            "evaluate": file.evaluate.model_copy(update={"samples": samples, "seed": UNSEEN}),
         }
     )
 
