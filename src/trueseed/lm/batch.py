@@ -19,7 +19,7 @@ class Batch:
 
     def __init__(self, network: Network, memory: Memory, slots: int, *, deterministic: bool = False) -> None:
         self._network, self._memory, self._slots, self._deterministic = network, memory, slots, deterministic
-        self._cache = network.cache(slots)
+        self._cache = network.cache(max(slots, 2))
         self._talks: list[Talk] = []  # talk i lives in row i of the cache
         self._new: list[Talk] = []
 

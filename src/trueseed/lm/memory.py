@@ -1,5 +1,6 @@
 """What the network has read before and need not read again: the words every chat begins with, and recent prompts."""
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -21,6 +22,7 @@ class Memory:
         self._network = network
         self._beginning = tuple(beginning) if len(beginning) >= SHORTEST else ()
         self._beginning_kept: Tensor | None = None
+        self._lock = threading.Lock()  # several threads may stream from one engine
         self._recent: OrderedDict[tuple[int, ...], tuple[Tensor, Tensor]] = OrderedDict()
 
     def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> Tensor:
@@ -28,10 +30,9 @@ class Memory:
         found: dict[tuple[int, ...], Tensor] = {}
         fresh: dict[tuple[int, ...], int] = {}
         for row, prompt in zip(rows, prompts, strict=True):
-            if prompt in self._recent:
-                self._recent.move_to_end(prompt)
-                kept, found[prompt] = self._recent[prompt]
-                cache.restore(row, kept)
+            if known := self._known(prompt):
+                cache.restore(row, known[0])
+                found[prompt] = known[1]
             else:
                 fresh.setdefault(prompt, row)
         start = len(self._beginning)
@@ -48,7 +49,8 @@ class Memory:
         return torch.stack([found[prompt] for prompt in prompts])
 
     def forget(self) -> None:
-        self._recent.clear()
+        with self._lock:
+            self._recent.clear()
 
     def _read(self, cache: Cache, rows: dict[tuple[int, ...], int], start: int) -> Tensor:
         if start:
@@ -64,7 +66,14 @@ class Memory:
         length = len(self._beginning)
         return 0 < length < len(prompt) and prompt[:length] == self._beginning
 
+    def _known(self, prompt: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:
+        with self._lock:
+            if prompt in self._recent:
+                self._recent.move_to_end(prompt)
+            return self._recent.get(prompt)
+
     def _remember(self, prompt: tuple[int, ...], kept: Tensor, logits_V: Tensor) -> None:
-        self._recent[prompt] = kept, logits_V
-        while sum(map(len, self._recent)) > TOKENS:
-            self._recent.popitem(last=False)
+        with self._lock:
+            self._recent[prompt] = kept, logits_V
+            while sum(map(len, self._recent)) > TOKENS:
+                self._recent.popitem(last=False)
