@@ -115,6 +115,19 @@ def test_fixed_shapes_give_the_same_logits_as_free_ones(tiny_llama: Path) -> Non
     torch.testing.assert_close(network.step(fixed, first, fixed=True)[:2], expected, atol=1e-5, rtol=1e-5)
 
 
+def test_reading_on_from_a_kept_beginning_equals_reading_all(make_model: Callable[[str], Path]) -> None:
+    beginning = list(range(10, 34))
+    rests = [[5] * length for length in (3, 39, 41, 64, 65, 100, 104, 105, 150)]  # either side of whole buckets
+    for architecture in ("llama", "mistral"):
+        network = Network(make_model(architecture), torch.float32, "cpu")
+        cache = network.cache(len(rests))
+        rows = range(len(rests))
+        network.read(cache, rows, [beginning] * len(rests))
+        later = network.read(cache, rows, rests, len(beginning))
+        whole = network.read(network.cache(len(rests)), rows, [beginning + rest for rest in rests])
+        torch.testing.assert_close(later, whole, rtol=1e-4, atol=1e-4)
+
+
 def test_a_copied_row_continues_like_the_original(tiny_llama: Path) -> None:
     network = Network(tiny_llama, torch.float32, "cpu")
     cache = network.cache(3)

@@ -289,7 +289,7 @@ class _Reading:
     def __init__(self, shape: Shape, sequences: Sequence[Sequence[int]], kept: _Kept | None) -> None:
         self._shape, self._kept = shape, kept
         self._lengths = [len(sequence) for sequence in sequences]
-        self._masks: dict[tuple[int, int | None], Tensor | None] = {}
+        self._masks: dict[tuple[int, int, int | None], Tensor | None] = {}
 
     def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         sequences = zip(*(x.split(self._lengths) for x in (queries, keys, values)), strict=True)
@@ -316,13 +316,13 @@ class _Reading:
 
     def _mask(self, rows: int, columns: int, window: int | None, like: Tensor) -> Tensor | None:
         """What each new position sees of all positions, (rows, columns); None where plain causality says it."""
-        if (rows, window) not in self._masks:
+        if (rows, columns, window) not in self._masks:
             start = self._kept.start if self._kept else 0
             here = torch.arange(columns, device=like.device)
             back = torch.arange(start, start + rows, device=like.device)[:, None] - here
             plain = start == 0 and (window is None or columns <= window)
-            self._masks[rows, window] = None if plain else _additive(_seen(back, window), like.dtype)
-        return self._masks[rows, window]
+            self._masks[rows, columns, window] = None if plain else _additive(_seen(back, window), like.dtype)
+        return self._masks[rows, columns, window]
 
 
 class _Decoding:
