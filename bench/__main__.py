@@ -1,0 +1,10 @@
+"""Every bench, one after the other; each writes its file in bench/results.
+
+    python -m bench
+"""
+
+from bench import decode, quickstart, train
+
+if __name__ == "__main__":
+    for bench in (decode, train, quickstart):
+        bench.main()
