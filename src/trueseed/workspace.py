@@ -186,14 +186,17 @@ class Step:
         """A bound teacher reports that the request with this digest was answered, and when it was asked."""
         self._asked[request] = at
 
-    def origin(self, *, source: str, request: str = "", parents: Sequence[str] = ()) -> Origin:
-        """Mints the origin of a record: a teacher's answer, a person's words, or a transform of what was read.
+    def origin(
+        self, *, source: str, request: str = "", parents: Sequence[str] = (), transformed: bool = False
+    ) -> Origin:
+        """Mints the origin of a record: a teacher's answer, what a rule made of one (`transformed`), a person's words,
+        or a row of a dataset.
 
         Raises `Refused` for a source that this step neither asks nor brings, and for an answer that was never asked.
         """
-        kind: OriginKind
         if source in self._opening.ask:
-            kind, use, at = "teacher", self._opening.ask[source].value, self._asked.get(request, "")
+            kind: OriginKind = "transform" if transformed else "teacher"
+            use, at = self._opening.ask[source].value, self._asked.get(request, "")
             if not at:
                 raise Refused(f"no answer of {source!r} to request {request[:12]!r} passed through step {self.name!r}")
         elif source in self._opening.brings:

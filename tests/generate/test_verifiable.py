@@ -101,6 +101,14 @@ def test_a_record_names_its_teacher_and_the_request_as_sent(workspace):
         assert record.origin.request in sent
 
 
+def test_words_laid_out_by_rule_say_so_and_stay_the_teachers(workspace):
+    artifact = run(workspace, soup, config(kinds=["lowercase", "bullets"], rungs=["formed"], free={"share": 0.25}))
+    for record in records(artifact):
+        expected = "transform" if record.task["rung"] == "formed" else "teacher"
+        assert (record.origin.kind, record.origin.source) == (expected, SMOL)
+    assert {record.origin.kind for record in records(artifact)} == {"transform", "teacher"}
+
+
 def test_the_artifact_carries_the_root_of_its_records(workspace):
     artifact = run(workspace, good, config())
     assert artifact.meta["record_root"] == record_root(record.id for record in records(artifact))

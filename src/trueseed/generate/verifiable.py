@@ -148,11 +148,12 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A task, the answer as it would be kept, and what is wrong with it, by reason."""
+    """A task, the answer as it would be kept, and what is wrong with it, by reason. formed: it was laid out by rule."""
 
     task: Task
     text: str
     faults: dict[str, str]
+    formed: bool = False
 
 
 class _Recipe:
@@ -272,7 +273,7 @@ class _Recipe:
         shown = asked.help.shown
         if not faults and shown and (copied := OverlapIndex([shown], n=COPIED_WORDS).shared(text)):
             faults = {"copied": f"it repeats what was shown as help: {copied!r}"}
-        return _Judged(task, text, faults)
+        return _Judged(task, text, faults, formed=asked.attempt.rung == "formed")
 
     def _accept(self, asked: _Asked, found: _Judged) -> None:
         record = self._record(asked, found, {})
@@ -292,7 +293,10 @@ class _Recipe:
     def _record(self, asked: _Asked, found: _Judged, more: dict[str, object]) -> Record:
         task = found.task
         origin = self.step.origin(
-            source=self.source, request=digest(asked.request.to_json()), parents=asked.help.parents
+            source=self.source,
+            request=digest(asked.request.to_json()),
+            parents=asked.help.parents,
+            transformed=found.formed,
         )
         return Record(
             messages=(*task.messages, Message("assistant", found.text)),
