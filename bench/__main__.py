@@ -1,6 +1,6 @@
 """Every bench, one after the other; each writes its file in bench/results.
 
-    python -m bench
+python -m bench
 """
 
 from bench import decode, quickstart, train

@@ -107,7 +107,7 @@ def _laid_out(constraint: Constraint, words: str, rng: Random) -> str:
 
 
 def _some(said: Sequence[str], rng: Random) -> str:
-    """The first sentences, one to all of them, as running text. Of all lengths: a student must not learn to be short."""
+    """The first sentences, one to all, as running text. Of all lengths: a student must not learn to be short."""
     return " ".join(said[: rng.randint(1, len(said))])
 
 
