@@ -107,8 +107,8 @@ def _laid_out(constraint: Constraint, words: str, rng: Random) -> str:
 
 
 def _some(said: Sequence[str], rng: Random) -> str:
-    """The first sentences, one to all, as running text. Of all lengths: a student must not learn to be short."""
-    return " ".join(said[: rng.randint(1, len(said))])
+    """The first one to three sentences, as running text. Of all lengths: a student must not learn to be short."""
+    return " ".join(said[: rng.randint(1, 3)])
 
 
 def _parts(n: int, said: Sequence[str]) -> Sequence[str]:
