@@ -23,6 +23,7 @@ class Screen:
         self._started: dict[str, float] = {}
         self._told: dict[str, float] = {}
         self._ended: set[str] = set()
+        self._done: dict[str, int] = {}
         self._progress = Progress(
             TextColumn("{task.description:<10}"),
             BarColumn(bar_width=30),
@@ -44,6 +45,10 @@ class Screen:
 
     def __call__(self, step: str, done: int, total: int, unit: str, note: str) -> None:
         name, now = f"{step} {unit}", time.monotonic()
+        if done < self._done.get(name, 0):  # another run on the same screen
+            self._started[name] = now
+            self._ended.discard(name)
+        self._done[name] = done
         started = self._started.setdefault(name, now)
         rate = _rate(done, total, now - started)
         if not self._console.is_terminal:
