@@ -47,7 +47,7 @@ class Counts(TypedDict):
 
     billed, prompt_tokens, completion_tokens: see `book`. distinct: different questions billed; repeated: bills beyond
     the first of a question. open: let in and not yet billed or failed. by_model, by_key, by_dialect: of the billed.
-    refused_while_suspended_by_dialect: calls that reached a suspended account.
+    reached_suspended: calls that came while the account was suspended, by dialect.
     """
 
     arrived: int
@@ -64,7 +64,7 @@ class Counts(TypedDict):
     by_model: dict[str, int]
     by_key: dict[str, int]
     by_dialect: dict[str, int]
-    refused_while_suspended_by_dialect: dict[str, int]
+    reached_suspended: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -215,7 +215,7 @@ class Account:
             by_model=book.by("model"),
             by_key=book.by("key"),
             by_dialect=book.by("dialect"),
-            refused_while_suspended_by_dialect=dict(tally.suspended),
+            reached_suspended=dict(tally.suspended),
         )
 
     def _within_quota(self, dialect: Dialect) -> None:

@@ -90,7 +90,7 @@ class Behaviour(Settings):
     between two events of a stream. answer_words, answer_words_spread: an answer has from the first to the sum of both;
     a word is a token.
 
-    requests_per_minute, tokens_per_minute: buckets that start full (`limits`); 0 is none. minute_s: how long a minute takes.
+    requests_per_minute, tokens_per_minute: buckets that start full (`limits`); 0 is none. minute_s: a minute's length.
     rate_headers: `true`; `absent`; or `absurd`, the -1, -1 and 0 that Azure was seen to send (openai-dotnet#838).
     quota_requests, quota_tokens: billed in total before the credit ends; 0 is none.
 

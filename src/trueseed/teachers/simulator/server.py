@@ -115,11 +115,12 @@ class Simulated:
         caller = _Caller(scope, receive, send, _dialect(scope["path"]))
         try:
             await self._route(caller)
+        except asyncio.CancelledError:  # the server ends
+            await caller.hang_up(unsent=True)
         except Refusal as refusal:
             await self._refuse(caller, refusal)
         except Unreadable as err:
-            refusal = self.account.refusal("invalid", caller.dialect, why=str(err), param=err.param)
-            await self._refuse(caller, refusal)
+            await self._refuse(caller, self.account.refusal("invalid", caller.dialect, why=str(err), param=err.param))
 
     async def _route(self, caller: _Caller) -> None:
         method, path = caller.scope["method"], caller.path
