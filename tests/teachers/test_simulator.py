@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -479,6 +480,12 @@ def test_headers_can_be_absurd_as_azure_had_them(simulate: Simulate) -> None:
     assert told == ["-1", "-1", "0"]
 
 
+@pytest.mark.parametrize("absurd", ["-1", "86400", "soon"])
+def test_the_time_to_wait_can_be_absurd(simulate: Simulate, absurd: str) -> None:
+    provider = simulate(faults=Faults(rate_limited=1), retry_after=absurd)
+    assert refused(provider, openai.RateLimitError).response.headers["retry-after"] == absurd
+
+
 def test_headers_can_be_absent(simulate: Simulate) -> None:
     provider = simulate(requests_per_minute=1, rate_headers="absent")
     ask(provider)
@@ -651,6 +658,24 @@ def test_a_question_asked_twice_is_billed_twice_and_counted_as_repeated(simulate
     assert (counts["billed"], counts["distinct"], counts["repeated"]) == (3, 2, 1)
 
 
+def test_who_tries_again_only_what_was_not_billed_has_every_question_billed_once(simulate: Simulate) -> None:
+    provider = simulate(faults=Faults(server_error=0.3, rate_limited=0.1, html=0.1))
+
+    def answered(number: int) -> str:
+        body = {"messages": [{"role": "user", "content": f"question {number}"}]}
+        while not (reply := post(provider, body=body)).headers["content-type"].startswith("application/json") or (
+            reply.status_code != 200
+        ):
+            pass
+        return str(reply.json()["choices"][0]["message"]["content"])
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = set(pool.map(answered, range(40)))
+    counts = provider.counts()
+    assert (len(answers), counts["billed"], counts["distinct"], counts["repeated"]) == (40, 40, 40, 0)
+    assert counts["arrived"] == 40 + sum(counts["faults"].values())
+
+
 def test_bills_are_told_by_model_key_and_dialect(simulate: Simulate) -> None:
     provider = simulate()
     ask(provider), ask(provider, dialect="azure")
@@ -768,6 +793,31 @@ def test_it_runs_in_a_process_of_its_own() -> None:
         ask(provider)
         refused(provider, openai.AuthenticationError)
         assert provider.counts()["billed"] == 1
+
+
+def test_a_process_that_cannot_start_is_a_mistake_of_configuration(running: Simulator) -> None:
+    port = int(running.url.rpartition(":")[2])
+    with pytest.raises(ConfigError, match=f"did not start on port {port}"), simulator(port=port, process=True):
+        pass
+
+
+def test_its_process_ends_when_who_started_it_is_killed() -> None:
+    program = (
+        "import time\n"
+        "from trueseed.teachers.simulator import simulator\n"
+        "with simulator(process=True) as provider:\n"
+        "    print(provider.url, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        provider = Simulator(parent.stdout.readline().strip())
+        assert provider.counts()["arrived"] == 0
+        parent.kill()
+    deadline = time.monotonic() + SOON_S
+    with pytest.raises(ConnectionError):
+        while time.monotonic() < deadline:
+            provider.counts()
 
 
 def test_it_is_run_by_hand_with_a_behaviour_from_a_file(tmp_path: Path) -> None:

@@ -238,7 +238,9 @@ class Account:
 
     def _short(self, situation: Situation, dialect: Dialect, wait_s: float, **given: object) -> Refusal:
         refusal = self._error(situation, dialect, **given, wait=duration(wait_s), seconds=whole_seconds(wait_s))
-        if self.behaviour.rate_headers == "true":
+        if self.behaviour.retry_after:
+            refusal.headers.append((b"retry-after", self.behaviour.retry_after.encode()))
+        elif self.behaviour.rate_headers == "true":
             refusal.headers += dialect.retry_headers(wait_s)
         return refusal
 

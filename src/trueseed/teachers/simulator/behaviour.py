@@ -91,7 +91,8 @@ class Behaviour(Settings):
     a word is a token.
 
     requests_per_minute, tokens_per_minute: buckets that start full (`limits`); 0 is none. minute_s: a minute's length.
-    rate_headers: `true`; `absent`; or `absurd`, the -1, -1 and 0 that Azure was seen to send (openai-dotnet#838).
+    rate_headers: `true`; `absent`; or `absurd`, the -1, -1 and 0 that Azure was seen to send, without `Retry-After`
+    (openai-dotnet#838). retry_after: said in that header instead of the truth, as the 86400 of Azure (TinyLLM#17).
     quota_requests, quota_tokens: billed in total before the credit ends; 0 is none.
 
     suspend_at: the call of this number (from 1, of those with a valid key) is the first that the suspended account is
@@ -117,6 +118,7 @@ class Behaviour(Settings):
     tokens_per_minute: Annotated[int, Field(ge=0)] = 0
     minute_s: Annotated[float, Field(gt=0)] = 60
     rate_headers: Literal["true", "absent", "absurd"] = "true"
+    retry_after: Annotated[str, Field(pattern=r"^[ -~]*$")] = ""
     quota_requests: Annotated[int, Field(ge=0)] = 0
     quota_tokens: Annotated[int, Field(ge=0)] = 0
 
