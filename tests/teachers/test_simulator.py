@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trueseed.core.settings import read as read_settings
 from trueseed.errors import ConfigError
 from trueseed.teachers.simulator import Behaviour, Faults, Simulator, simulator
 from trueseed.teachers.simulator.answers import said
@@ -845,3 +846,18 @@ def test_without_an_http_server_it_says_what_to_install() -> None:
     program = "import sys; sys.modules['uvicorn'] = None; import trueseed.teachers.simulator"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=SOON_S)
     assert "ConfigError: the simulator needs an HTTP server; pip install 'trueseed[serve]'" in done.stderr
+
+
+def documented(language: str) -> str:
+    text = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    return text.partition(f"```{language}\n")[2].partition("```")[0]
+
+
+def test_the_documented_program_runs() -> None:
+    exec(documented("python"), {})
+
+
+def test_the_documented_behaviour_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "behaviour.yaml"
+    file.write_text(documented("yaml"))
+    assert read_settings(file, Behaviour).models == ("large", "small")
