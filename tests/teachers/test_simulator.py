@@ -652,6 +652,18 @@ def test_a_call_is_billed_although_the_client_has_hung_up(simulate: Simulate) ->
     assert settled(provider)["billed"] == 1
 
 
+def test_a_call_that_was_open_at_a_reset_is_not_counted_after_it(simulate: Simulate) -> None:
+    provider = simulate(latency_s=0.3)
+    with ThreadPoolExecutor(1) as pool:
+        open_call = pool.submit(ask, provider)
+        while not provider.counts()["open"]:
+            pass
+        provider.reset()
+        assert open_call.result().choices
+    counts = provider.counts()
+    assert (counts["admitted"], counts["open"], counts["billed"]) == (0, 0, 0)
+
+
 def test_a_question_asked_twice_is_billed_twice_and_counted_as_repeated(simulate: Simulate) -> None:
     provider = simulate()
     ask(provider), ask(provider), ask(provider, "another")

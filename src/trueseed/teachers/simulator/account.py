@@ -27,7 +27,7 @@ class Refusal(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that was let in: what will be said, how it goes wrong, and how long it takes."""
+    """A call that was let in: what will be said, how it goes wrong, how long it takes. era: resets before it."""
 
     question: Question
     dialect: Dialect
@@ -36,6 +36,7 @@ class Admitted:
     spoken: tuple[Spoken, ...]
     fault: Fault | None
     latency_s: float
+    era: int
 
     @property
     def completion_tokens(self) -> int:
@@ -90,7 +91,7 @@ class Account:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._clock, self.wall = clock, wall
+        self._clock, self.wall, self._era = clock, wall, 0
         self.behave(behaviour)
         self.reset()
 
@@ -107,7 +108,8 @@ class Account:
         self._suspend_at = behaviour.suspend_at
 
     def reset(self) -> None:
-        """As new, with the same behaviour."""
+        """As new, with the same behaviour. Calls that are open will be answered and not be counted."""
+        self._era += 1
         self.book, self._tally, self._suspended = Book(), _Tally(), False
         self.behave(self.behaviour)
 
@@ -136,7 +138,7 @@ class Account:
         self._tally.open += 1
         if fault is None or fault in BILLED:
             self._tally.promised.add(1, question.prompt_tokens, tokens)
-        return Admitted(question, dialect, key, self._tally.admitted, spoken, fault, latency_s)
+        return Admitted(question, dialect, key, self._tally.admitted, spoken, fault, latency_s, self._era)
 
     def recognise(self, dialect: Dialect, key: str) -> None:
         """Looks at who calls. Raises `Refusal` when they may not. Not counted: `arrived` does that for chat calls."""
@@ -162,12 +164,16 @@ class Account:
 
     def bill(self, call: Admitted) -> None:
         """The answer exists."""
+        if call.era != self._era:
+            return
         minute = int(self.wall()) // 60 * 60
         line = Line(minute, call.question.model, key_id(call.key), call.dialect.name)
         self.book.bill(line, call.question.identity, call.question.prompt_tokens, call.completion_tokens)
 
     def ended(self, call: Admitted) -> None:
-        """The call was billed or failed."""
+        """The call is billed now, or failed."""
+        if call.era != self._era:
+            return
         self._tally.open -= 1
         if call.fault:
             self._tally.faults[call.fault] += 1

@@ -95,8 +95,8 @@ class Behaviour(Settings):
     (openai-dotnet#838). retry_after: said in that header instead of the truth, as the 86400 of Azure (TinyLLM#17).
     quota_requests, quota_tokens: billed in total before the credit ends; 0 is none.
 
-    suspend_at: the call of this number (from 1, of those with a valid key) is the first that the suspended account is
-    refused; all others after it too, until `lift`. 0 is never. disabled_status: Anthropic was seen to use both.
+    suspend_at: the call of this number (from 1 since the last reset, of those with a valid key) is the first that is
+    refused as the account is suspended; all after it too, until `lift`. 0 is never. disabled_status: Anthropic was seen to use both.
     region_refused: the caller is in an unsupported country. context_tokens: longest prompt and answer, 0 for no bound.
     filtered: a prompt with this text in it meets the content filter; empty for none.
 
