@@ -96,9 +96,10 @@ class Behaviour(Settings):
     quota_requests, quota_tokens: billed in total before the credit ends; 0 is none.
 
     suspend_at: the call of this number (from 1 since the last reset, of those with a valid key) is the first that is
-    refused as the account is suspended; all after it too, until `lift`. 0 is never. disabled_status: Anthropic was seen to use both.
-    region_refused: the caller is in an unsupported country. context_tokens: longest prompt and answer, 0 for no bound.
-    filtered: a prompt with this text in it meets the content filter; empty for none.
+    refused as the account is suspended; all after it too, until `lift`. 0 is never. disabled_status: the status of
+    Anthropic's refusal then; both were seen. region_refused: the caller is in an unsupported country. context_tokens:
+    longest prompt and answer, 0 for no bound. filtered: a prompt with this text in it meets the content filter; empty
+    for none.
 
     stall_s: how long the fault `stalled` is silent. huge_bytes: what the fault `huge` sends.
     """
