@@ -10,6 +10,7 @@ Writers take turns (`BEGIN IMMEDIATE`, or an advisory lock), so that what one re
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -138,7 +139,7 @@ class Account:
             raise AccountUnavailable(f"the account {self.name} was busy for {PATIENCE_S:.0f} s; {_AGAIN}")
         try:
             with self._explained(), self._engine.connect() as connection:
-                connection.execute(self._take_turn)
+                connection.exec_driver_sql(self._take_turn)
                 yield connection
                 connection.commit()
         finally:
@@ -151,6 +152,10 @@ class Account:
         with self._explained(), self._engine.connect() as connection:
             yield connection
 
+    def close(self) -> None:
+        """Gives the connections back; the next use takes new ones. Also done when nothing refers to the account."""
+        self._engine.dispose()
+
     # -- the pieces --
 
     def _begin_here(self) -> None:
@@ -160,11 +165,12 @@ class Account:
         if self._path:
             self._engine = sql.create_engine(self._url, connect_args={"timeout": PATIENCE_S}, pool_reset_on_return=None)
             sql.event.listen(self._engine, "connect", _prepare_sqlite)
-            self._take_turn = sql.text("BEGIN IMMEDIATE")
+            self._take_turn = "BEGIN IMMEDIATE"
         else:
             options = f"-c lock_timeout={PATIENCE_S:.0f}s -c statement_timeout={2 * PATIENCE_S:.0f}s"
             self._engine = sql.create_engine(self._url, connect_args={"connect_timeout": 10, "options": options})
-            self._take_turn = sql.text(f"SELECT pg_advisory_xact_lock({TURN})")
+            self._take_turn = f"SELECT pg_advisory_xact_lock({TURN})"
+        weakref.finalize(self, _dispose, self._engine, self._pid)
 
     def _must_be_here(self) -> None:
         if self._pid != os.getpid():
@@ -241,6 +247,11 @@ _NEXT = {
     "SQLITE_READONLY": "make the file and its folder writable, and the same command goes on",
     "SQLITE_CANTOPEN": "make the file and its folder readable and writable, and the same command goes on",
 }
+
+
+def _dispose(engine: sql.Engine, pid: int) -> None:
+    if os.getpid() == pid:
+        engine.dispose()
 
 
 def _parse(text: str) -> sql.URL:
