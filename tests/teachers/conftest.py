@@ -64,7 +64,9 @@ def postgresql() -> Iterator[Callable[[], str]]:
         shutil.chown(folder, "postgres")
         user = {"user": "postgres", "cwd": "/"}
     data, said = str(folder / "data"), subprocess.DEVNULL
-    subprocess.run([f"{binaries}/initdb", "-D", data, "-A", "trust", "-U", "trueseed", "-N"], stdout=said, check=True, **user)
+    subprocess.run(
+        [f"{binaries}/initdb", "-D", data, "-A", "trust", "-U", "trueseed", "-N"], stdout=said, check=True, **user
+    )
     server = subprocess.Popen(
         [f"{binaries}/postgres", "-D", data, "-k", str(folder), "-c", "listen_addresses=", "-F"], stderr=said, **user
     )

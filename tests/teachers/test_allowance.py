@@ -190,7 +190,9 @@ def test_limits_are_read_from_yaml(tmp_path):
     assert read(path, File).limits == [Limit(source="openai/*", use=Use.JUDGE, per="day", requests=500)]
 
 
-@pytest.mark.parametrize("wrong", ["requests: -1", "requests: 1.5", "request: 5", "use: training, requests: 1", "project: x"])
+@pytest.mark.parametrize(
+    "wrong", ["requests: -1", "requests: 1.5", "request: 5", "use: training, requests: 1", "project: x"]
+)
 def test_a_limit_that_limits_nothing_or_is_misspelt_is_a_mistake(tmp_path, wrong):
     path = tmp_path / "limits.yaml"
     path.write_text(f"limits:\n- {{source: openai/*, per: day, {wrong}}}\n")
@@ -348,7 +350,7 @@ import sys, threading
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Allowance, Amount, Exhausted, Limit
 from trueseed.terms.model import Use
-limits = [Limit(source="openai/*", per="total", requests=300, tokens=20_000), Limit(source="*", per="total", micros=100_000)]
+limits = [Limit(source="openai/*", per="total", requests=300, tokens=12_000), Limit(source="*", per="total", micros=100_000)]
 allowance, done = Allowance(Account.open(sys.argv[1]), limits, "us"), []
 def spend():
     while True:
@@ -376,13 +378,8 @@ def test_four_processes_of_sixteen_threads_overspend_by_exactly_nothing(url):
     used = limited(account).used(**ALWAYS)
     assert used[0].answered == sum(counts) == used[0].charged.requests
     assert used[0].charged == Amount(sum(counts), 60 * sum(counts), 150 * sum(counts))
-    assert sum(counts) <= 300
-    assert sum(counts) == how_many_fit(300, 20_000)
-
-
-def how_many_fit(requests, tokens):
-    """Calls that fit one after the other; at once, reservations may end it earlier by what is in flight."""
-    return min(requests, (tokens - 100) // 60 + 1)
+    # Each needs 100 tokens free and uses 60. The last thread to give up saw no other in flight, so nothing is lost either.
+    assert sum(counts) == (12_000 - 100) // 60 + 1
 
 
 def test_calls_in_flight_at_a_kill_become_unknown_and_stay_charged(url):
@@ -407,7 +404,9 @@ def test_a_sweep_leaves_the_living_alone(account):
     allowance.settle(call, CALL, "answered")
 
 
-def test_calls_of_a_host_that_cannot_be_seen_are_unknown_after_an_hour_and_may_still_come_back(account, machine, monkeypatch):
+def test_calls_of_a_host_that_cannot_be_seen_are_unknown_after_an_hour_and_may_still_come_back(
+    account, machine, monkeypatch
+):
     allowance = limited(account, machine=machine)
     with monkeypatch.context() as elsewhere:
         here = __import__("trueseed.teachers.allowance", fromlist=["this_process"]).this_process()
@@ -555,7 +554,12 @@ class Interleavings(RuleBasedStateMachine):
         self.charged = {}  # id → (call, amount)
         self.open = set()
 
-    @rule(target=calls, source=st.sampled_from([GPT, AZURE, LARGE]), tokens=st.integers(0, 300), use=st.sampled_from(list(Use)[2:4]))
+    @rule(
+        target=calls,
+        source=st.sampled_from([GPT, AZURE, LARGE]),
+        tokens=st.integers(0, 300),
+        use=st.sampled_from(list(Use)[2:4]),
+    )
     def reserve(self, source, tokens, use):
         try:
             call = ask(self.allowance, source=source, use=use, upper=Amount(1, tokens, tokens * 2))
@@ -610,7 +614,9 @@ class Interleavings(RuleBasedStateMachine):
         judged = [call.at_ms for call, _ in self.charged.values() if call.use is Use.JUDGE]
         assert all(sum(0 <= other - at <= 60_000 for other in judged) <= 3 for at in judged)
         rows = self.allowance.used(**ALWAYS)
-        assert sum((row.charged for row in rows), NOTHING) == sum((amount for _, amount in self.charged.values()), NOTHING)
+        assert sum((row.charged for row in rows), NOTHING) == sum(
+            (amount for _, amount in self.charged.values()), NOTHING
+        )
         with self.account.reading() as connection:
             sums = connection.exec_driver_sql("SELECT requests, tokens, micros FROM spent").all()
         assert all(number >= 0 for row in sums for number in row)
@@ -627,7 +633,7 @@ def test_in_any_order_no_limit_is_passed_and_nothing_is_miscounted(kind, request
         else lambda: f"sqlite:///{tmp_path / f'{next(names)}.db'}"
     )
     machine = type("Of", (Interleavings,), {"make_url": staticmethod(make)})
-    examples = 12 if kind == "sqlite" else 5
+    examples = 30 if kind == "sqlite" else 10
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None, database=None)
     )

@@ -97,6 +97,11 @@ clocks = sql.Table(
 )
 
 
+def our_entity() -> str:
+    """The legal entity that asks: `TRUESEED_ENTITY`, or 'us', which is enough for a database that only one uses."""
+    return os.environ.get("TRUESEED_ENTITY") or "us"
+
+
 class AccountUnavailable(Paused):
     """The account cannot be read or written now (gone, locked, full); nothing was asked."""
 
@@ -266,7 +271,7 @@ def _parse(text: str) -> sql.URL:
             __import__("psycopg")
         except ImportError as err:
             raise ConfigError("an account in PostgreSQL needs psycopg: pip install 'trueseed[postgres]'") from err
-    elif kind != "sqlite" or url.database in (None, "", ":memory:"):
+    elif kind != "sqlite" or url.query or url.database in (None, "", ":memory:"):
         raise ConfigError("the account must be a SQLite file (sqlite:////path/account.db) or a PostgreSQL database")
     return url
 
