@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
-
 from tests.teachers.conftest import Machine
+
 from trueseed.core.settings import Settings, read
 from trueseed.errors import ConfigError, Paused, Refused
 from trueseed.teachers.account import Account
@@ -67,7 +67,7 @@ def test_what_was_not_used_is_free_again_once_settled(account):
 def test_a_call_that_used_more_than_was_reserved_is_charged_in_full(account):
     allowance = limited(account, Limit(source="*", per="total", tokens=250))
     allowance.settle(ask(allowance), replace(CALL, tokens=200), "answered")
-    with pytest.raises(Exhausted, match="200 tokens are used or reserved, this call may use 100 tokens"):
+    with pytest.raises(Exhausted, match="200 tokens used or reserved, up to 100 tokens asked"):
         ask(allowance)
 
 
@@ -249,8 +249,8 @@ def test_the_limit_that_lasts_longest_is_the_one_named(account, machine):
     assert caught.value.limit == day
     assert isinstance(caught.value, Paused)
     assert str(caught.value) == (
-        "the allowance of 'openai/*', 1 requests a day, has no room: 1 requests are used or reserved, this call may use "
-        "1 requests; there is room again at 2026-11-22T00:00:00Z, and the same command goes on then"
+        "the allowance of 'openai/*', 1 request a day, has no room for this call: 1 request used or reserved, up to "
+        "1 request asked; there is room again at 2026-11-22T00:00:00Z, and the same command goes on then"
     )
 
 
@@ -340,7 +340,8 @@ from trueseed.teachers.allowance import Allowance, Amount, Limit
 from trueseed.terms.model import Use
 allowance = Allowance(Account.open(sys.argv[1]), [], "us")
 for number in range(3):
-    allowance.reserve(source="openai/gpt-4@api", use=Use.JUDGE, project="seed", request="0" * 64, upper=Amount(1, 100, 250))
+    allowance.reserve(
+        source="openai/gpt-4@api", use=Use.JUDGE, project="seed", request="0" * 64, upper=Amount(1, 100, 250))
 print("in flight", flush=True)
 time.sleep(600)
 """
@@ -350,7 +351,10 @@ import sys, threading
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Allowance, Amount, Exhausted, Limit
 from trueseed.terms.model import Use
-limits = [Limit(source="openai/*", per="total", requests=300, tokens=12_000), Limit(source="*", per="total", micros=100_000)]
+limits = [
+    Limit(source="openai/*", per="total", requests=300, tokens=12_000),
+    Limit(source="*", per="total", micros=100_000),
+]
 allowance, done = Allowance(Account.open(sys.argv[1]), limits, "us"), []
 def spend():
     while True:
@@ -378,7 +382,7 @@ def test_four_processes_of_sixteen_threads_overspend_by_exactly_nothing(url):
     used = limited(account).used(**ALWAYS)
     assert used[0].answered == sum(counts) == used[0].charged.requests
     assert used[0].charged == Amount(sum(counts), 60 * sum(counts), 150 * sum(counts))
-    # Each needs 100 tokens free and uses 60. The last thread to give up saw no other in flight, so nothing is lost either.
+    # Each needs 100 tokens free and uses 60. The last thread to give up saw none in flight, so nothing is lost either.
     assert sum(counts) == (12_000 - 100) // 60 + 1
 
 

@@ -172,8 +172,11 @@ class Account:
             sql.event.listen(self._engine, "connect", _prepare_sqlite)
             self._take_turn = "BEGIN IMMEDIATE"
         else:
-            options = f"-c lock_timeout={PATIENCE_S:.0f}s -c statement_timeout={2 * PATIENCE_S:.0f}s"
-            self._engine = sql.create_engine(self._url, connect_args={"connect_timeout": 10, "options": options})
+            patience = f"{PATIENCE_S * 1000:.0f}"  # in milliseconds, for each way in which a peer may fall silent
+            bounds = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+            options = " ".join(f"-c {bound}={patience}" for bound in bounds)
+            limits = {"connect_timeout": 10, "tcp_user_timeout": patience, "options": options}
+            self._engine = sql.create_engine(self._url, connect_args=limits)
             self._take_turn = f"SELECT pg_advisory_xact_lock({TURN})"
         weakref.finalize(self, _dispose, self._engine, self._pid)
 
