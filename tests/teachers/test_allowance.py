@@ -1,6 +1,7 @@
 """Never more than was allowed, whoever asks at once, is killed, or sets the clock."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import sqlalchemy as sql
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
@@ -15,6 +17,7 @@ from tests.teachers.conftest import Machine
 
 from trueseed.core.settings import Settings, read
 from trueseed.errors import ConfigError, Paused, Refused
+from trueseed.teachers import allowance as module
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import FREE, NOTHING, Allowance, Amount, Exhausted, Limit, Price, price_of
 from trueseed.teachers.holds import Holds
@@ -413,8 +416,8 @@ def test_calls_of_a_host_that_cannot_be_seen_are_unknown_after_an_hour_and_may_s
 ):
     allowance = limited(account, machine=machine)
     with monkeypatch.context() as elsewhere:
-        here = __import__("trueseed.teachers.allowance", fromlist=["this_process"]).this_process()
-        elsewhere.setattr("trueseed.teachers.allowance.this_process", lambda: replace(here, host="elsewhere"))
+        here = module.this_process()
+        elsewhere.setattr(module, "this_process", lambda: replace(here, host="elsewhere"))
         call = ask(allowance)
     assert allowance.sweep() == 0
     machine.go(3601)
@@ -424,8 +427,6 @@ def test_calls_of_a_host_that_cannot_be_seen_are_unknown_after_an_hour_and_may_s
 
 
 def test_calls_before_a_restart_of_the_machine_are_unknown(account, monkeypatch):
-    from trueseed.teachers import allowance as module
-
     allowance, here = limited(account), module.this_process()
     with monkeypatch.context() as before:
         before.setattr(module, "this_process", lambda: replace(here, boot="before"))
@@ -454,8 +455,6 @@ def test_a_forked_child_goes_on_with_connections_of_its_own(account):
 
 def lose(allowance, n, **what):
     """Calls of a process that died."""
-    from trueseed.teachers import allowance as module
-
     here = module.this_process()
     module.this_process = lambda: replace(here, boot="before")
     try:
@@ -468,8 +467,6 @@ def lose(allowance, n, **what):
 
 @pytest.fixture(autouse=True)
 def own_process(monkeypatch):
-    from trueseed.teachers import allowance as module
-
     monkeypatch.setattr(module, "this_process", module.this_process)
 
 
@@ -533,6 +530,22 @@ def test_a_makers_use_is_reported_over_all_routes_uses_projects_and_days(account
     assert allowance.used(source="*@azure", **ALWAYS) == rows[2:]
     day = datetime(2026, 11, 22, tzinfo=UTC)
     assert allowance.used(since=day, until=day + timedelta(days=1)) == rows[:1]
+
+
+# -- speed
+
+
+@pytest.mark.parametrize("name", ["_SPENT", "_SECONDS", "_IN_FLIGHT", "_UNKNOWN", "_CHANGE", "_SETTLE", "_PRUNE"])
+def test_no_question_of_a_call_reads_the_accounts_whole_history(name, tmp_path):
+    """Every row is found by more of a key than the entity's name."""
+    names = ("entity per source use project start id minute day month total requests tokens micros state").split()
+    with Account.open(f"sqlite:///{tmp_path / 'account.db'}").reading() as connection:
+        plan = connection.execute(
+            sql.text(f"EXPLAIN QUERY PLAN {getattr(module, name)}"), dict.fromkeys(names, 1)
+        ).all()
+    found = [step.detail for step in plan if step.detail.startswith(("SEARCH", "SCAN"))]
+    assert found
+    assert all(detail.startswith("SEARCH") and re.search(r"AND (start|state)|rowid=", detail) for detail in found)
 
 
 # -- laws
