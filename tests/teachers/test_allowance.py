@@ -353,40 +353,49 @@ SPENDING = """
 import sys, threading
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Allowance, Amount, Exhausted, Limit
+from trueseed.teachers.clock import Clock
 from trueseed.terms.model import Use
-limits = [
-    Limit(source="openai/*", per="total", requests=300, tokens=12_000),
-    Limit(source="*", per="total", micros=100_000),
-]
-allowance, done = Allowance(Account.open(sys.argv[1]), limits, "us"), []
-def spend():
+
+url, host, projects = sys.argv[1], sys.argv[2], [str(number) for number in range(15)]
+limits = [Limit(source="openai/*", project=project, per="total", requests=9, tokens=400) for project in projects]
+allowance, done = Allowance(Account.open(url), limits, "us", Clock(host=host)), []
+
+def spend(project):
     while True:
         try:
             call = allowance.reserve(
-                source="openai/gpt-4@api", use=Use.JUDGE, project="seed", request="0" * 64, upper=Amount(1, 100, 250))
+                source="openai/gpt-4@api", use=Use.JUDGE, project=project, request="0" * 64, upper=Amount(1, 100, 250))
         except Exhausted:
             return
         done.append(allowance.settle(call, Amount(1, 60, 150), "answered"))
+
+print("ready", flush=True)
 sys.stdin.read(1)
-threads = [threading.Thread(target=spend) for _ in range(16)]
+threads = [threading.Thread(target=lambda: [spend(project) for project in projects]) for _ in range(16)]
 [thread.start() for thread in threads], [thread.join() for thread in threads]
 print(len(done))
 """
 
 
-def start(code, url):
-    return subprocess.Popen([sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def start(code, *words):
+    command = [sys.executable, "-c", code, *words]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def test_four_processes_of_sixteen_threads_overspend_by_exactly_nothing(url):
+    """Many small budgets, since only the end of one can be passed. The processes are as if on hosts of their own."""
     account = Account.open(url)
-    processes = [start(SPENDING, url) for _ in range(4)]
-    counts = [int(process.communicate("!")[0]) for process in processes]
-    used = limited(account).used(**ALWAYS)
-    assert used[0].answered == sum(counts) == used[0].charged.requests
-    assert used[0].charged == Amount(sum(counts), 60 * sum(counts), 150 * sum(counts))
+    processes = [start(SPENDING, url, f"host{number}") for number in range(4)]
+    assert [process.stdout.readline() for process in processes] == ["ready\n"] * 4
+    for process in processes:
+        process.stdin.write("!")
+        process.stdin.flush()
+    done = sum(int(process.communicate()[0]) for process in processes)
     # Each needs 100 tokens free and uses 60. The last thread to give up saw none in flight, so nothing is lost either.
-    assert sum(counts) == (12_000 - 100) // 60 + 1
+    fit = (400 - 100) // 60 + 1
+    used = limited(account).used(**ALWAYS)
+    assert [row.charged for row in used] == [Amount(fit, 60 * fit, 150 * fit)] * 15
+    assert sum(row.answered for row in used) == done == 15 * fit
 
 
 def test_calls_in_flight_at_a_kill_become_unknown_and_stay_charged(url):
@@ -630,8 +639,11 @@ class Interleavings(RuleBasedStateMachine):
             (amount for _, amount in self.charged.values()), NOTHING
         )
         with self.account.reading() as connection:
-            sums = connection.exec_driver_sql("SELECT requests, tokens, micros FROM spent").all()
-        assert all(number >= 0 for row in sums for number in row)
+            sums = connection.exec_driver_sql("SELECT per, requests, tokens, micros FROM spent").all()
+        assert all(number >= 0 for _, *numbers in sums for number in numbers)
+        for per in ("day", "month", "total"):
+            summed = sum((Amount(*numbers) for window, *numbers in sums if window == per), NOTHING)
+            assert summed == sum((row.charged for row in rows), NOTHING)
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
