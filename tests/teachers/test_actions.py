@@ -44,6 +44,7 @@ CASES = [  # what came, and what is done; in the order of the table
     (failed(400, "", "This model's maximum context length is 4096 tokens."), "skip"),
     (failed(413, type="request_too_large"), "skip"),
     (failed(400, "content_filter"), "skip"),
+    (failed(400, "invalid_prompt"), "skip"),
     (failed(400, "", "The response was filtered due to the prompt triggering the content management policy."), "skip"),
     (failed(429, "rate_limit_exceeded", type="requests"), "wait"),
     (failed(429, "slow_down"), "wait"),

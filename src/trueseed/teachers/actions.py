@@ -168,8 +168,9 @@ RULES: tuple[Rule, ...] = (
     Rule("skip", "anthropic", "the request is larger than the provider takes", _ONE, (413,)),
     Rule("skip", "azure", "the provider's content filter declined the prompt", _ONE,
          named=("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")),
+    Rule("skip", "openai", "the provider declined the prompt", _ONE, named=("invalid_prompt",)),
     Rule("skip", "any", "the provider's content filter declined the prompt", _ONE, (400, 403),
-         says=r"content (management|filter)|flagged (by|for) .{0,40}(moderation|policy)|content exists risk"),
+         says=r"content (management|filter)|flagged (as|by|for)\b.{0,60}(moderation|polic)|content exists risk"),
     # it passes
     Rule("wait", "openai", "the provider's rate limit is reached", _SLOWER, named=("rate_limit_exceeded",)),
     Rule("wait", "openai", "the provider asks to go slower", _SLOWER, named=("slow_down",)),

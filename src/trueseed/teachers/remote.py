@@ -276,7 +276,7 @@ class Remote:
             case "hold":
                 maker = parse_source(self.source).maker
                 hold(
-                    self._step.workspace, self._holds,
+                    self._step.workspace.ledger, self._holds,
                     maker=maker, reason=action.because, evidence=done.evidence,
                 )  # fmt: skip
                 return Refused(f"{message}. Everything of {maker!r} is on hold for us")

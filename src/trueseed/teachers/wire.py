@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from trueseed.core.chat import Answer, Finish, Request, TokenLogprob
 from trueseed.errors import ConfigError
@@ -150,14 +150,18 @@ def finished(text: str, reason: Any, request: Request, usage: Usage | None) -> A
 
 
 def usage_of(value: Any) -> Usage | None:
-    """None when it is missing, or cannot be true."""
+    """None when it is missing, or cannot be true. A total beyond the sum is reasoning that is billed as completion."""
     if not isinstance(value, Mapping):
         return None
-    counts = value.get("prompt_tokens"), value.get("completion_tokens")
-    if not all(type(count) is int and 0 <= count < MOST_TOKENS for count in counts):
+    prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens")
+    if not _is_count(prompt) or not _is_count(completion) or prompt == 0:
         return None
-    prompt, completion = counts
-    return Usage(prompt, completion) if prompt else None
+    total = value.get("total_tokens") or prompt + completion
+    return Usage(prompt, total - prompt) if _is_count(total) and total >= prompt + completion else None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < MOST_TOKENS
 
 
 def _logprobs(value: Any, answer: Answer) -> tuple[TokenLogprob, ...]:
