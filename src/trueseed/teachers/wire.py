@@ -1,8 +1,7 @@
 """Between a `Request` and the OpenAI wire, both ways. Pure: nothing is sent here.
 
-    asked = body(request, model="gpt-4o-mini", provider=provider)     what to send; `ConfigError` for what it cannot do
-    reply = read(bytes_of_the_response, request)                      the answer and its usage, or `Unusable`
-    failure(exception)                                                what went wrong, for `actions.decide`
+`body` says what to send, `most` what that can cost; `read` makes an answer of a response, `failure` a `Failure` of an
+exception, for `actions.decide`.
 """
 
 import json
@@ -182,17 +181,21 @@ def failure(error: Exception) -> Failure:
     if isinstance(error, Unusable):
         return Failure(status=200, message=str(error)[:MOST_TOLD], cause=error.cause)
     response = getattr(error, "response", None)
+    said = getattr(error, "body", None)
+    inner, cause = _inner(said), type(error).__name__
+    code, kind = (str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type"))
     if response is None:
         chain = " < ".join(f"{type(each).__name__}: {each}" for each in _chain(error))
-        return Failure(message=chain[:MOST_TOLD], cause=type(error).__name__, **_named(getattr(error, "body", None)))
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    said = getattr(error, "body", None)
-    message = str(said if said is not None else error)
-    found = _named(said)
+        return Failure(code=code, type=kind, message=chain[:MOST_TOLD], cause=cause)
+    message = inner.get("message") or (said if said is not None else error)
     return Failure(
-        status=response.status_code, headers=headers, cause=type(error).__name__,
-        message=(_message(said) or message)[:MOST_TOLD], **found,
-    )  # fmt: skip
+        status=response.status_code,
+        code=code,
+        type=kind,
+        message=str(message)[:MOST_TOLD],
+        headers={name.lower(): value for name, value in response.headers.items()},
+        cause=cause,
+    )
 
 
 def never_left(error: Exception) -> bool:
@@ -207,15 +210,6 @@ def _inner(said: Any) -> Mapping[str, Any]:
     if isinstance(said, Mapping) and isinstance(said.get("error"), Mapping):
         said = said["error"]
     return said if isinstance(said, Mapping) else {}
-
-
-def _named(said: Any) -> dict[str, str]:
-    inner = _inner(said)
-    return {name: str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type")}
-
-
-def _message(said: Any) -> str:
-    return str(_inner(said).get("message") or "")
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
