@@ -7,7 +7,7 @@ kill, a pause or an edit does only what is not done yet.
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, re
 from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
-from trueseed.teachers.account import Account
+from trueseed.teachers.account import Account, our_entity
 from trueseed.teachers.allowance import Allowance, Limit
 from trueseed.teachers.holds import Holds
 from trueseed.teachers.providers import Endpoint
@@ -50,9 +50,8 @@ class Named(Settings):
 
 
 class Operator(Settings):
-    """Who runs this, as far as terms ask for it. entity: our legal entity: allowances and holds are kept for it."""
+    """Who runs this, as far as terms ask for it."""
 
-    entity: str = "us"
     region: str | None = None
     monthly_users: int | None = None
     commercial: bool = True
@@ -120,7 +119,7 @@ class RunFile(Settings):
     @property
     def facts(self) -> Facts:
         student = Student(kind=self.student.kind, distributed=self.student.distributed, name=self.student.name)
-        return Facts(student=student, **self.operator.model_dump(exclude={"entity"}))
+        return Facts(student=student, **self.operator.model_dump())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,9 +240,9 @@ class _BehindAnApi:
 
     scorer = None
 
-    def __init__(self, endpoint: Endpoint, contract: str | None, limits: Sequence[Limit], entity: str) -> None:
+    def __init__(self, endpoint: Endpoint, contract: str | None, limits: Sequence[Limit]) -> None:
         self.source = endpoint.source
-        self._endpoint, self._contract, self._limits, self._entity = endpoint, contract, limits, entity
+        self._endpoint, self._contract, self._limits = endpoint, contract, limits
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -252,12 +251,12 @@ class _BehindAnApi:
 
     @contextmanager
     def speaking(self, step: Step) -> Iterator[ChatModel]:
-        account = Account.open()
-        holds = Holds(account, self._entity)
-        holds.restore(step.workspace.ledger)
-        allowance = Allowance(account, self._limits, self._entity)
-        with Remote(self._endpoint, step, allowance=allowance, holds=holds) as remote:
-            yield remote
+        with closing(Account.open()) as account:
+            holds = Holds(account, our_entity())
+            holds.restore(step.workspace.ledger)
+            allowance = Allowance(account, self._limits, our_entity())
+            with Remote(self._endpoint, step, allowance=allowance, holds=holds) as remote:
+                yield remote
 
     def close(self) -> None:
         pass
@@ -267,7 +266,7 @@ def _teacher(file: RunFile, workspace: Workspace) -> Callable[[], _Mouth]:
     """Finds the teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
     asked = file.teacher
     if asked.remote is not None:
-        mouth = _BehindAnApi(asked.remote, asked.contract, file.limits, file.operator.entity)
+        mouth = _BehindAnApi(asked.remote, asked.contract, file.limits)
         _must_be_accepted(asked.contract, mouth.source, workspace)
         return lambda: mouth
     assert asked.weights is not None

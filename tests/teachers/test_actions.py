@@ -40,6 +40,7 @@ CASES = [  # what came, and what is done; in the order of the table
     (failed(404, "model_not_found", "The model `gpt-9` does not exist or you do not have access to it."), "fix"),
     (failed(404, "DeploymentNotFound", "The API deployment for this resource does not exist."), "fix"),
     (failed(404), "fix"),
+    (failed(307), "fix"),
     (failed(400, "context_length_exceeded"), "skip"),
     (failed(400, "", "This model's maximum context length is 4096 tokens."), "skip"),
     (failed(413, type="request_too_large"), "skip"),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -339,6 +340,29 @@ def test_what_a_model_lacks_is_refused_before_anything_is_spent(place):
         assert provider.counts()["billed"] == 0
 
 
+def test_an_answer_follows_the_schema_that_was_given(place):
+    schema = {"type": "object", "properties": {"dish": {"type": "string"}}, "required": ["dish"]}
+    with simulator() as provider, place.remote(provider.openai) as remote:
+        with pytest.raises(ConfigError, match="json_schema"):  # DeepSeek has none
+            next(remote.answers([ask("hello", schema=schema)]))
+    with simulator() as provider, place.remote(provider.openai, "own/simulated") as remote:
+        answer = next(remote.answers([ask("hello", schema=schema)]))[1]
+    assert set(json.loads(answer.text)) == {"dish"}
+
+
+def test_a_tool_is_called_and_the_journal_keeps_the_call(place):
+    tool = {"type": "function", "function": {"name": "cook", "parameters": {"type": "object", "properties": {}}}}
+    request, answers = ask("hello", tools=(tool,)), []
+    with simulator() as provider:
+        for _ in range(2):  # the second time from the journal
+            with pytest.raises(KeyboardInterrupt), place.step() as step, place.opened(step, provider.openai) as remote:
+                answers.append(next(Teacher(remote, step).answers([request]))[1])
+                raise KeyboardInterrupt
+        assert provider.counts()["billed"] == 1
+    assert [call["function"]["name"] for call in answers[0].tool_calls] == ["cook"]
+    assert (answers[0].finish, answers[1]) == ("stop", answers[0])
+
+
 # streams
 
 
@@ -365,6 +389,31 @@ def test_a_stream_without_usage_is_charged_at_the_most(place):
     assert place.used().charged.tokens == last.prompt_tokens + 64
 
 
+# stopping
+
+
+def test_what_is_under_way_when_a_person_stops_is_heard_out(place, monkeypatch):
+    class Interrupted(SimpleQueue):  # type: ignore[type-arg]
+        """Ctrl-C comes while the third answer is waited for."""
+
+        gets = 0
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            self.gets += 1
+            if self.gets == 3:
+                raise KeyboardInterrupt
+            return super().get(block, timeout)
+
+    monkeypatch.setattr("trueseed.teachers.remote.SimpleQueue", Interrupted)
+    answers: dict[int, Answer] = {}
+    with simulator() as provider:
+        with pytest.raises(KeyboardInterrupt), place.remote(provider.openai, at_once=4) as remote:
+            for position, answer in remote.answers(questions(50)):
+                answers[position] = answer
+        assert provider.counts()["billed"] == len(answers) == place.used().answered
+    assert 2 < len(answers) < 50
+
+
 # servers that are not there
 
 
@@ -386,6 +435,13 @@ def test_a_certificate_that_cannot_be_trusted_is_told_at_once(place, tmp_path):
     with serving(lambda _: (200, COMPLETION), certificate=certificate(tmp_path)) as url:
         with pytest.raises(ConfigError, match="certificate"), place.remote(url) as remote:
             list(remote.answers(questions(3)))
+
+
+def test_nobody_is_followed_to_another_address(place):
+    with simulator() as provider, serving(lambda _: (307, b""), location=f"{provider.openai}/chat/completions") as url:
+        with pytest.raises(ConfigError, match="another address"), place.remote(url) as remote:
+            list(remote.answers(questions(1)))
+        assert provider.counts()["arrived"] == 0
 
 
 def test_a_wrong_key_is_told_once_and_without_the_key(place):
@@ -422,6 +478,21 @@ def test_the_key_is_written_nowhere(place, capfd, caplog):
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
 
 
+def test_who_we_are_at_openai_is_told_to_nobody_else(place, monkeypatch):
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-ours")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-ours")
+    got: list[str] = []
+
+    def note(headers: dict[str, str]) -> tuple[int, bytes]:
+        got.extend(headers.values())
+        return 200, COMPLETION
+
+    with serving(note) as url, place.remote(url) as remote:
+        list(remote.answers(questions(1)))
+    assert got
+    assert not {"org-ours", "proj-ours"} & set(got)
+
+
 def test_a_key_goes_to_the_hosts_of_its_provider_only(place):
     got: list[str] = []
 
@@ -438,6 +509,20 @@ def test_a_key_goes_to_the_hosts_of_its_provider_only(place):
     assert got == ["Bearer none"]
 
 
+# other servers
+
+
+def test_our_own_server_is_a_teacher_like_any_other(place):
+    """What `trueseed serve` offers, asked as weights that are served here: no price, no key."""
+    told = ScriptedTeacher("own/student", lambda request: request.messages[-1].content.upper())
+    api = app(told, About(name="student"))
+    with running(api) as url, place.remote(f"{url}/v1", "own/student", model="student", price=None) as remote:
+        answers = dict(remote.answers(questions(5)))
+        *_, last = remote.stream(ask("hello"))
+    assert [answers[i].text for i in range(5)] == [f"QUESTION {i}" for i in range(5)]
+    assert last.text == "HELLO"
+
+
 # a server of our own for what the simulator does not do
 
 COMPLETION = json.dumps(
@@ -451,7 +536,10 @@ COMPLETION = json.dumps(
 
 @contextmanager
 def serving(
-    reply: Callable[[dict[str, str]], tuple[int, bytes]], certificate: tuple[Path, Path] | None = None
+    reply: Callable[[dict[str, str]], tuple[int, bytes]],
+    *,
+    certificate: tuple[Path, Path] | None = None,
+    location: str = "",
 ) -> Iterator[str]:
     """A base URL whose every POST is answered by `reply(headers)`."""
 
@@ -462,6 +550,8 @@ def serving(
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
+            if location:
+                self.send_header("Location", location)
             self.end_headers()
             self.wfile.write(body)
 

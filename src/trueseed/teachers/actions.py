@@ -165,6 +165,8 @@ RULES: tuple[Rule, ...] = (
          named=("DeploymentNotFound",)),
     Rule("fix", "any", "the server does not know this address or model",
          "check `base_url` (it usually ends in /v1) and `model` in the run file", (404,)),
+    Rule("fix", "any", "the server sends us to another address, and another address may be under other terms",
+         "when it is the same route, give that address as `base_url`", (301, 302, 303, 307, 308)),
     # this one question
     Rule("skip", "openai", "the prompt is longer than the model's context", _ONE, named=("context_length_exceeded",)),
     Rule("skip", "any", "the prompt is longer than the model's context", _ONE, (400, 413, 422),

@@ -109,10 +109,11 @@ class Endpoint(Settings):
 
 
 class Reach(Settings):
-    """Where to call, and with what key."""
+    """Where to call, and with what key. is_usual: the provider's own address, its own key."""
 
     base_url: str
     key: str = Field(repr=False)
+    is_usual: bool = False
 
 
 @cache
@@ -151,4 +152,4 @@ def reach(endpoint: Endpoint, environment: Mapping[str, str] = os.environ) -> Re
         raise ConfigError(f"{endpoint.source!r} needs a key: set the environment variable {variable}")
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError(f"the environment variable {variable} does not hold a key: it has spaces or other characters")
-    return Reach(base_url=base_url, key=key)
+    return Reach(base_url=base_url, key=key, is_usual=is_theirs and variable == found.key)

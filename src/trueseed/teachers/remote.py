@@ -34,7 +34,7 @@ from trueseed.teachers.actions import Action
 from trueseed.teachers.allowance import Allowance, Amount, Exhausted, Reservation, price_of
 from trueseed.teachers.headers import Live
 from trueseed.teachers.holds import Holds, hold
-from trueseed.teachers.providers import Endpoint, provider, reach
+from trueseed.teachers.providers import Endpoint, Provider, Reach, provider, reach
 from trueseed.teachers.throttle import Throttle
 from trueseed.terms.model import parse_source
 from trueseed.workspace import Step
@@ -96,7 +96,7 @@ class Remote:
         self._provider, self._reach = provider(endpoint), reach(endpoint, environment)
         self._endpoint, self._step, self._allowance, self._holds = endpoint, step, allowance, holds
         self._throttle = Throttle(endpoint.at_once, pause_s)
-        self._client = _client(endpoint, self._provider.is_azure, self._provider.api_version, self._reach)
+        self._client = _client(endpoint, self._provider, self._reach)
         self._books = ThreadPoolExecutor(1, thread_name_prefix="allowance")  # it writes to a database
         self._loop = asyncio.new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, name=f"ask {self.source}", daemon=True)
@@ -134,7 +134,11 @@ class Remote:
             round_.break_off()
 
     def stream(self, request: Request) -> Iterator[str | Answer]:
-        """Pieces as they come, then the whole. One try: what was spoken cannot be taken back. Raises as `answers`."""
+        """Pieces as they come, then the whole. One try: what was spoken cannot be taken back. Raises as `answers`, and
+        `ConfigError` for log-probabilities or tools, which are read from whole answers only.
+        """
+        if request.logprobs or request.tools:
+            raise ConfigError("a stream carries no log-probabilities and no tools here; ask for the whole answer")
         ticket = _Ticket(position=0, request=request, body=self._body(request))
         arrived: SimpleQueue[str | _Done] = SimpleQueue()
         self._throttle.started()
@@ -302,7 +306,7 @@ class _Round:
         self._taken = self._answered = 0
         self._exhausted = self._asleep = False  # asleep: nothing to ask until the next answer was seen
         self._quiet_since: float | None = None
-        self._ending: TrueSeedError | None = None
+        self._ending: BaseException | None = None
 
     def answers(self) -> Iterator[tuple[int, Answer]]:
         while True:
@@ -371,6 +375,13 @@ class _Round:
         try:
             ticket, done = self._arrived.get(timeout=None if wake is None else max(0.0, wake - now))
         except Empty:
+            return None
+        except (
+            KeyboardInterrupt
+        ) as stop:  # what is under way is paid for, so it is heard out; a second one does not wait
+            if isinstance(self._ending, KeyboardInterrupt):
+                raise
+            self._ending = stop
             return None
         del self._calls[ticket.position]
         return ticket, done
@@ -449,16 +460,24 @@ class _Round:
 _END = object()
 
 
-def _client(endpoint: Endpoint, is_azure: bool, api_version: str, where: Any) -> Any:
+def _client(endpoint: Endpoint, found: Provider, where: Reach) -> Any:
     try:
         import openai
     except ImportError as err:
         raise ConfigError("remote teachers need the OpenAI SDK: pip install 'trueseed[remote]'") from err
-    common = {"api_key": where.key, "max_retries": 0, "timeout": endpoint.timeout_s}
-    if is_azure:
-        version = endpoint.api_version or os.environ.get("OPENAI_API_VERSION") or api_version
+    common: dict[str, Any] = {
+        "api_key": where.key,
+        "max_retries": 0,
+        "timeout": endpoint.timeout_s,
+        "http_client": openai.DefaultAsyncHttpxClient(follow_redirects=False),  # prompts go where the source says
+    }
+    if found.is_azure:
+        version = endpoint.api_version or os.environ.get("OPENAI_API_VERSION") or found.api_version
         return openai.AsyncAzureOpenAI(azure_endpoint=where.base_url, api_version=version, **common)
-    return openai.AsyncOpenAI(base_url=where.base_url, **common)
+    client = openai.AsyncOpenAI(base_url=where.base_url, **common)
+    if not where.is_usual:  # the SDK would tell our organisation at OpenAI to whoever is asked
+        client.organization = client.project = None
+    return client
 
 
 async def _end(client: Any) -> None:

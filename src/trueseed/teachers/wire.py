@@ -67,6 +67,8 @@ def body(request: Request, *, model: str, provider: Provider) -> dict[str, Any]:
         "logprobs": request.logprobs,
         "temperature": request.temperature != 1.0,
         "top_p": request.top_p != 1.0,
+        "json_schema": request.schema is not None,
+        "tools": bool(request.tools),
     }
     for capability, asked in wanted.items():
         if asked and (why := known.lacks.get(capability)):
@@ -90,13 +92,18 @@ def body(request: Request, *, model: str, provider: Provider) -> dict[str, Any]:
         asked_for["stop"] = list(request.stop)
     if request.logprobs:
         asked_for["logprobs"] = True
+    if request.schema is not None:
+        form = {"name": "answer", "schema": dict(request.schema), "strict": True}
+        asked_for["response_format"] = {"type": "json_schema", "json_schema": form}
+    if request.tools:
+        asked_for["tools"] = [dict(tool) for tool in request.tools]
     return asked_for
 
 
 def most(request: Request) -> Usage:
     """The most tokens that this request can use: no tokenizer makes more tokens than there are bytes on the wire."""
-    prompt = len(json.dumps([message.to_json() for message in request.messages], ensure_ascii=False).encode())
-    return Usage(prompt, request.max_tokens)
+    said = [[message.to_json() for message in request.messages], request.to_json().get("tools"), request.schema]
+    return Usage(len(json.dumps(said, ensure_ascii=False).encode()), request.max_tokens)
 
 
 # from the wire
@@ -114,9 +121,12 @@ def read(raw: bytes, request: Request) -> Reply:
     if not isinstance(said, str | None):
         raise Unusable(f"the content is {type(said).__name__}, not text")
     usage = usage_of(value.get("usage"))
-    answer = finished(said or "", finish, request, usage)
+    calls = _tool_calls(message.get("tool_calls"), request)
+    answer = replace(finished(said or "", "stop" if calls else finish, request, usage), tool_calls=calls)
     if answer.finish != "skipped" and not said and (refusal := message.get("refusal")):
         answer = replace(answer, finish="skipped", because=f"the model declined: {str(refusal)[:200]}")
+    if request.schema is not None and answer.finish == "stop" and not calls and not _is_json(answer.text):
+        answer = replace(answer, text="", finish="skipped", because="the answer is not JSON, though a schema was given")
     if request.logprobs and answer.finish != "skipped":
         answer = replace(answer, logprobs=_logprobs(choice.get("logprobs"), answer))
     return Reply(answer, usage)
@@ -161,6 +171,24 @@ def usage_of(value: Any) -> Usage | None:
 
 def _is_count(value: Any) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < MOST_TOKENS
+
+
+def _tool_calls(value: Any, request: Request) -> tuple[Mapping[str, Any], ...]:
+    """Calls of the tools that were offered. Raises `Unusable` for any other."""
+    offered = {tool.get("function", {}).get("name") for tool in request.tools}
+    calls = tuple(value or ())
+    for call in calls:
+        if not isinstance(call, Mapping) or call.get("function", {}).get("name") not in offered:
+            raise Unusable(f"the model calls a tool that it was not offered: {str(call)[:200]}")
+    return calls
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _logprobs(value: Any, answer: Answer) -> tuple[TokenLogprob, ...]:
