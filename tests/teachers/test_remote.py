@@ -2,7 +2,10 @@
 # ruff: noqa: SIM117  the server goes on after what is expected to fail
 
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +16,18 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from trueseed.core.chat import Answer, Request, user
 from trueseed.errors import ConfigError, Paused, Refused, TeacherError
+from trueseed.serve.api import app
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Allowance, Exhausted, Limit, Used
 from trueseed.teachers.holds import Holds
 from trueseed.teachers.providers import Endpoint, Prices
 from trueseed.teachers.remote import Remote
+from trueseed.teachers.scripted import ScriptedTeacher
 from trueseed.teachers.simulator import Behaviour, Faults, simulator
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.catalog import SHIPPED
@@ -414,6 +421,38 @@ def test_what_is_under_way_when_a_person_stops_is_heard_out(place, monkeypatch):
     assert 2 < len(answers) < 50
 
 
+def test_what_is_under_way_at_a_kill_is_asked_again_and_nothing_else(place):
+    """`kill -9` amid a run, three times: the journal knows every answer, the account every call."""
+    at_once = 4
+    with simulator(Behaviour(latency_s=0.02), process=True) as provider:
+        for answered in (10, 20, 30):
+            run = subprocess.run([sys.executable, "-c", DYING, provider.openai, str(place.folder), str(answered)])
+            assert run.returncode == -signal.SIGKILL
+        with place.step() as step, place.opened(step, provider.openai) as remote:
+            answers = dict(Teacher(remote, step).answers(questions(40)))
+        counts = provider.counts()
+    assert sorted(answers) == list(range(40))
+    assert counts["billed"] <= 40 + 3 * at_once
+    used = place.used()
+    assert used.reserved == 0
+    assert used.charged.requests == used.answered + used.unknown >= counts["billed"]
+
+
+DYING = """
+import os, signal, sys
+from pathlib import Path
+from tests.teachers.test_remote import Place, questions
+from trueseed.teachers.teacher import Teacher
+
+base_url, folder, answered = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+place = Place(folder)
+with place.step() as step, place.opened(step, base_url, at_once=4) as remote:
+    for number, _ in enumerate(Teacher(remote, step).answers(questions(40)), start=1):
+        if number == answered:
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
 # servers that are not there
 
 
@@ -513,14 +552,30 @@ def test_a_key_goes_to_the_hosts_of_its_provider_only(place):
 
 
 def test_our_own_server_is_a_teacher_like_any_other(place):
-    """What `trueseed serve` offers, asked as weights that are served here: no price, no key."""
+    """What `trueseed serve` offers, asked as weights of ours: without a price or a key."""
     told = ScriptedTeacher("own/student", lambda request: request.messages[-1].content.upper())
-    api = app(told, About(name="student"))
-    with running(api) as url, place.remote(f"{url}/v1", "own/student", model="student", price=None) as remote:
+    api = app({"student": told}, allowed=lambda name: None)
+    more = {"model": "student", "price": None, "key_from": None}
+    with offered(api) as url, place.remote(f"{url}/v1", "own/student", **more) as remote:
         answers = dict(remote.answers(questions(5)))
         *_, last = remote.stream(ask("hello"))
     assert [answers[i].text for i in range(5)] == [f"QUESTION {i}" for i in range(5)]
+    assert isinstance(last, Answer)
     assert last.text == "HELLO"
+
+
+@contextmanager
+def offered(api: FastAPI) -> Iterator[str]:
+    """The address of the service on a free port."""
+    with socket.create_server(("127.0.0.1", 0)) as opened:
+        server = uvicorn.Server(uvicorn.Config(api, log_level="critical", ws="none", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, args=([opened],), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{opened.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 # a server of our own for what the simulator does not do

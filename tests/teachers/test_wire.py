@@ -98,8 +98,11 @@ def test_a_body_that_is_no_completion_is_unusable(raw):
         read(raw, ask())
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(
-    st.sampled_from(["choices", "message", "content", "finish_reason", "usage", "prompt_tokens", "tool_calls"]), inner)))  # fmt: skip
+NAMES = st.sampled_from(["choices", "message", "content", "finish_reason", "usage", "prompt_tokens", "tool_calls"])
+PLAIN = st.none() | st.booleans() | st.integers() | st.text()
+
+
+@given(st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner)))
 def test_whatever_a_server_says_is_an_answer_or_unusable(value):
     for request in (ask(), ask(logprobs=True)):
         with contextlib.suppress(Unusable):
