@@ -49,20 +49,21 @@ def test_a_slow_down_without_a_time_doubles_its_pause():
     assert pauses == [1.0, 2.0, 4.0]
 
 
-def test_what_the_provider_says_is_left_bounds_what_starts():
+def test_what_the_provider_says_is_left_bounds_what_starts_and_comes_back_evenly():
     throttle = Throttle(64)
     throttle.started()
-    throttle.answered({"requests": Live(limit=10, remaining=2, resets_in=5.0)}, 0.0)
+    throttle.answered({"requests": Live(limit=10, remaining=2, resets_in=4.0)}, 0.0)  # two a second
     assert start(throttle, 0.0) == 2
-    assert throttle.room(1.0) == 0
-    assert throttle.next_at(1.0) == 5.0
-    assert throttle.room(5.0) > 0
+    assert throttle.room(0.4) == 0
+    assert throttle.next_at(0.4) == pytest.approx(0.5, abs=1e-5)
+    assert throttle.room(throttle.next_at(0.4)) == 1
+    assert throttle.room(1.0) == 2
 
 
-def test_used_up_tokens_close_it_until_they_are_renewed():
+def test_used_up_tokens_close_it_until_a_tenth_is_back():
     throttle = Throttle(64)
     throttle.started()
-    throttle.answered({"tokens": Live(limit=None, remaining=0, resets_in=3.0)}, 0.0)
+    throttle.answered({"tokens": Live(limit=None, remaining=0, resets_in=30.0)}, 0.0)
     assert (throttle.room(2.9), throttle.room(3.0) > 0) == (0, True)
 
 

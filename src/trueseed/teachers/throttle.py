@@ -3,7 +3,10 @@ for quiet or is broken. Pure: it is told what happened and when, and never sleep
 
 Additive increase, multiplicative decrease, as TCP does it (RFC 5681): each answer opens one more place until the first
 "slow down", afterwards a round of answers does. Calls that were started before a decrease say nothing against the new
-number. After `BREAK_AFTER` failures in a row the circuit opens: one call at a time tries again, after growing pauses.
+number. Where the provider says how many requests are left, and when all are back, they are taken to come back evenly, as
+in a token bucket (a provider who gives them back at once is asked a little late, or answers "slow down").
+
+After `BREAK_AFTER` failures in a row the circuit opens: one call at a time tries again, after growing pauses.
 """
 
 from collections.abc import Mapping
@@ -13,6 +16,7 @@ from trueseed.teachers.headers import Live
 FIRST = 4  # calls under way before anything is known
 BREAK_AFTER = 5  # failures in a row
 LONGEST_PAUSE = 6  # doublings of the pause: 64 times the first
+TOKENS_BACK = 0.1  # the share of used-up tokens that is waited for; one call rarely needs more
 TRIALS_UNKNOWN, TRIALS_KNOWN = 3, 12  # of a broken server, when it never answered here, and when it did
 
 
@@ -30,23 +34,24 @@ class Throttle:
         self._failed_in_a_row = 0
         self._trials = 0
         self._ever_answered = False
-        self._remaining: int | None = None  # requests, as the provider counts them; until …
-        self._renewed_at = 0.0
+        self._left: float | None = None  # requests, as the provider counts them, at …
+        self._left_at = 0.0
+        self._back_per_s = 0.0
 
     def room(self, now: float) -> int:
         """How many calls may start now."""
         if now < self.opens_at:
             return 0
-        if now >= self._renewed_at:
-            self._remaining = None
         limit = 1 if self._is_broken else int(self.limit)
-        return max(0, min(limit - self.in_flight, limit if self._remaining is None else self._remaining))
+        left = self._left_now(now)
+        return max(0, min(limit - self.in_flight, limit if left is None else int(left)))
 
     def next_at(self, now: float) -> float | None:
         """When a call may start although nothing comes back until then; None when that is now, or never."""
         if now < self.opens_at:
             return self.opens_at
-        return self._renewed_at if self._remaining == 0 and now < self._renewed_at else None
+        left = self._left_now(now)
+        return now + (1 - left) / self._back_per_s if left is not None and left < 1 else None
 
     def given_up(self) -> bool:
         """Whether a broken server was tried again often enough."""
@@ -56,8 +61,8 @@ class Throttle:
 
     def started(self) -> None:
         self.in_flight += 1
-        if self._remaining is not None:
-            self._remaining -= 1
+        if self._left is not None:
+            self._left -= 1
 
     def answered(self, live: Mapping[str, Live], now: float) -> None:
         """A call came back with an answer, and with what the provider says is left."""
@@ -103,8 +108,15 @@ class Throttle:
     def _returned(self, live: Mapping[str, Live], now: float) -> None:
         self.in_flight -= 1
         requests = live.get("requests")
-        if requests and requests.remaining is not None and requests.resets_in is not None:
-            self._remaining, self._renewed_at = requests.remaining, now + requests.resets_in
-        for each in live.values():
-            if each.remaining == 0 and each.resets_in is not None:
-                self.close_for(each.resets_in, now)
+        if requests and requests.limit and requests.remaining is not None and requests.resets_in:
+            self._left, self._left_at = float(requests.remaining), now
+            self._back_per_s = max(requests.limit - requests.remaining, 0) / requests.resets_in
+            self._left = self._left if self._back_per_s else None
+        for name, each in live.items():
+            if name != "requests" and each.remaining == 0 and each.resets_in is not None:
+                self.close_for(each.resets_in * TOKENS_BACK, now)
+
+    def _left_now(self, now: float) -> float | None:
+        if self._left is None:
+            return None
+        return self._left + (now - self._left_at) * self._back_per_s + 1e-6  # so that `next_at` is not a hair early
