@@ -47,7 +47,10 @@ def machine() -> Machine:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Callable[[], str]]:
-    """Makes databases on a server started for the tests. Skipped where it cannot be, except in CI."""
+    """Empties the database of a server started for the tests, and says its URL.
+
+    One database, since to make and remove many takes longer than the tests. Skipped where none can be, except in CI.
+    """
     binaries = _postgresql_binaries()
     reason = "" if binaries else "PostgreSQL is not installed: apt-get install postgresql"
     try:
@@ -73,16 +76,16 @@ def postgresql() -> Iterator[Callable[[], str]]:
     root = f"host={folder} user=trueseed dbname=postgres"
 
     def make() -> str:
-        name = f"t{secrets.token_hex(6)}"
         with psycopg.connect(root, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return f"postgresql://trueseed@/{name}?host={folder}"
+            connection.execute("DROP SCHEMA public CASCADE")
+            connection.execute("CREATE SCHEMA public")
+        return f"postgresql://trueseed@/postgres?host={folder}"
 
     try:
         _wait_for(lambda: psycopg.connect(root).close(), psycopg.OperationalError, server)
         yield make
     finally:
-        server.send_signal(signal.SIGINT)  # SIGTERM would wait for every client to leave
+        server.send_signal(signal.SIGQUIT)  # at once: nobody needs what is in it
         server.wait()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -150,6 +150,16 @@ def test_a_locked_account_is_waited_for_and_then_refused(path, file, monkeypatch
     ask(account)
 
 
+def test_a_team_waits_its_turn_and_is_then_refused(postgresql, monkeypatch):
+    url = postgresql()
+    other = Account.open(url)
+    monkeypatch.setattr(module, "PATIENCE_S", 0.1)
+    account = Account.open(url)
+    with other.writing(), pytest.raises(AccountUnavailable, match="timeout; nothing was asked"):
+        ask(account)
+    ask(account)
+
+
 def test_a_turn_held_by_another_thread_is_not_waited_for_for_ever(account, monkeypatch):
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
     with account.writing(), pytest.raises(AccountUnavailable, match="was busy"), account.writing():

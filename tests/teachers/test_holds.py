@@ -12,7 +12,7 @@ from trueseed.core.durable import state_folder
 from trueseed.errors import Broken, ConfigError, Refused
 from trueseed.ledger.holds import held
 from trueseed.ledger.log import Entry
-from trueseed.ledger.signing import Key, Signer, load
+from trueseed.ledger.signing import Key, Signer
 from trueseed.ledger.statement import HOLD, RELEASE, open_envelope
 from trueseed.ledger.verify import verify_ledger
 from trueseed.teachers.account import Account
@@ -52,9 +52,9 @@ def test_a_hold_binds_every_model_and_route_of_the_maker(holds, source):
     with pytest.raises(Refused) as caught:
         holds.check(source)
     assert str(caught.value) == (
-        f"{source!r} may not be asked: 'openai' is on hold for 'us' since {placed.placed_at} (account deactivated), on "
-        f"every route and with every key; when 'openai' has reinstated the account, the reviewer runs `trueseed release "
-        f"openai --evidence FILE` with what shows it"
+        f"{source!r} may not be asked: 'openai' is on hold for 'us' since {placed.placed_at} (account deactivated), "
+        "on every route and with every key; when 'openai' has reinstated the account, the reviewer runs "
+        "`trueseed release openai --evidence FILE` with what shows it"
     )
     assert caught.value.exit_code == 3
 
@@ -166,14 +166,13 @@ def test_a_release_cut_short_after_the_ledger_is_ended_by_the_same_command(ledge
     assert holds.on("openai") is None
 
 
-def test_a_hold_after_a_release_in_another_workspace_is_written_here_again(ledger, holds):
+def test_a_hold_after_a_release_in_another_workspace_is_written_here_again(ledger, holds, monkeypatch):
     hold(ledger, holds, maker="openai", reason=WHY, evidence=LETTER)
-    holds.lift("openai", "2" * 64, load("reviewer", state_folder() / "keys"))
-    with holds._account.writing() as connection:  # so that the second hold is of another second
-        connection.exec_driver_sql("UPDATE holds SET placed_at = '2026-01-01T00:00:00Z'")
-    entry = next(ledger.entries())
-    entry.statement["predicate"]["at"] = "2026-01-01T00:00:00Z"
-    assert held([entry])["openai", "us"].predicate["at"] == "2026-01-01T00:00:00Z"
+    holds.lift("openai", "2" * 64, REVIEWER)
+    monkeypatch.setattr("trueseed.teachers.holds.now", lambda: "2999-01-01T00:00:00Z")
+    hold(ledger, holds, maker="openai", reason="once more", evidence=LETTER)
+    assert [entry.predicate["reason"] for entry in ledger.entries()] == [WHY, "once more"]
+    assert held(ledger)["openai", "us"].predicate["reason"] == "once more"
 
 
 def test_an_account_that_was_lost_takes_its_holds_back_from_the_ledger(ledger, holds, tmp_path):

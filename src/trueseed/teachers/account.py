@@ -40,6 +40,9 @@ def _word(name: str) -> sql.Column[str]:
 
 _version = sql.Table("trueseed_account", _tables, _count("version"))
 
+_OPEN = sql.text("state = 'reserved' OR state = 'unknown'")
+_STANDING = sql.text("release IS NULL")
+
 # Every call, for ever: the record that bills are compared with. Times are account time, milliseconds since 1970.
 calls = sql.Table(
     "calls",
@@ -52,12 +55,7 @@ calls = sql.Table(
     _count("pid"),
     _word("started"),
     sql.Index("calls_by_time", "entity", "at"),
-    sql.Index(
-        "calls_open",
-        "state",
-        sqlite_where=sql.text("state IN ('reserved', 'unknown')"),
-        postgresql_where=sql.text("state IN ('reserved', 'unknown')"),
-    ),
+    sql.Index("calls_open", "entity", "state", sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
 
 # The same charges summed by window, so that a limit is looked up and not added up.
@@ -78,14 +76,7 @@ holds = sql.Table(
     sql.Column("id", _Key, primary_key=True),
     *(_word(name) for name in ("entity", "maker", "reason", "evidence", "placed_at")),
     sql.Column("release", sql.Text),  # the reviewer's signed statement; null while the hold stands
-    sql.Index(
-        "holds_standing",
-        "entity",
-        "maker",
-        unique=True,
-        sqlite_where=sql.text("release IS NULL"),
-        postgresql_where=sql.text("release IS NULL"),
-    ),
+    sql.Index("holds_standing", "entity", "maker", unique=True, sqlite_where=_STANDING, postgresql_where=_STANDING),
 )
 
 clocks = sql.Table(
@@ -172,8 +163,11 @@ class Account:
             sql.event.listen(self._engine, "connect", _prepare_sqlite)
             self._take_turn = "BEGIN IMMEDIATE"
         else:
-            options = f"-c lock_timeout={PATIENCE_S:.0f}s -c statement_timeout={2 * PATIENCE_S:.0f}s"
-            self._engine = sql.create_engine(self._url, connect_args={"connect_timeout": 10, "options": options})
+            patience = f"{PATIENCE_S * 1000:.0f}"  # in milliseconds, for each way in which a peer may fall silent
+            bounds = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+            options = " ".join(f"-c {bound}={patience}" for bound in bounds)
+            limits = {"connect_timeout": 10, "tcp_user_timeout": patience, "options": options}
+            self._engine = sql.create_engine(self._url, connect_args=limits)
             self._take_turn = f"SELECT pg_advisory_xact_lock({TURN})"
         weakref.finalize(self, _dispose, self._engine, self._pid)
 

@@ -120,10 +120,14 @@ _SETTLE = sql.text(
     "UPDATE calls SET state = :state, requests = :requests, tokens = :tokens, micros = :micros"
     " WHERE id = :id AND state IN ('reserved', 'unknown')"
 )
-_SPENT = sql.text(
+_SPENT = sql.text(  # each part by the whole key, however long the account's history is
     "SELECT per, source, use, project, sum(requests) AS requests, sum(tokens) AS tokens, sum(micros) AS micros"
-    " FROM spent WHERE entity = :entity AND (per = 'second' AND start >= :minute OR per = 'day' AND start = :day"
-    " OR per = 'month' AND start = :month OR per = 'total') GROUP BY per, source, use, project"
+    " FROM spent WHERE entity = :entity AND per = 'second' AND start >= :minute GROUP BY per, source, use, project"
+    + "".join(
+        " UNION ALL SELECT per, source, use, project, requests, tokens, micros"
+        f" FROM spent WHERE entity = :entity AND per = '{per}' AND start = :{per}"
+        for per in ("day", "month", "total")
+    )
 )
 _SECONDS = sql.text("SELECT * FROM spent WHERE entity = :entity AND per = 'second' AND start >= :minute ORDER BY start")
 _PRUNE = sql.text("DELETE FROM spent WHERE entity = :entity AND per = 'second' AND start < :start")

@@ -75,8 +75,8 @@ def sentence(limit: Limit, dimension: str, charged: Amount, upper: Amount, until
     )
     span = "in total" if limit.per == "total" else f"a {limit.per}"
     said = (
-        f"the allowance of {whose}, {allowed} {span}, has no room: {used} are used or reserved, "
-        f"this call may use {asked}"
+        f"the allowance of {whose}, {allowed} {span}, has no room for this call: {used} used or reserved, "
+        f"up to {asked} asked"
     )
     if until:
         return f"{said}; there is room again at {until:%Y-%m-%dT%H:%M:%SZ}, and the same command goes on then"
@@ -84,4 +84,4 @@ def sentence(limit: Limit, dimension: str, charged: Amount, upper: Amount, until
 
 
 def _plain(dimension: str, n: int) -> str:
-    return f"{n / 1e6:.6f} USD" if dimension == "micros" else f"{n} {dimension}"
+    return f"{n / 1e6:.6f} USD" if dimension == "micros" else f"{n} {dimension if n != 1 else dimension[:-1]}"
