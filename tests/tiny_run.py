@@ -10,7 +10,7 @@ EASY = ["words_at_most", "avoided_word"]  # noise satisfies these often enough
 
 
 def run_file(folder: Path, model: Path, **changes: Mapping[str, Any] | str) -> Path:
-    """Writes a run file over the weights in `model`; `changes` replace or extend its parts. A remote teacher replaces."""
+    """Writes a run file over the weights in `model`; `changes` replace its parts, or extend those that are mappings."""
     content: dict[str, Any] = {
         "project": "tiny",
         "student": {"name": "tiny-student"},

@@ -1,6 +1,7 @@
 """A remote teacher against a real HTTP server that fails as it is told to."""
 # ruff: noqa: SIM117  the server goes on after what is expected to fail
 
+import hashlib
 import json
 import signal
 import socket
@@ -184,7 +185,10 @@ def test_a_suspension_holds_the_maker_and_keeps_what_was_answered(place):
                 answers[position] = answer
         counts = provider.counts()
     assert len(answers) == counts["billed"] == 10
-    assert place.holds.on("deepseek")
+    found = place.holds.on("deepseek")
+    assert found
+    said = (place.workspace.folder / "evidence" / f"{found.evidence}.txt").read_bytes()
+    assert hashlib.sha256(said).hexdigest() == found.evidence
     assert place.used().reserved == 0
     events = [entry.predicate_type.rsplit("/", 2)[-2:] for entry in place.workspace.ledger.entries()]
     assert any("hold" in "/".join(event) for event in events), events
@@ -308,6 +312,13 @@ def test_a_body_that_is_no_answer_ends_in_a_clear_error(place, fault):
     assert place.used().reserved == 0
 
 
+def test_an_answer_that_stalls_is_given_up_and_stays_charged(place):
+    with simulator(Behaviour(faults=Faults(stalled=1))) as provider:
+        with pytest.raises(TeacherError, match="too long"), place.remote(provider.openai, timeout_s=0.05) as remote:
+            list(remote.answers(questions(1)))
+        assert place.used().reserved >= provider.counts()["billed"]
+
+
 def test_a_body_of_40_mb_is_broken_off(place):
     with simulator(Behaviour(faults=Faults(huge=1))) as provider:
         with pytest.raises(TeacherError, match="larger than"), place.remote(provider.openai, at_once=1) as remote:
@@ -388,6 +399,13 @@ def test_a_stream_that_is_cut_stays_charged_and_says_so(place):
             list(remote.stream(ask("hello")))
     used = place.used()
     assert (used.answered, used.reserved) == (0, 1)
+
+
+def test_a_stream_that_says_everything_twice_is_not_taken_for_an_answer(place):
+    with simulator(Behaviour(faults=Faults(duplicated=1))) as provider:
+        with pytest.raises(TeacherError, match="repeats itself"), place.remote(provider.openai) as remote:
+            list(remote.stream(ask("hello")))
+    assert place.used().failed == 1
 
 
 def test_a_stream_without_usage_is_charged_at_the_most(place):

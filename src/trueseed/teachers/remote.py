@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, Request
+from trueseed.core.durable import write_atomic
 from trueseed.core.redact import redact
 from trueseed.errors import ConfigError, Paused, Refused, TeacherError, TrueSeedError
 from trueseed.teachers import actions, headers, wire
@@ -40,6 +41,7 @@ from trueseed.terms.model import parse_source
 from trueseed.workspace import Step
 
 TRIES = 6  # of one question that fails while others are answered
+EVIDENCE = "evidence"  # folder of the workspace: what providers said when they suspended us, named by its SHA-256
 MOST_SHOWN = 300  # characters of a provider's own words in an error
 
 T = TypeVar("T")
@@ -61,16 +63,24 @@ class _Ticket:
 class _Done:
     """How a call ended: with an answer, with an action to take, or with an error that ends everything.
 
-    told: the provider's own words, without secrets. evidence: SHA-256 of them as they came.
+    said: the provider's own words, without secrets.
     """
 
     answer: Answer | None = None
     action: Action | None = None
     error: BaseException | None = None
-    told: str = ""
-    evidence: str = ""
+    said: str = ""
     usage_missing: bool = False
     live: Mapping[str, Live] = field(default_factory=dict)
+
+    @property
+    def told(self) -> str:
+        """As much of it as an error shows."""
+        return self.said[:MOST_SHOWN]
+
+    @property
+    def evidence(self) -> str:
+        return hashlib.sha256(self.said.encode()).hexdigest()
 
 
 class Remote:
@@ -176,9 +186,10 @@ class Remote:
         """One call, paid for. A call of which nobody knows whether it arrived stays reserved at its upper bound."""
         reservation = await self._booked(self._reserve, ticket)
         try:
-            async with self._client.chat.completions.with_streaming_response.create(**ticket.body) as response:
-                live = headers.live(_lower(response.headers), time.time())
-                raw = await _whole(response.iter_bytes())
+            async with asyncio.timeout(self._endpoint.timeout_s):  # the SDK's own starts anew with every byte
+                async with self._client.chat.completions.with_streaming_response.create(**ticket.body) as response:
+                    live = headers.live(_lower(response.headers), time.time())
+                    raw = await _whole(response.iter_bytes())
         except Exception as err:
             return await self._failed(err, reservation)
         try:
@@ -193,7 +204,7 @@ class Remote:
         if "stream_usage" not in self._provider.of(self._endpoint.wire_model).lacks:
             body["stream_options"] = {"include_usage": True}
         reservation = await self._booked(self._reserve, ticket)
-        text, finish, usage = "", None, None
+        text, pieces, finish, usage = "", 0, None, None
         try:
             async with await self._client.chat.completions.create(**body) as chunks:
                 async for chunk in chunks:
@@ -201,27 +212,33 @@ class Remote:
                     for choice in chunk.choices[:1]:
                         finish = choice.finish_reason or finish
                         if choice.delta.content:
-                            text += choice.delta.content
+                            text, pieces = text + choice.delta.content, pieces + 1
                             put(choice.delta.content)
         except Exception as err:
             return await self._failed(err, reservation)
         if finish is None:  # cut off: it stays charged at its upper bound
             return self._done(wire.Unusable("the stream ended before the answer did"))
+        if usage and pieces > usage.completion:
+            twice = wire.Unusable(f"the stream repeats itself: {pieces} pieces for {usage.completion} tokens")
+            return await self._failed(twice, reservation)
         error = await self._settle(reservation, usage)
         answer = wire.finished(text, finish, ticket.request, usage)
         return _Done(answer=answer, error=error, usage_missing=usage is None)
 
     async def _failed(self, err: Exception, reservation: Reservation) -> _Done:
-        if isinstance(err, wire.Unusable):
-            await self._booked(self._allowance.settle, reservation, reservation.upper, "failed")
-        elif getattr(err, "response", None) is not None:  # the provider answered, and bills no error
-            await self._booked(self._allowance.settle, reservation, Amount(requests=1), "failed")
-        elif wire.never_left(err):
-            await self._booked(self._allowance.release, reservation)
         done = self._done(err)
-        if done.action and done.action.kind == "hold":  # at once, for every process that shares the account
-            maker = parse_source(self.source).maker
-            await self._booked(self._holds.place, maker, done.action.because, done.evidence)
+        try:
+            if done.action and done.action.kind == "hold":  # at once, for every process that shares the account
+                maker = parse_source(self.source).maker
+                await self._booked(self._holds.place, maker, done.action.because, done.evidence)
+            if isinstance(err, wire.Unusable):
+                await self._booked(self._allowance.settle, reservation, reservation.upper, "failed")
+            elif getattr(err, "response", None) is not None:  # the provider answered, and bills no error
+                await self._booked(self._allowance.settle, reservation, Amount(requests=1), "failed")
+            elif wire.never_left(err):
+                await self._booked(self._allowance.release, reservation)
+        except TrueSeedError as unbooked:  # a suspension weighs more than an account that cannot be written
+            return done if done.action and done.action.kind == "hold" else _Done(error=unbooked)
         return done
 
     def _done(self, err: Exception) -> _Done:
@@ -229,8 +246,7 @@ class Remote:
         words = " ".join(redact(failure.message, [self._reach.key]).split())
         return _Done(
             action=actions.decide(failure, time.time()),
-            told=(f"{failure.status}: " if failure.status else "") + words[:MOST_SHOWN],
-            evidence=hashlib.sha256(failure.message.encode()).hexdigest(),
+            said=(f"{failure.status}: " if failure.status else "") + words,
             live=headers.live(failure.headers, time.time()),
         )
 
@@ -276,12 +292,7 @@ class Remote:
         message = f"{self.source}: {action.because}{said}. Next: {action.next}"
         match action.kind:
             case "hold":
-                maker = parse_source(self.source).maker
-                hold(
-                    self._step.workspace.ledger, self._holds,
-                    maker=maker, reason=action.because, evidence=done.evidence,
-                )  # fmt: skip
-                return Refused(f"{message}. Everything of {maker!r} is on hold for us")
+                return self._held(message, action, done)
             case "refuse_region":
                 return Refused(message)
             case "pause":
@@ -292,6 +303,13 @@ class Remote:
                 return ConfigError(message)
             case "retry":
                 return TeacherError(f"{message}. What was answered is kept; the same command resumes")
+
+    def _held(self, message: str, action: Action, done: _Done) -> Refused:
+        """The hold in account state and ledger, and the words that it rests on beside the ledger."""
+        maker, workspace = parse_source(self.source).maker, self._step.workspace
+        write_atomic(workspace.folder / EVIDENCE / f"{done.evidence}.txt", done.said)
+        hold(workspace.ledger, self._holds, maker=maker, reason=action.because, evidence=done.evidence)
+        return Refused(f"{message}. Everything of {maker!r} is on hold for us")
 
 
 class _Round:

@@ -3,8 +3,8 @@ for quiet or is broken. Pure: it is told what happened and when, and never sleep
 
 Additive increase, multiplicative decrease, as TCP does it (RFC 5681): each answer opens one more place until the first
 "slow down", afterwards a round of answers does. Calls that were started before a decrease say nothing against the new
-number. Where the provider says how many requests are left, and when all are back, they are taken to come back evenly, as
-in a token bucket (a provider who gives them back at once is asked a little late, or answers "slow down").
+number. Where the provider says how many requests are left, and when all are back, they are taken to come back evenly,
+as in a token bucket; one that counts by fixed minutes says "slow down" now and then.
 
 After `BREAK_AFTER` failures in a row the circuit opens: one call at a time tries again, after growing pauses.
 """
