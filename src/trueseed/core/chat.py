@@ -6,12 +6,12 @@
 `answers` takes requests lazily and gives answers as they finish, in any order, each with the position of its request.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant", "tool"]
-Finish = Literal["stop", "length"]
+Finish = Literal["stop", "length", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,9 @@ class Request:
 
     temperature: 0 is greedy. top_p: the exact nucleus, 1 is everything. seed: this request's own random stream.
     stop: the answer ends before the first of these strings. max_tokens: bound on the answer, in the model's tokens.
-    logprobs: also return the log-probability of every token of the answer.
+    logprobs: also return the log-probability of every token of the answer. schema: the answer is JSON that this JSON
+    Schema allows. tools: functions that the model may call instead, in the OpenAI shape. What a model cannot do it
+    refuses with `ConfigError`, rather than answer something else.
     """
 
     messages: tuple[Message, ...]
@@ -50,10 +52,12 @@ class Request:
     seed: int = 0
     stop: tuple[str, ...] = ()
     logprobs: bool = False
+    schema: Mapping[str, Any] | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Everything that decides the answer; its digest is the request digest in a record's origin."""
-        return {
+        said: dict[str, Any] = {
             "messages": [message.to_json() for message in self.messages],
             "max_tokens": self.max_tokens,
             "temperature": self.temperature,
@@ -62,23 +66,36 @@ class Request:
             "stop": list(self.stop),
             "logprobs": self.logprobs,
         }
+        if self.schema is not None:
+            said["schema"] = dict(self.schema)
+        if self.tools:
+            said["tools"] = [dict(tool) for tool in self.tools]
+        return said
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    token: int
+    """token: its id, or its text where the model's server tells no ids."""
+
+    token: int | str
     logprob: float  # natural logarithm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back. finish: `stop` (the model ended, or a stop string) or `length` (cut by max_tokens)."""
+    """What came back.
+
+    finish: `stop` (the model ended, or a stop string), `length` (cut by max_tokens) or `skipped` (there is no answer to
+    this question and will be none; because: why, in words). tool_calls: in the OpenAI shape; text may be empty then.
+    """
 
     text: str
     finish: Finish
     prompt_tokens: int
     completion_tokens: int
     logprobs: tuple[TokenLogprob, ...] = field(default=())
+    because: str = ""
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
 
 
 class ChatModel(Protocol):

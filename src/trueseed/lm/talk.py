@@ -76,6 +76,8 @@ class Talk:
         return 0
 
     def _refuse_impossible(self, context: int) -> None:
+        if self.request.schema is not None or self.request.tools:
+            raise ConfigError("weights that run here follow no JSON Schema and call no tools; ask without them")
         request = self.request
         if self._limit < 1:
             raise ConfigError(

@@ -111,9 +111,11 @@ def _plain(answer: Answer) -> dict[str, Any]:
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "logprobs": [[step.token, step.logprob] for step in answer.logprobs],
+        "because": answer.because,
+        "tool_calls": [dict(call) for call in answer.tool_calls],
     }
 
 
 def _answer(plain: dict[str, Any]) -> Answer:
     logprobs = tuple(TokenLogprob(token, logprob) for token, logprob in plain.pop("logprobs"))
-    return Answer(**plain, logprobs=logprobs)
+    return Answer(**{**plain, "tool_calls": tuple(plain.get("tool_calls", ()))}, logprobs=logprobs)
