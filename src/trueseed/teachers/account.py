@@ -128,7 +128,8 @@ class Account:
     def writing(self) -> Iterator[sql.Connection]:
         """One transaction, alone among the account's writers: all of it is kept, or after an exception nothing.
 
-        Raises `AccountUnavailable`; then nothing was kept.
+        Raises `AccountUnavailable`; then nothing was kept, or, when a server was lost in the very commit, it may have
+        been. A reservation that nobody came to hold stays charged, and is unknown once its process has ended.
         """
         self._must_be_here()
         if not self._turn.acquire(timeout=PATIENCE_S):

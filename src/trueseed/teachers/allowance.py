@@ -176,7 +176,8 @@ class Allowance:
     def settle(self, reservation: Reservation, actual: Amount, outcome: Outcome) -> None:
         """The call came back and used `actual`, which is charged even where it is more than was reserved.
 
-        Raises `ValueError` when it was settled or released before, or `actual` is negative; `AccountUnavailable`.
+        Raises `ValueError` when it was settled or released before, or `actual` is negative; `AccountUnavailable`, and
+        then it stays charged at its reservation until it is settled after all, or reconciled.
         """
         if min(actual.requests, actual.tokens, actual.micros) < 0:
             raise ValueError(f"a call cannot use less than nothing: {actual}")
