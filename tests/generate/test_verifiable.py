@@ -296,3 +296,18 @@ def test_a_share_of_the_records_is_ordinary_talk(workspace):
     assert all(record.messages[0].content == record.task["prompt"] for record in found)
     assert {request.temperature for request in teacher.requests if request.max_tokens == 99} == {1.0}
     assert sum(request.max_tokens == 99 for request in teacher.requests) == 6
+
+
+def test_a_question_that_the_teacher_will_not_answer_is_left_out_with_its_reason_and_not_pressed(workspace):
+    def declining(request: Request) -> str | Answer:
+        words = request.messages[-1].content
+        if "day 3?" in words:
+            why = "the provider's content filter declined the prompt"
+            return Answer(text="", finish="skipped", prompt_tokens=0, completion_tokens=0, because=why)
+        return good(request)
+
+    made = run(workspace, declining, config(rungs=["plain", "spelt", "repair"], accept=20))
+    left_out = [record for record in rejected(made) if record.task["reason"] == "skipped"]
+    assert left_out
+    assert all("content filter" in record.task["faults"]["skipped"] for record in left_out)
+    assert {record.task["rung"] for record in left_out} == {"plain"}
