@@ -32,12 +32,15 @@ class Journal:
             except ValueError as err:
                 raise Broken(f"{self.path}, line {number} is not what was written ({err}); delete that line") from err
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    def append(self, line: Mapping[str, Any]) -> bytes:
+        """Returns the line as it was written, without its end."""
+        written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
+        self._file.write(written + b"\n")
         self._file.flush()
         if time.monotonic() - self._synced_at > SYNC_EVERY_S:
             os.fsync(self._file.fileno())
             self._synced_at = time.monotonic()
+        return written
 
     def close(self) -> None:
         if not self._file.closed:
