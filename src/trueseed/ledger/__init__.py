@@ -9,6 +9,7 @@
     index        looking things up in it
     lineage      what was made from what, and which labels it carries
     withdrawals  which sources were recalled
+    holds        which makers are on hold
     steps        do the statements obey the rules of the door?
     verify       re-reads every byte and says what is broken, and what could not be excluded
     proof        inclusion and consistency, as text files for third parties

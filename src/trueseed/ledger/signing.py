@@ -1,6 +1,7 @@
 """Ed25519 keys and signed notes: the only file that imports `cryptography`.
 
-Two roles sign: the *operator* (steps, withdrawals, seals, and the log's checkpoints) and the *reviewer* (waivers).
+Two roles sign: the *operator* (steps, withdrawals, holds, seals, and the log's checkpoints) and the *reviewer*
+(waivers, releases).
 Private keys live in the user's state folder, never in a workspace. Public keys travel as C2SP verifier keys,
 `<name>+<8 hex>+<base64>`, where the operator's name is the log's origin and the reviewer's is `<origin>/reviewer`.
 

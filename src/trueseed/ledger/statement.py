@@ -23,6 +23,8 @@ PAYLOAD = "application/vnd.in-toto+json"
 STEP: Final = "https://trueseed.dev/step/v1"
 WITHDRAWAL: Final = "https://trueseed.dev/withdrawal/v1"
 WAIVER: Final = "https://trueseed.dev/waiver/v1"
+HOLD: Final = "https://trueseed.dev/hold/v1"
+RELEASE: Final = "https://trueseed.dev/release/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
 DECLARATION: Final = "https://trueseed.dev/declaration/v1"
 
@@ -32,6 +34,8 @@ SIGNED_BY: Mapping[str, frozenset[Role]] = {
     DECLARATION: frozenset({"operator"}),
     WITHDRAWAL: frozenset({"operator", "reviewer"}),  # stopping needs no second pair of eyes
     WAIVER: frozenset({"reviewer"}),
+    HOLD: frozenset({"operator", "reviewer"}),
+    RELEASE: frozenset({"reviewer"}),
 }
 
 

@@ -1,0 +1,275 @@
+"""Account state: what our legal entity asked of each maker, what it may still ask, and who is on hold.
+
+It belongs to the legal entity, not to a workspace: one database that all its workspaces and processes share. SQLite in
+the user's state folder, or any SQLAlchemy URL of SQLite or PostgreSQL in `TRUESEED_ACCOUNT`; the statements are the
+same for both. Whoever cannot reach it asks nothing: it fails closed.
+
+Writers take turns (`BEGIN IMMEDIATE`, or an advisory lock), so that what one reads is still so when it writes.
+"""
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sql
+from filelock import FileLock, Timeout
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
+
+from trueseed.core.durable import state_folder, write_atomic
+from trueseed.errors import Broken, ConfigError, Paused
+
+VERSION = 1
+PATIENCE_S = 30.0  # how long a writer waits for its turn
+TURN = 0x7472_7565_7365_6564  # "trueseed": the advisory lock of an account's writers
+
+_tables = sql.MetaData()
+_Key = sql.BigInteger().with_variant(sql.Integer, "sqlite")  # SQLite numbers rows by itself only for INTEGER
+
+
+def _count(name: str) -> sql.Column[int]:
+    return sql.Column(name, sql.BigInteger, nullable=False)
+
+
+def _word(name: str) -> sql.Column[str]:
+    return sql.Column(name, sql.String, nullable=False)
+
+
+_version = sql.Table("trueseed_account", _tables, _count("version"))
+
+# Every call, for ever: the record that bills are compared with. Times are account time, milliseconds since 1970.
+calls = sql.Table(
+    "calls",
+    _tables,
+    sql.Column("id", _Key, primary_key=True),
+    *(_word(name) for name in ("entity", "source", "use", "project", "request", "state")),
+    *(_count(name) for name in ("requests", "tokens", "micros")),  # charged: the reservation until it is settled
+    _count("at"),
+    *(_word(name) for name in ("host", "boot")),
+    _count("pid"),
+    _word("started"),
+    sql.Index("calls_by_time", "entity", "at"),
+    sql.Index(
+        "calls_open",
+        "state",
+        sqlite_where=sql.text("state IN ('reserved', 'unknown')"),
+        postgresql_where=sql.text("state IN ('reserved', 'unknown')"),
+    ),
+)
+
+# The same charges summed by window, so that a limit is looked up and not added up.
+spent = sql.Table(
+    "spent",
+    _tables,
+    sql.Column("entity", sql.String, primary_key=True),
+    sql.Column("per", sql.String, primary_key=True),  # second, day, month, total
+    sql.Column("start", sql.BigInteger, primary_key=True, autoincrement=False),
+    *(sql.Column(name, sql.String, primary_key=True) for name in ("source", "use", "project")),
+    *(_count(name) for name in ("requests", "tokens", "micros")),
+    sqlite_with_rowid=False,
+)
+
+holds = sql.Table(
+    "holds",
+    _tables,
+    sql.Column("id", _Key, primary_key=True),
+    *(_word(name) for name in ("entity", "maker", "reason", "evidence", "placed_at")),
+    sql.Column("release", sql.Text),  # the reviewer's signed statement; null while the hold stands
+    sql.Index(
+        "holds_standing",
+        "entity",
+        "maker",
+        unique=True,
+        sqlite_where=sql.text("release IS NULL"),
+        postgresql_where=sql.text("release IS NULL"),
+    ),
+)
+
+clocks = sql.Table(
+    "clocks",
+    _tables,
+    sql.Column("host", sql.String, primary_key=True),
+    _word("boot"),
+    *(_count(name) for name in ("at", "steady")),
+)
+
+
+class AccountUnavailable(Paused):
+    """The account cannot be read or written now (gone, locked, full); nothing was asked."""
+
+
+class Account:
+    """An open account. Safe to share between threads; a forked child may go on using it."""
+
+    def __init__(self, url: sql.URL) -> None:
+        """Use `Account.open`."""
+        self.name = url.render_as_string(hide_password=True)
+        self._url = url
+        self._path = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+        self._file: tuple[int, int] | None = None
+        self._parents: list[sql.Pool] = []
+        self._begin_here()
+
+    @classmethod
+    def open(cls, url: str | None = None) -> "Account":
+        """Opens, and makes if need be, the account at a SQLAlchemy URL: `url`, or `TRUESEED_ACCOUNT`, or SQLite in the
+        user's state folder.
+
+        Raises `ConfigError` when it is none of ours or of a newer version, `AccountUnavailable` when it cannot be
+        reached or was removed, `Broken` when it is damaged.
+        """
+        account = cls(_parse(url or os.environ.get("TRUESEED_ACCOUNT") or f"sqlite:///{state_folder() / 'account.db'}"))
+        with account._explained():
+            if account._path:
+                account._make_file(account._path)
+            account._make_tables()
+        return account
+
+    @contextmanager
+    def writing(self) -> Iterator[sql.Connection]:
+        """One transaction, alone among the account's writers: all of it is kept, or after an exception nothing.
+
+        Raises `AccountUnavailable`; then nothing was kept.
+        """
+        self._must_be_here()
+        if not self._turn.acquire(timeout=PATIENCE_S):
+            raise AccountUnavailable(f"the account {self.name} was busy for {PATIENCE_S:.0f} s; {_AGAIN}")
+        try:
+            with self._explained(), self._engine.connect() as connection:
+                connection.execute(self._take_turn)
+                yield connection
+                connection.commit()
+        finally:
+            self._turn.release()
+
+    @contextmanager
+    def reading(self) -> Iterator[sql.Connection]:
+        """A connection for one query, beside any writer. Raises `AccountUnavailable`."""
+        self._must_be_here()
+        with self._explained(), self._engine.connect() as connection:
+            yield connection
+
+    # -- the pieces --
+
+    def _begin_here(self) -> None:
+        """Connections and locks of this process."""
+        self._pid = os.getpid()
+        self._turn = threading.Lock()
+        if self._path:
+            self._engine = sql.create_engine(self._url, connect_args={"timeout": PATIENCE_S}, pool_reset_on_return=None)
+            sql.event.listen(self._engine, "connect", _prepare_sqlite)
+            self._take_turn = sql.text("BEGIN IMMEDIATE")
+        else:
+            options = f"-c lock_timeout={PATIENCE_S:.0f}s -c statement_timeout={2 * PATIENCE_S:.0f}s"
+            self._engine = sql.create_engine(self._url, connect_args={"connect_timeout": 10, "options": options})
+            self._take_turn = sql.text(f"SELECT pg_advisory_xact_lock({TURN})")
+
+    def _must_be_here(self) -> None:
+        if self._pid != os.getpid():
+            # The parent's connections are not ours to use or to close, so they are kept from being collected.
+            self._parents.append(self._engine.pool)
+            self._begin_here()
+        if self._path:
+            try:
+                found = self._path.stat()
+            except OSError as err:
+                raise _gone(self._path) from err
+            if (found.st_dev, found.st_ino) != self._file:  # SQLite would go on writing to the removed file
+                raise _gone(self._path)
+
+    def _make_file(self, path: Path) -> None:
+        mark = path.with_name(f"{path.name}.made")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            with FileLock(path.with_name(f"{path.name}.lock"), timeout=PATIENCE_S):
+                if mark.exists() and not path.exists():
+                    raise _gone(path)
+                path.touch(mode=0o600)
+                with self._engine.connect() as connection:
+                    mode = connection.exec_driver_sql("PRAGMA journal_mode = WAL").scalar()
+                if mode != "wal":
+                    raise ConfigError(
+                        f"{path} is on a file system that cannot share it (journal mode {mode}); "
+                        f"put it on a local disk, or use PostgreSQL through TRUESEED_ACCOUNT"
+                    )
+                if not mark.exists():
+                    write_atomic(mark, f"{VERSION}\n")
+        except Timeout as err:
+            raise AccountUnavailable(f"the account {path} is being opened elsewhere; {_AGAIN}") from err
+        self._file = (path.stat().st_dev, path.stat().st_ino)
+
+    def _make_tables(self) -> None:
+        with self.writing() as connection:
+            if sql.inspect(connection).has_table(_version.name):
+                found = connection.scalar(sql.select(_version.c.version)) or 0
+                if found > VERSION:
+                    raise ConfigError(
+                        f"the account {self.name} is of version {found}, this TrueSeed reads up to {VERSION}; "
+                        f"upgrade it"
+                    )
+                return
+            if any(sql.inspect(connection).has_table(table) for table in _tables.tables):
+                raise ConfigError(f"{self.name} holds other tables; give the account a database of its own")
+            _tables.create_all(connection)
+            connection.execute(sql.insert(_version).values(version=VERSION))
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns what the database says into what happened and what to do next."""
+        try:
+            yield
+        except (IntegrityError, ProgrammingError):
+            raise  # a bug of ours
+        except DatabaseError as err:
+            code = getattr(err.orig, "sqlite_errorname", "")
+            if code in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
+                raise Broken(f"the account {self.name} is damaged ({err.orig}); restore it from a copy") from err
+            said = " ".join(str(err.orig).split())
+            raise AccountUnavailable(
+                f"the account {self.name} cannot be used: {said}; {_NEXT.get(code, _AGAIN)}"
+            ) from err
+        except OSError as err:
+            raise AccountUnavailable(f"the account {self.name} cannot be used: {err.strerror}; {_AGAIN}") from err
+
+
+_AGAIN = "nothing was asked; when it is back, the same command goes on"
+_NEXT = {
+    "SQLITE_BUSY": "another process holds it; stop that one, and the same command goes on",
+    "SQLITE_FULL": "free some room on its disk, and the same command goes on",
+    "SQLITE_READONLY": "make the file and its folder writable, and the same command goes on",
+    "SQLITE_CANTOPEN": "make the file and its folder readable and writable, and the same command goes on",
+}
+
+
+def _parse(text: str) -> sql.URL:
+    try:
+        url = sql.make_url(text)
+    except ArgumentError as err:  # without the text, which may hold a password
+        raise ConfigError("TRUESEED_ACCOUNT is not a database URL, such as postgresql://host/trueseed") from err
+    kind = url.get_backend_name()
+    if kind in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+        try:
+            __import__("psycopg")
+        except ImportError as err:
+            raise ConfigError("an account in PostgreSQL needs psycopg: pip install 'trueseed[postgres]'") from err
+    elif kind != "sqlite" or url.database in (None, "", ":memory:"):
+        raise ConfigError("the account must be a SQLite file (sqlite:////path/account.db) or a PostgreSQL database")
+    return url
+
+
+def _gone(path: Path) -> AccountUnavailable:
+    return AccountUnavailable(
+        f"the account {path} was removed or replaced, so what was spent and who is on hold is not known; restore it "
+        f"from a copy, or delete {path}.made to begin a new one knowingly, and the same command goes on"
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves: sqlite3 would do so only at the first write
+    # Kept after a kill of any process at any time, since a commit is then in the system's hands. Only a loss of power
+    # can take the commits of the last seconds, never the file's consistency. FULL would wait for the disk twice a call;
+    # what a power cut hides is found by reconciling, as is all else that we do not see.
+    connection.execute("PRAGMA synchronous = NORMAL")
