@@ -1,6 +1,6 @@
 """API keys: who may ask through us, for which uses, of which models, and for how much money.
 
-    keys = Keys(engine)
+    keys = Keys(account)
     issued = keys.issue(Grant(owner="ana", project="seed", uses=frozenset({Use.JUDGE}), sources=("deepseek/*",)))
     print(issued.token)                  # shown once; only its hash is kept
     keys.authenticate(issued.token)      # a Key, or `Unauthorised`
@@ -9,21 +9,19 @@ A token is 256 random bits, so its SHA-256 is kept and no slow password hash: a 
 guesses suffice, and here no number of guesses does. What it would cost is paid at every request.
 
 Keys lie in the account's database, in a table of their own, so that whoever revokes one stops it in every gateway at
-once. A key's budget is counted there as an allowance is: charged with the most a call can cost before it leaves, and
+once, and whoever cannot reach the account lets nobody in. A key's budget is counted there as an allowance is: charged with the most a call can cost before it leaves, and
 corrected after it.
 """
 
 import json
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError
 
 from trueseed.core.canonical import sha256
 from trueseed.errors import ConfigError, Paused, Refused
@@ -66,8 +64,14 @@ class BudgetSpent(Paused):
     """The key's budget has no room for the call; nothing was charged."""
 
 
-class KeysUnavailable(Paused):
-    """The database that holds the keys cannot be read or written now; nobody is let in."""
+class Database(Protocol):
+    """Where keys lie: `teachers.account.Account` is one. Its errors pass through."""
+
+    def writing(self) -> AbstractContextManager[sql.Connection]:
+        """One transaction, alone among the writers, committed at the end of the block."""
+        ...
+
+    def reading(self) -> AbstractContextManager[sql.Connection]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,13 +147,11 @@ class Issued:
 
 
 class Keys:
-    """The keys in one database. Safe to share between threads. Every method raises `KeysUnavailable` when the
-    database cannot be used.
-    """
+    """The keys in one database. Safe to share between threads if that is."""
 
-    def __init__(self, engine: sql.Engine) -> None:
-        self._engine = engine
-        with self._transaction() as connection:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.writing() as connection:
             _tables.create_all(connection)
 
     def issue(self, grant: Grant) -> Issued:
@@ -167,19 +169,19 @@ class Keys:
             "issued_at": _written(datetime.now(UTC)),
             "expires_at": _written(grant.expires_at),
         }
-        with self._transaction() as connection:
+        with self._database.writing() as connection:
             connection.execute(sql.insert(_keys).values(row))
         return Issued(key=self.key(identity), token=token)
 
     def list(self) -> tuple[Key, ...]:
         """Every key ever issued, oldest first."""
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             rows = connection.execute(sql.select(_keys).order_by(_keys.c.issued_at, _keys.c.id)).all()
         return tuple(_key(row) for row in rows)
 
     def key(self, identity: str) -> Key:
         """Raises `ConfigError` when there is none of this id."""
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(sql.select(_keys).where(_keys.c.id == identity)).first()
         if row is None:
             raise ConfigError(f"there is no key {identity!r}; `trueseed keys list` names all")
@@ -209,7 +211,7 @@ class Keys:
 
         Looked up by the hash, so how long it takes says nothing about the tokens that are stored.
         """
-        with self._transaction() as connection:
+        with self._database.reading() as connection:
             row = connection.execute(_BY_HASH, {"wanted": sha256(token.encode())}).first()
         if row is None:
             raise Unauthorised("this key is not known here; `trueseed keys issue` makes one", "unknown")
@@ -221,11 +223,13 @@ class Keys:
         return key
 
     def charge(self, key: Key, micros: int) -> None:
-        """Counts the most that a call can cost against the key's budget. Raises `BudgetSpent`, with nothing counted,
-        when there is no room: no number of gateways spends more than the budget.
+        """Counts the most that a call can cost against the key's budget, if it has one. Raises `BudgetSpent`, with
+        nothing counted, when there is no room: no number of gateways spends more than the budget.
         """
-        room = sql.or_(_keys.c.budget_micros.is_(None), _keys.c.charged_micros + micros <= _keys.c.budget_micros)
-        with self._transaction() as connection:
+        if key.grant.budget_micros is None:
+            return
+        room = _keys.c.charged_micros + micros <= _keys.c.budget_micros
+        with self._database.writing() as connection:
             changed = connection.execute(_charging(key.id, micros).where(room)).rowcount
         if not changed:
             raise BudgetSpent(
@@ -235,23 +239,14 @@ class Keys:
 
     def correct(self, key: Key, micros: int) -> None:
         """Adds `micros`, usually negative: what a call cost in the end, less what was charged for it."""
-        with self._transaction() as connection:
+        if key.grant.budget_micros is None or not micros:
+            return
+        with self._database.writing() as connection:
             connection.execute(_charging(key.id, micros))
 
     def _change(self, identity: str, **values: Any) -> None:
-        with self._transaction() as connection:
+        with self._database.writing() as connection:
             connection.execute(sql.update(_keys).where(_keys.c.id == identity).values(**values))
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sql.Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except DBAPIError as err:
-            raise KeysUnavailable(
-                f"the keys cannot be read or written now ({type(err.orig).__name__}: {err.orig}); nobody is let in "
-                f"until the account's database is back"
-            ) from err
 
 
 _BY_HASH = sql.select(_keys).where(_keys.c.hash == sql.bindparam("wanted"))
