@@ -53,6 +53,7 @@ CASES = [  # what came, and what is done; in the order of the table
     (failed(503, "3505", "Service tier capacity exceeded for this model."), "wait"),
     (failed(503, "", "The server is overloaded due to high traffic."), "wait"),
     (failed(429, "1300", "Rate limit exceeded", type="rate_limited"), "wait"),
+    (failed(200, cause="NoLogprobs"), "fix"),
     (failed(cause="APIConnectionError", message="[SSL: CERTIFICATE_VERIFY_FAILED] self-signed certificate"), "fix"),
     (failed(cause="APIConnectionError", message="[Errno -2] Name or service not known"), "retry"),
     (failed(cause="APITimeoutError", message="Request timed out."), "retry"),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant", "tool"]
-Finish = Literal["stop", "length"]
+Finish = Literal["stop", "length", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +66,26 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    token: int
+    """token: its id, or its text where the model's server tells no ids."""
+
+    token: int | str
     logprob: float  # natural logarithm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What came back. finish: `stop` (the model ended, or a stop string) or `length` (cut by max_tokens)."""
+    """What came back.
+
+    finish: `stop` (the model ended, or a stop string), `length` (cut by max_tokens) or `skipped` (there is no answer to
+    this question and will be none; because: why, in words).
+    """
 
     text: str
     finish: Finish
     prompt_tokens: int
     completion_tokens: int
     logprobs: tuple[TokenLogprob, ...] = field(default=())
+    because: str = ""
 
 
 class ChatModel(Protocol):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from trueseed.core.redact import redact
 from trueseed.errors import ConfigError
 
 
@@ -81,7 +82,7 @@ def _sentence(path: Path, lines: dict[Location, int], model: type[Settings], mis
         return f"{where}: unknown key {name!r}; {hint}"
     if mistake["type"] == "missing":
         return f"{where}: {name!r} is missing; add it"
-    return f"{where}: {name!r} is {mistake['input']!r}: {mistake['msg']}"
+    return f"{where}: {name!r} is {redact(repr(mistake['input']))}: {mistake['msg']}"
 
 
 def _keys(model: type[BaseModel], at: Location) -> list[str]:

@@ -149,7 +149,8 @@ def _answer_sets(config: Config, folder: Path, model: ChatModel, step: Step) -> 
     tasks = [(name, task) for name in TASK_SETS for task in read_tasks(folder, name)[: config.samples]]
     requests = [Request(messages=task.messages, max_tokens=config.max_tokens, temperature=0.0) for _, task in tasks]
     for (name, task), answer in zip(tasks, _in_order(model, requests, step, "answers"), strict=True):
-        yield Sample(set=name, task=task, text=answer.text, faults=task.faults(answer.text))
+        faults = {"skipped": answer.because} if answer.finish == "skipped" else task.faults(answer.text)
+        yield Sample(set=name, task=task, text=answer.text, faults=faults)
 
 
 def _scored(chats: Sequence[Mapping[str, Any]], scorer: Scorer) -> Sequence[Scored]:

@@ -247,7 +247,8 @@ class _Recipe:
         tally.judged += 1
         if found.faults:
             failed = self._reject(asked, found, next(iter(found.faults)))
-            self._climb(asked.attempt, failed, found.faults, whole=answer.finish == "stop")
+            if answer.finish != "skipped":  # a teacher that will not answer is not pressed
+                self._climb(asked.attempt, failed, found.faults, whole=answer.finish == "stop")
         elif len(self.accepted) == self.config.accept:
             self._reject(asked, found, "not needed")
         else:
@@ -258,6 +259,8 @@ class _Recipe:
     def _judge(self, asked: _Asked, answer: Answer) -> _Judged:
         """The answer as it would be kept, and why it cannot be."""
         task, text = asked.attempt.task, answer.text.strip()
+        if answer.finish == "skipped":
+            return _Judged(task, text, {"skipped": answer.because})
         if answer.finish == "length":
             return _Judged(
                 task, text, {"cut": f"it was cut after {answer.completion_tokens} tokens"} | task.faults(text)

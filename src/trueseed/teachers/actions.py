@@ -179,6 +179,8 @@ RULES: tuple[Rule, ...] = (
     Rule("wait", "mistral", "the model's capacity is exceeded", _SLOWER, (429, 503), says=r"capacity exceeded"),
     Rule("wait", "deepseek", "the provider is overloaded", _SLOWER, (503,), says=r"overload"),
     Rule("wait", "any", "the provider's rate limit is reached", _SLOWER, (429,)),
+    Rule("fix", "any", "log-probabilities were asked for and did not come with the answer",
+         "choose a model that gives them, or a method that needs none", cause=("NoLogprobs",)),
     # trust
     Rule("fix", "network", "the server's certificate cannot be trusted",
          "check `base_url` and the machine's certificates; a certificate of your own goes into SSL_CERT_FILE",

@@ -111,6 +111,7 @@ def _plain(answer: Answer) -> dict[str, Any]:
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "logprobs": [[step.token, step.logprob] for step in answer.logprobs],
+        "because": answer.because,
     }
 
 

@@ -1,0 +1,110 @@
+"""How many calls may be under way: more while answers come, half when the provider says slow down, none while it asks
+for quiet or is broken. Pure: it is told what happened and when, and never sleeps.
+
+Additive increase, multiplicative decrease, as TCP does it (RFC 5681): each answer opens one more place until the first
+"slow down", afterwards a round of answers does. Calls that were started before a decrease say nothing against the new
+number. After `BREAK_AFTER` failures in a row the circuit opens: one call at a time tries it again, after growing pauses.
+"""
+
+from collections.abc import Mapping
+
+from trueseed.teachers.headers import Live
+
+FIRST = 4  # calls under way before anything is known
+BREAK_AFTER = 5  # failures in a row
+LONGEST_PAUSE = 6  # doublings of the pause: 64 times the first
+TRIALS_UNKNOWN, TRIALS_KNOWN = 3, 12  # of a broken server, when it never answered here, and when it did
+
+
+class Throttle:
+    """at_most: calls under way. pause_s: the first pause after a failure, or a "slow down" that names no time."""
+
+    def __init__(self, at_most: int, pause_s: float = 1.0) -> None:
+        self.at_most, self.pause_s = at_most, pause_s
+        self.limit = float(min(FIRST, at_most))
+        self.in_flight = 0
+        self.opens_at = 0.0  # nothing starts before
+        self._growing_fast = True
+        self._decreased_at = float("-inf")
+        self._slowed_in_a_row = 0
+        self._failed_in_a_row = 0
+        self._trials = 0
+        self._ever_answered = False
+        self._remaining: int | None = None  # requests, as the provider counts them; until …
+        self._renewed_at = 0.0
+
+    def room(self, now: float) -> int:
+        """How many calls may start now."""
+        if now < self.opens_at:
+            return 0
+        if now >= self._renewed_at:
+            self._remaining = None
+        limit = 1 if self._is_broken else int(self.limit)
+        return max(0, min(limit - self.in_flight, limit if self._remaining is None else self._remaining))
+
+    def next_at(self, now: float) -> float | None:
+        """When a call may start although nothing comes back until then; None when that is now, or never."""
+        if now < self.opens_at:
+            return self.opens_at
+        return self._renewed_at if self._remaining == 0 and now < self._renewed_at else None
+
+    def given_up(self) -> bool:
+        """Whether a broken server was tried again often enough."""
+        return self._trials > (TRIALS_KNOWN if self._ever_answered else TRIALS_UNKNOWN)
+
+    # what happened
+
+    def started(self) -> None:
+        self.in_flight += 1
+        if self._remaining is not None:
+            self._remaining -= 1
+
+    def answered(self, live: Mapping[str, Live], now: float) -> None:
+        """A call came back with an answer, and with what the provider says is left."""
+        self._returned(live, now)
+        self._ever_answered = True
+        self._slowed_in_a_row = self._failed_in_a_row = self._trials = 0
+        self.limit = min(self.at_most, self.limit + (1.0 if self._growing_fast else 1.0 / self.limit))
+
+    def slowed(self, after: float | None, live: Mapping[str, Live], started_at: float, now: float) -> float:
+        """The provider asked for quiet. after: seconds, None when it did not say. Returns how long it will be."""
+        self._returned(live, now)
+        self._growing_fast = False
+        if started_at >= self._decreased_at:
+            self.limit = max(1.0, self.limit / 2)
+            self._decreased_at = now
+            self._slowed_in_a_row += 1
+        doubled: float = self.pause_s * 2 ** min(max(self._slowed_in_a_row - 1, 0), LONGEST_PAUSE)
+        quiet = doubled if after is None else after
+        self.close_for(quiet, now)
+        return quiet
+
+    def failed(self, now: float) -> float:
+        """The call failed in a way that may pass. Returns after how long to try this one again."""
+        self.in_flight -= 1
+        self._failed_in_a_row += 1
+        pause: float = self.pause_s * 2 ** min(self._trials, LONGEST_PAUSE)
+        if self._is_broken:
+            self._trials += 1
+            self.close_for(pause, now)
+        return pause
+
+    def ended(self) -> None:
+        """The call came back and says nothing about the load."""
+        self.in_flight -= 1
+
+    def close_for(self, seconds: float, now: float) -> None:
+        self.opens_at = max(self.opens_at, now + seconds)
+
+    @property
+    def _is_broken(self) -> bool:
+        return self._failed_in_a_row >= BREAK_AFTER
+
+    def _returned(self, live: Mapping[str, Live], now: float) -> None:
+        self.in_flight -= 1
+        requests = live.get("requests")
+        if requests and requests.remaining is not None and requests.resets_in is not None:
+            self._remaining, self._renewed_at = requests.remaining, now + requests.resets_in
+        for each in live.values():
+            if each.remaining == 0 and each.resets_in is not None:
+                self.close_for(each.resets_in, now)

@@ -1,0 +1,222 @@
+"""Between a `Request` and the OpenAI wire, both ways. Pure: nothing is sent here.
+
+    asked = body(request, model="gpt-4o-mini", provider=provider)     what to send; `ConfigError` for what it cannot do
+    reply = read(bytes_of_the_response, request)                      the answer and its usage, or `Unusable`
+    failure(exception)                                                what went wrong, for `actions.decide`
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from trueseed.core.chat import Answer, Finish, Request, TokenLogprob
+from trueseed.errors import ConfigError
+from trueseed.teachers.actions import Failure
+from trueseed.teachers.providers import Capability, Provider
+
+MOST_BYTES = 16 * 1024 * 1024  # of a response; the longest answers of today are below one
+MOST_TOLD = 2000  # characters kept of an error's message
+MOST_TOKENS = 1 << 40  # a usage beyond this is no usage
+
+_FINISH: Mapping[str, Finish] = {
+    "stop": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop", "length": "length",
+}  # fmt: skip
+_NEVER_LEFT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")  # of the SDK's HTTP client
+
+
+class Unusable(Exception):  # noqa: N818  named as `Failure.cause` is
+    """The server answered, but not with a chat completion as asked. cause: `BadBody` or `NoLogprobs`."""
+
+    def __init__(self, message: str, cause: str = "BadBody") -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the provider counts them."""
+
+    prompt: int
+    completion: int
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt + self.completion
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """usage: None when the provider did not credibly say."""
+
+    answer: Answer
+    usage: Usage | None
+
+
+# to the wire
+
+
+def body(request: Request, *, model: str, provider: Provider) -> dict[str, Any]:
+    """Arguments of `chat.completions.create`. Raises `ConfigError` when the model cannot do what the request asks.
+
+    A missing seed is left out: without it the request is as good, only not repeatable. A missing `stop` is made up for
+    in `read`. Anything else that is missing would be another request than the recipe wants.
+    """
+    known = provider.of(model)
+    wanted: dict[Capability, bool] = {
+        "logprobs": request.logprobs,
+        "temperature": request.temperature != 1.0,
+        "top_p": request.top_p != 1.0,
+    }
+    for capability, asked in wanted.items():
+        if asked and (why := known.lacks.get(capability)):
+            raise ConfigError(f"{model!r} at {provider.name} has no {capability}: {why}; change the run file's request")
+    if request.temperature > provider.most_temperature:
+        raise ConfigError(
+            f"{provider.name} takes temperatures up to {provider.most_temperature}, not {request.temperature}"
+        )
+    asked_for: dict[str, Any] = {
+        "model": model,
+        "messages": [message.to_json() for message in request.messages],
+        known.max_tokens or "max_tokens": request.max_tokens,
+    }
+    if "temperature" not in known.lacks:
+        asked_for["temperature"] = request.temperature
+    if "top_p" not in known.lacks and request.top_p != 1.0:
+        asked_for["top_p"] = request.top_p
+    if "seed" not in known.lacks:
+        asked_for["extra_body"] = {provider.seed: request.seed}
+    if request.stop and "stop" not in known.lacks:
+        asked_for["stop"] = list(request.stop)
+    if request.logprobs:
+        asked_for["logprobs"] = True
+    return asked_for
+
+
+def most(request: Request) -> Usage:
+    """The most tokens that this request can use: no tokenizer makes more tokens than there are bytes on the wire."""
+    prompt = len(json.dumps([message.to_json() for message in request.messages], ensure_ascii=False).encode())
+    return Usage(prompt, request.max_tokens)
+
+
+# from the wire
+
+
+def read(raw: bytes, request: Request) -> Reply:
+    """The answer in a response's body. Raises `Unusable`."""
+    try:
+        value = json.loads(raw)
+        choice = value["choices"][0]
+        message = choice["message"]
+        said, finish = message.get("content"), choice.get("finish_reason")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as err:
+        raise Unusable(f"{type(err).__name__}: {raw[:200].decode('utf-8', 'replace')}") from None
+    if not isinstance(said, str | None):
+        raise Unusable(f"the content is {type(said).__name__}, not text")
+    usage = usage_of(value.get("usage"))
+    answer = finished(said or "", finish, request, usage)
+    if answer.finish != "skipped" and not said and (refusal := message.get("refusal")):
+        answer = replace(answer, finish="skipped", because=f"the model declined: {str(refusal)[:200]}")
+    if request.logprobs and answer.finish != "skipped":
+        answer = replace(answer, logprobs=_logprobs(choice.get("logprobs"), answer))
+    return Reply(answer, usage)
+
+
+def finished(text: str, reason: Any, request: Request, usage: Usage | None) -> Answer:
+    """The answer that `text` is, given why the provider says that it ended. Unknown reasons are skipped: nobody can
+    tell whether such a text is whole.
+    """
+    count = usage or most(request)
+    finish = _FINISH.get(reason, "skipped") if isinstance(reason, str) else "skipped"
+    because = ""
+    if finish == "skipped":
+        filtered = reason == "content_filter"
+        because = "the provider's content filter cut the answer" if filtered else f"it ended for the reason {reason!r}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text, finish, because = "", "skipped", "the answer is not valid Unicode"
+    for stop in request.stop:  # servers end there themselves; some know no stop strings
+        if stop in text:
+            text, finish = text.partition(stop)[0], "stop" if finish == "length" else finish
+    return Answer(
+        text=text if finish != "skipped" else "",
+        finish=finish,
+        prompt_tokens=count.prompt,
+        completion_tokens=count.completion,
+        because=because,
+    )
+
+
+def usage_of(value: Any) -> Usage | None:
+    """None when it is missing, or cannot be true."""
+    if not isinstance(value, Mapping):
+        return None
+    counts = value.get("prompt_tokens"), value.get("completion_tokens")
+    if not all(type(count) is int and 0 <= count < MOST_TOKENS for count in counts):
+        return None
+    prompt, completion = counts
+    return Usage(prompt, completion) if prompt else None
+
+
+def _logprobs(value: Any, answer: Answer) -> tuple[TokenLogprob, ...]:
+    try:
+        steps = tuple(TokenLogprob(step["token"], float(step["logprob"])) for step in value["content"])
+    except (KeyError, TypeError, ValueError):
+        raise Unusable("the answer has no log-probabilities", "NoLogprobs") from None
+    if (answer.text and not steps) or not all(math.isfinite(step.logprob) and step.logprob < 1e-3 for step in steps):
+        raise Unusable("the log-probabilities are missing or are none", "NoLogprobs")
+    return steps
+
+
+# failures
+
+
+def failure(error: Exception) -> Failure:
+    """What the SDK's exception says. No key is in it: headers of the request are not read."""
+    if isinstance(error, Unusable):
+        return Failure(status=200, message=str(error)[:MOST_TOLD], cause=error.cause)
+    response = getattr(error, "response", None)
+    if response is None:
+        chain = " < ".join(f"{type(each).__name__}: {each}" for each in _chain(error))
+        return Failure(message=chain[:MOST_TOLD], cause=type(error).__name__, **_named(getattr(error, "body", None)))
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    said = getattr(error, "body", None)
+    message = str(said if said is not None else error)
+    found = _named(said)
+    return Failure(
+        status=response.status_code, headers=headers, cause=type(error).__name__,
+        message=(_message(said) or message)[:MOST_TOLD], **found,
+    )  # fmt: skip
+
+
+def never_left(error: Exception) -> bool:
+    """Whether no byte of the request can have reached the provider."""
+    return any(type(each).__name__ in _NEVER_LEFT for each in _chain(error))
+
+
+def _inner(said: Any) -> Mapping[str, Any]:
+    """The error itself: Google wraps it in a list, others once more in `error`."""
+    if isinstance(said, list) and said:
+        said = said[0]
+    if isinstance(said, Mapping) and isinstance(said.get("error"), Mapping):
+        said = said["error"]
+    return said if isinstance(said, Mapping) else {}
+
+
+def _named(said: Any) -> dict[str, str]:
+    inner = _inner(said)
+    return {name: str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type")}
+
+
+def _message(said: Any) -> str:
+    return str(_inner(said).get("message") or "")
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and len(found) < 8:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
