@@ -9,8 +9,8 @@ A token is 256 random bits, so its SHA-256 is kept and no slow password hash: a 
 guesses suffice, and here no number of guesses does. What it would cost is paid at every request.
 
 Keys lie in the account's database, in a table of their own, so that whoever revokes one stops it in every gateway at
-once, and whoever cannot reach the account lets nobody in. A key's budget is counted there as an allowance is: charged with the most a call can cost before it leaves, and
-corrected after it.
+once, and whoever cannot reach the account lets nobody in. A key's budget is counted there as an allowance is: charged
+with the most a call can cost before it leaves, and corrected after it.
 """
 
 import json

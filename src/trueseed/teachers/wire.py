@@ -191,6 +191,16 @@ def failure(error: Exception) -> Failure:
     )  # fmt: skip
 
 
+def told(status: int, headers: Mapping[str, str], raw: bytes) -> Failure:
+    """What a response says that came to us without the SDK. headers: names in lower case."""
+    try:
+        said = json.loads(raw)
+    except (ValueError, RecursionError):
+        said = None
+    message = _message(said) or raw[:MOST_TOLD].decode("utf-8", "replace")
+    return Failure(status=status, headers=headers, message=message[:MOST_TOLD], **_named(said))
+
+
 def never_left(error: Exception) -> bool:
     """Whether no byte of the request can have reached the provider."""
     return any(type(each).__name__ in _NEVER_LEFT for each in _chain(error))
