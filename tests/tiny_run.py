@@ -10,7 +10,7 @@ EASY = ["words_at_most", "avoided_word"]  # noise satisfies these often enough
 
 
 def run_file(folder: Path, model: Path, **changes: Mapping[str, Any] | str) -> Path:
-    """Writes a run file over the weights in `model`; `changes` replace or extend its parts."""
+    """Writes a run file over the weights in `model`; `changes` replace or extend its parts. A remote teacher replaces."""
     content: dict[str, Any] = {
         "project": "tiny",
         "student": {"name": "tiny-student"},
@@ -24,7 +24,8 @@ def run_file(folder: Path, model: Path, **changes: Mapping[str, Any] | str) -> P
         "evaluate": {"samples": 12, "max_tokens": 24, "chat_max_tokens": 16},
     }  # fmt: skip
     for name, change in changes.items():
-        content[name] = {**content[name], **change} if isinstance(change, Mapping) else change
+        extends = isinstance(change, Mapping) and "remote" not in change
+        content[name] = {**content[name], **change} if extends else change
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(content))
     return path

@@ -6,20 +6,22 @@ kill, a pause or an edit does only what is not done yet.
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from filelock import FileLock, Timeout
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import ChatModel
 from trueseed.core.durable import write_atomic
 from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
-from trueseed.errors import ConfigError
+from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import measure, sets
 from trueseed.generate import verifiable
 from trueseed.generate.prompts import everyday, must_have_papers, read_prompts
@@ -29,10 +31,15 @@ from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
 from trueseed.similarity.remembered import ANSWERS
+from trueseed.teachers.account import Account
+from trueseed.teachers.allowance import Allowance, Limit
+from trueseed.teachers.holds import Holds
+from trueseed.teachers.providers import Endpoint
+from trueseed.teachers.remote import Remote
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Effect, Facts, Relation, Student, Use
 from trueseed.train import sft
-from trueseed.workspace import Workspace
+from trueseed.workspace import Step, Workspace
 
 
 class Named(Settings):
@@ -44,8 +51,9 @@ class Named(Settings):
 
 
 class Operator(Settings):
-    """Who runs this, as far as terms ask for it."""
+    """Who runs this, as far as terms ask for it. entity: our legal entity: allowances and holds are kept for it."""
 
+    entity: str = "us"
     region: str | None = None
     monthly_users: int | None = None
     commercial: bool = True
@@ -57,6 +65,27 @@ class Model(Settings):
     weights: str
     sha256: str | None = None
     source: str | None = None
+
+
+class Asked(Settings):
+    """The teacher: weights as in `Model`, or `remote`, a model behind an API.
+
+    contract: id of the terms document that your account accepted; left out, it is the one in force for the source.
+    """
+
+    weights: str | None = None
+    sha256: str | None = None
+    source: str | None = None
+    remote: Endpoint | None = None
+    contract: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Asked":
+        if (self.weights is None) == (self.remote is None):
+            raise ValueError("give either `weights` or `remote`")
+        if self.remote and (self.source or self.sha256):
+            raise ValueError("`source` of a remote teacher stands in `remote`, and `sha256` is of weights")
+        return self
 
 
 class Prompts(Settings):
@@ -79,8 +108,9 @@ class RunFile(Settings):
     project: str = Field(min_length=1)
     student: Named
     operator: Operator = Operator()
-    teacher: Model
+    teacher: Asked
     base: Model
+    limits: list[Limit] = Field(default=[])
     prompts: Prompts = Prompts()
     engine: Speed = Speed()
     generate: verifiable.Config
@@ -91,7 +121,7 @@ class RunFile(Settings):
     @property
     def facts(self) -> Facts:
         student = Student(kind=self.student.kind, distributed=self.student.distributed, name=self.student.name)
-        return Facts(student=student, **self.operator.model_dump())
+        return Facts(student=student, **self.operator.model_dump(exclude={"entity"}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,13 +139,12 @@ class Outcome:
 def run(file: RunFile, workspace: Workspace) -> Outcome:
     """Prompts → generate → curate → train → evaluate. Raises what the door and the stages raise."""
     workspace.declare(file.project, file.facts)
-    teacher_weights, base_weights = (_resolve(model) for model in (file.teacher, file.base))
+    teacher, base_weights = _teacher(file, workspace), _resolve(file.base)
     with _lock_run(workspace, file.project):
         prompts = _import_prompts(file, workspace)
         held_out = _freeze_sets(file, workspace)
-        teacher = _import_weights(teacher_weights, workspace)
+        mouth = teacher()
         base = _import_weights(base_weights, workspace)
-        mouth = _Mouth(teacher, teacher_weights.source, file.engine)
         records = _generate(file, workspace, prompts, mouth)
         dataset = _curate(file, workspace, records, held_out)
         before = _baseline(file, workspace, held_out, mouth)
@@ -128,7 +157,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             baseline=before,
             student=student,
             scores=scores,
-            teacher_source=teacher_weights.source,
+            teacher_source=mouth.source,
         )
 
 
@@ -163,25 +192,103 @@ def load(path: Path) -> RunFile:
     return file
 
 
-class _Mouth:
-    """The teacher's weights, loaded when somebody first wants to hear it and let go before training."""
+class _Mouth(Protocol):
+    """The teacher as the steps hear it. identity: which one speaks, and how: part of what a step that asks is.
+    scorer: tells how likely it finds a text; None when it cannot.
+    """
+
+    source: str
+
+    @property
+    def identity(self) -> dict[str, Any]: ...
+
+    @property
+    def scorer(self) -> Engine | None: ...
+
+    def speaking(self, step: Step) -> AbstractContextManager[ChatModel]: ...
+
+    def close(self) -> None: ...
+
+
+class _OurWeights:
+    """Loaded when somebody first wants to hear them and let go before training."""
 
     def __init__(self, weights: Artifact, source: str, speed: Speed) -> None:
         self.weights, self.source, self._speed = weights, source, speed
         self._engine: Engine | None = None
 
-    def open(self) -> Engine:
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"teacher_weights": self.weights.digest, "engine": self._speed.model_dump()}
+
+    @property
+    def scorer(self) -> Engine:
         if self._engine is None:
             self._engine = Engine(self.weights.folder, self.source, **self._speed.model_dump())
         return self._engine
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Which weights speak, and how: part of what a step that asks is."""
-        return {"teacher_weights": self.weights.digest, "engine": self._speed.model_dump()}
+    @contextmanager
+    def speaking(self, step: Step) -> Iterator[ChatModel]:  # noqa: ARG002  they speak in any step
+        yield self.scorer
 
     def close(self) -> None:
         self._engine = None
+
+
+class _BehindAnApi:
+    """Asked under the allowance and the holds of our legal entity. What it costs, how many calls are under way and
+    where the key lies do not change its answers, so they are no part of its identity.
+    """
+
+    scorer = None
+
+    def __init__(self, endpoint: Endpoint, contract: str | None, limits: Sequence[Limit], entity: str) -> None:
+        self.source = endpoint.source
+        self._endpoint, self._contract, self._limits, self._entity = endpoint, contract, limits, entity
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        spoken_to = {name: getattr(self._endpoint, name) for name in ("source", "wire_model", "base_url")}
+        return {"remote": spoken_to, "contract": self._contract}
+
+    @contextmanager
+    def speaking(self, step: Step) -> Iterator[ChatModel]:
+        account = Account.open()
+        holds = Holds(account, self._entity)
+        holds.restore(step.workspace.ledger)
+        allowance = Allowance(account, self._limits, self._entity)
+        with Remote(self._endpoint, step, allowance=allowance, holds=holds) as remote:
+            yield remote
+
+    def close(self) -> None:
+        pass
+
+
+def _teacher(file: RunFile, workspace: Workspace) -> Callable[[], _Mouth]:
+    """Finds the teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
+    asked = file.teacher
+    if asked.remote is not None:
+        mouth = _BehindAnApi(asked.remote, asked.contract, file.limits, file.operator.entity)
+        _must_be_accepted(asked.contract, mouth.source, workspace)
+        return lambda: mouth
+    assert asked.weights is not None
+    weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
+    _must_be_accepted(asked.contract, weights.source, workspace)
+    return lambda: _OurWeights(_import_weights(weights, workspace), weights.source, file.engine)
+
+
+def _must_be_accepted(contract: str | None, source: str, workspace: Workspace) -> None:
+    """Raises `Refused` when the contract that the account accepted is not the text the door would go by."""
+    if contract is None:
+        return
+    said = workspace.catalog.document(contract)
+    in_force = workspace.catalog.governing(source, datetime.now(UTC).date())
+    if in_force is None or in_force.id != said.id:
+        found = f"{in_force.id!r} governs it today" if in_force else "no document governs it today"
+        raise Refused(
+            f"your account accepted {contract!r} for {source!r}, but {found}; read which one binds you, and add it to "
+            f"the workspace's terms folder or correct `contract`"
+        )
 
 
 def _resolve(model: Model) -> Weights:
@@ -226,7 +333,10 @@ def _link(path: Path, target: Path) -> None:
 def _generate(file: RunFile, workspace: Workspace, prompts: Artifact, mouth: _Mouth) -> Artifact:
     ask, config = {mouth.source: Use.TRAIN}, {**file.generate.model_dump(), **mouth.identity}
     with workspace.step("generate", inputs=[prompts], ask=ask, config=config) as step:
-        return step.earlier("records") or verifiable.generate(file.generate, prompts, Teacher(mouth.open(), step), step)
+        if earlier := step.earlier("records"):
+            return earlier
+        with mouth.speaking(step) as model:
+            return verifiable.generate(file.generate, prompts, Teacher(model, step), step)
 
 
 def _curate(file: RunFile, workspace: Workspace, records: Artifact, held_out: Artifact) -> Artifact:
@@ -239,8 +349,8 @@ def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, mouth: _M
     with workspace.step("baseline", inputs=[held_out], ask=ask, config=config) as step:
         if earlier := step.earlier("scores"):
             return earlier
-        engine = mouth.open()
-        return measure.baseline(file.evaluate, held_out, Teacher(engine, step), engine, step)
+        with mouth.speaking(step) as model:
+            return measure.baseline(file.evaluate, held_out, Teacher(model, step), mouth.scorer, step)
 
 
 def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:

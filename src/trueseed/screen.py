@@ -74,6 +74,9 @@ def scores(report: dict[str, Any]) -> Table:
         ("chat_perplexity", "chat perplexity", 1),
     ):
         teacher, student, difference = (report["scores"][side][name] for side in ("teacher", "student", "difference"))
+        if teacher is None:
+            table.add_row(label, "–", "–", "–", "not measured: the teacher's weights are not here")
+            continue
         table.add_row(
             label,
             f"{teacher['value'] * scale:.2f}",

@@ -12,7 +12,7 @@ def failed(status: int | None = None, code: str = "", message: str = "", type: s
 
 
 CASES = [  # what came, and what is done; in the order of the table
-    (failed(401, "account_deactivated", "The OpenAI account associated with this API key has been deactivated."), "hold"),
+    (failed(401, "account_deactivated", "The OpenAI account of this API key has been deactivated."), "hold"),
     (failed(401, type="access_terminated"), "hold"),
     (failed(401, "", "Your access was terminated due to violation of our policies, please check your email"), "hold"),
     (failed(403, "", "upstream: the account associated with this key has been deactivated"), "hold"),
@@ -44,6 +44,7 @@ CASES = [  # what came, and what is done; in the order of the table
     (failed(400, "", "This model's maximum context length is 4096 tokens."), "skip"),
     (failed(413, type="request_too_large"), "skip"),
     (failed(400, "content_filter"), "skip"),
+    (failed(400, "invalid_prompt"), "skip"),
     (failed(400, "", "The response was filtered due to the prompt triggering the content management policy."), "skip"),
     (failed(429, "rate_limit_exceeded", type="requests"), "wait"),
     (failed(429, "slow_down"), "wait"),

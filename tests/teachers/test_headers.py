@@ -31,7 +31,20 @@ def test_a_time_is_read_in_every_form_that_providers_use(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "-1", "-1s", "soon", "nan", "inf", "9" * 30, "1s later", "2020-01-01T00:00:00Z", "400d", str(MONTH_S + 1), "1e9"],
+    [
+        "",
+        "-1",
+        "-1s",
+        "soon",
+        "nan",
+        "inf",
+        "9" * 30,
+        "1s later",
+        "2020-01-01T00:00:00Z",
+        "400d",
+        str(MONTH_S + 1),
+        "1e9",
+    ],
 )
 def test_what_is_negative_absurd_or_unreadable_is_unknown(text):
     assert seconds(text, NOW) is None

@@ -5,7 +5,8 @@
 
 Three sets: `held_out_prompts` (unseen prompts, trained kinds of constraint), `held_out_kinds` (unseen prompts and
 kinds, so that a student which merely learned formats shows) and `chat_perplexity` (how well each model predicts the
-teacher's own free answers, so that damage elsewhere shows).
+teacher's own free answers, so that damage elsewhere shows). The last needs the weights of both: behind an API a
+teacher cannot be asked how likely it finds a text, so there that set is left out, with the reason.
 """
 
 import json
@@ -23,6 +24,8 @@ from trueseed.evaluate import stats
 from trueseed.evaluate.sets import CHAT, TASK_SETS, read_chat, read_tasks
 from trueseed.teachers.teacher import Teacher
 from trueseed.workspace import Step
+
+UNSCORED = "no free answer of the teacher could be scored: its weights are not here, or it said nothing"
 
 
 class Config(Settings):
@@ -75,12 +78,15 @@ class Sample:
         return cls(set=value["set"], task=Task.from_json(value["task"]), text=value["text"], faults=value["faults"])
 
 
-def baseline(config: Config, sets: Artifact, teacher: Teacher, scorer: Scorer, step: Step) -> Artifact:
-    """The teacher's part, as a `scores` artifact: samples.jsonl, chats.jsonl (messages, nll, tokens)."""
+def baseline(config: Config, sets: Artifact, teacher: Teacher, scorer: Scorer | None, step: Step) -> Artifact:
+    """The teacher's part, as a `scores` artifact: samples.jsonl, chats.jsonl (messages, nll, tokens).
+
+    scorer: the teacher's own weights. None when they are not here; then no free answers are asked and none are scored.
+    """
     folder = step.read(sets)
     samples = list(_answer_sets(config, folder, teacher, step))
-    chats = _free_answers(config, folder, teacher, step)
-    scored = _scored(chats, scorer)
+    chats = _free_answers(config, folder, teacher, step) if scorer else []
+    scored = _scored(chats, scorer) if scorer else []
 
     def fill(target: Path) -> None:
         _write_lines(target / "samples.jsonl", (sample.to_json() for sample in samples))
@@ -100,7 +106,7 @@ def compare(
     teacher_samples = [Sample.from_json(line) for line in _read_lines(base / "samples.jsonl")]
     samples = list(_answer_sets(config, folder, student, step))
     chats = list(_read_lines(base / "chats.jsonl"))
-    scored = _scored(chats, scorer)
+    scored = _scored(chats, scorer) if chats else []
     scores = summarise(teacher_samples, samples, chats, scored, seed=config.seed)
 
     def fill(target: Path) -> None:
@@ -121,6 +127,7 @@ def summarise(
 ) -> dict[str, Any]:
     """`{"teacher" | "student" | "difference": {set: {value, low, high, n}}, "p": {set: …}, "chat_perplexity_ratio"}`.
 
+    Without chats there is no perplexity, and `{"not_measured": {set: why}}` says so.
     Raises `ValueError` when the two sides did not answer the same tasks.
     """
     scores: dict[str, Any] = {"teacher": {}, "student": {}, "difference": {}, "p": {}}
@@ -135,6 +142,9 @@ def summarise(
         scores["student"][name] = stats.share(right, samples, seed=seed).to_json()
         scores["difference"][name] = stats.share_difference(right, other, samples, seed=seed).to_json()
         scores["p"][name] = stats.paired_p(right, other, seed=seed)
+    if not chats:
+        scores["not_measured"] = {CHAT: UNSCORED}
+        return scores
     before, after, tokens = _sums_by_chat(chats, scored)
     scores["teacher"][CHAT] = stats.perplexity(before, tokens, seed=seed).to_json()
     scores["student"][CHAT] = stats.perplexity(after, tokens, seed=seed).to_json()

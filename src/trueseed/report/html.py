@@ -31,7 +31,7 @@ class Row:
 
 def render(report: Report, details: Details) -> str:
     """The page."""
-    scale = _scale(report.scores.teacher.chat_perplexity, report.scores.student.chat_perplexity)
+    scale = _scale(*filter(None, (report.scores.teacher.chat_perplexity, report.scores.student.chat_perplexity)))
     return _template().render(
         report=report,
         details=details,
@@ -169,6 +169,8 @@ def _upstream(details: Details) -> dict[str, list[str]]:
 
 def _scale(*intervals: Interval) -> tuple[float, float]:
     """A scale with a margin around all of them."""
+    if not intervals:
+        return 0.0, 1.0
     low, high = min(interval.low for interval in intervals), max(interval.high for interval in intervals)
     margin = (high - low) / 4 or 1.0
     return low - margin, high + margin

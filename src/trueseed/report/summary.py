@@ -28,12 +28,13 @@ class Interval:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
     """held_out_prompts, held_out_kinds: share of answers that pass every check, in [0, 1] (of a difference: in
-    [-1, 1]). chat_perplexity: on the teacher's own answers to unconstrained prompts, at least 1 (of a difference: any).
+    [-1, 1]). chat_perplexity: on the teacher's own answers to unconstrained prompts, at least 1 (of a difference: any);
+    None where the teacher's weights are not here to measure it by.
     """
 
     held_out_prompts: Interval
     held_out_kinds: Interval
-    chat_perplexity: Interval
+    chat_perplexity: Interval | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Mapping[str, Any]]) -> "Scores":

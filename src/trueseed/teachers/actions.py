@@ -142,7 +142,8 @@ RULES: tuple[Rule, ...] = (
          says=r"credit balance is too low"),
     Rule("pause", "deepseek", "the balance of the account is used up", _PAY, (402,)),
     Rule("pause", "litellm", "a budget of your own gateway is used up, not the provider's",
-         "raise that budget, or wait until it is renewed, then give the same command again", named=("budget_exceeded",)),
+         "raise that budget, or wait until it is renewed, then give the same command again",
+         named=("budget_exceeded",)),
     # the key
     Rule("fix", "openai", "the key is not valid", _KEY, named=("invalid_api_key", "authentication_error")),
     Rule("fix", "google", "the key is not valid", _KEY, (400, 401, 403), says=r"api[ _]key (not valid|not found)|"
@@ -150,15 +151,18 @@ RULES: tuple[Rule, ...] = (
     Rule("fix", "openai", "the key belongs to no organisation that may ask",
          "have it made a member of an organisation, or use a key of one", (401,), says=r"member of an organi[sz]ation"),
     Rule("fix", "openai", "the provider was told to accept this key from other addresses only",
-         "ask from an address on the account's list, or change the list", (401, 403), says=r"ip (address )?not authori[sz]ed"),
+         "ask from an address on the account's list, or change the list", (401, 403),
+         says=r"ip (address )?not authori[sz]ed"),
     Rule("fix", "azure", "the key is not valid, or belongs to another endpoint",
-         "check AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT: they belong together", (401,), says=r"subscription key"),
+         "check AZURE_OPENAI_API_KEY and AZURE_OPENAI_ENDPOINT: they belong together", (401,),
+         says=r"subscription key"),
     Rule("fix", "any", "the key is not accepted", _KEY, (401,)),
     # the model
     Rule("fix", "openai", "the server does not know this model, or the key may not use it", _NAME,
          named=("model_not_found", "not_found_error")),
-    Rule("fix", "azure", "there is no such deployment", "on Azure `model` is the name of your deployment, and a new one "
-         "takes some minutes", named=("DeploymentNotFound",)),
+    Rule("fix", "azure", "there is no such deployment",
+         "on Azure `model` is the name of your deployment, and a new one takes some minutes",
+         named=("DeploymentNotFound",)),
     Rule("fix", "any", "the server does not know this address or model",
          "check `base_url` (it usually ends in /v1) and `model` in the run file", (404,)),
     # this one question
@@ -168,8 +172,9 @@ RULES: tuple[Rule, ...] = (
     Rule("skip", "anthropic", "the request is larger than the provider takes", _ONE, (413,)),
     Rule("skip", "azure", "the provider's content filter declined the prompt", _ONE,
          named=("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")),
+    Rule("skip", "openai", "the provider declined the prompt", _ONE, named=("invalid_prompt",)),
     Rule("skip", "any", "the provider's content filter declined the prompt", _ONE, (400, 403),
-         says=r"content (management|filter)|flagged (by|for) .{0,40}(moderation|policy)|content exists risk"),
+         says=r"content (management|filter)|flagged (as|by|for)\b.{0,60}(moderation|polic)|content exists risk"),
     # it passes
     Rule("wait", "openai", "the provider's rate limit is reached", _SLOWER, named=("rate_limit_exceeded",)),
     Rule("wait", "openai", "the provider asks to go slower", _SLOWER, named=("slow_down",)),
@@ -186,8 +191,8 @@ RULES: tuple[Rule, ...] = (
          "check `base_url` and the machine's certificates; a certificate of your own goes into SSL_CERT_FILE",
          says=r"certificate[ _]verify[ _]failed|self[- ]signed certificate|hostname mismatch"),
     Rule("retry", "network", "the server's name cannot be found", "check `base_url` and the network",
-         says=r"name or service not known|temporary failure in name resolution|nodename nor servname|getaddrinfo failed|"
-         r"no address associated"),
+         says=r"name or service not known|temporary failure in name resolution|nodename nor servname|"
+         r"getaddrinfo failed|no address associated"),
     Rule("retry", "network", "the server took too long to answer", _LATER, cause=("APITimeoutError", "TimeoutError")),
     Rule("retry", "network", "the server cannot be reached, or broke off",
          "check `base_url` and that the server is running", cause=("APIConnectionError",)),

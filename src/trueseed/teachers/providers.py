@@ -34,7 +34,7 @@ class Model(Settings):
     """What is different for models of these names. lacks: the reason for each capability that is missing."""
 
     model: str
-    lacks: Lacks = {}
+    lacks: Lacks = Field(default={})
     max_tokens: Literal["max_tokens", "max_completion_tokens"] | None = None
 
 
@@ -51,7 +51,7 @@ class Provider(Settings):
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     seed: str = "seed"
     most_temperature: float = 2.0
-    lacks: Lacks = {}
+    lacks: Lacks = Field(default={})
     models: tuple[Model, ...] = Field(default=(), strict=False)
 
     @property
@@ -61,9 +61,7 @@ class Provider(Settings):
     def of(self, model: str) -> Model:
         """What holds for one model."""
         found = next((each for each in self.models if fnmatchcase(model, each.model)), Model(model=model))
-        return Model(
-            model=model, lacks=found.lacks or self.lacks, max_tokens=found.max_tokens or self.max_tokens
-        )
+        return Model(model=model, lacks=found.lacks or self.lacks, max_tokens=found.max_tokens or self.max_tokens)
 
 
 def _address(url: str) -> str:

@@ -4,10 +4,10 @@
         for position, answer in Teacher(model, step).answers(requests): ...
 
 Every call, also one that is tried again: room in the allowance for the most it can cost → the call → what it did cost.
-A failure becomes an action (`actions`): what passes is asked again later, in no slot of its own meanwhile; what does not
+A failure becomes an action (`actions`): what passes is asked again later, and holds no place meanwhile; what does not
 pass ends the run once everything under way came back and was counted. The SDK retries nothing by itself.
 
-The calls run on an event loop in a thread of their own; requests are pulled, and all is decided, in the caller's thread.
+Calls run on an event loop in a thread of their own; requests are pulled, and all is decided, in the caller's thread.
 """
 
 import asyncio
@@ -250,9 +250,7 @@ class Remote:
         return None
 
     def _amount(self, usage: wire.Usage) -> Amount:
-        return Amount(
-            requests=1, tokens=usage.tokens, micros=self._price.micros(usage.prompt, usage.completion)
-        )
+        return Amount(requests=1, tokens=usage.tokens, micros=self._price.micros(usage.prompt, usage.completion))
 
     async def _booked(self, write: Callable[..., T], *args: Any) -> T:
         return await self._loop.run_in_executor(self._books, partial(write, *args))
@@ -276,7 +274,7 @@ class Remote:
             case "hold":
                 maker = parse_source(self.source).maker
                 hold(
-                    self._step.workspace, self._holds,
+                    self._step.workspace.ledger, self._holds,
                     maker=maker, reason=action.because, evidence=done.evidence,
                 )  # fmt: skip
                 return Refused(f"{message}. Everything of {maker!r} is on hold for us")
@@ -404,7 +402,7 @@ class _Round:
             self._ending = self._ending or self._remote._ending(done)
         elif done.action.kind == "skip":
             self._throttle.ended()
-            return self._skipped(ticket, f"{done.action.because} ({done.told})")
+            return self._skipped(f"{done.action.because} ({done.told})")
         elif done.action.kind == "wait":
             self._slow_down(ticket, done, done.action, now)
         else:
@@ -439,11 +437,11 @@ class _Round:
         if self._answered != ticket.answered_before:
             ticket.tries, ticket.answered_before = ticket.tries + 1, self._answered
         if ticket.tries >= TRIES:
-            return self._skipped(ticket, f"it failed {TRIES} times while others were answered ({done.told})")
+            return self._skipped(f"it failed {TRIES} times while others were answered ({done.told})")
         heapq.heappush(self._again, (now + pause, ticket.position, ticket))
         return None
 
-    def _skipped(self, ticket: _Ticket, because: str) -> Answer:
+    def _skipped(self, because: str) -> Answer:
         self._step.count("skipped")
         return Answer(text="", finish="skipped", prompt_tokens=0, completion_tokens=0, because=because)
 

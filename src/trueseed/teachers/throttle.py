@@ -3,7 +3,7 @@ for quiet or is broken. Pure: it is told what happened and when, and never sleep
 
 Additive increase, multiplicative decrease, as TCP does it (RFC 5681): each answer opens one more place until the first
 "slow down", afterwards a round of answers does. Calls that were started before a decrease say nothing against the new
-number. After `BREAK_AFTER` failures in a row the circuit opens: one call at a time tries it again, after growing pauses.
+number. After `BREAK_AFTER` failures in a row the circuit opens: one call at a time tries again, after growing pauses.
 """
 
 from collections.abc import Mapping

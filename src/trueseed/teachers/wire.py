@@ -1,15 +1,14 @@
 """Between a `Request` and the OpenAI wire, both ways. Pure: nothing is sent here.
 
-    asked = body(request, model="gpt-4o-mini", provider=provider)     what to send; `ConfigError` for what it cannot do
-    reply = read(bytes_of_the_response, request)                      the answer and its usage, or `Unusable`
-    failure(exception)                                                what went wrong, for `actions.decide`
+`body` says what to send, `most` what that can cost; `read` makes an answer of a response, `failure` a `Failure` of an
+exception, for `actions.decide`.
 """
 
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeGuard
 
 from trueseed.core.chat import Answer, Finish, Request, TokenLogprob
 from trueseed.errors import ConfigError
@@ -150,14 +149,18 @@ def finished(text: str, reason: Any, request: Request, usage: Usage | None) -> A
 
 
 def usage_of(value: Any) -> Usage | None:
-    """None when it is missing, or cannot be true."""
+    """None when it is missing, or cannot be true. A total beyond the sum is reasoning that is billed as completion."""
     if not isinstance(value, Mapping):
         return None
-    counts = value.get("prompt_tokens"), value.get("completion_tokens")
-    if not all(type(count) is int and 0 <= count < MOST_TOKENS for count in counts):
+    prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens")
+    if not _is_count(prompt) or not _is_count(completion) or prompt == 0:
         return None
-    prompt, completion = counts
-    return Usage(prompt, completion) if prompt else None
+    total = value.get("total_tokens") or prompt + completion
+    return Usage(prompt, total - prompt) if _is_count(total) and total >= prompt + completion else None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < MOST_TOKENS
 
 
 def _logprobs(value: Any, answer: Answer) -> tuple[TokenLogprob, ...]:
@@ -178,17 +181,21 @@ def failure(error: Exception) -> Failure:
     if isinstance(error, Unusable):
         return Failure(status=200, message=str(error)[:MOST_TOLD], cause=error.cause)
     response = getattr(error, "response", None)
+    said = getattr(error, "body", None)
+    inner, cause = _inner(said), type(error).__name__
+    code, kind = (str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type"))
     if response is None:
         chain = " < ".join(f"{type(each).__name__}: {each}" for each in _chain(error))
-        return Failure(message=chain[:MOST_TOLD], cause=type(error).__name__, **_named(getattr(error, "body", None)))
-    headers = {name.lower(): value for name, value in response.headers.items()}
-    said = getattr(error, "body", None)
-    message = str(said if said is not None else error)
-    found = _named(said)
+        return Failure(code=code, type=kind, message=chain[:MOST_TOLD], cause=cause)
+    message = inner.get("message") or (said if said is not None else error)
     return Failure(
-        status=response.status_code, headers=headers, cause=type(error).__name__,
-        message=(_message(said) or message)[:MOST_TOLD], **found,
-    )  # fmt: skip
+        status=response.status_code,
+        code=code,
+        type=kind,
+        message=str(message)[:MOST_TOLD],
+        headers={name.lower(): value for name, value in response.headers.items()},
+        cause=cause,
+    )
 
 
 def told(status: int, headers: Mapping[str, str], raw: bytes) -> Failure:
@@ -213,15 +220,6 @@ def _inner(said: Any) -> Mapping[str, Any]:
     if isinstance(said, Mapping) and isinstance(said.get("error"), Mapping):
         said = said["error"]
     return said if isinstance(said, Mapping) else {}
-
-
-def _named(said: Any) -> dict[str, str]:
-    inner = _inner(said)
-    return {name: str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type")}
-
-
-def _message(said: Any) -> str:
-    return str(_inner(said).get("message") or "")
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

@@ -1,0 +1,106 @@
+"""A whole run whose teacher is behind an API: the simulator teaches a tiny model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.tiny_run import run_file
+
+from trueseed import pipeline, screen
+from trueseed.core.records import read_parquet
+from trueseed.errors import ConfigError, Refused
+from trueseed.report import verify
+from trueseed.teachers.allowance import Exhausted
+from trueseed.teachers.simulator import Behaviour, Simulator, simulator
+from trueseed.workspace import Workspace
+
+KEY = "sk-run-5up3rs3cr3t-0123456789"
+
+
+@pytest.fixture
+def provider() -> Iterator[Simulator]:
+    with simulator(Behaviour(models=("simulated",))) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(tmp_path: Path, tiny_llama: Path, provider: Simulator, monkeypatch):
+    """Reads a run file with a remote teacher; `remote` and `changes` replace parts of it."""
+    monkeypatch.setenv("RUN_KEY", KEY)
+
+    def read(remote: dict[str, Any] | None = None, *, contract: str | None = None, **changes: Any) -> pipeline.RunFile:
+        endpoint = {"source": "own/simulated", "base_url": provider.openai, "key_from": "RUN_KEY", **(remote or {})}
+        teacher = {"remote": endpoint, **({"contract": contract} if contract else {})}
+        changes = {"generate": {"max_tokens": 60}, **changes}
+        return pipeline.load(run_file(tmp_path, tiny_llama, teacher=teacher, **changes))
+
+    return read
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / "work", create=True)
+
+
+def test_a_whole_run_with_a_remote_teacher(settings, workspace, provider):
+    outcome = pipeline.run(settings(), workspace)
+    report = pipeline.write_report(workspace, outcome).to_json()
+    assert report["teacher"] == "own/simulated"
+    assert report["records"]["accepted"] == 12
+    assert report["scores"]["teacher"]["held_out_prompts"]["n"] == 12
+    assert [report["scores"][side]["chat_perplexity"] for side in ("teacher", "student", "difference")] == [None] * 3
+    assert "Not measured" in (workspace.folder / "report.html").read_text()
+    assert screen.scores(report).row_count == 3
+    records = list(read_parquet(outcome.records.path("records.parquet")))
+    assert {(record.origin.source, record.origin.use) for record in records} == {("own/simulated", "train")}
+    assert not verify.workspace(workspace.folder).broken
+    asked = provider.counts()["billed"]
+    assert asked == report["records"]["asked"] + 24  # and the two sets of the baseline
+    pipeline.run(settings({"at_once": 2, "patience_s": 1.0}), workspace)  # nothing of this changes an answer
+    assert provider.counts()["billed"] == asked
+
+
+def test_neither_key_nor_authorization_is_in_anything_a_run_writes(settings, workspace, tmp_path, own_state):
+    outcome = pipeline.run(settings(), workspace)
+    pipeline.write_report(workspace, outcome)
+    written = [path for folder in (tmp_path, own_state) for path in folder.rglob("*") if path.is_file()]
+    assert len(written) > 20
+    for path in written:
+        content = path.read_bytes()
+        assert KEY.encode() not in content
+        assert b"Bearer" not in content
+
+
+@pytest.mark.parametrize("source", ["openai/gpt-4o-mini@azure", "openai/gpt-4o-mini@api"])
+def test_a_teacher_whose_terms_forbid_training_is_refused_before_any_call(settings, workspace, provider, source):
+    with pytest.raises(Refused, match="generate"):
+        pipeline.run(settings({"source": source, "model": "simulated"}), workspace)
+    assert provider.counts()["arrived"] == 0
+
+
+def test_the_limits_of_the_run_file_pause_it_and_more_room_resumes_it(settings, workspace, provider):
+    with pytest.raises(Exhausted):
+        pipeline.run(settings(limits=[{"source": "own/*", "per": "total", "requests": 5}]), workspace)
+    assert provider.counts()["billed"] == 5
+    outcome = pipeline.run(settings(limits=[{"source": "own/*", "per": "total", "requests": 5000}]), workspace)
+    report = pipeline.write_report(workspace, outcome).to_json()
+    assert provider.counts()["billed"] == report["records"]["asked"] + 24  # nothing was asked twice
+
+
+def test_a_contract_that_is_not_in_force_is_refused(settings, workspace, provider):
+    remote = {"source": "mistral/mistral-small@api", "model": "simulated", "price": {"input": 0, "output": 0}}
+    with pytest.raises(Refused, match="accepted"):
+        pipeline.run(settings(remote, contract="mistral-api-2024-02-26"), workspace)
+    with pytest.raises(ConfigError, match="no terms document"):
+        pipeline.run(settings(remote, contract="mistral-api-2099"), workspace)
+    assert provider.counts()["arrived"] == 0
+
+
+def test_the_run_file_says_what_is_wrong_with_its_teacher_and_shows_no_key(settings):
+    with pytest.raises(ConfigError, match="key_from") as caught:
+        settings({"key_from": KEY})
+    assert KEY not in str(caught.value)
+    with pytest.raises(ConfigError, match="base_url") as caught:
+        settings({"base_url": f"http://user:{KEY}@host/v1"})
+    assert KEY not in str(caught.value)
