@@ -129,6 +129,26 @@ def recall(
 
 
 @app.command()
+def release(
+    maker: Annotated[str, typer.Argument(help="Who reinstated our account, as in maker/model@route.")],
+    evidence: Annotated[Path, typer.Option(help="The message that says so; its digest goes into the ledger.")],
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """End a hold on a maker, with the reviewer's key: it may be asked again."""
+    from trueseed.teachers import holds
+    from trueseed.teachers.account import Account, our_entity
+    from trueseed.workspace import Workspace
+
+    standing = holds.Holds(Account.open(), our_entity())
+    ended = holds.release(Workspace.open(workspace).ledger, standing, maker=maker, evidence=evidence)
+    if as_json:
+        _print_json(ended.to_json())
+        return
+    out.print(f"{maker}: released; it was on hold since {ended.placed_at} ({ended.reason})", markup=False)
+
+
+@app.command()
 def may(
     use: Annotated[str, typer.Argument(help="train, train_internal_classifier, reward, judge, serve, publish, …")],
     source: Annotated[str, typer.Argument(help="maker/model@route, or doc:ID for one document alone")],

@@ -10,6 +10,7 @@ Writers take turns (`BEGIN IMMEDIATE`, or an advisory lock), so that what one re
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +97,11 @@ clocks = sql.Table(
 )
 
 
+def our_entity() -> str:
+    """The legal entity that asks: `TRUESEED_ENTITY`, or 'us', which is enough for a database that only one uses."""
+    return os.environ.get("TRUESEED_ENTITY") or "us"
+
+
 class AccountUnavailable(Paused):
     """The account cannot be read or written now (gone, locked, full); nothing was asked."""
 
@@ -138,7 +144,7 @@ class Account:
             raise AccountUnavailable(f"the account {self.name} was busy for {PATIENCE_S:.0f} s; {_AGAIN}")
         try:
             with self._explained(), self._engine.connect() as connection:
-                connection.execute(self._take_turn)
+                connection.exec_driver_sql(self._take_turn)
                 yield connection
                 connection.commit()
         finally:
@@ -151,6 +157,10 @@ class Account:
         with self._explained(), self._engine.connect() as connection:
             yield connection
 
+    def close(self) -> None:
+        """Gives the connections back; the next use takes new ones. Also done when nothing refers to the account."""
+        self._engine.dispose()
+
     # -- the pieces --
 
     def _begin_here(self) -> None:
@@ -160,11 +170,12 @@ class Account:
         if self._path:
             self._engine = sql.create_engine(self._url, connect_args={"timeout": PATIENCE_S}, pool_reset_on_return=None)
             sql.event.listen(self._engine, "connect", _prepare_sqlite)
-            self._take_turn = sql.text("BEGIN IMMEDIATE")
+            self._take_turn = "BEGIN IMMEDIATE"
         else:
             options = f"-c lock_timeout={PATIENCE_S:.0f}s -c statement_timeout={2 * PATIENCE_S:.0f}s"
             self._engine = sql.create_engine(self._url, connect_args={"connect_timeout": 10, "options": options})
-            self._take_turn = sql.text(f"SELECT pg_advisory_xact_lock({TURN})")
+            self._take_turn = f"SELECT pg_advisory_xact_lock({TURN})"
+        weakref.finalize(self, _dispose, self._engine, self._pid)
 
     def _must_be_here(self) -> None:
         if self._pid != os.getpid():
@@ -243,6 +254,11 @@ _NEXT = {
 }
 
 
+def _dispose(engine: sql.Engine, pid: int) -> None:
+    if os.getpid() == pid:
+        engine.dispose()
+
+
 def _parse(text: str) -> sql.URL:
     try:
         url = sql.make_url(text)
@@ -255,7 +271,7 @@ def _parse(text: str) -> sql.URL:
             __import__("psycopg")
         except ImportError as err:
             raise ConfigError("an account in PostgreSQL needs psycopg: pip install 'trueseed[postgres]'") from err
-    elif kind != "sqlite" or url.database in (None, "", ":memory:"):
+    elif kind != "sqlite" or url.query or url.database in (None, "", ":memory:"):
         raise ConfigError("the account must be a SQLite file (sqlite:////path/account.db) or a PostgreSQL database")
     return url
 

@@ -22,7 +22,7 @@ import sqlalchemy as sql
 
 from trueseed.errors import Refused
 from trueseed.teachers.account import Account
-from trueseed.teachers.amounts import FREE, Amount, Price, price_of, shares
+from trueseed.teachers.amounts import FREE, NOTHING, Amount, Price, price_of, shares
 from trueseed.teachers.clock import Clock, tick
 from trueseed.teachers.holds import standing
 from trueseed.teachers.limits import Exhausted, Limit, Per, sentence
@@ -78,7 +78,7 @@ class Used:
     source: str
     use: Use
     project: str
-    charged: Amount = Amount()
+    charged: Amount = NOTHING
     answered: int = 0
     failed: int = 0
     cached: int = 0
@@ -182,13 +182,13 @@ class Allowance:
     def release(self, reservation: Reservation) -> None:
         """The call provably never left: nothing is charged. Raises `ValueError` as `settle`, `AccountUnavailable`."""
         with self._account.writing() as connection:
-            self._close(connection, reservation, Amount(), "released")
+            self._close(connection, reservation, NOTHING, "released")
 
     def cached(self, *, source: str, use: Use, project: str, request: str) -> None:
         """Counts an answer that came from a cache: in reports, against no limit. Raises `AccountUnavailable`."""
         with self._account.writing() as connection:
             now = tick(connection, self._clock)
-            self._insert(connection, source, use, project, request, "cached", Amount(), now)
+            self._insert(connection, source, use, project, request, "cached", NOTHING, now)
 
     # -- calls of which nobody knows what became ---------------------------------------------------------------------
 
@@ -227,9 +227,9 @@ class Allowance:
         between = {"entity": self.entity, "since": _ms(since), "until": _ms(until)}
         with self._account.writing() as connection:
             rows = [row for row in connection.execute(_CALLS, between) if fnmatchcase(row.source, source)]
-            settled = sum((_charged(row) for row in rows if row.state in SETTLED), Amount())
+            settled = sum((_charged(row) for row in rows if row.state in SETTLED), NOTHING)
             lost = [_reservation(row) for row in rows if row.state == "unknown"]
-            explained = (provider - settled).at_least(Amount()).at_most(sum((call.upper for call in lost), Amount()))
+            explained = (provider - settled).at_least(NOTHING).at_most(sum((call.upper for call in lost), NOTHING))
             for call, share in zip(lost, shares(explained, len(lost)), strict=True):
                 self._close(connection, call, share, "reconciled")
         return Reconciliation(
@@ -267,7 +267,7 @@ class Allowance:
         rows = connection.execute(_SPENT, wanted).all()
         full = []
         for limit in limits:
-            charged = sum((_charged(row) for row in rows if row.per == PER[limit.per] and limit.counts(row)), Amount())
+            charged = sum((_charged(row) for row in rows if row.per == PER[limit.per] and limit.counts(row)), NOTHING)
             if dimension := limit.lacks(charged, upper):
                 full.append((limit, dimension, charged, self._room_again(connection, limit, charged, upper, now)))
         if full:
@@ -281,11 +281,11 @@ class Allowance:
         self, connection: sql.Connection, limit: Limit, charged: Amount, upper: Amount, now: int
     ) -> int | None:
         """Account time from which there is room if nothing else is asked; None when waiting does not help."""
-        if limit.per == "total" or limit.lacks(Amount(), upper):
+        if limit.per == "total" or limit.lacks(NOTHING, upper):
             return None
         if limit.per == "minute":
             for row in connection.execute(_SECONDS, {"entity": self.entity, "minute": _minute(now)}):
-                charged -= _charged(row) if limit.counts(row) else Amount()
+                charged -= _charged(row) if limit.counts(row) else NOTHING
                 if not limit.lacks(charged, upper):
                     return (int(row.start) + MINUTE_S + 1) * 1000
         day = datetime.fromtimestamp(now // 1000, UTC).replace(hour=0, minute=0, second=0)

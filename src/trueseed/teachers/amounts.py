@@ -1,4 +1,4 @@
-"""What calls use up, and what that costs. Money is counted in whole millionths of a US dollar, so nothing is rounded away.
+"""What calls use up, and what that costs, in whole millionths of a US dollar.
 
 >>> Price(input_micros_per_mtok=2_500_000, output_micros_per_mtok=10_000_000).micros(1_000, 200)
 4500
@@ -39,6 +39,9 @@ class Amount:
             combine(self.tokens, other.tokens),
             combine(self.micros, other.micros),
         )
+
+
+NOTHING = Amount()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Account time: a clock that no jump of the machine's clock moves, so that a jump neither frees budget nor loses any.
 
 Within one run of the machine, account time follows the wall clock while that goes at the pace of the steady clock
-(which counts from the start of the machine, sleep included, and cannot be set). A wall clock that is set back or forward
-is not followed: account time goes on at the steady pace from where it was. After a restart the wall clock is believed
-again, except that account time never goes back; what was used stands under the times that passed, so going back would
-offer what is left of them a second time. All hosts of one account share the time of the foremost.
+(which counts from the start of the machine, sleep included, and cannot be set). A wall clock that is set back or
+forward is not followed: account time goes on at the steady pace from where it was. After a restart the wall clock is
+believed again, except that account time never goes back; what was used stands under the times that passed, so going
+back would offer what is left of them a second time. All hosts of one account share the time of the foremost.
 
 What this costs: a clock that was wrong when the account first saw it, and was put right, shifts the account's days
 until the machine restarts. They stay as long as days are.

@@ -32,6 +32,9 @@ class Hold:
     evidence: str
     placed_at: str
 
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
     def __str__(self) -> str:
         return (
             f"{self.maker!r} is on hold for {self.entity!r} since {self.placed_at} ({self.reason}), on every route and "
