@@ -27,7 +27,7 @@ class Refusal(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that was let in: what will be said, how it goes wrong, and how long it takes."""
+    """A call that was let in: what will be said, how it goes wrong, how long it takes. era: resets before it."""
 
     question: Question
     dialect: Dialect
@@ -36,6 +36,7 @@ class Admitted:
     spoken: tuple[Spoken, ...]
     fault: Fault | None
     latency_s: float
+    era: int
 
     @property
     def completion_tokens(self) -> int:
@@ -47,7 +48,7 @@ class Counts(TypedDict):
 
     billed, prompt_tokens, completion_tokens: see `book`. distinct: different questions billed; repeated: bills beyond
     the first of a question. open: let in and not yet billed or failed. by_model, by_key, by_dialect: of the billed.
-    refused_while_suspended_by_dialect: calls that reached a suspended account.
+    reached_suspended: calls that came while the account was suspended, by dialect.
     """
 
     arrived: int
@@ -64,7 +65,7 @@ class Counts(TypedDict):
     by_model: dict[str, int]
     by_key: dict[str, int]
     by_dialect: dict[str, int]
-    refused_while_suspended_by_dialect: dict[str, int]
+    reached_suspended: dict[str, int]
 
 
 @dataclass(slots=True)
@@ -90,7 +91,7 @@ class Account:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        self._clock, self.wall = clock, wall
+        self._clock, self.wall, self._era = clock, wall, 0
         self.behave(behaviour)
         self.reset()
 
@@ -107,7 +108,8 @@ class Account:
         self._suspend_at = behaviour.suspend_at
 
     def reset(self) -> None:
-        """As new, with the same behaviour."""
+        """As new, with the same behaviour. Calls that are open will be answered and not be counted."""
+        self._era += 1
         self.book, self._tally, self._suspended = Book(), _Tally(), False
         self.behave(self.behaviour)
 
@@ -136,7 +138,7 @@ class Account:
         self._tally.open += 1
         if fault is None or fault in BILLED:
             self._tally.promised.add(1, question.prompt_tokens, tokens)
-        return Admitted(question, dialect, key, self._tally.admitted, spoken, fault, latency_s)
+        return Admitted(question, dialect, key, self._tally.admitted, spoken, fault, latency_s, self._era)
 
     def recognise(self, dialect: Dialect, key: str) -> None:
         """Looks at who calls. Raises `Refusal` when they may not. Not counted: `arrived` does that for chat calls."""
@@ -162,12 +164,16 @@ class Account:
 
     def bill(self, call: Admitted) -> None:
         """The answer exists."""
+        if call.era != self._era:
+            return
         minute = int(self.wall()) // 60 * 60
         line = Line(minute, call.question.model, key_id(call.key), call.dialect.name)
         self.book.bill(line, call.question.identity, call.question.prompt_tokens, call.completion_tokens)
 
     def ended(self, call: Admitted) -> None:
-        """The call was billed or failed."""
+        """The call is billed now, or failed."""
+        if call.era != self._era:
+            return
         self._tally.open -= 1
         if call.fault:
             self._tally.faults[call.fault] += 1
@@ -215,7 +221,7 @@ class Account:
             by_model=book.by("model"),
             by_key=book.by("key"),
             by_dialect=book.by("dialect"),
-            refused_while_suspended_by_dialect=dict(tally.suspended),
+            reached_suspended=dict(tally.suspended),
         )
 
     def _within_quota(self, dialect: Dialect) -> None:
@@ -238,7 +244,9 @@ class Account:
 
     def _short(self, situation: Situation, dialect: Dialect, wait_s: float, **given: object) -> Refusal:
         refusal = self._error(situation, dialect, **given, wait=duration(wait_s), seconds=whole_seconds(wait_s))
-        if self.behaviour.rate_headers == "true":
+        if self.behaviour.retry_after:
+            refusal.headers.append((b"retry-after", self.behaviour.retry_after.encode()))
+        elif self.behaviour.rate_headers == "true":
             refusal.headers += dialect.retry_headers(wait_s)
         return refusal
 

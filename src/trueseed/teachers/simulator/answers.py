@@ -61,7 +61,7 @@ def _words(question: Question, index: int, behaviour: Behaviour) -> list[str]:
 def _json(schema: object, word: str) -> str:
     try:
         return json.dumps(instance(schema if isinstance(schema, dict) else {}, word))
-    except (ValueError, TypeError, AttributeError, RecursionError) as err:
+    except ValueError as err:
         raise Unreadable(f"Invalid schema: {err}", "response_format") from err
 
 

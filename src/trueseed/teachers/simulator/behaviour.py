@@ -90,14 +90,16 @@ class Behaviour(Settings):
     between two events of a stream. answer_words, answer_words_spread: an answer has from the first to the sum of both;
     a word is a token.
 
-    requests_per_minute, tokens_per_minute: buckets that start full (`limits`); 0 is none. minute_s: how long a minute takes.
-    rate_headers: `true`; `absent`; or `absurd`, the -1, -1 and 0 that Azure was seen to send (openai-dotnet#838).
+    requests_per_minute, tokens_per_minute: buckets that start full (`limits`); 0 is none. minute_s: a minute's length.
+    rate_headers: `true`; `absent`; or `absurd`, the -1, -1 and 0 that Azure was seen to send, without `Retry-After`
+    (openai-dotnet#838). retry_after: said in that header instead of the truth, as the 86400 of Azure (TinyLLM#17).
     quota_requests, quota_tokens: billed in total before the credit ends; 0 is none.
 
-    suspend_at: the call of this number (from 1, of those with a valid key) is the first that the suspended account is
-    refused; all others after it too, until `lift`. 0 is never. disabled_status: Anthropic was seen to use both.
-    region_refused: the caller is in an unsupported country. context_tokens: longest prompt and answer, 0 for no bound.
-    filtered: a prompt with this text in it meets the content filter; empty for none.
+    suspend_at: the call of this number (from 1 since the last reset, of those with a valid key) is the first that is
+    refused as the account is suspended; all after it too, until `lift`. 0 is never. disabled_status: the status of
+    Anthropic's refusal then; both were seen. region_refused: the caller is in an unsupported country. context_tokens:
+    longest prompt and answer, 0 for no bound. filtered: a prompt with this text in it meets the content filter; empty
+    for none.
 
     stall_s: how long the fault `stalled` is silent. huge_bytes: what the fault `huge` sends.
     """
@@ -117,6 +119,7 @@ class Behaviour(Settings):
     tokens_per_minute: Annotated[int, Field(ge=0)] = 0
     minute_s: Annotated[float, Field(gt=0)] = 60
     rate_headers: Literal["true", "absent", "absurd"] = "true"
+    retry_after: Annotated[str, Field(pattern=r"^[ -~]*$")] = ""
     quota_requests: Annotated[int, Field(ge=0)] = 0
     quota_tokens: Annotated[int, Field(ge=0)] = 0
 

@@ -35,7 +35,7 @@ Headers = list[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Saying:
-    """One error. message: filled in with what the situation gives. short: Azure's gateway says code and message only."""
+    """One error. message: filled in with what the situation gives. short: only code and message, as Azure's gateway."""
 
     status: int
     message: str

@@ -1,59 +1,68 @@
 """The smallest JSON value that a JSON Schema allows, of the schemas that providers accept for structured output."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
-_DEEPEST = 24
+_LONGEST = 1000
 
 
 def instance(schema: Mapping[str, Any], word: str) -> Any:
     """A value that `schema` allows; free strings are `word`. Patterns and formats are not looked at.
 
-    Raises `ValueError` where no value is found: a schema that only contains itself, or a reference to nowhere.
+    Raises `ValueError` where no value is found: a schema that only contains itself, a reference to nowhere, no schema.
     """
-    return _Writer(schema, word).value(schema, 0)
+    try:
+        return _Writer(schema, word).value(schema, ())
+    except (TypeError, AttributeError, LookupError, ArithmeticError, RecursionError) as err:
+        raise ValueError(f"it is not a JSON Schema: {err}") from err
 
 
 class _Writer:
     def __init__(self, root: Mapping[str, Any], word: str) -> None:
         self._root, self._word = root, word
 
-    def value(self, schema: Any, depth: int) -> Any:
-        if depth > _DEEPEST:
-            raise ValueError("the schema contains itself without an end")
+    def value(self, schema: Any, within: tuple[str, ...]) -> Any:
+        """within: the references that are being written."""
         if not isinstance(schema, Mapping):
             return self._word  # `true` allows everything
         if "$ref" in schema:
-            return self.value(self._resolved(str(schema["$ref"])), depth + 1)
+            reference = str(schema["$ref"])
+            if reference in within:
+                raise ValueError(f"{reference!r} contains itself without an end")
+            return self.value(self._resolved(reference), (*within, reference))
         if "const" in schema:
             return schema["const"]
         if schema.get("enum"):
             return schema["enum"][0]
         for several in ("anyOf", "oneOf"):
             if schema.get(several):
-                return self._first(schema[several], depth)
+                return self._first(schema[several], within)
         if schema.get("allOf"):
-            return self.value(_merged(schema), depth + 1)
-        return self._of_type(schema, depth)
+            return self.value(_merged(schema), within)
+        return self._of_type(schema, within)
 
-    def _first(self, branches: list[Any], depth: int) -> Any:
+    def _first(self, branches: list[Any], within: tuple[str, ...]) -> Any:
         """Of the first branch that ends: a tree's node may be another node or null."""
         for branch in branches:
             try:
-                return self.value(branch, depth + 1)
+                return self.value(branch, within)
             except ValueError as err:
-                reason = err
-        raise ValueError(f"no branch of anyOf can be filled in: {reason}")
+                last = err
+        raise last
 
-    def _of_type(self, schema: Mapping[str, Any], depth: int) -> Any:
+    def _of_type(self, schema: Mapping[str, Any], within: tuple[str, ...]) -> Any:
         kind = schema.get("type", "object" if "properties" in schema else "string")
         match kind[0] if isinstance(kind, list) else kind:
             case "object":
                 wanted = schema.get("required", schema.get("properties", {}))
                 properties = schema.get("properties", {})
-                return {name: self.value(properties.get(name, True), depth + 1) for name in wanted}
+                return {name: self.value(properties.get(name, True), within) for name in wanted}
             case "array":
-                return [self.value(schema.get("items", True), depth + 1) for _ in range(schema.get("minItems", 0))]
+                least = schema.get("minItems", 0)
+                if least > _LONGEST:
+                    raise ValueError(f"minItems is {least}, which is more than {_LONGEST}")
+                return [self.value(schema.get("items", True), within) for _ in range(least)]
             case "integer" | "number":
                 return _number(schema, whole="integer" in kind)
             case "boolean":
@@ -87,19 +96,22 @@ def _merged(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _number(schema: Mapping[str, Any], *, whole: bool) -> float:
-    """The allowed number nearest to 0 from above or, where there is none, the highest."""
+    """0 where it is allowed, else the middle of the bounds or, with one bound or steps, what is allowed next to it."""
+    over, under = schema.get("exclusiveMinimum"), schema.get("exclusiveMaximum")
+    lowest = max(schema.get("minimum", -math.inf), -math.inf if over is None else over)
+    highest = min(schema.get("maximum", math.inf), math.inf if under is None else under)
+    if lowest < 0 < highest:
+        return 0
+    if not whole and "multipleOf" not in schema and math.isfinite(lowest) and math.isfinite(highest):
+        return float(lowest + highest) / 2
     step = schema.get("multipleOf", 1)
-    low = schema.get("minimum", schema.get("exclusiveMinimum"))
-    high = schema.get("maximum", schema.get("exclusiveMaximum"))
-    number: float = 0
-    if low is not None and low > 0:
-        number = -(-low // step) * step
-        if number == schema.get("exclusiveMinimum"):
-            number += step
-    elif low is not None and low == 0 and schema.get("exclusiveMinimum") == 0:
-        number = step
-    elif high is not None and high <= 0:
-        number = high // step * step
-        if number == schema.get("exclusiveMaximum"):
-            number -= step
+    number = 0
+    if lowest > 0:
+        number = math.ceil(lowest / step) * step
+    elif highest < 0:
+        number = math.floor(highest / step) * step
+    if number == over:
+        number += step
+    elif number == under:
+        number -= step
     return int(number) if whole else number

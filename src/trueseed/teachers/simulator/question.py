@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+_MOST_CHOICES, _MOST_LOGPROBS = 128, 20  # OpenAI's reference
 # These change how an answer travels or whose it is, and not what it says.
 _NOT_ASKED = frozenset(
     ("stream", "stream_options", "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key")
@@ -57,7 +58,7 @@ def read(raw: bytes, model: str | None = None) -> Question:
         identity=_identity(body),
         prompt=prompt,
         prompt_tokens=len(prompt.split()),
-        choices=_count(body, "n") or 1,
+        choices=_count(body, "n", _MOST_CHOICES) or 1,
         limit=_count(body, "max_completion_tokens") or _count(body, "max_tokens"),
         stops=_stops(body),
         logprobs=_logprobs(body),
@@ -82,11 +83,14 @@ def _kind(body: Mapping[str, Any], name: str, kind: type, *, required: bool = Fa
     return value
 
 
-def _count(body: Mapping[str, Any], name: str) -> int | None:
+def _count(body: Mapping[str, Any], name: str, most: int | None = None) -> int | None:
     value = _kind(body, name, int)
-    if value is not None and (value < 1 or isinstance(value, bool)):
-        raise Unreadable(f"Invalid '{name}': expected an integer of at least 1, got {value}.", name)
-    return int(value) if value is not None else None
+    if value is None:
+        return None
+    if value < 1 or isinstance(value, bool) or (most is not None and value > most):
+        bound = "of at least 1" if most is None else f"from 1 to {most}"
+        raise Unreadable(f"Invalid '{name}': expected an integer {bound}, got {value}.", name)
+    return int(value)
 
 
 def _prompt(body: Mapping[str, Any]) -> str:
@@ -109,13 +113,18 @@ def _prompt(body: Mapping[str, Any]) -> str:
 
 
 def _stops(body: Mapping[str, Any]) -> tuple[str, ...]:
-    stop = body.get("stop")
-    return tuple(text for text in ([stop] if isinstance(stop, str) else stop or ()) if text)
+    stop = body.get("stop") or []
+    texts = [stop] if isinstance(stop, str) else stop
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise Unreadable("Invalid type for 'stop': expected a string or an array of strings.", "stop")
+    return tuple(text for text in texts if text)
 
 
 def _logprobs(body: Mapping[str, Any]) -> int | None:
-    wanted = _kind(body, "logprobs", bool)
-    return int(_kind(body, "top_logprobs", int) or 0) if wanted else None
+    most = _kind(body, "top_logprobs", int) or 0
+    if not 0 <= most <= _MOST_LOGPROBS:
+        raise Unreadable(f"Invalid 'top_logprobs': expected 0 to {_MOST_LOGPROBS}, got {most}.", "top_logprobs")
+    return int(most) if _kind(body, "logprobs", bool) else None
 
 
 def _schema(body: Mapping[str, Any]) -> Mapping[str, Any] | None:

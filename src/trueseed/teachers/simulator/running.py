@@ -37,6 +37,8 @@ _PATIENCE_S = 30
 class _Connection(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # one of two, chosen when uvicorn is imported
     """uvicorn's own, which also tells the application its transport, so that a fault can cut it."""
 
+    app_state: dict[str, Any]
+
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}

@@ -1,4 +1,4 @@
-"""The HTTP side: which paths there are, who calls, and how an answer leaves, well or badly.
+"""The paths there are, and what is done for whoever calls one.
 
 Where each dialect is spoken, under the address of the simulator:
 
@@ -17,28 +17,19 @@ It is a bare ASGI application, since it stands behind benchmarks and must cost n
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
-from urllib.parse import parse_qs, unquote
 
 from pydantic import ValidationError
 
-from trueseed.teachers.simulator import question, wire
-from trueseed.teachers.simulator.account import Account, Admitted, Refusal
+from trueseed.teachers.simulator import delivery, question, wire
+from trueseed.teachers.simulator.account import Account, Refusal
 from trueseed.teachers.simulator.behaviour import Behaviour
+from trueseed.teachers.simulator.caller import Caller, Receive, Scope, Send
 from trueseed.teachers.simulator.dialects import ANTHROPIC, AZURE, OPENAI, Dialect, Headers
 from trueseed.teachers.simulator.question import Unreadable
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _JSON = (b"content-type", b"application/json")
 _CSV = (b"content-type", b"text/csv; charset=utf-8")
 _HTML = (b"content-type", b"text/html; charset=utf-8")
-_EVENTS = (b"content-type", b"text/event-stream; charset=utf-8")
 _CHAT: dict[str, Dialect] = {
     "/v1/chat/completions": OPENAI,
     "/openai/v1/chat/completions": AZURE,
@@ -49,85 +40,30 @@ _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)/chat/completions")
 _USAGE = "/v1/organization/usage/completions"
 
 
-@dataclass(frozen=True, slots=True)
-class _Caller:
-    """One HTTP request, and the way back."""
-
-    scope: Scope
-    receive: Receive
-    send: Send
-    dialect: Dialect = OPENAI
-
-    @property
-    def path(self) -> str:
-        return str(self.scope["path"])
-
-    @property
-    def query(self) -> dict[str, list[str]]:
-        return parse_qs(self.scope["query_string"].decode("latin-1"))
-
-    @property
-    def key(self) -> str:
-        """Empty when none was sent."""
-        bearer = ""
-        for name, value in self.scope["headers"]:
-            if (name == b"api-key" and self.dialect is AZURE) or (name == b"x-api-key" and self.dialect is ANTHROPIC):
-                return str(value.decode("latin-1"))
-            if name == b"authorization":
-                bearer = value.decode("latin-1").removeprefix("Bearer ").strip()
-        return bearer
-
-    async def body(self) -> bytes:
-        message = await self.receive()
-        if not message.get("more_body"):
-            return bytes(message.get("body", b""))
-        parts = [message.get("body", b"")]
-        while message.get("more_body"):
-            message = await self.receive()
-            parts.append(message.get("body", b""))
-        return b"".join(parts)
-
-    async def reply(self, status: int, body: bytes, headers: Headers) -> None:
-        await self.start(status, [*headers, (b"content-length", b"%d" % len(body))])
-        await self.more(body, last=True)
-
-    async def start(self, status: int, headers: Headers) -> None:
-        await self.send({"type": "http.response.start", "status": status, "headers": headers})
-
-    async def more(self, body: bytes, *, last: bool = False) -> None:
-        await self.send({"type": "http.response.body", "body": body, "more_body": not last})
-
-    async def hang_up(self, *, unsent: bool) -> None:
-        """Ends the connection. unsent: also what was not sent yet is lost, and the client sees a reset."""
-        transport = self.scope["state"]["transport"]
-        transport.abort() if unsent else transport.close()
-        while (await self.receive())["type"] != "http.disconnect":
-            pass
-
-
 class Simulated:
-    """The ASGI application over one account. Needs the connection in `scope["state"]["transport"]`, see `running`."""
+    """The ASGI application over one account."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        caller = _Caller(scope, receive, send, _dialect(scope["path"]))
+        caller = Caller(scope, receive, send, _dialect(scope["path"]))
         try:
             await self._route(caller)
+        except asyncio.CancelledError:  # the server ends
+            await caller.hang_up(unsent=True)
         except Refusal as refusal:
             await self._refuse(caller, refusal)
         except Unreadable as err:
-            refusal = self.account.refusal("invalid", caller.dialect, why=str(err), param=err.param)
-            await self._refuse(caller, refusal)
+            await self._refuse(caller, self.account.refusal("invalid", caller.dialect, why=str(err), param=err.param))
 
-    async def _route(self, caller: _Caller) -> None:
+    async def _route(self, caller: Caller) -> None:
         method, path = caller.scope["method"], caller.path
         deployment = _DEPLOYMENT.fullmatch(path)
         if method == "POST" and path in _CHAT:
             await self._chat(caller, None)
         elif method == "POST" and deployment and "api-version" in caller.query:
-            await self._chat(caller, unquote(deployment[1]))
+            await self._chat(caller, deployment[1])
         elif method == "GET" and path in _MODELS:
             await self._models(caller)
         elif method == "GET" and path == _USAGE:
@@ -137,11 +73,11 @@ class Simulated:
         else:
             raise self.account.refusal("no_path", caller.dialect, method=method, path=path)
 
-    async def _refuse(self, caller: _Caller, refusal: Refusal) -> None:
+    async def _refuse(self, caller: Caller, refusal: Refusal) -> None:
         headers = [_JSON, *self._own_headers(caller, 0), *refusal.headers]
         await caller.reply(refusal.status, json.dumps(refusal.body).encode(), headers)
 
-    async def _chat(self, caller: _Caller, deployment: str | None) -> None:
+    async def _chat(self, caller: Caller, deployment: str | None) -> None:
         raw, key = await caller.body(), caller.key
         self.account.arrived(caller.dialect, key)
         call = self.account.admit(question.read(raw, deployment), caller.dialect, key)
@@ -156,54 +92,10 @@ class Simulated:
             case "dropped":
                 return await caller.hang_up(unsent=True)
         self.account.bill(call)
-        if call.fault == "lost":
-            return await caller.hang_up(unsent=True)
-        return await (self._stream if call.question.stream else self._whole)(caller, call)
+        headers = self._own_headers(caller, call.number)
+        return await delivery.deliver(call, caller, headers, self.account.behaviour, created=int(self.account.wall()))
 
-    async def _whole(self, caller: _Caller, call: Admitted) -> None:
-        body = wire.whole(call, int(self.account.wall()))
-        headers = [_JSON, *self._own_headers(caller, call.number)]
-        if call.fault == "huge":
-            return await self._flood(caller, [*headers], body)
-        if call.fault not in ("cut", "stalled"):
-            return await caller.reply(200, body, headers)
-        await caller.start(200, [*headers, (b"content-length", b"%d" % len(body))])
-        await caller.more(body[: len(body) // 2])
-        if call.fault == "cut":
-            return await caller.hang_up(unsent=False)
-        await asyncio.sleep(self.account.behaviour.stall_s)
-        return await caller.more(body[len(body) // 2 :], last=True)
-
-    async def _stream(self, caller: _Caller, call: Admitted) -> None:
-        headers = [_EVENTS, (b"cache-control", b"no-cache"), *self._own_headers(caller, call.number)]
-        events = [*wire.events(call, int(self.account.wall())), wire.DONE]
-        if call.fault == "huge":
-            return await self._flood(caller, headers, b"".join(events))
-        if call.fault == "duplicated":
-            events = [event for event in events[:-1] for _ in range(2)] + events[-1:]
-        await caller.start(200, headers)
-        gap_s, half = self.account.behaviour.stream_gap_s, len(events) // 2
-        for number, part in enumerate(events if gap_s else _halves(events)):
-            if number == (half if gap_s else 1):
-                if call.fault == "cut":
-                    return await caller.hang_up(unsent=False)
-                if call.fault == "stalled":
-                    await asyncio.sleep(self.account.behaviour.stall_s)
-            if gap_s and number:
-                await asyncio.sleep(gap_s)
-            await caller.more(part)
-        return await caller.more(b"", last=True)
-
-    async def _flood(self, caller: _Caller, headers: Headers, body: bytes) -> None:
-        """`body` after very many blanks, which JSON and events allow."""
-        blanks, left = b"\n" * (1 << 16), self.account.behaviour.huge_bytes
-        await caller.start(200, headers)
-        while left > 0:
-            await caller.more(blanks[:left])
-            left -= len(blanks)
-        await caller.more(body, last=True)
-
-    async def _models(self, caller: _Caller) -> None:
+    async def _models(self, caller: Caller) -> None:
         self.account.recognise(caller.dialect, caller.key)
         cards = [
             {"id": name, "object": "model", "created": 0, "owned_by": "simulator"}
@@ -212,7 +104,7 @@ class Simulated:
         body = json.dumps({"object": "list", "data": cards}).encode()
         await caller.reply(200, body, [_JSON, *self._own_headers(caller, 0)])
 
-    async def _usage(self, caller: _Caller) -> None:
+    async def _usage(self, caller: Caller) -> None:
         """Read with the admin key, also while the account is suspended: a provider keeps billing records open."""
         wanted = self.account.behaviour.admin_key
         if not caller.key or wanted not in ("", caller.key):
@@ -223,7 +115,7 @@ class Simulated:
             raise Unreadable(str(err)) from err
         await caller.reply(200, json.dumps(page).encode(), [_JSON])
 
-    async def _admin(self, caller: _Caller, what: str) -> None:
+    async def _admin(self, caller: Caller, what: str) -> None:
         account = self.account
         match what:
             case "GET counts" | "GET behaviour":
@@ -244,9 +136,9 @@ class Simulated:
             case _:
                 return await caller.reply(404, b'{"error": "no such path under /simulator"}', [_JSON])
         said = account.behaviour.model_dump() if what.endswith("behaviour") else account.counts()
-        return await caller.reply(HTTPStatus.OK, json.dumps(said).encode(), [_JSON])
+        return await caller.reply(200, json.dumps(said).encode(), [_JSON])
 
-    def _own_headers(self, caller: _Caller, number: int) -> Headers:
+    def _own_headers(self, caller: Caller, number: int) -> Headers:
         """What the provider adds to each answer: the name of the call and the limits."""
         named: Headers = [(caller.dialect.request_id, b"req_%012x" % number)]
         return named + self.account.rate_headers(caller.dialect)
@@ -256,10 +148,3 @@ def _dialect(path: str) -> Dialect:
     if path.startswith("/openai/"):
         return AZURE
     return ANTHROPIC if path.startswith("/anthropic/") else OPENAI
-
-
-def _halves(events: list[bytes]) -> Iterator[bytes]:
-    """Without pauses between them, events leave in two writes."""
-    half = len(events) // 2
-    yield b"".join(events[:half])
-    yield b"".join(events[half:])
