@@ -1,6 +1,9 @@
 """Other tools ask teachers through the gateway: the official client on one side, a simulated provider on the other."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +26,7 @@ from trueseed.gateway.settings import Config
 from trueseed.ledger.calls import CALLS, faults, prove
 from trueseed.ledger.statement import SEAL, WITHDRAWAL
 from trueseed.ledger.verify import verify_ledger
+from trueseed.report import verify
 from trueseed.similarity.remembered import ANSWERS, Remembered
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Allowance, Used
@@ -495,6 +499,34 @@ def test_every_call_stands_in_the_ledger_and_can_be_proven(opened, own_state):
         assert entry.predicate_type == SEAL
         assert proof.verifies(entry.predicate["calls"]["root"])
     assert verify_ledger(place.folder / "ledger", state=own_state).findings == ()
+
+
+def test_verify_finds_a_call_that_was_edited(opened):
+    with opened() as place:
+        ask(place.client())
+    assert not verify.workspace(place.folder).broken
+    (journal,) = (place.folder / CALLS).glob("*.jsonl")
+    journal.write_bytes(journal.read_bytes().replace(b'"use":"judge"', b'"use":"train"'))
+    assert "are not the calls" in verify.workspace(place.folder).findings[0]
+
+
+def test_a_gateway_that_is_stopped_has_sealed_its_calls(opened, tmp_path, own_state):
+    with opened() as place:
+        config = tmp_path / "gateway.yaml"
+        upstream = {"source": DEEPSEEK, "model": "simulated", "base_url": place.provider.openai, "price": PRICE}
+        config.write_text(json.dumps({"upstreams": [upstream]}))  # JSON is YAML
+        command = [sys.executable, "-m", "trueseed", "gateway", "--port", "0", "--config", str(config)]
+        command += ["--workspace", str(tmp_path / "other")]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            place.url = process.stderr.readline().split()[2]
+            ask(place.client())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(SOON) == 0
+            assert process.stderr.read() == ""
+    other = Workspace.open(tmp_path / "other")
+    seals = [entry.predicate["calls"] for entry in other.ledger.entries() if entry.predicate_type == SEAL]
+    assert [seal["count"] for seal in seals] == [1]
 
 
 def test_calls_are_sealed_while_the_gateway_runs(opened):

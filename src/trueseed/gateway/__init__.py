@@ -14,3 +14,11 @@
 A call: read → admitted (key, model, use, terms, holds, budget and allowance; committed) → forwarded → settled
 (committed, journalled) → the end of the answer is let go. The journal is sealed into the ledger in batches.
 """
+
+from trueseed.errors import ConfigError
+
+try:
+    import prometheus_client  # noqa: F401
+    import uvicorn  # noqa: F401
+except ImportError as err:
+    raise ConfigError("the gateway needs an HTTP server and client; pip install 'trueseed[gateway]'") from err

@@ -11,18 +11,19 @@ limits:
 from pydantic import Field, model_validator
 
 from trueseed.core.settings import Settings
+from trueseed.teachers.account import our_entity
 from trueseed.teachers.limits import Limit
 from trueseed.teachers.providers import Endpoint
 
 
 class Config(Settings):
-    """entity: the legal entity whose accounts are asked. account: a database URL, by default the user's own account.
-    max_tokens: longest answer, and the bound where a client gives none. in_flight: most calls at once. body_bytes:
-    longest request. seal_every_s: how often the ledger hears of the calls.
+    """account: a database URL, by default `TRUESEED_ACCOUNT` or the user's own. entity: the legal entity whose accounts
+    are asked, by default `TRUESEED_ENTITY`. max_tokens: longest answer, and the bound where a client gives none.
+    in_flight: most calls at once. body_bytes: longest request. seal_every_s: how often the ledger hears of the calls.
     """
 
-    entity: str = "us"
     account: str | None = None
+    entity: str = Field(default_factory=our_entity)
     upstreams: tuple[Endpoint, ...] = Field(min_length=1, strict=False)
     limits: tuple[Limit, ...] = Field(default=(), strict=False)
     max_tokens: int = Field(default=4096, gt=0)

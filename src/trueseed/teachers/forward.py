@@ -13,11 +13,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 
-import httpx
-
+from trueseed.errors import ConfigError
 from trueseed.teachers import wire
 from trueseed.teachers.amounts import Price, price_of
 from trueseed.teachers.providers import Endpoint, provider, reach
+
+try:
+    import httpx
+except ImportError as err:
+    raise ConfigError("the gateway needs an HTTP client; pip install 'trueseed[gateway]'") from err
 
 CONNECT_S = 10.0
 
