@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,6 +51,7 @@ class Place:
     provider: Simulator
     url: str = ""
     workspace: Workspace = field(init=False)
+    clients: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         self.workspace = Workspace.open(self.folder, create=True)
@@ -64,7 +65,11 @@ class Place:
         return self.keys.issue(Grant(**grant)).token
 
     def client(self, *uses: Use, **options: Any) -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"{self.url}/v1", api_key=self.key(*uses, **options), max_retries=0, timeout=SOON)
+        return self.client_with(self.key(*uses, **options))
+
+    def client_with(self, token: str) -> openai.OpenAI:
+        client = openai.OpenAI(base_url=f"{self.url}/v1", api_key=token, max_retries=0, timeout=SOON)
+        return self.clients.enter_context(client)
 
     def used(self) -> list[Used]:
         now = datetime.now(UTC)
@@ -123,7 +128,8 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
             settings = Config.model_validate({"upstreams": upstreams, **config})
             with gateway(place.workspace, settings) as service, serving(service) as url:
                 place.url = url
-                yield place
+                with place.clients:
+                    yield place
 
     return make
 
@@ -229,7 +235,7 @@ def test_a_refusal_stands_in_the_ledger_once(place):
 
 
 def test_an_unknown_key_is_turned_away(place):
-    client = openai.OpenAI(base_url=f"{place.url}/v1", api_key="ts-made-up", max_retries=0)
+    client = place.client_with("ts-made-up")
     told = refusal(client)
     assert (told.status_code, told.code) == (401, "invalid_api_key")
     assert "ts-made-up" not in told.message
@@ -544,7 +550,7 @@ def test_calls_are_sealed_while_the_gateway_runs(opened):
 
 def test_the_journal_holds_digests_and_amounts_but_neither_words_nor_keys(place):
     token = place.key()
-    client = openai.OpenAI(base_url=f"{place.url}/v1", api_key=token, max_retries=0)
+    client = place.client_with(token)
     said = ask(client, "a question about herons").choices[0].message.content
     written = b"".join(path.read_bytes() for path in place.folder.rglob("*") if path.is_file())
     for secret in (token, SECRET, "herons", said):

@@ -21,6 +21,7 @@ from starlette.routing import Route
 from trueseed.access import faults
 from trueseed.access.faults import Fault
 from trueseed.access.guard import LOOPBACK, Guard
+from trueseed.core.journal import SYNC_EVERY_S
 from trueseed.gateway.desk import Desk
 from trueseed.gateway.faults import ours
 from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
@@ -62,13 +63,13 @@ class Gateway:
     @asynccontextmanager
     async def _living(self, _: Starlette) -> AsyncIterator[None]:
         async with Forward(self._config.in_flight) as self._forward:
-            sealing = asyncio.create_task(self._sealing())
+            keeping = asyncio.create_task(self._keeping())
             yield
             if self._streams:
                 await asyncio.wait(self._streams, timeout=PATIENCE_S)
-            sealing.cancel()
+            keeping.cancel()
             with suppress(asyncio.CancelledError):
-                await sealing
+                await keeping
             for stream in self._streams:
                 stream.cancel()
 
@@ -144,13 +145,18 @@ class Gateway:
     async def _at_desk(self, do: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(do, *args))
 
-    async def _sealing(self) -> None:
+    async def _keeping(self) -> None:
+        """Every second what was said, at intervals the seal."""
+        sealed_at = time.monotonic()
         while True:
-            await asyncio.sleep(self._config.seal_every_s)
+            await asyncio.sleep(min(SYNC_EVERY_S, self._config.seal_every_s))
             try:
-                await self._at_desk(self._desk.seal)
-            except Exception:  # what could not be sealed is sealed the next time
-                _log.exception("the calls could not be sealed")
+                await asyncio.to_thread(self._desk.keep)
+                if time.monotonic() - sealed_at >= self._config.seal_every_s:
+                    sealed_at = time.monotonic()
+                    await self._at_desk(self._desk.seal)
+            except Exception:  # what could not be kept is kept the next time
+                _log.exception("the calls could not be kept or sealed")
 
 
 def _token(headers: Headers) -> str:

@@ -5,6 +5,7 @@ order: the key, the model, the use, the terms, the key's budget, the allowance w
 committed before the call leaves, so a killed gateway has charged whatever was in flight.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from secrets import token_hex
@@ -61,7 +62,7 @@ class Ended:
 
 
 class Desk:
-    """Used from one thread only."""
+    """Used from one thread only, but for `keep`."""
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class Desk:
     ) -> None:
         self._upstreams, self._keys, self._door = upstreams, keys, door
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
+        self._said: deque[tuple[str, str, str]] = deque()  # answers to remember: text, source, about
 
     def models(self, token: str) -> list[str]:
         """The sources that the key reaches. Raises `Unauthorised`."""
@@ -113,7 +115,7 @@ class Desk:
         )
 
     def settle(self, ticket: Ticket, ended: Ended) -> Amount:
-        """What the call is charged; on return it is committed, journalled and its answer remembered.
+        """What the call is charged; on return it is committed and journalled.
 
         Raises `AccountUnavailable` when it cannot be committed; then it stays reserved, and the answer is not let go.
         """
@@ -129,8 +131,7 @@ class Desk:
             self._keys.correct(ticket.key, charged.micros - ticket.reservation.upper.micros)
             self._journal(ticket, ended, charged)
             about = f"relayed to {ticket.use.value} for {ticket.key.grant.project!r} on {ticket.at[:10]}"
-            for text in ended.texts:
-                self._remembered.add(text, ticket.wanted.source, about)
+            self._said.extend((text, ticket.wanted.source, about) for text in ended.texts)
         finally:
             self._door.done(ticket.passage)
         return charged
@@ -140,6 +141,15 @@ class Desk:
         maker = parse_source(ticket.wanted.source).maker
         hold(ticket.passage.step.workspace.ledger, self._holds, maker=maker, reason=action.because, evidence=evidence)
 
+    def keep(self) -> None:
+        """What need not be done before an answer is let go, and may run beside: the disk has the journals, and the
+        answers since the last time are remembered. A kill forgets those of that time.
+        """
+        self._door.sync()
+        said = [self._said.popleft() for _ in range(len(self._said))]
+        if said:
+            self._remembered.add_all(said)
+
     def seal(self) -> None:
         self._door.seal()
 
@@ -148,6 +158,7 @@ class Desk:
         self._keys.list()
 
     def close(self) -> None:
+        self.keep()
         self._door.close()
         self._remembered.close()
 

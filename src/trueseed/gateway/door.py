@@ -32,7 +32,7 @@ class Passage:
 
 @dataclass(slots=True)
 class Door:
-    """Used from one thread only. workspace: whose terms, facts and ledger. today: in UTC."""
+    """Used from one thread only, but for `sync`. workspace: whose terms, facts and ledger. today: in UTC."""
 
     workspace: Workspace
     today: Callable[[], date] = lambda: datetime.now(UTC).date()
@@ -74,6 +74,12 @@ class Door:
         if passage in self._leaving and not passage.in_flight:
             self._leaving.remove(passage)
             _close(passage)
+
+    def sync(self) -> None:
+        """Waits until the disk has the journals."""
+        for passage in (*self._open.values(), *self._leaving):
+            with suppress(ValueError):  # closed meanwhile, and thereby synced
+                passage.calls.sync()
 
     def seal(self) -> None:
         """Covers the calls so far by one statement for each open step that had any."""

@@ -52,14 +52,18 @@ class Calls:
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(folder, run)
         self._lock.acquire(timeout=0)  # a run has one writer; its name is random
-        self._journal = Journal(folder / f"{run}.jsonl")
+        self._journal = Journal(folder / f"{run}.jsonl", sync_every_s=None)
         self._guard = threading.Lock()
         self._run, self._sealed, self._unsealed = run, 0, Frontier()
 
     def append(self, line: Mapping[str, Any]) -> None:
-        """On return a killed process does not lose the line."""
+        """On return a killed process does not lose the line; a loss of power does not after the next `sync`."""
         with self._guard:
             self._unsealed.append(leaf_hash(self._journal.append(line)))
+
+    def sync(self) -> None:
+        """Waits for the disk, which takes longer than a call may be held up: for a thread of its own."""
+        self._journal.sync()
 
     @property
     def unsealed(self) -> Batch | None:

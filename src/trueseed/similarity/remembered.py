@@ -10,8 +10,9 @@ answer, whatever stands around it, so the part of the sample found estimates how
 """
 
 import hashlib
+import sqlite3
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,13 @@ _runs = sql.Table(
 )
 
 
+_ADD = sql.text(
+    "INSERT INTO answers (exact, source, about, runs) VALUES (:exact, :source, :about, :runs)"
+    " ON CONFLICT (exact) DO NOTHING RETURNING id"
+)
+_ADD_RUN = sql.text("INSERT INTO runs (hash, answer) VALUES (:hash, :answer)")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recognised:
     """source: whose answer it was. about: what was said of it when it was remembered. kept: how much of it the text
@@ -62,23 +70,27 @@ class Remembered:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._engine = sql.create_engine(f"sqlite:///{path}", connect_args={"timeout": 30})
-        with self._engine.connect() as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+        sql.event.listen(self._engine, "connect", _prepare)
         with self._engine.begin() as connection:
             _tables.create_all(connection)
 
     def add(self, text: str, source: str, about: str) -> None:
         """Remembers an answer that is long enough to be someone's; of equal ones, the first."""
-        if len(normalise(text).split()) < AT_LEAST_WORDS:
-            return
-        sample = sorted(_hashes(text))[:SAMPLE]
+        self.add_all([(text, source, about)])
+
+    def add_all(self, answers: Iterable[tuple[str, str, str]]) -> None:
+        """As `add`, in one transaction: text, source and about of each."""
+        rows = []
+        for text, source, about in answers:
+            if len(normalise(text).split()) >= AT_LEAST_WORDS:
+                sample = sorted(_hashes(text))[:SAMPLE]
+                said = {"exact": fingerprint(text), "source": source, "about": about, "runs": len(sample)}
+                rows.append((said, sample))
         with self._engine.begin() as connection:
-            exact = fingerprint(text)
-            if connection.execute(sql.select(_answers.c.id).where(_answers.c.exact == exact)).first():
-                return
-            row = sql.insert(_answers).values(exact=exact, source=source, about=about, runs=len(sample))
-            (answer,) = connection.execute(row).inserted_primary_key or (None,)
-            connection.execute(sql.insert(_runs), [{"hash": each, "answer": answer} for each in sample])
+            for said, sample in rows:
+                answer = connection.scalar(_ADD, said)
+                if answer is not None:
+                    connection.execute(_ADD_RUN, [{"hash": each, "answer": answer} for each in sample])
 
     def recognise(self, text: str) -> Recognised | None:
         """The remembered answer of which `text` holds most, when it holds at least half of it."""
@@ -107,6 +119,11 @@ class Remembered:
             some = _runs.c.hash.in_(hashes[start : start + AT_ONCE])
             found.update(connection.scalars(sql.select(_runs.c.answer).where(some)))
         return found
+
+
+def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")  # kept after a kill; a loss of power can take the last seconds
 
 
 def _hashes(text: str) -> set[int]:
