@@ -62,7 +62,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _living(self, _: Starlette) -> AsyncIterator[None]:
-        async with Forward(self._config.in_flight) as self._forward:
+        async with Forward() as self._forward:
             keeping = asyncio.create_task(self._keeping())
             yield
             if self._streams:

@@ -1,6 +1,6 @@
 """Requests that others wrote, carried to a provider as they are: connections, address and key; nothing is read here.
 
-    async with Forward(connections=256) as forward:
+    async with Forward() as forward:
         async with forward.ask(upstream, body) as reply:
             async for piece in reply.pieces(): ...
 
@@ -8,10 +8,11 @@
 with every parameter that it has, also those that no SDK of today knows.
 """
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import TracebackType
+from itertools import chain
 
 from trueseed.errors import ConfigError
 from trueseed.teachers import wire
@@ -103,35 +104,56 @@ class Reply:
 
 
 class Forward:
-    """Pooled connections to all upstreams. Redirects are not followed: a key goes to the address it was given for."""
+    """Connections to all upstreams, kept open between calls.
 
-    def __init__(self, connections: int) -> None:
-        limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=60)
-        self._client = httpx.AsyncClient(limits=limits, follow_redirects=False)
+    Each call has one to itself, the last one used first. The HTTP client's own pool looks at all connections against
+    all others whenever a call begins or ends: with 64 of them that took 13 ms of processor time a call.
+
+    Redirects are not followed, since a key goes to the address it was given for, and proxies in the environment are not
+    used, since a region that a provider does not serve is not asked from another.
+    """
+
+    def __init__(self) -> None:
+        self._trusted = httpx.create_ssl_context()
+        self._idle: defaultdict[str, list[httpx.AsyncHTTPTransport]] = defaultdict(list)
 
     async def __aenter__(self) -> "Forward":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, _: TracebackType | None
-    ) -> None:
-        await self._client.aclose()
+    async def __aexit__(self, *error: object) -> None:
+        for connection in chain.from_iterable(self._idle.values()):
+            await connection.aclose()
+        self._idle.clear()
 
     @asynccontextmanager
     async def ask(self, upstream: Upstream, body: bytes) -> AsyncIterator[Reply]:
         """Sends `body`; the reply is open until the block ends. Raises `NeverLeft`, `BrokenOff`."""
-        timeout = httpx.Timeout(upstream.timeout_s, connect=min(CONNECT_S, upstream.timeout_s))
-        request = self._client.build_request(
-            "POST", upstream.url, content=body, headers=dict(upstream.headers), timeout=timeout
-        )
+        idle = self._idle[upstream.url]
+        connection = idle.pop() if idle else httpx.AsyncHTTPTransport(verify=self._trusted, limits=_ONE)
         try:
-            response = await self._client.send(request, stream=True)
-        except httpx.HTTPError as err:
-            raise (NeverLeft if wire.never_left(err) else BrokenOff)(_said(err)) from err
-        try:
-            yield Reply(response)
+            response = await _sent(connection, upstream, body)
+            try:
+                yield Reply(response)
+            finally:
+                await response.aclose()
         finally:
-            await response.aclose()
+            idle.append(connection)
+
+
+_ONE = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=60)
+
+
+async def _sent(connection: httpx.AsyncHTTPTransport, upstream: Upstream, body: bytes) -> httpx.Response:
+    patience = httpx.Timeout(upstream.timeout_s, connect=min(CONNECT_S, upstream.timeout_s)).as_dict()
+    request = httpx.Request(
+        "POST", upstream.url, content=body, headers=dict(upstream.headers), extensions={"timeout": patience}
+    )
+    try:
+        response = await connection.handle_async_request(request)
+    except httpx.HTTPError as err:
+        raise (NeverLeft if wire.never_left(err) else BrokenOff)(_said(err)) from err
+    response.request = request
+    return response
 
 
 def _said(err: Exception) -> str:
