@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from secrets import token_hex
 
-from trueseed.core.canonical import now
 from trueseed.errors import Refused
 from trueseed.ledger.calls import CALLS, Calls, seal_left
 from trueseed.terms.model import Use
@@ -36,7 +35,6 @@ class Door:
 
     workspace: Workspace
     today: Callable[[], date] = lambda: datetime.now(UTC).date()
-    session: str = field(default_factory=lambda: token_hex(4))
     _open: dict[tuple[str, Use], Passage] = field(default_factory=dict)
     _leaving: list[Passage] = field(default_factory=list)  # of yesterday, or recalled, with calls in flight
     _refused: dict[tuple[str, Use, date], str] = field(default_factory=dict)
@@ -93,7 +91,7 @@ class Door:
         self._leaving.clear()
 
     def _enter(self, source: str, use: Use, day: date) -> Passage:
-        config = {"session": self.session, "started_at": now()}
+        config = {"day": day.isoformat(), "passage": token_hex(8)}  # no two alike: each is a step of its own
         with ExitStack() as stack:
             step = stack.enter_context(self.workspace.step("gateway", ask={source: use}, config=config))
             calls = Calls(self.workspace.folder / CALLS, step.run)
