@@ -71,9 +71,7 @@ class Calls:
         with self._guard:
             if not self._unsealed.size:
                 return None
-            return Batch(
-                run=self._run, first=self._sealed, count=self._unsealed.size, root=self._unsealed.root().hex()
-            )
+            return Batch(run=self._run, first=self._sealed, count=self._unsealed.size, root=self._unsealed.root().hex())
 
     def sealed(self, batch: Batch) -> None:
         """The seal of `batch` stands in the ledger. No line may be appended between `unsealed` and this."""
