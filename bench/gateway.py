@@ -3,10 +3,11 @@
     python -m bench.gateway [--litellm PATH/TO/litellm] [--seconds 30]
 
 Needs Debian's `hey` and `wrk`. Latency: hey with 50 clients at 2 requests a second each, straight to a provider that
-takes 200 ms and through the gateway, by turns; added is the difference of the quantiles. hey's
-clients tick together, so the calls come in bursts of 50 and the last of a burst waits for the others' processor time. Saturation: wrk with 64 connections against a provider that takes no time, the gateway and
-LiteLLM by turns. The gateway does all that it does in use: key, terms, holds, a limit, two commits a call, journal,
-memory of answers. LiteLLM runs as its documentation shows, without a database: it counts and keeps nothing.
+takes 200 ms and through the gateway, by turns; added is the difference of the quantiles. hey's clients tick together,
+so calls come in bursts of 50, and the last of a burst waits for the processor time of the others. Saturation: wrk with
+64 connections against a provider that takes no time, the gateway and LiteLLM by turns. The gateway does all that it
+does in use: key, terms, holds, a limit, two commits a call, journal, memory of answers. LiteLLM runs as its
+documentation shows, without a database: it counts and keeps nothing.
 """
 
 import argparse

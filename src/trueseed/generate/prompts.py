@@ -57,7 +57,7 @@ def must_have_papers(found: Imported, source: str, answers: Path) -> None:
             known = remembered.recognise(prompt.text)
             if known and known.source != source:
                 raise Refused(
-                    f"prompt {prompt.id!r} holds {known.kept:.0%} of an answer of {known.source!r} ({known.about}), and "
-                    f"is said to come from {source!r}; take it out, or import it from a file of its own whose "
+                    f"prompt {prompt.id!r} holds {known.kept:.0%} of an answer of {known.source!r} ({known.about}), "
+                    f"and is said to come from {source!r}; take it out, or import it from a file of its own whose "
                     f"prompts.source is {known.source!r}, so that its terms are asked"
                 )
