@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -40,7 +41,7 @@ def read_in(pieces: Iterable[bytes]) -> list[bytes]:
 def test_events_are_the_same_however_the_bytes_arrive(cuts):
     sent = b": hello\r\n\r\ndata: {}\r\n\r\nevent: x\ndata:[1]\n\ndata: a\ndata: b\n\ndata: torn"
     places = [0, *sorted(cut for cut in cuts if cut < len(sent)), len(sent)]
-    pieces = [sent[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [sent[start:end] for start, end in pairwise(places)]
     assert read_in(pieces) == [b"{}", b"[1]", b"a\nb"]
 
 
