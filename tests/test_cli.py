@@ -177,3 +177,18 @@ def test_a_folder_without_permission_is_said(tmp_path, tiny_llama):
     done = trueseed("run", run_file(tmp_path, tiny_llama), "--workspace", tmp_path / "work")
     assert done.returncode == 2
     assert "permission" in done.stderr
+
+
+def test_a_key_is_shown_once_and_ends_when_revoked():
+    issued = json.loads(trueseed("keys", "issue", "ana", "--project", "seed", "--use", "judge", "--json").stdout)
+    listed = trueseed("keys", "list", "--json").stdout
+    assert issued["token"] not in listed
+    assert [key["id"] for key in json.loads(listed)["keys"]] == [issued["id"]]
+    revoked = json.loads(trueseed("keys", "revoke", issued["id"], "--json").stdout)
+    assert revoked["revoked_at"]
+
+
+def test_a_key_for_an_unknown_use_is_the_users_mistake():
+    done = trueseed("keys", "issue", "ana", "--project", "seed", "--use", "dance")
+    assert done.returncode == 2
+    assert "dance" in done.stderr

@@ -24,12 +24,13 @@ from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import measure, sets
 from trueseed.generate import verifiable
-from trueseed.generate.prompts import everyday, read_prompts
+from trueseed.generate.prompts import everyday, must_have_papers, read_prompts
 from trueseed.lm.engine import Engine
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
 from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
+from trueseed.similarity.remembered import ANSWERS
 from trueseed.teachers.account import Account, our_entity
 from trueseed.teachers.allowance import Allowance, Limit
 from trueseed.teachers.holds import Holds
@@ -298,6 +299,7 @@ def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
     with workspace.step(
         "prompts", brings={file.prompts.source: Relation.OUTPUT}, config={"digest": found.digest}
     ) as step:
+        must_have_papers(found, file.prompts.source, workspace.folder / ANSWERS)
         return step.earlier("prompts") or found.write(step)
 
 

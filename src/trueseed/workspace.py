@@ -30,6 +30,7 @@ from trueseed.core.durable import state_folder, write_atomic
 from trueseed.core.journal import Journal
 from trueseed.core.records import Origin, OriginKind
 from trueseed.errors import Broken, ConfigError, Paused, Refused
+from trueseed.ledger.calls import Batch
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
@@ -222,14 +223,17 @@ class Step:
     def progress(self, done: int, total: int, unit: str, note: str = "") -> None:
         self.workspace.report(self.name, done, total, unit, note)
 
-    def seal(self) -> None:
-        """Writes what a long-lived step did so far; raises `Refused` when one of its sources was recalled."""
-        self.look_again()
+    def seal(self, calls: Batch | None = None) -> None:
+        """Writes what a long-lived step did so far, recalled or not; then raises `Refused` when one of its sources
+        was recalled. calls: those it relayed since the last seal.
+        """
+        said = {"step": self.name, "run": self.run, "counts": dict(self.counts), "at": now()}
         self.workspace.ledger.append(
             SEAL,
             [subject(artifact.kind, artifact.digest) for artifact in self._opening.inputs],
-            {"step": self.name, "run": self.run, "counts": dict(self.counts), "at": now()},
+            {**said, "calls": calls.to_json()} if calls else said,
         )
+        self.look_again()
 
 
 def _silent(step: str, done: int, total: int, unit: str, note: str) -> None:

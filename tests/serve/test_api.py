@@ -17,9 +17,10 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trueseed.access.listen import run
 from trueseed.core.chat import Answer, ChatModel, Request
 from trueseed.errors import ConfigError, Refused
-from trueseed.serve.api import About, Limits, app, run
+from trueseed.serve.api import About, Limits, app
 from trueseed.serve.wire import ChatBody
 
 SOON = 20  # seconds, to fail instead of hanging
@@ -406,10 +407,11 @@ def test_the_page_may_run_its_own_script_and_nothing_else(echoing):
 
 
 SERVE = """
+from trueseed.access import listen
 from trueseed.serve import api
 from trueseed.teachers.scripted import ScriptedTeacher
 
-api.run(api.app({"seedling": ScriptedTeacher("own/script", ["hello"])}, allowed=lambda name: None), port=0)
+listen.run(api.app({"seedling": ScriptedTeacher("own/script", ["hello"])}, allowed=lambda name: None), port=0)
 print("the step is closed")
 """
 

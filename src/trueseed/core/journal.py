@@ -13,10 +13,13 @@ SYNC_EVERY_S = 1.0  # a killed process loses nothing; a power cut loses at most 
 
 
 class Journal:
-    """An append-only JSONL file with one writer."""
+    """An append-only JSONL file with one writer.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    sync_every_s: how often an append waits for the disk; None leaves that to whoever calls `sync`.
+    """
+
+    def __init__(self, path: Path, *, sync_every_s: float | None = SYNC_EVERY_S) -> None:
+        self.path, self._sync_every_s = path, sync_every_s
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = path.read_bytes() if path.exists() else b""
         self._earlier = whole[: whole.rfind(b"\n") + 1]  # a line without its end was torn by a kill
@@ -32,12 +35,19 @@ class Journal:
             except ValueError as err:
                 raise Broken(f"{self.path}, line {number} is not what was written ({err}); delete that line") from err
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    def append(self, line: Mapping[str, Any]) -> bytes:
+        """Returns the line as it was written, without its end."""
+        written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
+        self._file.write(written + b"\n")
         self._file.flush()
-        if time.monotonic() - self._synced_at > SYNC_EVERY_S:
-            os.fsync(self._file.fileno())
-            self._synced_at = time.monotonic()
+        if self._sync_every_s is not None and time.monotonic() - self._synced_at > self._sync_every_s:
+            self.sync()
+        return written
+
+    def sync(self) -> None:
+        """Waits until the disk has every line. May run beside an `append` in another thread."""
+        os.fsync(self._file.fileno())
+        self._synced_at = time.monotonic()
 
     def close(self) -> None:
         if not self._file.closed:

@@ -1,5 +1,6 @@
 """Prompts on their way into a workspace: the project's own, or a user's file."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,8 @@ from trueseed.core import prompts as core
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.prompts import Prompt
+from trueseed.errors import Refused
+from trueseed.similarity.remembered import Remembered
 
 if TYPE_CHECKING:
     from trueseed.workspace import Step
@@ -40,3 +43,21 @@ def read_prompts(path: Path) -> Imported:
 def everyday() -> Imported:
     """Several hundred everyday tasks written for this project."""
     return read_prompts(EVERYDAY)
+
+
+def must_have_papers(found: Imported, source: str, answers: Path) -> None:
+    """Raises `Refused` when a prompt is an answer that our gateway relayed, said to be of another source than it was.
+
+    source: whose the prompts are said to be. answers: where relayed answers are remembered, if any were.
+    """
+    if not answers.exists():
+        return
+    with closing(Remembered(answers)) as remembered:
+        for prompt in found.prompts:
+            known = remembered.recognise(prompt.text)
+            if known and known.source != source:
+                raise Refused(
+                    f"prompt {prompt.id!r} holds {known.kept:.0%} of an answer of {known.source!r} ({known.about}), "
+                    f"and is said to come from {source!r}; take it out, or import it from a file of its own whose "
+                    f"prompts.source is {known.source!r}, so that its terms are asked"
+                )

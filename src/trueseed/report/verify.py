@@ -1,4 +1,4 @@
-"""Is everything still what the ledger says? Statements, signatures, tree, and every byte of every artifact."""
+"""Is everything still what the ledger says? Statements, signatures, tree, every byte of artifacts, relayed calls."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import Any, cast
 from trueseed.core.artifacts import Artifact, Kind, Store, check
 from trueseed.core.durable import state_folder
 from trueseed.errors import Broken, ConfigError
+from trueseed.ledger.calls import CALLS, faults
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Ledger
 from trueseed.ledger.verify import Report, verify_ledger
@@ -58,12 +59,14 @@ def workspace(folder: Path, *, since: Path | None = None, keys: Sequence[str] = 
     findings, notes = list(ledger.findings), list(ledger.notes)
     checked = 0
     if not findings:
-        checked = _artifacts(folder, findings, notes)
+        log = Ledger.open(folder / "ledger", state=state_folder())
+        checked = _artifacts(folder, log, findings, notes)
+        findings += faults(log, folder / CALLS)
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
 
 
-def _artifacts(folder: Path, findings: list[str], notes: list[str]) -> int:
-    lineage = Lineage.read(Ledger.open(folder / "ledger", state=state_folder()))
+def _artifacts(folder: Path, ledger: Ledger, findings: list[str], notes: list[str]) -> int:
+    lineage = Lineage.read(ledger)
     store = Store(folder / "store")
     promised = [(made.kind, made.digest) for made in lineage.artifacts()]
     for kind, digest in promised:

@@ -1,7 +1,7 @@
 """Models to talk to, over HTTP: OpenAI's `/v1/models` and `/v1/chat/completions`, and a chat page at `/`.
 
     api = app({"quickstart": engine}, allowed=still_allowed, about={"quickstart": About(teacher=...)})
-    run(api, port=8000)
+    listen.run(api, port=8000)
 
 `allowed(model)` is asked before every answer and raises `Refused` when the model may no longer be served, so a recall
 reaches a running server without a restart.
@@ -11,26 +11,22 @@ import asyncio
 import json
 import logging
 import secrets
-import signal
-import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse, StreamingResponse
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 
+from trueseed.access import faults
+from trueseed.access.faults import Fault, fault
+from trueseed.access.guard import LOOPBACK, Guard
 from trueseed.core.chat import Answer, ChatModel
-from trueseed.errors import ConfigError, Refused, TrueSeedError
-from trueseed.serve import faults
-from trueseed.serve.faults import Fault, fault
-from trueseed.serve.guard import LOOPBACK, Guard
+from trueseed.errors import Refused, TrueSeedError
 from trueseed.serve.page import chat_page
 from trueseed.serve.turns import Busy, Talk, Turns
 from trueseed.serve.wire import ChatBody, Reply
@@ -165,37 +161,6 @@ def app(
         return await (_streamed if body.stream else _whole)(request, body, talk)
 
     return api
-
-
-def _say(address: str) -> None:
-    print(f"serving at {address} (Ctrl-C stops)", file=sys.stderr, flush=True)
-
-
-def run(api: FastAPI, *, port: int, host: str = "127.0.0.1", ready: Callable[[str], None] = _say) -> None:
-    """Serves until Ctrl-C or SIGTERM, and returns; an answer being spoken then is cut.
-
-    port: 0 takes a free one. ready: told the address when it is open. Raises `ConfigError` when it cannot be opened.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        opened = socket.create_server((host, port), family=family)
-    except OSError as err:
-        raise ConfigError(f"port {port} of {host} cannot be opened ({err.strerror}); choose another --port") from err
-    with opened, _ending_quietly():
-        ready(f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}")
-        config = uvicorn.Config(api, log_level="warning", timeout_graceful_shutdown=1, ws="none")
-        uvicorn.Server(config).run(sockets=[opened])
-
-
-@contextmanager
-def _ending_quietly() -> Iterator[None]:
-    """uvicorn ends in order and then raises the signal anew; that would kill the caller before it closed its step."""
-    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class _Gone(Exception):  # noqa: N818

@@ -6,13 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from secrets import token_hex
 
+from trueseed.access import listen
+from trueseed.access.guard import LOOPBACK
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.errors import ConfigError
 from trueseed.ledger.lineage import Lineage
 from trueseed.lm.engine import Engine
 from trueseed.serve import api
-from trueseed.serve.guard import LOOPBACK
 from trueseed.terms.model import Effect, Relation
 from trueseed.workspace import Step, Workspace
 
@@ -53,7 +54,7 @@ def student(workspace: Workspace, where: str) -> Iterator[Offered]:
 
 def over_http(offered: Offered, *, host: str, port: int) -> None:
     """Serves until stopped. Every request looks for recalls; the ledger hears of the work at intervals."""
-    api.run(
+    listen.run(
         api.app(
             {offered.name: offered.model},
             allowed=_Watch(offered.step),

@@ -3,6 +3,7 @@
     fingerprint   what is left of a text when case, punctuation and spacing do not count, and its hash
     near          an index that finds near-duplicates
     overlap       an index that finds runs of words taken from a set of texts
+    remembered    answers that passed by, known again when a file brings them back
 
 >>> fingerprint("Hello,  World!") == fingerprint("hello world")
 True
@@ -11,5 +12,6 @@ True
 from trueseed.similarity.fingerprint import fingerprint, normalise, shingles
 from trueseed.similarity.near import NearIndex
 from trueseed.similarity.overlap import OverlapIndex
+from trueseed.similarity.remembered import Recognised, Remembered
 
-__all__ = ["NearIndex", "OverlapIndex", "fingerprint", "normalise", "shingles"]
+__all__ = ["NearIndex", "OverlapIndex", "Recognised", "Remembered", "fingerprint", "normalise", "shingles"]

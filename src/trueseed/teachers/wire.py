@@ -226,6 +226,17 @@ def failure(error: Exception) -> Failure:
     )
 
 
+def told(status: int, headers: Mapping[str, str], raw: bytes) -> Failure:
+    """What a response says that came to us without the SDK. headers: names in lower case."""
+    try:
+        inner = _inner(json.loads(raw))
+    except (ValueError, RecursionError):
+        inner = {}
+    code, kind = (str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type"))
+    message = str(inner.get("message") or raw[:MOST_TOLD].decode("utf-8", "replace"))
+    return Failure(status=status, code=code, type=kind, message=message[:MOST_TOLD], headers=headers)
+
+
 def never_left(error: Exception) -> bool:
     """Whether no byte of the request can have reached the provider."""
     return any(type(each).__name__ in _NEVER_LEFT for each in _chain(error))

@@ -31,7 +31,7 @@ def may(
     date and without those it incorporates. student: chat, classifier or embedding. Raises `ConfigError` for a
     malformed source, an unknown document, use or kind of student.
     """
-    asked = _one_of(use, tuple(Use), "use")
+    asked = use_named(use)
     kind = _one_of(student, get_args(StudentKind), "kind of student")
     facts = Facts(student=Student(kind=kind, distributed=distributed, name=name), region=region)
     if subject.startswith("doc:"):
@@ -42,6 +42,11 @@ def may(
     if document is None:
         return not_established(source, asked, known=_versions(source, at, catalog))
     return judge_use(source, document, asked, Relation.OUTPUT, facts, at)
+
+
+def use_named(text: str) -> Use:
+    """Raises `ConfigError` naming the nearest uses."""
+    return _one_of(text, tuple(Use), "use")
 
 
 def listing(catalog: Catalog) -> list[dict[str, Any]]:

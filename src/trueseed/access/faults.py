@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 
 from trueseed.errors import ConfigError, Refused, TrueSeedError
 
@@ -73,7 +74,7 @@ def _invalid(err: RequestValidationError) -> Fault:
     return Fault(400, f"{what}: {first['msg']}", code="invalid_value", param=param)
 
 
-def install(api: FastAPI) -> None:
+def install(api: Starlette) -> None:
     async def answer(_: Request, err: Exception) -> JSONResponse:
         return fault(err).response()
 

@@ -8,7 +8,7 @@ never grant (any other body is refused).
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from trueseed.serve.faults import Fault
+from trueseed.access.faults import Fault
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 

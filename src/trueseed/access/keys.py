@@ -1,0 +1,290 @@
+"""API keys: who may ask through us, for which uses, of which models, and for how much money.
+
+    keys = Keys(account)
+    issued = keys.issue(Grant(owner="ana", project="seed", uses=frozenset({Use.JUDGE}), sources=("deepseek/*",)))
+    print(issued.token)                  # shown once; only its hash is kept
+    keys.authenticate(issued.token)      # a Key, or `Unauthorised`
+
+A token is 256 random bits, so its SHA-256 is kept and no slow password hash: a slow hash makes guesses dear where few
+guesses suffice, and here no number of guesses does. What it would cost is paid at every request.
+
+Keys lie in the account's database, in a table of their own, so that whoever revokes one stops it in every gateway at
+once, and whoever cannot reach the account lets nobody in. A key's budget is counted there as an allowance is: charged
+with the most a call can cost before it leaves, and corrected after it.
+"""
+
+import json
+import secrets
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Any, Literal, Protocol
+
+import sqlalchemy as sql
+
+from trueseed.core.canonical import sha256
+from trueseed.errors import ConfigError, Paused, Refused
+from trueseed.terms.model import Use
+
+PREFIX = "ts-"  # so that a key that leaked into a file is found by looking for it
+TOKEN_BYTES = 32
+
+_tables = sql.MetaData()
+_keys = sql.Table(
+    "access_keys",
+    _tables,
+    sql.Column("id", sql.String(16), primary_key=True),
+    sql.Column("hash", sql.String(64), nullable=False, unique=True),
+    sql.Column("owner", sql.String, nullable=False),
+    sql.Column("project", sql.String, nullable=False),
+    sql.Column("uses", sql.String, nullable=False),
+    sql.Column("sources", sql.String, nullable=False),
+    sql.Column("region", sql.String),
+    sql.Column("budget_micros", sql.BigInteger),
+    sql.Column("charged_micros", sql.BigInteger, nullable=False),
+    sql.Column("issued_at", sql.String, nullable=False),
+    sql.Column("expires_at", sql.String),
+    sql.Column("revoked_at", sql.String),
+    sql.Column("blocked", sql.String),
+)
+
+Fault = Literal["unknown", "revoked", "expired", "blocked"]
+
+
+class Unauthorised(Refused):
+    """No key that is valid now. fault: what is wrong with it. The token itself is in no message."""
+
+    def __init__(self, message: str, fault: Fault) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+class BudgetSpent(Paused):
+    """The key's budget has no room for the call; nothing was charged."""
+
+
+class Database(Protocol):
+    """Where keys lie: `teachers.account.Account` is one. Its errors pass through."""
+
+    def writing(self) -> AbstractContextManager[sql.Connection]:
+        """One transaction, alone among the writers, committed at the end of the block."""
+        ...
+
+    def reading(self) -> AbstractContextManager[sql.Connection]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """What a key permits. sources: patterns (`openai/*`). region: where its owner asks from, as the terms spell it;
+    None is the workspace's. budget_micros: millionths of a US dollar over the key's life; None is no budget of its
+    own. expires_at: UTC.
+    """
+
+    owner: str
+    project: str
+    uses: frozenset[Use]
+    sources: tuple[str, ...] = ("*",)
+    region: str | None = None
+    budget_micros: int | None = None
+    expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        if not self.owner or not self.project or not self.uses or not self.sources:
+            raise ConfigError("a key needs an owner, a project, at least one use and at least one source pattern")
+        if self.budget_micros is not None and self.budget_micros < 0:
+            raise ConfigError(f"a key's budget is {self.budget_micros} micros; give none, zero or more")
+        if self.expires_at is not None and self.expires_at.tzinfo is None:
+            raise ConfigError(f"{self.expires_at} has no time zone; give the expiry in UTC")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A key as it stands now. id: its name, safe to print. charged_micros: counted against the budget so far.
+    blocked: why, '' when it is not.
+    """
+
+    id: str
+    grant: Grant
+    charged_micros: int
+    issued_at: datetime
+    revoked_at: datetime | None
+    blocked: str
+
+    def reaches(self, source: str) -> bool:
+        return any(fnmatchcase(source, pattern) for pattern in self.grant.sources)
+
+    def fault(self, at: datetime) -> Fault | None:
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.grant.expires_at is not None and at >= self.grant.expires_at:
+            return "expired"
+        return "blocked" if self.blocked else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "owner": self.grant.owner,
+            "project": self.grant.project,
+            "uses": sorted(self.grant.uses),
+            "sources": list(self.grant.sources),
+            "region": self.grant.region,
+            "budget_micros": self.grant.budget_micros,
+            "charged_micros": self.charged_micros,
+            "issued_at": _written(self.issued_at),
+            "expires_at": _written(self.grant.expires_at),
+            "revoked_at": _written(self.revoked_at),
+            "blocked": self.blocked,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A new key, and the one time its token is there to be copied."""
+
+    key: Key
+    token: str
+
+
+class Keys:
+    """The keys in one database. Safe to share between threads if that is."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        with database.writing() as connection:
+            _tables.create_all(connection)
+
+    def issue(self, grant: Grant) -> Issued:
+        token, identity = PREFIX + secrets.token_urlsafe(TOKEN_BYTES), f"key-{secrets.token_hex(4)}"
+        row = {
+            "id": identity,
+            "hash": sha256(token.encode()),
+            "owner": grant.owner,
+            "project": grant.project,
+            "uses": json.dumps(sorted(grant.uses)),
+            "sources": json.dumps(list(grant.sources)),
+            "region": grant.region,
+            "budget_micros": grant.budget_micros,
+            "charged_micros": 0,
+            "issued_at": _written(datetime.now(UTC)),
+            "expires_at": _written(grant.expires_at),
+        }
+        with self._database.writing() as connection:
+            connection.execute(sql.insert(_keys).values(row))
+        return Issued(key=self.key(identity), token=token)
+
+    def list(self) -> tuple[Key, ...]:
+        """Every key ever issued, oldest first."""
+        with self._database.reading() as connection:
+            rows = connection.execute(sql.select(_keys).order_by(_keys.c.issued_at, _keys.c.id)).all()
+        return tuple(_key(row) for row in rows)
+
+    def key(self, identity: str) -> Key:
+        """Raises `ConfigError` when there is none of this id."""
+        with self._database.reading() as connection:
+            row = connection.execute(sql.select(_keys).where(_keys.c.id == identity)).first()
+        if row is None:
+            raise ConfigError(f"there is no key {identity!r}; `trueseed keys list` names all")
+        return _key(row)
+
+    def revoke(self, identity: str) -> Key:
+        """Ends the key for good. Raises `ConfigError` when there is none of this id."""
+        if self.key(identity).revoked_at is None:
+            self._change(identity, revoked_at=_written(datetime.now(UTC)))
+        return self.key(identity)
+
+    def block(self, identity: str, because: str) -> Key:
+        """Stops the key until it is unblocked. Raises as `revoke`."""
+        if not because:
+            raise ConfigError("say why the key is blocked: its owner reads it")
+        self.key(identity)
+        self._change(identity, blocked=because)
+        return self.key(identity)
+
+    def unblock(self, identity: str) -> Key:
+        self.key(identity)
+        self._change(identity, blocked=None)
+        return self.key(identity)
+
+    def authenticate(self, token: str, at: datetime | None = None) -> Key:
+        """The key whose token this is. Raises `Unauthorised` when it is none, or one that is not valid at `at` (now).
+
+        Looked up by the hash, so how long it takes says nothing about the tokens that are stored.
+        """
+        with self._database.reading() as connection:
+            row = connection.execute(_BY_HASH, {"wanted": sha256(token.encode())}).first()
+        if row is None:
+            raise Unauthorised("this key is not known here; `trueseed keys issue` makes one", "unknown")
+        key = _key(row)
+        fault = key.fault(at or datetime.now(UTC))
+        if fault is not None:
+            because = f" ({key.blocked})" if fault == "blocked" else ""
+            raise Unauthorised(f"{key.id} is {fault}{because}; ask whoever issued it to {key.grant.owner}", fault)
+        return key
+
+    def charge(self, key: Key, micros: int) -> None:
+        """Counts the most that a call can cost against the key's budget, if it has one. Raises `BudgetSpent`, with
+        nothing counted, when there is no room: no number of gateways spends more than the budget.
+        """
+        if key.grant.budget_micros is None:
+            return
+        room = _keys.c.charged_micros + micros <= _keys.c.budget_micros
+        with self._database.writing() as connection:
+            changed = connection.execute(_charging(key.id, micros).where(room)).rowcount
+        if not changed:
+            raise BudgetSpent(
+                f"the budget of {key.id} (${_dollars(key.grant.budget_micros or 0)}) has no room for this call, which "
+                f"can cost ${_dollars(micros)}; ask for less, or for another key"
+            )
+
+    def correct(self, key: Key, micros: int) -> None:
+        """Adds `micros`, usually negative: what a call cost in the end, less what was charged for it."""
+        if key.grant.budget_micros is None or not micros:
+            return
+        with self._database.writing() as connection:
+            connection.execute(_charging(key.id, micros))
+
+    def _change(self, identity: str, **values: Any) -> None:
+        with self._database.writing() as connection:
+            connection.execute(sql.update(_keys).where(_keys.c.id == identity).values(**values))
+
+
+_BY_HASH = sql.select(_keys).where(_keys.c.hash == sql.bindparam("wanted"))
+
+
+def _charging(identity: str, micros: int) -> sql.Update:
+    return sql.update(_keys).where(_keys.c.id == identity).values(charged_micros=_keys.c.charged_micros + micros)
+
+
+def _key(row: Any) -> Key:
+    grant = Grant(
+        owner=row.owner,
+        project=row.project,
+        uses=frozenset(Use(use) for use in json.loads(row.uses)),
+        sources=tuple(json.loads(row.sources)),
+        region=row.region,
+        budget_micros=row.budget_micros,
+        expires_at=_read(row.expires_at),
+    )
+    issued_at = _read(row.issued_at)
+    assert issued_at is not None  # the column is not nullable
+    return Key(
+        id=row.id,
+        grant=grant,
+        charged_micros=row.charged_micros,
+        issued_at=issued_at,
+        revoked_at=_read(row.revoked_at),
+        blocked=row.blocked or "",
+    )
+
+
+def _written(at: datetime | None) -> str | None:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if at else None
+
+
+def _read(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _dollars(micros: int) -> str:
+    return f"{micros / 1_000_000:.6f}".rstrip("0").rstrip(".")

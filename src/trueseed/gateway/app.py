@@ -1,0 +1,176 @@
+"""The routes: `/v1/models`, `/v1/chat/completions`, `/metrics` and `/health`.
+
+Bare Starlette: a request is read once, by `wanted`, and goes on as it came.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from trueseed.access import faults
+from trueseed.access.faults import Fault
+from trueseed.access.guard import LOOPBACK, Guard
+from trueseed.core.journal import SYNC_EVERY_S
+from trueseed.gateway.desk import Desk
+from trueseed.gateway.faults import ours
+from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
+from trueseed.gateway.relay import Relay
+from trueseed.gateway.settings import Config
+from trueseed.gateway.wanted import read
+from trueseed.teachers.forward import Forward
+from trueseed.terms.model import parse_source
+
+T = TypeVar("T")
+PATIENCE_S = 20  # for calls in flight when the gateway stops; what takes longer stays reserved
+_log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """One desk, one pool of connections, and the calls in flight. desk: opened in the desk's own thread."""
+
+    def __init__(self, desk: Callable[[], Desk], config: Config) -> None:
+        self._config, self._metrics = config, Metrics()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="desk")
+        self._desk = self._thread.submit(desk).result()
+        self._streams: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+        self._forward: Forward
+
+    def app(self, hosts: tuple[str, ...] = LOOPBACK) -> Starlette:
+        routes = [
+            Route("/v1/chat/completions", self._completions, methods=["POST"]),
+            Route("/v1/models", self._models),
+            Route("/v1/models/{name:path}", self._model),
+            Route("/metrics", self._measured),
+            Route("/health", self._health),
+        ]
+        api = Starlette(routes=routes, lifespan=self._living)
+        api.add_middleware(Guard, hosts=hosts, body_bytes=self._config.body_bytes)
+        faults.install(api)
+        return api
+
+    @asynccontextmanager
+    async def _living(self, _: Starlette) -> AsyncIterator[None]:
+        async with Forward() as self._forward:
+            keeping = asyncio.create_task(self._keeping())
+            yield
+            if self._streams:
+                await asyncio.wait(self._streams, timeout=PATIENCE_S)
+            keeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await keeping
+            for stream in self._streams:
+                stream.cancel()
+
+    def close(self) -> None:
+        """Seals what was done and closes the steps. Raises what the ledger raises."""
+        try:
+            self._thread.submit(self._desk.close).result()
+        finally:
+            self._thread.shutdown()
+
+    async def _completions(self, request: Request) -> Response:
+        began = time.perf_counter()
+        try:
+            wanted = read(await request.body(), max_tokens=self._config.max_tokens)
+            if self._in_flight >= self._config.in_flight:
+                raise Fault(
+                    429, "too many calls are in flight; try again shortly", code="busy", headers={"retry-after": "1"}
+                )
+            token, use = _token(request.headers), request.headers.get("x-trueseed-use")
+            ticket = await self._at_desk(self._desk.admit, token, use, wanted)
+        except Exception as err:
+            raise self._turned_away(err) from err
+        self._metrics.admission.observe(time.perf_counter() - began)
+        relay = Relay(ticket, desk=self._desk, at_desk=self._at_desk, forward=self._forward, metrics=self._metrics)
+        if wanted.stream:
+            stream = asyncio.create_task(self._counted(relay.pump()))
+            self._streams.add(stream)
+            stream.add_done_callback(self._streams.discard)
+            return await relay.streamed()
+        return await self._counted(relay.whole())
+
+    async def _models(self, request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [_card(source) for source in await self._reached(request)]})
+
+    async def _model(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in await self._reached(request):
+            raise Fault(404, f"there is no model {name!r} for this key", code="model_not_found", param="model")
+        return JSONResponse(_card(name))
+
+    async def _measured(self, _: Request) -> Response:
+        return Response(self._metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    async def _health(self, _: Request) -> Response:
+        try:
+            await self._at_desk(self._desk.reachable)
+        except Exception as err:
+            raise ours(err) from err
+        return JSONResponse({"status": "ok"})
+
+    async def _reached(self, request: Request) -> list[str]:
+        try:
+            return await self._at_desk(self._desk.models, _token(request.headers))
+        except Exception as err:
+            raise self._turned_away(err) from err
+
+    def _turned_away(self, err: Exception) -> Fault:
+        told = ours(err)
+        self._metrics.refused.labels(told.code).inc()
+        if told.status_code == 500:
+            _log.error("a request failed", exc_info=err)
+        return told
+
+    async def _counted(self, work: Awaitable[T]) -> T:
+        self._in_flight += 1
+        self._metrics.in_flight.inc()
+        try:
+            return await work
+        finally:
+            self._in_flight -= 1
+            self._metrics.in_flight.dec()
+
+    async def _at_desk(self, do: Callable[..., T], *args: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(do, *args))
+
+    async def _keeping(self) -> None:
+        """Every second what was said, at intervals the seal."""
+        sealed_at = time.monotonic()
+        while True:
+            await asyncio.sleep(min(SYNC_EVERY_S, self._config.seal_every_s))
+            try:
+                await asyncio.to_thread(self._desk.keep)
+                if time.monotonic() - sealed_at >= self._config.seal_every_s:
+                    sealed_at = time.monotonic()
+                    await self._at_desk(self._desk.seal)
+            except Exception:  # what could not be kept is kept the next time
+                _log.exception("the calls could not be kept or sealed")
+
+
+def _token(headers: Headers) -> str:
+    """Raises `Fault` when there is none."""
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    if kind.lower() != "bearer" or not token.strip():
+        raise Fault(
+            401,
+            "send a key of this gateway as Authorization: Bearer; `trueseed keys issue` makes one",
+            code="invalid_api_key",
+            headers={"www-authenticate": "Bearer"},
+        )
+    return token.strip()
+
+
+def _card(source: str) -> dict[str, Any]:
+    return {"id": source, "object": "model", "created": 0, "owned_by": parse_source(source).maker}

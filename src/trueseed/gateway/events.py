@@ -1,0 +1,28 @@
+"""A stream's events, whole: bytes in as they come, the payload of each event out (WHATWG server-sent events)."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+
+DONE = b"[DONE]"
+
+
+async def payloads(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """The data of every event. Comments, names and ids are passed over; so is an event that is cut short."""
+    data: list[bytes] = []
+    async for line in _lines(pieces):
+        if line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" "))
+        elif not line and data:
+            yield b"\n".join(data)
+            data = []
+
+
+async def _lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    rest = b""
+    async for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r")
+
+
+def event(payload: bytes) -> bytes:
+    return b"data: " + payload + b"\n\n"

@@ -1,0 +1,45 @@
+"""What is counted, for Prometheus. Labels are sources, uses and codes: no key, project or text."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_ADDED_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2)
+
+
+class Metrics:
+    """Counters of one gateway."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.calls = Counter(
+            "trueseed_gateway_calls",
+            "Calls that were forwarded, by how they ended",
+            ("source", "use", "end"),
+            registry=self._registry,
+        )
+        self.refused = Counter(
+            "trueseed_gateway_refused",
+            "Requests that were not forwarded, by the error's code",
+            ("code",),
+            registry=self._registry,
+        )
+        self.tokens = Counter("trueseed_gateway_tokens", "Tokens charged", ("source", "use"), registry=self._registry)
+        self.micros = Counter(
+            "trueseed_gateway_micros", "Millionths of a US dollar charged", ("source", "use"), registry=self._registry
+        )
+        self.in_flight = Gauge("trueseed_gateway_in_flight", "Calls in flight", registry=self._registry)
+        self.admission = Histogram(
+            "trueseed_gateway_admission_seconds",
+            "From the request to its leave",
+            buckets=_ADDED_S,
+            registry=self._registry,
+        )
+        self.settlement = Histogram(
+            "trueseed_gateway_settlement_seconds",
+            "From the answer's end to its release",
+            buckets=_ADDED_S,
+            registry=self._registry,
+        )
+
+    def text(self) -> bytes:
+        return generate_latest(self._registry)

@@ -1,0 +1,54 @@
+"""The gateway of a workspace: what it needs is opened in order, and closed again."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from starlette.applications import Starlette
+
+from trueseed.access import listen
+from trueseed.access.guard import LOOPBACK
+from trueseed.access.keys import Keys
+from trueseed.gateway.app import PATIENCE_S, Gateway
+from trueseed.gateway.desk import Desk
+from trueseed.gateway.door import Door
+from trueseed.gateway.settings import Config
+from trueseed.similarity.remembered import ANSWERS, Remembered
+from trueseed.teachers.account import Account
+from trueseed.teachers.allowance import Allowance
+from trueseed.teachers.forward import Upstream
+from trueseed.teachers.holds import Holds
+from trueseed.workspace import Workspace
+
+
+@contextmanager
+def gateway(workspace: Workspace, config: Config, hosts: tuple[str, ...] = LOOPBACK) -> Iterator[Starlette]:
+    """The service, open until the block ends; then everything it did is sealed.
+
+    Raises `ConfigError` for an upstream without address or key, `Refused` for one without a price,
+    `AccountUnavailable`.
+    """
+    upstreams = {endpoint.source: Upstream.of(endpoint) for endpoint in config.upstreams}
+    account = Account.open(config.account)
+
+    def desk() -> Desk:
+        return Desk(
+            upstreams,
+            keys=Keys(account),
+            door=Door(workspace),
+            allowance=Allowance(account, config.limits, config.entity),
+            holds=Holds(account, config.entity),
+            remembered=Remembered(workspace.folder / ANSWERS),
+        )
+
+    opened = Gateway(desk, config)
+    try:
+        yield opened.app(hosts)
+    finally:
+        opened.close()
+
+
+def over_http(workspace: Workspace, config: Config, *, host: str, port: int) -> None:
+    """Serves until Ctrl-C or SIGTERM. Raises as `gateway`, and `ConfigError` when the port cannot be opened."""
+    hosts = LOOPBACK if host in LOOPBACK else (*LOOPBACK, host)
+    with gateway(workspace, config, hosts) as service:
+        listen.run(service, host=host, port=port, patience_s=PATIENCE_S)

@@ -1,0 +1,172 @@
+"""An admitted call on its way: forwarded, watched, settled, and only then let go to its end.
+
+The call outlives its client: a provider bills an answer also when nobody listens any more, so it is read to its end and
+settled as what it was.
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+
+from trueseed.access.faults import Fault
+from trueseed.core.canonical import sha256
+from trueseed.gateway import answer
+from trueseed.gateway.answer import Garbled, Stream
+from trueseed.gateway.desk import Desk, Ended, Ticket
+from trueseed.gateway.events import event, payloads
+from trueseed.gateway.faults import ours, theirs
+from trueseed.gateway.metrics import Metrics
+from trueseed.teachers import wire
+from trueseed.teachers.actions import Action, decide
+from trueseed.teachers.forward import BrokenOff, Forward, NeverLeft, Reply
+
+_log = logging.getLogger(__name__)
+
+
+class Declined(Exception):  # noqa: N818
+    """The provider answered with an error."""
+
+    def __init__(self, reply: Reply, raw: bytes) -> None:
+        super().__init__(f"status {reply.status}")
+        self.failure, self.raw = wire.told(reply.status, reply.headers, raw), raw
+
+
+class Relay:
+    """One call. at_desk: runs a function of the desk in its thread."""
+
+    def __init__(
+        self, ticket: Ticket, *, desk: Desk, at_desk: Callable[..., Any], forward: Forward, metrics: Metrics
+    ) -> None:
+        self._ticket, self._desk, self._at_desk = ticket, desk, at_desk
+        self._forward, self._metrics = forward, metrics
+        # Unbounded: a slow client must not delay the settlement, and no answer is longer than `wire.MOST_BYTES`.
+        self._queue: asyncio.Queue[bytes | Fault | None] = asyncio.Queue()
+        self._gone = False
+
+    async def whole(self) -> Response:
+        """The answer, settled. Raises `Fault`."""
+        try:
+            async with self._asked() as reply:
+                raw = await reply.whole()
+            ended = answer.whole(raw)
+        except (NeverLeft, BrokenOff, Declined, Garbled) as err:
+            raise await self._failed(err) from err
+        await self._settle(ended)
+        return Response(raw, media_type="application/json", headers=self._headers)
+
+    async def streamed(self) -> Response:
+        """The answer as events, once the first is there; `pump` must run beside it. Raises `Fault`."""
+        first = await self._queue.get()
+        if isinstance(first, Fault):
+            raise first
+        headers = {**self._headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        return StreamingResponse(self._let_go(first), media_type="text/event-stream", headers=headers)
+
+    async def pump(self) -> None:
+        """Reads the stream to its end and settles it, whether or not anyone listens."""
+        stream = Stream(self._ticket.wanted)
+        try:
+            async with self._asked() as reply:
+                if not reply.headers.get("content-type", "").startswith("text/event-stream"):
+                    raise Garbled("a stream was asked for, and something else came")
+                async for payload in payloads(reply.pieces()):
+                    self._put(stream.take(payload))
+            ended = stream.ended()
+            if ended.end == "unknown":
+                raise BrokenOff(ended.because)
+            await self._settle(ended)
+            self._put(b"".join(stream.held))
+            self._put_end(None)
+        except (NeverLeft, BrokenOff, Declined, Garbled) as err:
+            self._put_end(await self._failed(err))
+        except Fault as err:
+            self._put_end(err)
+        except Exception as err:
+            _log.exception("call %s failed", self._ticket.id)
+            self._put_end(ours(err))
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"X-TrueSeed-Call": self._ticket.id, "X-Request-Id": self._ticket.id}
+
+    @asynccontextmanager
+    async def _asked(self) -> AsyncIterator[Reply]:
+        """The provider's reply. Raises `Declined` for any status but 200, and as `Forward.ask`."""
+        upstream = self._ticket.upstream
+        async with self._forward.ask(upstream, self._ticket.wanted.to(upstream)) as reply:
+            if reply.status != 200:
+                raise Declined(reply, await reply.whole())
+            yield reply
+
+    async def _let_go(self, first: bytes | None) -> AsyncIterator[bytes]:
+        item: bytes | Fault | None = first
+        try:
+            while item is not None:
+                if isinstance(item, Fault):
+                    yield event(json.dumps(item.to_json()).encode())
+                    return
+                yield item
+                item = await self._queue.get()
+        finally:
+            self._gone = True
+
+    def _put(self, item: bytes | None) -> None:
+        if item and not self._gone:
+            self._queue.put_nowait(item)
+
+    def _put_end(self, item: Fault | None) -> None:
+        self._queue.put_nowait(item)
+
+    async def _settle(self, ended: Ended) -> None:
+        """Raises `Fault` when it cannot be committed; the answer is then not let go."""
+        began = time.perf_counter()
+        ticket = self._ticket
+        try:
+            charged = await self._at_desk(self._desk.settle, ticket, ended)
+        except Exception as err:
+            _log.warning("call %s stays reserved: %s", ticket.id, err)
+            raise ours(err) from err
+        labels = (ticket.wanted.source, ticket.use.value)
+        self._metrics.calls.labels(*labels, ended.end).inc()
+        self._metrics.tokens.labels(*labels).inc(charged.tokens)
+        self._metrics.micros.labels(*labels).inc(charged.micros)
+        self._metrics.settlement.observe(time.perf_counter() - began)
+
+    async def _failed(self, err: Exception) -> Fault:
+        """Settles a call that gave no answer, and says what the client is told."""
+        source = self._ticket.wanted.source
+        match err:
+            case Declined():
+                action = decide(err.failure, time.time())
+                ended = Ended(end="declined", status=err.failure.status or 0, because=action.because)
+                told = theirs(source, action, err.failure, self._ticket.upstream.key)
+                if action.kind == "hold":
+                    told = await self._suspended(action, err, told)
+            case NeverLeft():
+                ended = Ended(end="unsent", because=str(err))
+                told = Fault(502, f"{source} cannot be reached ({err})", code="upstream_unreachable")
+            case Garbled():
+                ended = Ended(end="garbled", status=200, because="not a chat completion")
+                told = Fault(502, f"{source} gave something that is not an answer: {err}", code="upstream_failed")
+            case _:
+                ended = Ended(end="unknown", because=str(err))
+                told = Fault(502, f"{source} broke off ({err}); it may be billed all the same", code="upstream_failed")
+        try:
+            await self._settle(ended)
+        except Fault as unsettled:
+            return unsettled
+        return told
+
+    async def _suspended(self, action: Action, err: Declined, told: Fault) -> Fault:
+        try:
+            await self._at_desk(self._desk.suspended, self._ticket, action, sha256(err.raw))
+        except Exception as failed:
+            _log.exception("the hold on the maker of %s could not be written down", self._ticket.wanted.source)
+            return ours(failed)
+        return told

@@ -1,0 +1,124 @@
+"""What a client asks for: read once, checked as far as money and terms need it, and otherwise left as it was.
+
+`model` is a source, as `/v1/models` lists them; the wire's own name is put in its place. A request is bounded before it
+leaves: no tokenizer makes more tokens than there are bytes, and the answer has a longest length. What would be billed
+by another measure than tokens of text is refused, since its price is not known.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trueseed.access.faults import Fault
+from trueseed.core.canonical import sha256
+from trueseed.teachers.forward import Upstream
+from trueseed.teachers.wire import Usage
+
+MOST_CHOICES = 128  # OpenAI's own bound on `n`
+_BILLED_OTHERWISE: Mapping[str, tuple[Any, ...]] = {  # parameter: the values that ask for nothing
+    "web_search_options": (None,),
+    "audio": (None,),
+    "prediction": (None,),
+    "modalities": (None, ["text"]),
+    "service_tier": (None, "default"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """source: whom. request: SHA-256 of the bytes as they came. stream: as events. wants_usage: and the client asked
+    for the usage among them. choices: how many answers. most: tokens that it can use at most. body: what to send on,
+    but for the model's name and the bound.
+    """
+
+    source: str
+    request: str
+    stream: bool
+    wants_usage: bool
+    choices: int
+    most: Usage
+    longest: int
+    body: Mapping[str, Any]
+
+    def to(self, upstream: Upstream) -> bytes:
+        """The request as this upstream gets it."""
+        body = {**self.body, "model": upstream.model}
+        for name in ("max_tokens", "max_completion_tokens"):
+            body.pop(name, None)
+        body[upstream.bound] = self.longest
+        if self.stream and upstream.stream_usage:
+            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        elif not upstream.stream_usage:
+            body.pop("stream_options", None)
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def read(raw: bytes, *, max_tokens: int) -> Wanted:
+    """Raises `Fault` naming the parameter to change. max_tokens: longest answer, and the bound where none is given."""
+    body = _json(raw)
+    source, messages = body.get("model"), body.get("messages")
+    if not isinstance(source, str) or not source:
+        raise _invalid("model", "give one of the sources that /v1/models lists")
+    if not isinstance(messages, list) or not messages or not all(_is_text(message) for message in messages):
+        raise _invalid("messages", "give messages of text; what else they may hold is not billed by its length")
+    for name, nothing in _BILLED_OTHERWISE.items():
+        if body.get(name) not in nothing:
+            raise _invalid(name, "it is not billed by tokens of text, so what it costs is not known here; leave it out")
+    longest = _longest(body, max_tokens)
+    choices = _count(body, "n", MOST_CHOICES) or 1
+    return Wanted(
+        source=source,
+        request=sha256(raw),
+        stream=_flag(body, "stream"),
+        wants_usage=_flag(body.get("stream_options") or {}, "include_usage"),
+        choices=choices,
+        most=Usage(len(raw), longest * choices),
+        longest=longest,
+        body=body,
+    )
+
+
+def _json(raw: bytes) -> dict[str, Any]:
+    try:
+        body = json.loads(raw)
+        json.dumps(body, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as err:  # also half of a surrogate pair, which no provider can be sent
+        raise Fault(400, f"the body is not JSON: {type(err).__name__}", code="invalid_json") from err
+    if not isinstance(body, dict):
+        raise Fault(400, "the body is not a JSON object", code="invalid_json")
+    return body
+
+
+def _is_text(message: Any) -> bool:
+    if not isinstance(message, dict):
+        return False
+    content = message.get("content")
+    if isinstance(content, list):
+        return all(isinstance(part, dict) and part.get("type") in ("text", "refusal") for part in content)
+    return content is None or isinstance(content, str)
+
+
+def _longest(body: Mapping[str, Any], most: int) -> int:
+    given = [_count(body, name, most) for name in ("max_completion_tokens", "max_tokens")]
+    return min((bound for bound in given if bound is not None), default=most)
+
+
+def _count(body: Mapping[str, Any], name: str, most: int) -> int | None:
+    value = body.get(name)
+    if value is None:
+        return None
+    if type(value) is not int or not 1 <= value <= most:
+        raise _invalid(name, f"give a whole number from 1 to {most}")
+    return value
+
+
+def _flag(body: Any, name: str) -> bool:
+    value = body.get(name) if isinstance(body, dict) else name
+    if value not in (None, True, False):
+        raise _invalid(name if isinstance(body, dict) else "stream_options", "give true or false")
+    return value is True
+
+
+def _invalid(name: str, what: str) -> Fault:
+    return Fault(400, f"{name}: {what}", code="invalid_value", param=name)
