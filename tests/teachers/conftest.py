@@ -61,7 +61,7 @@ def postgresql() -> Iterator[Callable[[], str]]:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
-    folder = Path(tempfile.mkdtemp(prefix="trueseed-pg-", dir="/tmp"))  # a socket's path must be short
+    folder = Path(tempfile.mkdtemp(prefix="trueseed-pg-"))  # a socket's path must be short
     user: dict[str, Any] = {}
     if os.geteuid() == 0:  # the server refuses to run as root
         shutil.chown(folder, "postgres")
