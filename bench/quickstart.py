@@ -25,6 +25,7 @@ from trueseed.workspace import Workspace
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "quickstart.yaml"
 UNSEEN = 2027  # draws of tasks that no choice of the recipe was made on
+CHAT_MAX_TOKENS = 64  # longer free answers than the recipe has time for
 Sums = dict[str, list[float]]  # by prompt
 
 
@@ -35,7 +36,9 @@ def seeded(file: pipeline.RunFile, seed: int, samples: int) -> pipeline.RunFile:
             "generate": file.generate.model_copy(update={"seed": seed}),
             "curate": file.curate.model_copy(update={"seed": seed}),
             "train": file.train.model_copy(update={"seed": seed}),
-            "evaluate": file.evaluate.model_copy(update={"samples": samples, "seed": UNSEEN}),
+            "evaluate": file.evaluate.model_copy(
+                update={"samples": samples, "seed": UNSEEN, "chat_max_tokens": CHAT_MAX_TOKENS}
+            ),
         }
     )
 
