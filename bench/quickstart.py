@@ -15,7 +15,7 @@ from typing import Any
 from bench.machine import save
 from rich.console import Console
 
-from trueseed import pipeline
+from trueseed import pipeline, runfile
 from trueseed.core.artifacts import Artifact
 from trueseed.evaluate import stats
 from trueseed.evaluate.sets import CHAT, TASK_SETS
@@ -29,7 +29,7 @@ CHAT_MAX_TOKENS = 64  # longer free answers than the recipe has time for
 Sums = dict[str, list[float]]  # by prompt
 
 
-def seeded(file: pipeline.RunFile, seed: int, samples: int) -> pipeline.RunFile:
+def seeded(file: runfile.RunFile, seed: int, samples: int) -> pipeline.RunFile:
     return file.model_copy(
         update={
             "project": "bench-quickstart",
@@ -96,7 +96,7 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, default=Path("bench-work"))
     parser.add_argument("--name", default="quickstart", help="of the file in bench/results")
     given = parser.parse_args()
-    file = pipeline.load(given.recipe)
+    file = runfile.load(given.recipe)
     outcomes, single = [], []
     with Screen(Console(stderr=True)) as watching:
         workspace = Workspace.open(given.workspace, create=True, report=watching)

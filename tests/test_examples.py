@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 import trueseed
-from trueseed.pipeline import RunFile, load
+from trueseed.runfile import RunFile, load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

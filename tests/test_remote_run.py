@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.tiny_run import run_file
 
-from trueseed import pipeline, screen
+from trueseed import pipeline, runfile, screen
 from trueseed.core.records import read_parquet
 from trueseed.errors import ConfigError, Refused
 from trueseed.report import verify
@@ -29,11 +29,11 @@ def settings(tmp_path: Path, tiny_llama: Path, provider: Simulator, monkeypatch)
     """Reads a run file with a remote teacher; `remote` and `changes` replace parts of it."""
     monkeypatch.setenv("RUN_KEY", KEY)
 
-    def read(remote: dict[str, Any] | None = None, *, contract: str | None = None, **changes: Any) -> pipeline.RunFile:
+    def read(remote: dict[str, Any] | None = None, *, contract: str | None = None, **changes: Any) -> runfile.RunFile:
         endpoint = {"source": "own/simulated", "base_url": provider.openai, "key_from": "RUN_KEY", **(remote or {})}
         teacher = {"remote": endpoint, **({"contract": contract} if contract else {})}
         changes = {"generate": {"max_tokens": 60}, **changes}
-        return pipeline.load(run_file(tmp_path, tiny_llama, teacher=teacher, **changes))
+        return runfile.load(run_file(tmp_path, tiny_llama, teacher=teacher, **changes))
 
     return read
 

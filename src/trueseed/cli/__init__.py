@@ -1,0 +1,40 @@
+"""The command line: one subcommand per verb. Parse, call, print; no logic."""
+
+import errno
+import sys
+
+import typer
+from rich.markup import escape
+
+from trueseed.cli import account, evidence, gateway, river, terms
+from trueseed.cli.show import err
+from trueseed.errors import ConfigError, TrueSeedError
+
+app = typer.Typer(
+    help="Grow a small language model from a large one, and prove that it was allowed to.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for part in (river, evidence, terms, account, gateway):
+    app.add_typer(part.app)
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def main() -> None:
+    """Runs the command line; every mistake of the user's is a sentence on stderr and an exit code, not a traceback."""
+    try:
+        app()
+    except TrueSeedError as error:
+        err.print(f"[bold]{type(error).__name__}[/]: {escape(str(error))}")
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno in NO_ROOM:
+            err.print(f"no room left on the disk for {error.filename!r}; free some and give the same command again")
+        elif error.errno in NO_PERMISSION:
+            err.print(f"no permission for {error.filename!r}; change its permissions or choose another --workspace")
+        else:
+            raise
+        sys.exit(ConfigError.exit_code)

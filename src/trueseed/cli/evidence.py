@@ -1,0 +1,57 @@
+"""The verbs of the ledger: check it, and withdraw a source."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, out, print_json
+from trueseed.errors import Broken
+
+app = typer.Typer()
+
+
+@app.command()
+def verify(
+    path: Annotated[Path, typer.Argument(help="A workspace.")] = WORK,
+    since: Annotated[Path | None, typer.Option(help="A checkpoint kept elsewhere.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="A public key to trust, or a file that holds it.")] = None,
+    workspace: Annotated[Path | None, typer.Option("--workspace", "-w", help="The same as PATH.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Re-read every byte: statements, signatures, tree, artifacts."""
+    from trueseed.report import verify as verifying
+
+    result = verifying.workspace(workspace or path, since=since, keys=key or [])
+    if as_json:
+        print_json(result.to_json())
+    else:
+        for line in result.lines():
+            out.print(line)
+    if result.broken:
+        raise typer.Exit(Broken.exit_code)
+
+
+@app.command()
+def recall(
+    source: Annotated[str, typer.Argument(help="maker/model@route")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would stop; change nothing.")] = False,
+    reason: Annotated[str, typer.Option(help="Goes into the ledger.")] = "withdrawn by the operator",
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Withdraw a source: whatever learned from it stops being trained on, served or published."""
+    from trueseed import recall as recalling
+    from trueseed.workspace import Workspace
+
+    place = Workspace.open(workspace)
+    reach = recalling.reach(place, source) if dry_run else recalling.recall(place, source, reason)
+    if as_json:
+        print_json({**reach.to_json(), "dry_run": dry_run})
+        return
+    out.print(f"{source}: {'would stop' if dry_run else 'stopped'}")
+    for artifact in reach.stops:
+        out.print(f"  {artifact}")
+    out.print("a rebuild starts from what stands:")
+    for artifact in reach.stands:
+        out.print(f"  {artifact}")

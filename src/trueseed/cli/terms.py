@@ -1,0 +1,82 @@
+"""The verbs of the terms: may I, and what do the documents say."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, out, print_json
+
+app = typer.Typer()
+terms_app = typer.Typer(help="The terms documents that decide what may be done.", no_args_is_help=True)
+app.add_typer(terms_app, name="terms")
+
+
+@app.command()
+def may(
+    use: Annotated[str, typer.Argument(help="train, train_internal_classifier, reward, judge, serve, publish, …")],
+    source: Annotated[str, typer.Argument(help="maker/model@route, or doc:ID for one document alone")],
+    at: Annotated[str | None, typer.Option(help="A day, as 2024-02-27; today when left out.")] = None,
+    student: Annotated[str, typer.Option(help="chat, classifier or embedding")] = "chat",
+    distributed: Annotated[bool, typer.Option("--distributed/--internal")] = True,
+    name: Annotated[str | None, typer.Option(help="Name of the student.")] = None,
+    region: Annotated[str | None, typer.Option(help="Country the source is asked from, as two letters.")] = None,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the terms. Exit code 0 permits, 3 refuses. Only answers: the door asks again with ledgered facts."""
+    from trueseed.errors import Refused
+    from trueseed.terms import answers
+    from trueseed.terms.catalog import Catalog
+
+    verdict = answers.may(
+        use,
+        source,
+        at=day(at),
+        student=student,
+        distributed=distributed,
+        name=name,
+        region=region,
+        catalog=Catalog.load(workspace / "terms"),
+    )
+    if as_json:
+        print_json(verdict.to_json())
+    else:
+        for line in answers.sentences(verdict):
+            out.print(line, markup=False)
+    if not verdict.permitted:
+        raise typer.Exit(Refused.exit_code)
+
+
+@terms_app.command("list")
+def terms_list(workspace: WorkspaceOption = WORK, as_json: JsonOption = False) -> None:
+    """Every document known here."""
+    from trueseed.terms import answers
+    from trueseed.terms.catalog import Catalog
+
+    rows = answers.listing(Catalog.load(workspace / "terms"))
+    if as_json:
+        print_json({"documents": rows})
+        return
+    table = Table(*(rows[0] if rows else ()), box=None)
+    for row in rows:
+        table.add_row(*(str(value) for value in row.values()))
+    out.print(table)
+
+
+@terms_app.command("show")
+def terms_show(
+    identity: Annotated[str, typer.Argument(metavar="ID")],
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """One document: what it says of each use, and where it was read."""
+    from trueseed.terms import answers
+    from trueseed.terms.catalog import Catalog
+
+    document = answers.shown(Catalog.load(workspace / "terms"), identity)
+    if as_json:
+        print_json(document)
+        return
+    for line in answers.lines(document):
+        out.print(line, markup=False)

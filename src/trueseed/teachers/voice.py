@@ -1,0 +1,95 @@
+"""How a run hears its teacher: weights of ours on the engine, or a model behind an API under an allowance."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import Any, Protocol
+
+from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import ChatModel
+from trueseed.core.settings import Settings
+from trueseed.lm.engine import Engine
+from trueseed.teachers.account import Account, our_entity
+from trueseed.teachers.allowance import Allowance, Limit
+from trueseed.teachers.holds import Holds
+from trueseed.teachers.providers import Endpoint
+from trueseed.teachers.remote import Remote
+from trueseed.workspace import Step
+
+
+class Speed(Settings):
+    """How the models we hold are run. deterministic: a text depends on its own seed and prompt alone, at a cost."""
+
+    slots: int = 64
+    deterministic: bool = False
+
+
+class Voice(Protocol):
+    """The teacher as the steps hear it. identity: which one speaks, and how: part of what a step that asks is.
+    scorer: tells how likely it finds a text; None when it cannot.
+    """
+
+    source: str
+
+    @property
+    def identity(self) -> dict[str, Any]: ...
+
+    @property
+    def scorer(self) -> Engine | None: ...
+
+    def speaking(self, step: Step) -> AbstractContextManager[ChatModel]: ...
+
+    def close(self) -> None: ...
+
+
+class OurWeights:
+    """Loaded when somebody first wants to hear them and let go before training."""
+
+    def __init__(self, weights: Artifact, source: str, speed: Speed) -> None:
+        self.weights, self.source, self._speed = weights, source, speed
+        self._engine: Engine | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"teacher_weights": self.weights.digest, "engine": self._speed.model_dump()}
+
+    @property
+    def scorer(self) -> Engine:
+        if self._engine is None:
+            self._engine = Engine(self.weights.folder, self.source, **self._speed.model_dump())
+        return self._engine
+
+    @contextmanager
+    def speaking(self, step: Step) -> Iterator[ChatModel]:  # noqa: ARG002  they speak in any step
+        yield self.scorer
+
+    def close(self) -> None:
+        self._engine = None
+
+
+class BehindAnApi:
+    """Asked under the allowance and the holds of our legal entity. What it costs, how many calls are under way and
+    where the key lies do not change its answers, so they are no part of its identity.
+    """
+
+    scorer = None
+
+    def __init__(self, endpoint: Endpoint, contract: str | None, limits: Sequence[Limit]) -> None:
+        self.source = endpoint.source
+        self._endpoint, self._contract, self._limits = endpoint, contract, limits
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        spoken_to = {name: getattr(self._endpoint, name) for name in ("source", "wire_model", "base_url")}
+        return {"remote": spoken_to, "contract": self._contract}
+
+    @contextmanager
+    def speaking(self, step: Step) -> Iterator[ChatModel]:
+        with closing(Account.open()) as account:
+            holds = Holds(account, our_entity())
+            holds.restore(step.workspace.ledger)
+            allowance = Allowance(account, self._limits, our_entity())
+            with Remote(self._endpoint, step, allowance=allowance, holds=holds) as remote:
+                yield remote
+
+    def close(self) -> None:
+        pass
