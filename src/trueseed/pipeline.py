@@ -190,7 +190,7 @@ def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifac
 
 
 def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
-    inputs, config = [held_out, before, student], file.evaluate.model_dump()
+    inputs, config = [held_out, before, student], {**file.evaluate.model_dump(), "engine": file.engine.identity}
     with workspace.step("evaluate", inputs=inputs, config=config) as step:
         if earlier := step.earlier("scores"):
             return earlier

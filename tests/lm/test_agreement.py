@@ -24,7 +24,7 @@ QUESTIONS = (
 
 @pytest.fixture(scope="module")
 def engine(smollm2: Weights) -> Engine:
-    return Engine(smollm2.folder, smollm2.source, slots=len(QUESTIONS))
+    return Engine(smollm2.folder, smollm2.source, slots=len(QUESTIONS), dtype="bfloat16")
 
 
 def answered(engine: Engine, **changes: float) -> list[Answer]:

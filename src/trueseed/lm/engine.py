@@ -17,6 +17,7 @@ import torch
 
 from trueseed.core.chat import Answer, Message, Request
 from trueseed.errors import ConfigError
+from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.batch import READ_AT_ONCE, Batch
 from trueseed.lm.floor import Floor
 from trueseed.lm.format import Format
@@ -24,7 +25,6 @@ from trueseed.lm.memory import Memory
 from trueseed.lm.network import Network
 from trueseed.lm.talk import Talk
 
-_DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 _LOGITS_AT_ONCE = 256  # rows of float32 logits that scoring holds at a time
 
 
@@ -39,9 +39,9 @@ class Scored:
 class Engine:
     """A `ChatModel` over a folder of weights.
 
-    source: `maker/model@weights`. slots: chats decoded at the same time. dtype: "bfloat16" or "float32". deterministic:
-    fixed shapes, so that a text does not depend on what is decoded beside it; slower. device: as torch names it; by
-    default CUDA when present, else the CPU.
+    source: `maker/model@weights`. slots: chats decoded at the same time. dtype: what is computed in (`arithmetic`).
+    deterministic: fixed shapes, so that a text does not depend on what is decoded beside it; slower. device: as torch
+    names it; by default CUDA when present, else the CPU.
 
     Raises `ConfigError` for weights, a dtype or an architecture it cannot work with.
     """
@@ -52,7 +52,7 @@ class Engine:
         source: str,
         *,
         slots: int = 64,
-        dtype: str = "bfloat16",
+        dtype: Arithmetic = "auto",
         deterministic: bool = False,
         device: str | None = None,
     ) -> None:
@@ -60,9 +60,9 @@ class Engine:
             raise ConfigError(f"the engine needs at least one slot, not {slots}")
         self.format = Format(weights)
         self._source, self._slots, self._deterministic = source, slots, deterministic
-        self._weights, self._dtype, self._device = weights, dtype, device
-        self._networks: dict[str, Network] = {}
-        self._memory = Memory(self._network(dtype), self.format.beginning)
+        self._weights, self._dtype, self._device = weights, named(dtype, device), device
+        self._networks: dict[torch.dtype, Network] = {}
+        self._memory = Memory(self._network(self._dtype), self.format.beginning)
 
     @property
     def source(self) -> str:
@@ -111,7 +111,7 @@ class Engine:
     def score(
         self,
         conversations: Sequence[tuple[Message, ...]],
-        dtype: str | None = None,
+        dtype: Arithmetic | None = None,
         *,
         cut: Collection[int] = (),
     ) -> list[Scored]:
@@ -121,7 +121,7 @@ class Engine:
         differ from float32 ones by 0.04 on average and far more at rare tokens: ask for `dtype="float32"` where that
         matters. cut: positions of conversations whose last answer did not end, so that no end token is scored.
         """
-        network = self._network(dtype or self._dtype)
+        network = self._network(named(dtype, self._device) if dtype else self._dtype)
         scored: list[Scored] = []
         chats = [self.format.training(chat) for chat in conversations]
         for position in cut:
@@ -137,11 +137,9 @@ class Engine:
     def _batch(self, slots: int) -> Batch:
         return Batch(self._network(self._dtype), self._memory, slots, deterministic=self._deterministic)
 
-    def _network(self, dtype: str) -> Network:
-        if dtype not in _DTYPES:
-            raise ConfigError(f"the engine computes in {' or '.join(_DTYPES)}, not {dtype!r}")
+    def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:
-            self._networks[dtype] = Network(self._weights, _DTYPES[dtype], self._device)
+            self._networks[dtype] = Network(self._weights, dtype, self._device)
         return self._networks[dtype]
 
     def _groups(self, chats: list["Chat"], context: int) -> Iterator[list["Chat"]]:

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 Make = Callable[[Path, Path], dict[str, str]]  # (folder to fill, scratch folder) -> digests of what was read
 
-CONVERSION = 1  # raise when the same GGUF file would convert to other bytes
+CONVERSION = 2  # raise when the same GGUF file would convert to other bytes
 MANIFEST = "source.json"
 MODEL_FILES = (
     "config.json",
@@ -385,7 +385,7 @@ def _convert(gguf: Path, folder: Path) -> None:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     for name in ("config.json", "generation_config.json", "tokenizer_config.json"):
-        _strip_versions(folder / name)
+        _strip_circumstances(folder / name)
 
 
 def _restore_split(tokenizer: Any, gguf: Path) -> None:
@@ -412,8 +412,9 @@ def _pre_tokenizer(gguf: Path) -> str:
         return data[at + 8 : at + 8 + length].decode()
 
 
-def _strip_versions(path: Path) -> None:
-    """So that the digest depends on the model, not on the library that wrote the file."""
+def _strip_circumstances(path: Path) -> None:
+    """So that the digest depends on the model, not on the library that wrote the file or on whether it was offline."""
     if path.exists():
-        kept = {key: value for key, value in json.loads(path.read_text()).items() if key != "transformers_version"}
+        found = json.loads(path.read_text())
+        kept = {key: value for key, value in found.items() if key not in ("transformers_version", "local_files_only")}
         path.write_text(json.dumps(kept, indent=2, sort_keys=True) + "\n")

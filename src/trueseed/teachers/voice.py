@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import ChatModel
 from trueseed.core.settings import Settings
+from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.engine import Engine
 from trueseed.teachers.account import Account, our_entity
 from trueseed.teachers.allowance import Allowance, Limit
@@ -17,10 +18,18 @@ from trueseed.workspace import Step
 
 
 class Speed(Settings):
-    """How the models we hold are run. deterministic: a text depends on its own seed and prompt alone, at a cost."""
+    """How the models we hold are run. deterministic: a text depends on its own seed and prompt alone, at a cost.
+    dtype: what is computed in (see `lm.arithmetic`).
+    """
 
     slots: int = 64
     deterministic: bool = False
+    dtype: Arithmetic = "auto"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides the answers beside the weights: `auto` is told as what it means on this machine."""
+        return {**self.model_dump(), "dtype": str(named(self.dtype)).removeprefix("torch.")}
 
 
 class Voice(Protocol):
@@ -50,7 +59,7 @@ class OurWeights:
 
     @property
     def identity(self) -> dict[str, Any]:
-        return {"teacher_weights": self.weights.digest, "engine": self._speed.model_dump()}
+        return {"teacher_weights": self.weights.digest, "engine": self._speed.identity}
 
     @property
     def scorer(self) -> Engine:

@@ -13,14 +13,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
-import torch
 from pydantic import Field
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.records import read_parquet
 from trueseed.lm import checkpoint
+from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example, Rows, examples, in_batches, plan
@@ -37,8 +36,7 @@ class Config(Optimizing):
     values of adapters. max_length: records of more tokens are left out and counted. tokens_per_batch: tokens of the
     rows of one forward and backward pass, which bounds memory. gradient_accumulation_steps: passes a step. lora: null
     trains the whole network. wise_ft_alpha: how far the student stands on the line from the base to the trained network
-    (1: as trained; see `interpolation`). dtype: what is computed in; `auto` is bfloat16 where the processor multiplies
-    it natively.
+    (1: as trained; see `interpolation`). dtype: what is computed in (see `lm.arithmetic`).
     """
 
     num_train_epochs: int = Field(default=2, ge=1)
@@ -49,7 +47,7 @@ class Config(Optimizing):
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     lora: Lora | None = None
     wise_ft_alpha: float = Field(default=1.0, gt=0, le=1)
-    dtype: Literal["auto", "bfloat16", "float32"] = "auto"
+    dtype: Arithmetic = "auto"
 
 
 def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) -> Artifact:
@@ -62,7 +60,7 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
     folder, form = step.read(dataset), Format(weights)
     rows = _examples(folder / "train.parquet", form, config.max_length, step)
     held_out = _examples(folder / "validation.parquet", form, config.max_length, step, may_be_empty=True)
-    model = network.prepare(checkpoint.load(weights, _dtype(config.dtype)))
+    model = network.prepare(checkpoint.load(weights, named(config.dtype, "cpu")))
     learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
     loss = partial(network.loss, model)
 
@@ -80,7 +78,7 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
     )
     student = merged(learner) if config.lora else model
     if config.wise_ft_alpha < 1:
-        interpolate(student, checkpoint.load(weights, _dtype(config.dtype)), config.wise_ft_alpha)
+        interpolate(student, checkpoint.load(weights, named(config.dtype, "cpu")), config.wise_ft_alpha)
     summary = {"validation_loss_before": before, "validation_loss_after": measured(), "steps": len(curve)}
     plain = network.restore(student)
 
@@ -120,10 +118,3 @@ def _examples(
     if found.too_long:
         step.count(f"{path.stem}_too_long", len(found.too_long))
     return found.kept
-
-
-def _dtype(name: str) -> torch.dtype:
-    if name == "auto":
-        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        name = "bfloat16" if native else "float32"
-    return torch.bfloat16 if name == "bfloat16" else torch.float32
