@@ -475,44 +475,30 @@ def lose(monkeypatch):
     return lost
 
 
-def test_unknown_calls_are_settled_by_what_the_provider_says(account, lose):
-    allowance = limited(account, Limit(source="*", per="total", requests=6))
-    allowance.settle(ask(allowance), Amount(1, 80, 200), "answered")
-    lose(allowance, 3)
-    found = allowance.reconcile(source="openai/*", provider=Amount(3, 181, 451), **ALWAYS)
-    assert (found.ours, found.settled) == (Amount(1, 80, 200), 3)
-    assert (found.attributed, found.outside) == (Amount(2, 101, 251), NOTHING)
+def test_a_call_that_nobody_knew_is_charged_what_a_bill_shows_and_frees_the_rest(account, lose):
+    allowance = limited(account, Limit(source="*", per="total", requests=3))
+    lose(allowance, 2)
+    allowance.settle(ask(allowance), CALL, "failed")
+    first, second = allowance.unknown()
+    with allowance.amending() as (_, amend):
+        amend(first, Amount(1, 60, 150), "reconciled")
+        amend(second, NOTHING, "reconciled")
     assert allowance.unknown() == []
     row = allowance.used(**ALWAYS)[0]
-    assert (row.charged, row.reconciled) == (Amount(3, 181, 451), 3)
-    assert how_many(allowance) == 3
+    assert (row.charged, row.reconciled, row.failed) == (Amount(2, 160, 400), 2, 1)
+    assert how_many(allowance) == 1
 
 
-def test_what_no_call_of_ours_explains_was_asked_outside(account, lose):
+def test_what_is_amended_is_amended_whole_or_not_at_all_and_never_what_was_answered(account, lose):
     allowance = limited(account)
     lose(allowance, 1)
-    found = allowance.reconcile(source="*", provider=Amount(5, 150, 250), **ALWAYS)
-    assert found.attributed == CALL
-    assert found.outside == Amount(4, 50, 0)
-
-
-def test_a_provider_that_counts_less_than_we_did_shows_as_less(account, lose):
-    allowance = limited(account)
-    allowance.settle(ask(allowance), CALL, "answered")
-    lose(allowance, 1)
-    found = allowance.reconcile(source="*", provider=Amount(1, 90, 250), **ALWAYS)
-    assert (found.attributed, found.outside) == (NOTHING, Amount(0, -10, 0))
-    assert allowance.used(**ALWAYS)[0].charged == CALL
-
-
-def test_reconciling_one_maker_or_time_leaves_others_alone(account, machine, lose):
-    allowance = limited(account, machine=machine)
-    lose(allowance, 1), lose(allowance, 1, source=LARGE)
-    now = datetime.fromtimestamp(machine.wall, UTC)
-    later = {"since": now + timedelta(days=1), "until": now + timedelta(days=2)}
-    assert allowance.reconcile(source="*", provider=NOTHING, **later).settled == 0
-    assert allowance.reconcile(source="openai/*", provider=NOTHING, **ALWAYS).settled == 1
-    assert [call.source for call in allowance.unknown()] == [LARGE]
+    answered = ask(allowance)
+    allowance.settle(answered, CALL, "answered")
+    with pytest.raises(ValueError, match="settled or released before"), allowance.amending() as (_, amend):
+        amend(allowance.unknown()[0], NOTHING, "reconciled")
+        amend(answered, NOTHING, "reconciled")
+    assert len(allowance.unknown()) == 1
+    assert allowance.used(**ALWAYS)[0].charged == CALL + CALL
 
 
 # -- reports

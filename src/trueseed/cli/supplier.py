@@ -138,7 +138,6 @@ def reconcile(
 
 def _named_in(file: Path) -> "tuple[list[Endpoint], str | None, str]":
     """The endpoints in a run file or in a gateway's settings, and the account and entity that ask there."""
-    from trueseed import runfile
     from trueseed.core.settings import read
     from trueseed.gateway.settings import Config
     from trueseed.teachers.account import our_entity
@@ -148,6 +147,8 @@ def _named_in(file: Path) -> "tuple[list[Endpoint], str | None, str]":
     ):
         config = read(file, Config)
         return list(config.upstreams), config.account, config.entity
+    from trueseed import runfile
+
     remote = runfile.load(file).teacher.remote
     if remote is None:
         raise ConfigError(f"the teacher in {file} is no remote one; nobody else counts what it is asked")

@@ -38,44 +38,51 @@ class Count:
 class Explained:
     """outside: of the maker's, what nothing of ours explains. missing: of what is surely billed, what the maker does
     not have. doubtful: of what is only perhaps billed, what the maker has. moved: what came from the day before.
+    onward: what went to the day after.
     """
 
     outside: int
     missing: int
     doubtful: int
     moved: int
+    onward: int
 
 
 def explain(days: Sequence[Count], *, late_before: int = 0, early_after: int = 0) -> list[Explained]:
-    """Day by day, moving as few as are needed over each midnight: what is settled on a day costs later days no more.
+    """Day by day, with as little left over, and then as few calls moved over a midnight, as there can be.
 
-    late_before, early_after: near the midnights before the first and after the last day.
+    late_before, early_after: near the midnights before the first and after the last day. Forward, it finds between
+    which bounds the number of calls moved over each midnight (into the later day; else negative) must lie; backward, it
+    takes the smallest that fits.
     """
-    found: list[Explained] = []
-    if not days:
-        return found
-    first, moved = days[0], 0
-    if first.said > first.most:
-        moved = min(first.said - first.most, late_before)
-    elif first.said < first.least:
-        moved = -min(first.least - first.said, first.early)
-    for count, following in zip(days, [*(day.early for day in days[1:]), early_after], strict=True):
-        least, most, onward = count.least + moved, count.most + moved, 0
-        if count.said > most:
-            onward = -min(count.said - most, following)
-        elif count.said < least:
-            onward = min(least - count.said, count.late)
-        least, most = least - onward, most - onward
-        found.append(
-            Explained(
-                outside=max(0, count.said - most),
-                missing=max(0, least - count.said),
-                doubtful=min(max(0, count.said - least), most - least),
-                moved=moved,
-            )
-        )
-        moved = onward
-    return found
+    early = [day.early for day in days] + [early_after]
+    bounds = [(-early[0], late_before)]
+    for index, day in enumerate(days):
+        low, high = bounds[-1]
+        backward, onward = -early[index + 1], day.late
+        least = min(max(low + day.least - day.said, backward), onward)
+        bounds.append((least, max(least, min(high + day.most - day.said, onward))))
+    moved = [_nearest(0, *bounds[-1])]
+    for day, (low, high) in zip(reversed(days), reversed(bounds[:-1]), strict=True):
+        fewest, most = moved[-1] + day.said - day.most, moved[-1] + day.said - day.least
+        moved.append(_nearest(_nearest(0, max(low, fewest), max(low, fewest, min(high, most))), low, high))
+    moved.reverse()
+    return [_explained(day, moved[index], moved[index + 1]) for index, day in enumerate(days)]
+
+
+def _nearest(number: int, low: int, high: int) -> int:
+    return max(low, min(number, high))
+
+
+def _explained(day: Count, moved_in: int, moved_on: int) -> Explained:
+    least, most = day.least + moved_in - moved_on, day.most + moved_in - moved_on
+    return Explained(
+        outside=max(0, day.said - most),
+        missing=max(0, least - day.said),
+        doubtful=min(max(0, day.said - least), most - least),
+        moved=moved_in,
+        onward=moved_on,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -120,6 +120,8 @@ class Sums:
             if calls or tokens:
                 raise ConfigError(f"{row.at} says what was used, but of no model; export it grouped by model")
             return
+        if not model.isprintable():
+            raise row.wrong("model", "is no name")
         self.calls[span, model] = self.calls.get((span, model), 0) + calls
         self.tokens[span, model] = self.tokens.get((span, model), 0) + tokens
 

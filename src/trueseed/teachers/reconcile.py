@@ -91,10 +91,17 @@ class Reconciled:
 
     @property
     def tokens_beyond(self) -> int:
-        """What the maker counted in tokens beyond ours on days that its figures hold whole; less is negative."""
-        whole = [(cell, done) for cell, done in self.days if cell.whole]
-        said = sum(cell.said.tokens or 0 for cell, _ in whole if cell.said)
-        return said - sum(cell.billed.tokens + done.amount.tokens for cell, done in whole)
+        """What the maker counted in tokens beyond ours on days that its figures hold whole; less is negative.
+
+        Not of models of which a call was moved over the end of those days: its tokens are not known by themselves.
+        """
+        beyond = 0
+        for group in self.groups:
+            whole = [(cell, done) for cell, done in self.days if cell.whole and cell.group == group]
+            if whole and not whole[0][0].explained.moved and not whole[-1][0].explained.onward:
+                beyond += sum(cell.said.tokens or 0 for cell, _ in whole if cell.said)
+                beyond -= sum(cell.billed.tokens + done.amount.tokens for cell, done in whole)
+        return beyond
 
     @property
     def verdict(self) -> Verdict:

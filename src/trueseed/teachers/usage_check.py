@@ -40,7 +40,7 @@ Name = TypeVar("Name", bound="str | tuple[str, str]")
 def is_report(raw: bytes) -> bool:
     """Whether it claims to be one."""
     try:
-        return json.loads(decode(json.loads(raw)["payload"]))["predicateType"] == USAGE
+        return bool(json.loads(decode(json.loads(raw)["payload"]))["predicateType"] == USAGE)
     except (ValueError, KeyError, TypeError, RecursionError):
         return False
 
