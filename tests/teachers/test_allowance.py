@@ -18,6 +18,7 @@ from tests.teachers.conftest import Machine
 from trueseed.core.settings import Settings, read
 from trueseed.errors import ConfigError, Paused, Refused
 from trueseed.teachers import allowance as module
+from trueseed.teachers import books
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import FREE, NOTHING, Allowance, Amount, Exhausted, Limit, Price, price_of
 from trueseed.teachers.holds import Holds
@@ -499,6 +500,23 @@ def test_what_is_amended_is_amended_whole_or_not_at_all_and_never_what_was_answe
         amend(answered, NOTHING, "reconciled")
     assert len(allowance.unknown()) == 1
     assert allowance.used(**ALWAYS)[0].charged == CALL + CALL
+
+
+def test_what_a_bill_is_compared_with_is_summed_by_what_it_is_to_the_bill(account, machine, lose):
+    allowance = limited(account, machine=machine)
+    for outcome, amount in (("answered", CALL), ("failed", CALL), ("failed", Amount(1, 0, 0))):
+        allowance.settle(ask(allowance), amount, outcome)
+    lose(allowance, 2)
+    allowance.release(ask(allowance))
+    allowance.cached(source=GPT, use=Use.JUDGE, project="seed", request="0" * 64)
+    ask(allowance), ask(allowance, source=LARGE)
+    span = books.Span(**ALWAYS)
+    with account.reading() as connection:
+        found = books.read(connection, "us", span, lambda source: source != LARGE)
+    totals = {kind: found.total([GPT], kind=kind).requests for kind in ("billed", "doubtful", "in_flight")}
+    assert totals == {"billed": 1, "doubtful": 3, "in_flight": 1}
+    assert [each.garbled for each in found.doubtful] == [True, False, False]
+    assert found.sources() == [GPT]
 
 
 # -- reports

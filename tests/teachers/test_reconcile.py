@@ -353,11 +353,31 @@ def test_our_own_calls_past_a_recall_are_named_with_project_and_use(desk):
     desk.go_to(moment(25))
     desk.answered(3, use=Use.BENCHMARK_TEACHER, project="evaluation")
     found = desk.reconcile(bill((21, "gpt-4", 2), (25, "gpt-4", 3)))
-    assert (found.outside, found.verdict) == (0, "outside")
+    assert (found.outside, found.verdict) == (0, "past_stop")
     [past] = found.past
     assert str(past).startswith(
         "2026-11-25: 3 calls to openai/gpt-4@api, made by project 'evaluation' for benchmark_teacher"
     )
+
+
+def test_our_own_calls_while_on_hold_are_named_on_whatever_route(desk):
+    Holds(desk.account, "us").place("openai", "told to stop", "0" * 64)
+    with desk.account.writing() as connection:
+        connection.exec_driver_sql("UPDATE holds SET placed_at = '2026-11-20T12:00:00Z', entity = 'later'")
+    desk.answered(2)  # as if the hold had been lost
+    with desk.account.writing() as connection:
+        connection.exec_driver_sql("UPDATE holds SET entity = 'us'")
+    found = desk.reconcile(bill((21, "gpt-4", 2)))
+    assert [(past.name, past.calls, past.outside) for past in found.past] == [(GPT, 2, False)]
+
+
+def test_nothing_is_settled_that_could_not_be_stated(desk, monkeypatch, tmp_path):
+    desk.failed(CALL)
+    monkeypatch.setenv("TRUESEED_STATE", str(tmp_path / "another"))
+    with pytest.raises(ConfigError, match="not this user's ledger"):
+        desk.reconcile(bill())
+    [used] = desk.allowance.used(since=moment(1), until=moment(30))
+    assert used.charged == CALL
 
 
 def test_what_a_kill_left_out_of_the_ledger_is_written_by_the_next_one_once(desk):

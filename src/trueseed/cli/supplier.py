@@ -132,7 +132,7 @@ def reconcile(
         print_json({**found.to_json(), "dry_run": dry_run})
     else:
         _show_reconciled(found)
-    if found.verdict == "outside":
+    if found.verdict in ("outside", "past_stop"):
         raise typer.Exit(Broken.exit_code)
 
 

@@ -4,7 +4,7 @@ A maker bills by the name on the wire, often with a date (`gpt-4o-2024-08-06`), 
 about one route, and a name that is no source's own model name has to be told: `--model NAME=SOURCE`. Never guessed.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -109,7 +109,3 @@ def _one_route(sources: Iterable[str], scope: Scope) -> None:
             f"{scope.maker!r} was asked on the routes {', '.join(routes)}, and one bill is about one of them; say "
             f"which with --source '{scope.maker}/*@{routes[0]}'"
         )
-
-
-def within(scope: Scope) -> Callable[[str], bool]:
-    return scope.holds

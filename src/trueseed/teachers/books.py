@@ -17,7 +17,7 @@ import sqlalchemy as sql
 
 from trueseed.teachers.allowance import Reservation
 from trueseed.teachers.amounts import NOTHING, Amount
-from trueseed.terms.model import Use, parse_source
+from trueseed.terms.model import Use
 
 SLOT_MS = 600_000  # sums are kept by ten minutes, so that calls near midnight are told from others
 
@@ -102,7 +102,7 @@ class Span:
 
 
 def read(connection: sql.Connection, entity: str, span: Span, ours: Callable[[str], bool]) -> Books:
-    """The books of the sources that `ours` chooses. Raises nothing of its own."""
+    """The books of the sources that `ours` chooses, as of the transaction that `connection` is in."""
     between = {"entity": entity, "since": _ms(span.since), "until": _ms(span.until)}
     rows = connection.execute(_SUMS, between).all()
     chosen = {source for source in {row.source for row in rows} if ours(source)}
@@ -110,10 +110,6 @@ def read(connection: sql.Connection, entity: str, span: Span, ours: Callable[[st
         sums=tuple(_sum(row) for row in rows if row.source in chosen),
         doubtful=tuple(_doubtful(row) for row in connection.execute(_DOUBTFUL, between) if row.source in chosen),
     )
-
-
-def of_maker(maker: str) -> Callable[[str], bool]:
-    return lambda source: parse_source(source).maker == maker
 
 
 def _sum(row: Any) -> Sum:

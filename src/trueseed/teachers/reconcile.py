@@ -1,7 +1,7 @@
 """Compares our calls with what the maker counted, settles by it what nobody knew, and names what was asked around us.
 
     found = reconcile(bill, Asked(scope=Scope(maker="openai"), month=Month.parse("2026-11")), account=account, …)
-    found.verdict    # agrees; differs (less or other tokens than we know); outside (calls that TrueSeed never made)
+    found.verdict    # agrees, differs (fewer calls or other tokens), outside (TrueSeed never made them), past_stop
 
 What is settled is charged in the account, in one transaction with a record of it; then a statement goes into the
 ledger. A kill between the two leaves the record, and the next reconciliation in that workspace writes it there first.
@@ -13,8 +13,10 @@ from datetime import UTC, date, datetime, timedelta
 from secrets import token_hex
 from typing import Any, Literal
 
+from trueseed.core.durable import state_folder
 from trueseed.errors import ConfigError
 from trueseed.ledger.log import Ledger
+from trueseed.ledger.signing import load
 from trueseed.teachers import stops, usage_api
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Allowance, Amend
@@ -30,7 +32,7 @@ from trueseed.teachers.stops import Past, Stop
 
 LATE = timedelta(hours=6)  # figures of a day that ended longer ago are taken to be whole
 
-Verdict = Literal["agrees", "differs", "outside"]
+Verdict = Literal["agrees", "differs", "outside", "past_stop"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +107,8 @@ class Reconciled:
 
     @property
     def verdict(self) -> Verdict:
-        if self.outside or self.past:
-            return "outside"
+        if self.past or self.outside:
+            return "past_stop" if self.past else "outside"
         return "differs" if self.missing or self.tokens_beyond else "agrees"
 
     def to_json(self) -> dict[str, Any]:
@@ -152,6 +154,8 @@ def reconcile(
         raise ConfigError(
             "name the workspace whose ledger the reconciliation goes into (--workspace), or use --dry-run"
         )
+    if ledgers and not asked.dry_run:
+        _must_be_ours(ledgers[0])
     through = _through(bill.within(month), asked, now)
     known = stops.holds_on(Holds(account, entity).spells(maker)) + stops.recalls_in(ledgers, maker)
     allowance, history = Allowance(account, (), entity), History(account)
@@ -192,6 +196,15 @@ def _compared(
         notes=_notes(bill, left_out, through, asked, now),
     )
     return found, [pair for _, done in settled for pair in done]
+
+
+def _must_be_ours(ledger: Ledger) -> None:
+    """Before anything is settled that could not be stated there."""
+    signer = load("operator", state_folder() / "keys")
+    if signer is None or signer.public_key != ledger.identity.operator.public_key:
+        raise ConfigError(
+            f"{ledger.folder} is not this user's ledger, so nothing can be stated there; name a workspace of yours first"
+        )
 
 
 def _through(bill: Bill, asked: Asked, now: datetime) -> date:

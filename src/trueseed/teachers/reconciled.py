@@ -65,7 +65,7 @@ class History:
             sql.select(_reconciliations)
             .where(_reconciliations.c.entity == entity, _reconciliations.c.maker == maker)
             .where(_reconciliations.c.month == month)
-            .order_by(_reconciliations.c.at, _reconciliations.c.id)
+            .order_by(_reconciliations.c.at, _reconciliations.c.entry, _reconciliations.c.id)
         )
         with self._account.reading() as connection:
             return [

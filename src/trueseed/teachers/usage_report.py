@@ -111,7 +111,7 @@ class Reconciliation(Settings):
     through: str | None
     figures: str
     sha256: Digest
-    verdict: Literal["agrees", "differs", "outside"]
+    verdict: Literal["agrees", "differs", "outside", "past_stop"]
     outside: Whole
     missing: Whole
     settled: Whole
