@@ -203,7 +203,7 @@ def _must_be_ours(ledger: Ledger) -> None:
     signer = load("operator", state_folder() / "keys")
     if signer is None or signer.public_key != ledger.identity.operator.public_key:
         raise ConfigError(
-            f"{ledger.folder} is not this user's ledger, so nothing can be stated there; name a workspace of yours first"
+            f"{ledger.folder} is not this user's ledger, so nothing can be stated there; name one of yours first"
         )
 
 
