@@ -482,8 +482,7 @@ def test_a_call_that_nobody_knew_is_charged_what_a_bill_shows_and_frees_the_rest
     allowance.settle(ask(allowance), CALL, "failed")
     first, second = allowance.unknown()
     with allowance.amending() as (_, amend):
-        amend(first, Amount(1, 60, 150), "reconciled")
-        amend(second, NOTHING, "reconciled")
+        amend([(first, Amount(1, 60, 150), "reconciled"), (second, NOTHING, "reconciled")])
     assert allowance.unknown() == []
     row = allowance.used(**ALWAYS)[0]
     assert (row.charged, row.reconciled, row.failed) == (Amount(2, 160, 400), 2, 1)
@@ -496,8 +495,7 @@ def test_what_is_amended_is_amended_whole_or_not_at_all_and_never_what_was_answe
     answered = ask(allowance)
     allowance.settle(answered, CALL, "answered")
     with pytest.raises(ValueError, match="settled or released before"), allowance.amending() as (_, amend):
-        amend(allowance.unknown()[0], NOTHING, "reconciled")
-        amend(answered, NOTHING, "reconciled")
+        amend([(allowance.unknown()[0], NOTHING, "reconciled"), (answered, NOTHING, "reconciled")])
     assert len(allowance.unknown()) == 1
     assert allowance.used(**ALWAYS)[0].charged == CALL + CALL
 

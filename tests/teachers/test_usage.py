@@ -32,10 +32,9 @@ NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 OURS, THEIRS = (Signer.from_seed("operator", bytes([n]) * 32) for n in (1, 2))
 
 
-@pytest.fixture
-def account(tmp_path) -> Account:
+def filled(folder) -> Account:
     """Calls of two days to two routes of one maker, for two uses by two projects, and one to another maker."""
-    account, machine = Account.open(f"sqlite:///{tmp_path / 'account.db'}"), Machine()
+    account, machine = Account.open(f"sqlite:///{folder / 'account.db'}"), Machine()
     allowance = Allowance(account, (), "us", machine.clock())
     for source, use in ((GPT, Use.JUDGE), (AZURE, Use.JUDGE), (AZURE, Use.REWARD), (LARGE, Use.JUDGE)):
         allowance.settle(ask(allowance, source=source, use=use), CALL, "answered")
@@ -44,6 +43,16 @@ def account(tmp_path) -> Account:
     allowance.cached(source=GPT, use=Use.JUDGE, project="other", request="0" * 64)
     ask(allowance, project="other")
     return account
+
+
+@pytest.fixture
+def account(tmp_path) -> Account:
+    return filled(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def signed(tmp_path_factory):
+    return sign(made(filled(tmp_path_factory.mktemp("signed"))), OURS)
 
 
 def made(account, **more):
@@ -186,8 +195,8 @@ def fewer(predicate):
     predicate["totals"]["charged"]["tokens"] -= 1
 
 
-def test_a_report_is_checked_with_the_key_given_the_users_own_or_its_own_word(account, tmp_path):
-    path = written(tmp_path, sign(made(account), OURS))
+def test_a_report_is_checked_with_the_key_given_the_users_own_or_its_own_word(signed, tmp_path):
+    path = written(tmp_path, signed)
     given = checked(path, key(OURS))
     assert not given.broken
     assert not any("--key" in note for note in given.to_json()["notes"])
@@ -213,6 +222,8 @@ def test_a_report_is_checked_with_the_key_given_the_users_own_or_its_own_word(ac
         lambda signed: resigned(signed, lambda predicate: predicate.update(month="2026-10"), OURS),
         lambda signed: resigned(signed, lambda predicate: predicate.update(month="never"), OURS),
         lambda signed: resigned(signed, lambda predicate: predicate.update(maker="mistral"), OURS),
+        lambda signed: resigned(signed, lambda predicate: predicate.update(signed_by=key(THEIRS)), OURS),
+        lambda signed: resigned(signed, lambda predicate: predicate.pop("signed_by"), OURS),
         lambda signed: resigned(signed, fewer, OURS),
         lambda signed: resigned(signed, lambda predicate: predicate["lines"].pop(), OURS),
         lambda signed: resigned(signed, lambda predicate: predicate["lines"].append(predicate["lines"][0]), OURS),
@@ -226,8 +237,8 @@ def test_a_report_is_checked_with_the_key_given_the_users_own_or_its_own_word(ac
         lambda signed: resigned(signed, lambda predicate: predicate.update(counted_until="2027-01-01T00:00:00Z"), OURS),
     ],
 )
-def test_a_forged_edited_or_swapped_report_is_broken_and_shows_no_figures(account, tmp_path, attack):
-    result = checked(written(tmp_path, attack(sign(made(account), OURS))), key(OURS))
+def test_a_forged_edited_or_swapped_report_is_broken_and_shows_no_figures(signed, tmp_path, attack):
+    result = checked(written(tmp_path, attack(signed)), key(OURS))
     assert result.broken
     assert result.to_json()["report"] is None
     assert result.lines()[0].startswith("BROKEN")

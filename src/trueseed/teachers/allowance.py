@@ -87,7 +87,8 @@ class Used:
     reconciled: int = 0
 
 
-Amend = Callable[[Reservation, Amount, Literal["reconciled", "failed"]], None]
+Amended = tuple[Reservation, Amount, Literal["reconciled", "failed"]]
+Amend = Callable[[Sequence[Amended]], None]
 
 
 _INSERT = sql.text(
@@ -217,7 +218,7 @@ class Allowance:
     @contextmanager
     def amending(self) -> Iterator[tuple[sql.Connection, Amend]]:
         """One transaction in which calls are charged what a bill shows of them (`reconcile`): a connection to look
-        with, and what amends a call that is unknown or failed. Raises `AccountUnavailable`.
+        with, and what amends calls that are unknown or failed. Raises `AccountUnavailable`.
         """
         with self._account.writing() as connection:
             yield connection, partial(self._amend, connection)
@@ -327,12 +328,22 @@ class Allowance:
         }
         return [{**shared, "per": per, "start": start} for per, start in _windows(at).items()]
 
-    def _amend(self, connection: sql.Connection, call: Reservation, actual: Amount, state: str) -> None:
-        self._close(connection, call, actual, state, _AMEND)
+    def _amend(self, connection: sql.Connection, changes: Sequence[Amended]) -> None:
+        """Raises `ValueError` when one of them is neither unknown nor failed any more; then none is amended."""
+        windows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for call, actual, state in changes:
+            amount = {name: getattr(actual, name) for name in ("requests", "tokens", "micros")}
+            if connection.execute(_AMEND, {"id": call.id, "state": state, **amount}).rowcount != 1:
+                raise ValueError(f"call {call.id} to {call.source!r} was settled or released before")
+            for row in self._charges(call, actual - call.upper, call.at_ms):
+                key = tuple(value for name, value in row.items() if name not in amount)
+                summed = windows.setdefault(key, {**row, **dict.fromkeys(amount, 0)})
+                for name in amount:
+                    summed[name] += row[name]
+        if windows:  # summed first: thousands of calls of a month share few windows, and others wait for their turn
+            connection.execute(_CHANGE, list(windows.values()))
 
-    def _close(
-        self, connection: sql.Connection, call: Reservation, actual: Amount, state: str, how: sql.TextClause = _SETTLE
-    ) -> None:
+    def _close(self, connection: sql.Connection, call: Reservation, actual: Amount, state: str) -> None:
         said = {
             "id": call.id,
             "state": state,
@@ -340,7 +351,7 @@ class Allowance:
             "tokens": actual.tokens,
             "micros": actual.micros,
         }
-        if connection.execute(how, said).rowcount != 1:
+        if connection.execute(_SETTLE, said).rowcount != 1:
             raise ValueError(f"call {call.id} to {call.source!r} was settled or released before")
         if actual != call.upper:
             connection.execute(_CHANGE, self._charges(call, actual - call.upper, call.at_ms))

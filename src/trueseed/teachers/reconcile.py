@@ -19,7 +19,7 @@ from trueseed.ledger.log import Ledger
 from trueseed.ledger.signing import load
 from trueseed.teachers import stops, usage_api
 from trueseed.teachers.account import Account
-from trueseed.teachers.allowance import Allowance, Amend
+from trueseed.teachers.allowance import Allowance, Amended
 from trueseed.teachers.amounts import NOTHING, Amount
 from trueseed.teachers.bill import Bill
 from trueseed.teachers.bill_models import Group, Scope, Told, grouped
@@ -167,8 +167,7 @@ def reconcile(
         found, done = _compared(bill.within(month), books, asked, through, known, now)
         found = replace(found, entity=entity, past=(*found.past, *ours))
         if not asked.dry_run:
-            for each, amount in done:
-                _charge(each, amount, amend)
+            amend([_charged(each, amount) for each, amount in done])
             history.keep(connection, found.to_json(), ledgers[0].origin)
     if not asked.dry_run:
         history.finish(ledgers[0], entity)
@@ -182,7 +181,14 @@ def _compared(
     groups, left_out = grouped(bill, books, asked.scope, asked.told)
     days = [day for day in asked.month.days if day <= now.astimezone(UTC).date()]
     compared = cells(bill, books, groups, days, through)
-    settled = [(cell, settlement(cell, _doubtful_of(cell, books))) for cell in compared]
+    doubtful = _by_day(books)
+    settled = [
+        (
+            cell,
+            settlement(cell, [each for source in cell.group.sources for each in doubtful.get((source, cell.day), ())]),
+        )
+        for cell in compared
+    ]
     found = Reconciled(
         id=f"rec-{token_hex(8)}",
         entity="",
@@ -222,18 +228,19 @@ def _through(bill: Bill, asked: Asked, now: datetime) -> date:
     return min(ended, (bill.last_day or asked.month.first) - DAY)
 
 
-def _doubtful_of(cell: Cell, books: Books) -> list[Doubtful]:
-    return [
-        each for each in books.doubtful if each.call.source in cell.group.sources and each.call.at.date() == cell.day
-    ]
+def _by_day(books: Books) -> dict[tuple[str, date], list[Doubtful]]:
+    """The doubtful calls of each source and day, oldest first."""
+    found: dict[tuple[str, date], list[Doubtful]] = {}
+    for each in books.doubtful:
+        found.setdefault((each.call.source, each.call.at.date()), []).append(each)
+    return found
 
 
-def _charge(each: Doubtful, amount: Amount | None, amend: Amend) -> None:
+def _charged(each: Doubtful, amount: Amount | None) -> Amended:
     """What came back garbled and was not billed is a call that failed, as if the maker had said no."""
     if amount is None and each.garbled:
-        amend(each.call, Amount(requests=1), "failed")
-    else:
-        amend(each.call, amount or NOTHING, "reconciled")
+        return each.call, Amount(requests=1), "failed"
+    return each.call, amount or NOTHING, "reconciled"
 
 
 def _sum(done: Sequence[tuple[Doubtful, Amount | None]]) -> Settled:

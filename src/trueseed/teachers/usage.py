@@ -68,7 +68,7 @@ def report(wanted: Wanted, *, account: Account, entity: str, now: datetime) -> R
     allowance = Allowance(account, (), entity)  # sweeps: calls of processes that died are unknown
     every = allowance.used(maker=maker, since=month.since, until=month.until)
     chosen = [used for used in every if wanted.holds(used)]
-    keys = [key for key in Keys(account).list() if _overlaps(key, month)]
+    keys = sorted((key for key in Keys(account).list() if _overlaps(key, month)), key=lambda key: key.grant.owner)
     lines = tuple(_line(used) for used in chosen)
     totals = add(lines)
     return Report(

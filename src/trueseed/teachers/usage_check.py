@@ -61,13 +61,15 @@ def check(raw: bytes, keys: Sequence[Key], *, own: Key | None = None) -> Opened:
     if not trusted and own and named and named.public_key == own.public_key:
         trusted = [own]
     elif not trusted:
-        trusted = [named] if named else []
+        trusted = [named] if named and named.role == "operator" else []
         notes.append(
             "the signature was checked with the key that the report itself names; whose it is is not shown. Ask the "
             "operator for the key, and give it with --key"
         )
     try:
         made = open_envelope(signed, trusted)
+        if named is None or named.key_id != signed["signatures"][0]["keyid"]:
+            raise Broken("it names another key than the one that signed it")
         report = _parsed({key: value for key, value in made["predicate"].items() if key != "signed_by"})
     except Broken as err:
         return Opened(report=None, findings=(str(err),), notes=tuple(notes), signed_by=str(named or ""))
