@@ -12,7 +12,7 @@ from trueseed.core.canonical import canonical
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.signing import Signer, decode, encode
 from trueseed.ledger.statement import USAGE, envelope, statement
-from trueseed.report import verify
+from trueseed.report import verify_usage
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Allowance, Amount
 from trueseed.teachers.bill import Bill, Figure
@@ -71,7 +71,7 @@ def key(signer):
 
 
 def checked(path, *keys):
-    return verify.path(path, keys=keys)
+    return verify_usage.path(path, keys=keys)
 
 
 def test_a_report_is_over_all_routes_uses_and_projects_of_the_maker_and_no_other(account):

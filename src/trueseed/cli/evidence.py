@@ -20,7 +20,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Re-read every byte: statements, signatures, tree, artifacts; or a usage report."""
-    from trueseed.report import verify as verifying
+    from trueseed.report import verify_usage as verifying
 
     result = verifying.path(workspace or path, since=since, keys=key or [])
     if as_json:

@@ -142,9 +142,11 @@ def _named_in(file: Path) -> "tuple[list[Endpoint], str | None, str]":
     from trueseed.gateway.settings import Config
     from trueseed.teachers.account import our_entity
 
-    if file.is_file() and re.search(
-        r"^upstreams\s*:", file.read_text(encoding="utf-8", errors="replace"), re.MULTILINE
-    ):
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read ({error.strerror}); give a run file or a gateway.yaml") from error
+    if re.search(r"^upstreams\s*:", text, re.MULTILINE):
         config = read(file, Config)
         return list(config.upstreams), config.account, config.entity
     from trueseed import runfile
