@@ -15,7 +15,7 @@ from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Allowance, Amount
 from trueseed.teachers.simulator import Behaviour, simulator
 
-MONTH, TODAY = f"{datetime.now(UTC):%Y-%m}", f"{datetime.now(UTC):%Y-%m-%d}"
+MONTH = f"{datetime.now(UTC):%Y-%m}"
 
 
 @pytest.fixture
@@ -72,13 +72,13 @@ def test_a_partial_report_says_so_on_the_screen(trueseed):
 
 def test_a_run_files_endpoint_is_asked_and_calls_around_us_exit_with_four(trueseed, tmp_path, monkeypatch):
     monkeypatch.setenv("ADMIN", "sk-admin-0123456789")
-    place = Place(tmp_path)
+    place, today = Place(tmp_path), f"{datetime.now(UTC):%Y-%m-%d}"
     with simulator(Behaviour(admin_key="sk-admin-0123456789")) as provider:
         (tmp_path / "gateway.yaml").write_text(
             f"upstreams:\n  - {{source: {DEEPSEEK}, model: simulated, base_url: '{provider.openai}'}}\n"
         )
         words = ["reconcile", "--maker", "deepseek", "--month", MONTH, "--endpoint-from", tmp_path / "gateway.yaml",
-                 "--key-from", "ADMIN", "--through", TODAY, "-w", place.workspace.folder]  # fmt: skip
+                 "--key-from", "ADMIN", "--through", today, "-w", place.workspace.folder]  # fmt: skip
         with place.remote(provider.openai) as remote:
             dict(remote.answers(questions(2)))
         code, said = trueseed(*words)
@@ -87,7 +87,7 @@ def test_a_run_files_endpoint_is_asked_and_calls_around_us_exit_with_four(truese
         around_us(provider)
         code, said = trueseed(*words, "--dry-run")
         assert code == 4
-        assert f"outside: {TODAY}: 1 calls to simulated that TrueSeed never made" in said
+        assert f"outside: {today}: 1 calls to simulated that TrueSeed never made" in said
         code, said = trueseed(*words, "--json")
         assert (code, json.loads(said)["outside"]) == (4, 1)
     code, said = trueseed("usage", "--maker", "deepseek", "--month", MONTH, "--json")

@@ -127,29 +127,35 @@ def test_holds_releases_and_reconciliations_of_the_month_stand_in_it(account, tm
     asked = Asked(scope=Scope(maker="openai", pattern="*@api"), month=Month.parse("2026-11"))
     ledger = Workspace.open(tmp_path / "work", create=True).ledger
     reconcile(bill, asked, account=account, entity="us", ledgers=[ledger], now=NOW)
-    found = report(Wanted(maker="openai", month=Month.parse("2026-11")), account=account, entity="us", now=NOW)
+    found = made(account)
     [done] = found.reconciliations
     assert (done.sha256, done.verdict, done.ledger, done.entry) == ("ef" * 32, "agrees", ledger.origin, 0)
-    spells = Holds(account, "us").spells("openai")
-    assert [(spell.hold.reason, spell.released_for) for spell in spells] == [("suspended", "cd" * 32)]
-    in_month = spells[0].hold.placed_at.startswith("2026-11")
-    assert [hold.reason for hold in found.holds] == (["suspended"] if in_month else [])
+    [hold] = this_month(account).holds
+    assert (hold.reason, hold.evidence, hold.released_for) == ("suspended", "ab" * 32, "cd" * 32)
+    assert hold.released_at is not None
 
 
-def test_the_gateways_keys_are_counted_and_their_owners_named_only_when_wanted(account):
-    keys, judge = Keys(account), frozenset({Use.JUDGE})
-    keys.issue(Grant(owner="ana", project="seed", uses=judge))
-    issued = keys.issue(Grant(owner="bo", project="seed", uses=judge))
-    november = datetime.now(UTC).strftime("%Y-%m")
-    wanted = Wanted(maker="openai", month=Month.parse("2026-11"))
-    if november == "2026-11":
-        purposes = {(each.use, each.project): each for each in made(account).purposes}
-        assert (purposes["judge", "seed"].keys, purposes["judge", "seed"].owners) == (2, None)
-        assert purposes["reward", "seed"].keys == 0
-        named = {(each.use, each.project): each for each in made(account, owners=True).purposes}
-        assert [each.owner for each in named["judge", "seed"].owners] == ["ana", "bo"]
-    assert issued.token not in json.dumps(made(account, owners=True).to_json())
-    assert wanted.narrowed is None
+def test_the_gateways_keys_are_counted_and_their_owners_named_only_when_wanted(tmp_path):
+    account, judge = Account.open(f"sqlite:///{tmp_path / 'account.db'}"), frozenset({Use.JUDGE})
+    allowance = Allowance(account, (), "us")
+    for use in (Use.JUDGE, Use.REWARD):
+        allowance.settle(ask(allowance, use=use), CALL, "answered")
+    Keys(account).issue(Grant(owner="bo", project="seed", uses=judge))
+    issued = Keys(account).issue(Grant(owner="ana", project="seed", uses=judge))
+    Keys(account).issue(Grant(owner="cy", project="other", uses=judge))
+    counted, named = (this_month(account, owners=owners) for owners in (False, True))
+    assert [(each.use, each.keys, each.owners) for each in counted.purposes] == [
+        ("judge", 2, None),
+        ("reward", 0, None),
+    ]
+    assert [each.owner for each in named.purposes[0].owners] == ["ana", "bo"]
+    assert issued.token not in json.dumps(named.to_json())
+
+
+def this_month(account, **more):
+    now = datetime.now(UTC)
+    wanted = Wanted(**{"maker": "openai", "month": Month.parse(f"{now:%Y-%m}"), **more})
+    return report(wanted, account=account, entity="us", now=now)
 
 
 def test_a_report_of_nothing_adds_up(account, tmp_path):
