@@ -18,6 +18,7 @@ from tests.teachers.conftest import Machine
 from trueseed.core.settings import Settings, read
 from trueseed.errors import ConfigError, Paused, Refused
 from trueseed.teachers import allowance as module
+from trueseed.teachers import books
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import FREE, NOTHING, Allowance, Amount, Exhausted, Limit, Price, price_of
 from trueseed.teachers.holds import Holds
@@ -475,44 +476,45 @@ def lose(monkeypatch):
     return lost
 
 
-def test_unknown_calls_are_settled_by_what_the_provider_says(account, lose):
-    allowance = limited(account, Limit(source="*", per="total", requests=6))
-    allowance.settle(ask(allowance), Amount(1, 80, 200), "answered")
-    lose(allowance, 3)
-    found = allowance.reconcile(source="openai/*", provider=Amount(3, 181, 451), **ALWAYS)
-    assert (found.ours, found.settled) == (Amount(1, 80, 200), 3)
-    assert (found.attributed, found.outside) == (Amount(2, 101, 251), NOTHING)
+def test_a_call_that_nobody_knew_is_charged_what_a_bill_shows_and_frees_the_rest(account, lose):
+    allowance = limited(account, Limit(source="*", per="total", requests=3))
+    lose(allowance, 2)
+    allowance.settle(ask(allowance), CALL, "failed")
+    first, second = allowance.unknown()
+    with allowance.amending() as (_, amend):
+        amend([(first, Amount(1, 60, 150), "reconciled"), (second, NOTHING, "reconciled")])
     assert allowance.unknown() == []
     row = allowance.used(**ALWAYS)[0]
-    assert (row.charged, row.reconciled) == (Amount(3, 181, 451), 3)
-    assert how_many(allowance) == 3
+    assert (row.charged, row.reconciled, row.failed) == (Amount(2, 160, 400), 2, 1)
+    assert how_many(allowance) == 1
 
 
-def test_what_no_call_of_ours_explains_was_asked_outside(account, lose):
+def test_what_is_amended_is_amended_whole_or_not_at_all_and_never_what_was_answered(account, lose):
     allowance = limited(account)
     lose(allowance, 1)
-    found = allowance.reconcile(source="*", provider=Amount(5, 150, 250), **ALWAYS)
-    assert found.attributed == CALL
-    assert found.outside == Amount(4, 50, 0)
+    answered = ask(allowance)
+    allowance.settle(answered, CALL, "answered")
+    with pytest.raises(ValueError, match="settled or released before"), allowance.amending() as (_, amend):
+        amend([(allowance.unknown()[0], NOTHING, "reconciled"), (answered, NOTHING, "reconciled")])
+    assert len(allowance.unknown()) == 1
+    assert allowance.used(**ALWAYS)[0].charged == CALL + CALL
 
 
-def test_a_provider_that_counts_less_than_we_did_shows_as_less(account, lose):
-    allowance = limited(account)
-    allowance.settle(ask(allowance), CALL, "answered")
-    lose(allowance, 1)
-    found = allowance.reconcile(source="*", provider=Amount(1, 90, 250), **ALWAYS)
-    assert (found.attributed, found.outside) == (NOTHING, Amount(0, -10, 0))
-    assert allowance.used(**ALWAYS)[0].charged == CALL
-
-
-def test_reconciling_one_maker_or_time_leaves_others_alone(account, machine, lose):
+def test_what_a_bill_is_compared_with_is_summed_by_what_it_is_to_the_bill(account, machine, lose):
     allowance = limited(account, machine=machine)
-    lose(allowance, 1), lose(allowance, 1, source=LARGE)
-    now = datetime.fromtimestamp(machine.wall, UTC)
-    later = {"since": now + timedelta(days=1), "until": now + timedelta(days=2)}
-    assert allowance.reconcile(source="*", provider=NOTHING, **later).settled == 0
-    assert allowance.reconcile(source="openai/*", provider=NOTHING, **ALWAYS).settled == 1
-    assert [call.source for call in allowance.unknown()] == [LARGE]
+    for outcome, amount in (("answered", CALL), ("failed", CALL), ("failed", Amount(1, 0, 0))):
+        allowance.settle(ask(allowance), amount, outcome)
+    lose(allowance, 2)
+    allowance.release(ask(allowance))
+    allowance.cached(source=GPT, use=Use.JUDGE, project="seed", request="0" * 64)
+    ask(allowance), ask(allowance, source=LARGE)
+    span = books.Span(**ALWAYS)
+    with account.reading() as connection:
+        found = books.read(connection, "us", span, lambda source: source != LARGE)
+    totals = {kind: found.total([GPT], kind=kind).requests for kind in ("billed", "doubtful", "in_flight")}
+    assert totals == {"billed": 1, "doubtful": 3, "in_flight": 1}
+    assert [each.garbled for each in found.doubtful] == [True, False, False]
+    assert found.sources() == [GPT]
 
 
 # -- reports

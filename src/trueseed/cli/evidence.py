@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, out, print_json
+from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, out, print_json, shown
 from trueseed.errors import Broken
 
 app = typer.Typer()
@@ -13,21 +13,21 @@ app = typer.Typer()
 
 @app.command()
 def verify(
-    path: Annotated[Path, typer.Argument(help="A workspace.")] = WORK,
+    path: Annotated[Path, typer.Argument(help="A workspace, or a usage report.")] = WORK,
     since: Annotated[Path | None, typer.Option(help="A checkpoint kept elsewhere.")] = None,
     key: Annotated[list[str] | None, typer.Option(help="A public key to trust, or a file that holds it.")] = None,
     workspace: Annotated[Path | None, typer.Option("--workspace", "-w", help="The same as PATH.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Re-read every byte: statements, signatures, tree, artifacts."""
-    from trueseed.report import verify as verifying
+    """Re-read every byte: statements, signatures, tree, artifacts; or a usage report."""
+    from trueseed.report import verify_usage as verifying
 
-    result = verifying.workspace(workspace or path, since=since, keys=key or [])
+    result = verifying.path(workspace or path, since=since, keys=key or [])
     if as_json:
         print_json(result.to_json())
     else:
         for line in result.lines():
-            out.print(line)
+            out.print(shown(line), markup=False)
     if result.broken:
         raise typer.Exit(Broken.exit_code)
 

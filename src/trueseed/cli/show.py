@@ -26,5 +26,10 @@ def day(text: str | None, option: str = "--at") -> date:
         raise ConfigError(f"{option} {text!r} is not a day; write it as 2024-02-27") from err
 
 
+def shown(text: str) -> str:
+    """Names that others chose, without what would steer the terminal."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
+
+
 def print_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")

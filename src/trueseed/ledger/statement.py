@@ -27,11 +27,15 @@ HOLD: Final = "https://trueseed.dev/hold/v1"
 RELEASE: Final = "https://trueseed.dev/release/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
 DECLARATION: Final = "https://trueseed.dev/declaration/v1"
+RECONCILIATION: Final = "https://trueseed.dev/reconciliation/v1"
+USAGE: Final = "https://trueseed.dev/usage/v1"  # a report: stands in no log
 
 SIGNED_BY: Mapping[str, frozenset[Role]] = {
     STEP: frozenset({"operator"}),
     SEAL: frozenset({"operator"}),
     DECLARATION: frozenset({"operator"}),
+    RECONCILIATION: frozenset({"operator"}),
+    USAGE: frozenset({"operator"}),
     WITHDRAWAL: frozenset({"operator", "reviewer"}),  # stopping needs no second pair of eyes
     WAIVER: frozenset({"reviewer"}),
     HOLD: frozenset({"operator", "reviewer"}),

@@ -12,17 +12,19 @@ settled; a call whose process died in flight is `unknown` and stays charged unti
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any, Literal
 
 import sqlalchemy as sql
 
 from trueseed.errors import Refused
 from trueseed.teachers.account import Account
-from trueseed.teachers.amounts import FREE, NOTHING, Amount, Price, price_of, shares
+from trueseed.teachers.amounts import FREE, NOTHING, Amount, Price, price_of
 from trueseed.teachers.clock import Clock, tick
 from trueseed.teachers.holds import standing
 from trueseed.teachers.limits import Exhausted, Limit, Per, sentence
@@ -36,7 +38,6 @@ __all__ = [
     "Exhausted",
     "Limit",
     "Price",
-    "Reconciliation",
     "Reservation",
     "Used",
     "price_of",
@@ -44,7 +45,6 @@ __all__ = [
 
 Outcome = Literal["answered", "failed", "cached"]
 PER: Mapping[Per, str] = {"minute": "second", "day": "day", "month": "month", "total": "total"}  # how sums are kept
-SETTLED = ("answered", "failed", "reconciled")
 MINUTE_S = 60
 FORGOTTEN_MS = 3_600_000
 
@@ -87,17 +87,8 @@ class Used:
     reconciled: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reconciliation:
-    """Our figures beside the provider's. ours: settled calls. settled: how many unknown calls were settled now, by
-    `attributed` of the provider's figures. outside: what the provider billed and no call of ours explains; negative
-    where we counted more than the provider.
-    """
-
-    ours: Amount
-    settled: int
-    attributed: Amount
-    outside: Amount
+Amended = tuple[Reservation, Amount, Literal["reconciled", "failed"]]
+Amend = Callable[[Sequence[Amended]], None]
 
 
 _INSERT = sql.text(
@@ -134,7 +125,10 @@ _PRUNE = sql.text("DELETE FROM spent WHERE entity = :entity AND per = 'second' A
 _IN_FLIGHT = sql.text("SELECT * FROM calls WHERE state = 'reserved' AND entity = :entity")
 _LOSE = sql.text("UPDATE calls SET state = 'unknown' WHERE id = :id AND state = 'reserved'")
 _UNKNOWN = sql.text("SELECT * FROM calls WHERE state = 'unknown' AND entity = :entity ORDER BY id")
-_CALLS = sql.text("SELECT * FROM calls WHERE entity = :entity AND at >= :since AND at < :until ORDER BY id")
+_AMEND = sql.text(
+    "UPDATE calls SET state = :state, requests = :requests, tokens = :tokens, micros = :micros"
+    " WHERE id = :id AND state IN ('unknown', 'failed')"
+)
 _BY_DAY = sql.text(
     "SELECT at / 86400000 AS day, source, use, project, state, count(*) AS n, sum(requests) AS requests,"
     " sum(tokens) AS tokens, sum(micros) AS micros FROM calls"
@@ -200,15 +194,15 @@ class Allowance:
     def sweep(self) -> int:
         """Turns reservations of processes that died into unknown calls; returns how many.
 
-        Of processes on other hosts nothing can be seen: theirs are unknown after `FORGOTTEN_MS`, longer than any call
-        takes. If one does come back it is settled like any other.
+        Of processes on other hosts nothing can be seen, and a server that lives may have lost a call: those are unknown
+        after `FORGOTTEN_MS`, longer than any call takes. If one does come back it is settled like any other.
         """
         with self._account.writing() as connection:
             now = tick(connection, self._clock)
             lost = []
             for row in connection.execute(_IN_FLIGHT, {"entity": self.entity}):
                 gone = Process(row.host, row.boot, row.pid, row.started).is_gone()
-                if gone or (gone is None and row.at < now - FORGOTTEN_MS):
+                if gone or row.at < now - FORGOTTEN_MS:
                     lost.append({"id": row.id})
             if lost:
                 connection.execute(_LOSE, lost)
@@ -221,25 +215,13 @@ class Allowance:
             rows = connection.execute(_UNKNOWN, {"entity": self.entity}).all()
         return [_reservation(row) for row in rows]
 
-    def reconcile(self, *, source: str, since: datetime, until: datetime, provider: Amount) -> Reconciliation:
-        """Settles the unknown calls of sources that match `source`, reserved in [since, until), by what the provider
-        says of all calls in that time.
-
-        What our settled calls do not explain is put on the unknown ones, evenly, up to what was reserved for them. A
-        call near either end may be in the provider's figures of another day: reconcile whole months, or quiet hours.
-        Raises `AccountUnavailable`.
+    @contextmanager
+    def amending(self) -> Iterator[tuple[sql.Connection, Amend]]:
+        """One transaction in which calls are charged what a bill shows of them (`reconcile`): a connection to look
+        with, and what amends calls that are unknown or failed. Raises `AccountUnavailable`.
         """
-        between = {"entity": self.entity, "since": _ms(since), "until": _ms(until)}
         with self._account.writing() as connection:
-            rows = [row for row in connection.execute(_CALLS, between) if fnmatchcase(row.source, source)]
-            settled = sum((_charged(row) for row in rows if row.state in SETTLED), NOTHING)
-            lost = [_reservation(row) for row in rows if row.state == "unknown"]
-            explained = (provider - settled).at_least(NOTHING).at_most(sum((call.upper for call in lost), NOTHING))
-            for call, share in zip(lost, shares(explained, len(lost)), strict=True):
-                self._close(connection, call, share, "reconciled")
-        return Reconciliation(
-            ours=settled, settled=len(lost), attributed=explained, outside=provider - settled - explained
-        )
+            yield connection, partial(self._amend, connection)
 
     # -- reports ---------------------------------------------------------------------------------------------------
 
@@ -345,6 +327,21 @@ class Allowance:
             "micros": difference.micros,
         }
         return [{**shared, "per": per, "start": start} for per, start in _windows(at).items()]
+
+    def _amend(self, connection: sql.Connection, changes: Sequence[Amended]) -> None:
+        """Raises `ValueError` when one of them is neither unknown nor failed any more; then none is amended."""
+        windows: dict[tuple[Any, ...], dict[str, Any]] = {}
+        for call, actual, state in changes:
+            amount = {name: getattr(actual, name) for name in ("requests", "tokens", "micros")}
+            if connection.execute(_AMEND, {"id": call.id, "state": state, **amount}).rowcount != 1:
+                raise ValueError(f"call {call.id} to {call.source!r} was settled or released before")
+            for row in self._charges(call, actual - call.upper, call.at_ms):
+                key = tuple(value for name, value in row.items() if name not in amount)
+                summed = windows.setdefault(key, {**row, **dict.fromkeys(amount, 0)})
+                for name in amount:
+                    summed[name] += row[name]
+        if windows:  # summed first: thousands of calls of a month share few windows, and others wait for their turn
+            connection.execute(_CHANGE, list(windows.values()))
 
     def _close(self, connection: sql.Connection, call: Reservation, actual: Amount, state: str) -> None:
         said = {

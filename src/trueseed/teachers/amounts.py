@@ -5,8 +5,8 @@
 """
 
 import operator
-from collections.abc import Callable, Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from trueseed.errors import Refused
@@ -78,10 +78,18 @@ def price_of(source: str, prices: Mapping[str, Price]) -> Price:
     )
 
 
-def shares(amount: Amount, n: int) -> list[Amount]:
-    """`amount` in `n` whole parts that differ by at most one and sum to it."""
+def split(total: int, most: Sequence[int]) -> list[int]:
+    """`total` in whole parts, in proportion to `most` and none above it; of more than all of them, all of them.
 
-    def part(total: int, index: int) -> int:
-        return total // n + (index < total % n)
-
-    return [Amount(*(part(total, index) for total in astuple(amount))) for index in range(n)]
+    >>> split(10, [30, 30, 0])
+    [5, 5, 0]
+    """
+    room = sum(most)
+    if total >= room:
+        return list(most)
+    parts = [total * each // room for each in most]
+    left = total - sum(parts)
+    for index in range(len(parts)):
+        more = min(left, most[index] - parts[index], 1)
+        parts[index], left = parts[index] + more, left - more
+    return parts

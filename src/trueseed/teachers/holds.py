@@ -5,6 +5,7 @@ OpenAI's whether it is asked at `api`, `azure` or `openrouter`. It is kept in ac
 process looks in the same transaction that reserves a call, and written to the ledger of the workspace that met it.
 """
 
+import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from trueseed.core.durable import state_folder
 from trueseed.errors import ConfigError, Refused
 from trueseed.ledger.holds import held
 from trueseed.ledger.log import Ledger
-from trueseed.ledger.signing import Signer, load
+from trueseed.ledger.signing import Signer, decode, load
 from trueseed.ledger.statement import HOLD, RELEASE, envelope, statement
 from trueseed.teachers.account import Account
 from trueseed.terms.model import parse_source
@@ -43,9 +44,22 @@ class Hold:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A hold, and when the reviewer ended it (UTC, RFC 3339) on what evidence (SHA-256); None while it stands."""
+
+    hold: Hold
+    released_at: str | None
+    released_for: str | None
+
+
 _STANDING = sql.text(
     "SELECT maker, entity, reason, evidence, placed_at FROM holds"
     " WHERE entity = :entity AND maker = :maker AND release IS NULL"
+)
+_EVERY = sql.text(
+    "SELECT maker, entity, reason, evidence, placed_at, release FROM holds"
+    " WHERE entity = :entity AND maker = :maker ORDER BY id"
 )
 _PLACE = sql.text(
     "INSERT INTO holds (entity, maker, reason, evidence, placed_at)"
@@ -84,6 +98,12 @@ class Holds:
         """The hold that stands on `maker`. Raises `AccountUnavailable`."""
         with self._account.reading() as connection:
             return standing(connection, self.entity, _maker(maker))
+
+    def spells(self, maker: str) -> list[Spell]:
+        """Every hold there was on `maker`, oldest first. Raises `AccountUnavailable`."""
+        with self._account.reading() as connection:
+            rows = connection.execute(_EVERY, {"entity": self.entity, "maker": _maker(maker)}).mappings().all()
+        return [_spell(dict(row)) for row in rows]
 
     def check(self, source: str) -> None:
         """Raises `Refused`, saying what to do, when the maker of `source` is on hold; `AccountUnavailable`."""
@@ -157,6 +177,13 @@ def release(ledger: Ledger, holds: Holds, *, maker: str, evidence: Path) -> Hold
         )
     ledger.append(RELEASE, [], _released(found, digest), role="reviewer")
     return holds.lift(maker, digest, signer)
+
+
+def _spell(row: dict[str, Any]) -> Spell:
+    """A release was signed by the reviewer when it was kept; here it is read, and believed as the account is."""
+    release = row.pop("release")
+    said = json.loads(decode(json.loads(release)["payload"]))["predicate"] if release else {}
+    return Spell(Hold(**row), said.get("at"), said.get("evidence"))
 
 
 def _released(found: Hold, evidence: str) -> dict[str, Any]:
