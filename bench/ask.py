@@ -2,8 +2,9 @@
 
     python -m bench.ask [--rounds 7] [--asks 100000]
 
-The provider is the simulator, in its own process. Ours does all that it does in a run: terms and holds, a reservation and
-a settlement under four limits, the journal, counts. `bare` is the openai SDK with as many calls under way and nothing else.
+The provider is the simulator, in its own process. Ours does all that it does in a run: terms and holds, a reservation
+and a settlement under four limits, the journal, counts. `bare` is the openai SDK with as many calls under way and
+nothing else.
 
 Rate: 200 ms latency and a limit per minute that the provider's headers tell; counted after its bucket ran dry, since it
 starts full. Processor time: of this process, bare and ours by turns, the medians' difference. Memory: resident set of a

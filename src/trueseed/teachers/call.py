@@ -131,7 +131,7 @@ class Caller:
         reservation = await self._books.reserve(request)
         try:
             async with asyncio.timeout(self._timeout_s):  # the SDK's own starts anew with every byte
-                async with self._client.chat.completions.with_streaming_response.create(**body) as response:
+                async with self._client.chat.completions.with_streaming_response.create(**_as_is(body)) as response:
                     live = headers.live(_lower(response.headers), time.time())
                     raw = await _whole(response.iter_bytes())
         except Exception as err:
@@ -145,7 +145,7 @@ class Caller:
 
     async def spoken(self, request: Request, body: Mapping[str, Any], put: Callable[[str], None]) -> Ended:
         """The same as a stream, whose pieces are handed to `put` as they come."""
-        streamed = {**body, "stream": True}
+        streamed = {**_as_is(body), "stream": True}
         if "stream_usage" not in self._provider.of(self._model).lacks:
             streamed["stream_options"] = {"include_usage": True}
         reservation = await self._books.reserve(request)
@@ -200,6 +200,12 @@ class Caller:
         except TrueSeedError as err:
             return err
         return None
+
+
+def _as_is(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The same arguments by a way on which the SDK does not look for its own types in each of them: they are JSON."""
+    more = {name: value for name, value in body.items() if name not in ("model", "extra_body")}
+    return {"model": body["model"], "messages": [], "extra_body": {**more, **body.get("extra_body", {})}}
 
 
 async def _whole(pieces: AsyncIterator[bytes]) -> bytes:

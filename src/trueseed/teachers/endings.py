@@ -25,7 +25,7 @@ class UsedUp(Paused):
     """The quota or credit at the provider is used up, or it asks for a longer wait than our patience."""
 
 
-class StaysBroken(TeacherError):
+class StaysBroken(TeacherError):  # noqa: N818
     """The server failed again and again."""
 
 

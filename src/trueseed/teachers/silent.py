@@ -23,6 +23,6 @@ class Silent:
             raise self._because
         yield from ()
 
-    def stream(self, request: Request) -> Iterator[str | Answer]:  # noqa: ARG002  whatever it is
-        raise self._because
+    def stream(self, request: Request) -> Iterator[str | Answer]:
+        list(self.answers([request]))
         yield from ()
