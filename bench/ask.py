@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import openai
-from bench.machine import save
+from bench.machine import RESULTS, save
 
 from trueseed.core.chat import ChatModel, Request, user
 from trueseed.teachers import wire
@@ -42,6 +42,7 @@ from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Use
 from trueseed.workspace import Workspace
 
+KEPT = RESULTS / "ask.json"
 SOURCE = "deepseek/deepseek-chat@api"
 LATENCY_S = 0.2
 AT_ONCE = 64
@@ -61,7 +62,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="of each side, for processor time")
     parser.add_argument("--calls", type=int, default=1000, help="in a round")
     parser.add_argument("--asks", type=int, default=MARKS[-1], help="in all, for memory")
-    parser.add_argument("--only", choices=("rate", "processor", "memory"), help="one part, kept nowhere")
+    parser.add_argument("--only", choices=("rate", "processor", "memory"), help="one part; the others stay as kept")
+    parser.add_argument("--print", action="store_true", help="print only, keep no result")
     parser.add_argument("--in-process", metavar="URL", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.in_process:
@@ -71,9 +73,12 @@ def main() -> None:
         "processor": lambda: processor(given.rounds, given.calls),
         "memory": lambda: memory(given.asks),
     }
-    result = {name: part() for name, part in parts.items() if given.only in (None, name)}
-    print(json.dumps(result, indent=1))
-    if given.only is None:
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    result = {name: kept[name] for name in parts if name in kept}
+    for name in parts if given.only is None else (given.only,):
+        result[name] = parts[name]()
+        print(name, json.dumps(result[name], indent=1))
+    if not given.print:
         print(save("ask", result))
     return None
 

@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 import pytest
 from tests.tiny_run import run_file
 
-from trueseed import failover, pipeline, runfile
+from trueseed import failover, patience, pipeline, runfile
+from trueseed import recall as recalling
 from trueseed.core.artifacts import Artifact
 from trueseed.core.records import read_parquet
 from trueseed.errors import ConfigError, Refused
@@ -22,6 +24,7 @@ from trueseed.runfile import RunFile
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Exhausted
 from trueseed.teachers.answered import Answered
+from trueseed.teachers.clock import Clock
 from trueseed.teachers.endings import UsedUp
 from trueseed.teachers.holds import Holds, OnHold
 from trueseed.teachers.simulator import Behaviour, Faults, Simulator, simulator
@@ -217,6 +220,31 @@ def test_a_hold_in_the_way_does_not_lose_what_the_journal_knows(place):
     assert asked == 7
     assert parts[0].accepted + int(parts[0].records.meta["rejected"]) == 7
     assert place.first.counts()["billed"] == 7
+
+
+def test_a_run_waits_for_its_allowance_and_a_recall_gets_in_meanwhile(place):
+    """A limit of the provider's that is over in a moment, and no patience within the run."""
+    place.first.behave(Behaviour(faults=Faults(rate_limited=0.2)))
+    alone = {"teacher": place.endpoint(FIRST, place.first, patience_s=0), "failover": []}
+    file = place.file(**alone, generate={"accept": 4})
+    with pytest.raises(UsedUp) as caught:
+        place.generate(file)
+    assert caught.value.until
+    (part,) = patience.patiently(lambda: place.generate(file), quiet)
+    assert (part.accepted, place.first.counts()["repeated"]) == (4, 0)
+
+    def recall(_: float) -> None:
+        recalling.recall(Workspace.open(place.workspace.folder), FIRST, "told to stop")
+        time.sleep(0.5)
+
+    place.first.behave(Behaviour(faults=Faults(rate_limited=1)))
+    more = place.file(**alone, generate={"accept": 5})
+    with pytest.raises(Refused, match="recalled"):
+        patience.patiently(lambda: place.generate(more), quiet, patience.Sleep(clock=Clock(), nap=recall))
+
+
+def quiet(*_: object) -> None:
+    pass
 
 
 class Killed(BaseException):

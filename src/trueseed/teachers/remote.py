@@ -139,13 +139,13 @@ def _client(endpoint: Endpoint, found: Provider, where: Reach) -> Any:
         import openai
     except ImportError as err:
         raise ConfigError("remote teachers need the OpenAI SDK: pip install 'trueseed[remote]'") from err
-    from trueseed.teachers import connections
+    from trueseed.teachers import transport
 
     common: dict[str, Any] = {
         "api_key": where.key,
         "max_retries": 0,
         "timeout": endpoint.timeout_s,
-        "http_client": connections.client(),
+        "http_client": transport.client(),
     }
     if found.is_azure:
         version = endpoint.api_version or os.environ.get("OPENAI_API_VERSION") or found.api_version

@@ -6,7 +6,7 @@ import heapq
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -205,7 +205,7 @@ class Round:
         quiet = self._throttle.slowed(action.after, ended.live, ticket.started_at, now)
         self._quiet_since = self._quiet_since if self._quiet_since is not None else now
         if now + quiet - self._quiet_since > self._patience_s:
-            self._end(ended)
+            self._end(replace(ended, action=replace(action, after=quiet)))
             return
         heapq.heappush(self._again, (now + quiet, ticket.position, ticket))
 
