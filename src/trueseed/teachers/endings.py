@@ -53,9 +53,9 @@ class Endings:
             case "refuse_region":
                 return NotServed(message)
             case "pause":
-                return _used_up(message, action.after)
+                return _used_up(message, "; the provider names a time", action.after)
             case "wait":
-                return _used_up(f"{message}; the same command resumes", action.after)
+                return _used_up(f"{message}; the same command resumes", "", action.after)
             case "fix" | "skip":
                 return ConfigError(message)
             case "retry":
@@ -69,9 +69,9 @@ class Endings:
         return OnHold(f"{message}. Everything of {maker!r} is on hold for us")
 
 
-def _used_up(message: str, after: float | None) -> UsedUp:
-    """after: seconds, as the provider said."""
+def _used_up(message: str, before: str, after: float | None) -> UsedUp:
+    """before: goes before the time. after: seconds, as the provider said."""
     if after is None:
         return UsedUp(message)
     until = datetime.now(UTC) + timedelta(seconds=after)
-    return UsedUp(f"{message}, from {until:%Y-%m-%d %H:%M} UTC", until=until)
+    return UsedUp(f"{message}{before}, from {until:%Y-%m-%d %H:%M} UTC", until=until)

@@ -18,7 +18,7 @@ def client() -> Any:
     """An HTTP client for the OpenAI SDK. It follows nobody to another address: prompts go where the source says."""
     import openai
 
-    if getproxies():
+    if not {"http", "https", "all"}.isdisjoint(getproxies()):
         return openai.DefaultAsyncHttpxClient(follow_redirects=False)
     return openai.DefaultAsyncHttpxClient(follow_redirects=False, transport=_transport())
 
