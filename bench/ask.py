@@ -141,6 +141,7 @@ def memory_here(url: str, asks: int) -> dict[str, Any]:
         for number, _ in enumerate(teacher.answers(questions(asks)), start=1):
             if number in MARKS or number == asks:
                 resident[str(number)] = _status("VmRSS")
+                print(f"  {number} answers, {resident[str(number)]} MiB", file=sys.stderr, flush=True)
     seconds = time.monotonic() - began
     numbers = list(resident.values())
     return {

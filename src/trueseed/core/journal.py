@@ -24,6 +24,7 @@ class Journal:
         self._file = path.open("ab")
         self.size = self._earlier = _whole_lines(path)  # bytes; a line without its end was torn by a kill
         self._file.truncate(self.size)
+        self._file.seek(0, os.SEEK_END)
         self._reader = path.open("rb")
         self._synced_at = time.monotonic()
 
@@ -56,7 +57,7 @@ class Journal:
         written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
         self._file.write(written + b"\n")
         self._file.flush()
-        self.size += len(written) + 1
+        self.size = self._file.tell()
         if self._sync_every_s is not None and time.monotonic() - self._synced_at > self._sync_every_s:
             self.sync()
         return written
