@@ -51,9 +51,9 @@ def ended(kind: Kind, after: float | None = None) -> Ended:
     return Ended(action=Action(kind=kind, after=after, because=f"because {kind}", next="nothing"))
 
 
-def answers(line: Line, *words: str, patience_s: float = 60.0, **more: Any) -> dict[int, Answer]:
+def answers(line: Line, *words: str, pause_s: float = 0.0, patience_s: float = 60.0, **more: Any) -> dict[int, Answer]:
     requests = [Request(messages=user(each), **more) for each in words]
-    return dict(Round(iter(requests), line, Throttle(4, 0.001), patience_s=patience_s).answers())
+    return dict(Round(iter(requests), line, Throttle(4, pause_s), patience_s=patience_s).answers())
 
 
 def test_what_fails_once_is_asked_again():
@@ -72,7 +72,7 @@ def test_a_question_that_fails_while_others_are_answered_is_skipped():
 def test_a_wait_beyond_our_patience_ends_with_the_time_it_would_take():
     line = Line(lambda words, _: ended("wait", after=None))
     with pytest.raises(Paused, match="because wait"):
-        answers(line, "a", patience_s=0.0)
+        answers(line, "a", pause_s=0.001, patience_s=0.0)
     assert line.ended[0].action
     assert line.ended[0].action.after == 0.001  # the throttle's own, as the provider named none
 
