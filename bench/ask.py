@@ -48,7 +48,7 @@ LATENCY_S = 0.2
 AT_ONCE = 64
 A_MINUTE = 3000
 DRY_S, COUNTED_S = 20.0, 60.0  # the full bucket is used up in 12 s
-MARKS = (1_000, 10_000, 100_000)
+MARKS = (1_000, 3_000, 10_000, 30_000, 60_000, 100_000)
 LIMITS = [
     Limit(source="*", per="minute", requests=10_000_000),
     Limit(source="deepseek/*", per="day", requests=10_000_000, tokens=100_000_000_000),
@@ -126,7 +126,8 @@ def processor(rounds: int, calls: int) -> dict[str, Any]:
 
 
 def memory(asks: int) -> dict[str, Any]:
-    with simulator(Behaviour(), process=True) as there:
+    quick = Behaviour(answer_words=4, answer_words_spread=4)
+    with simulator(quick, process=True) as there:
         words = [sys.executable, "-m", "bench.ask", "--in-process", there.openai, "--asks", str(asks)]
         said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
     found: dict[str, Any] = json.loads(said.splitlines()[-1])
