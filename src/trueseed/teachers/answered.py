@@ -46,7 +46,7 @@ class Answered:
     def _line(self, request: str) -> dict[str, Any] | None:
         """The newest one: a question that was under way twice was answered twice."""
         found = None
-        for place in self._places.candidates(request):
+        for place in sorted(self._places.candidates(request)):
             line = self._journal.read(place)
             found = line if line["request"] == request else found
         return found
@@ -68,7 +68,7 @@ class _Places:
         self._put(int(digest[:16], 16), place + 1)
 
     def candidates(self, digest: str) -> Iterator[int]:
-        """Oldest first."""
+        """In any order."""
         key = int(digest[:16], 16)
         slot = key % len(self._keys)
         while self._places[slot]:
@@ -84,11 +84,12 @@ class _Places:
         self._taken += 1
 
     def _double(self) -> None:
-        rows = sorted((place, key) for key, place in zip(self._keys, self._places, strict=True) if place)
-        self._keys, self._places = (array("Q", bytes(16 * len(self._keys))) for _ in range(2))
+        keys, places = self._keys, self._places
+        self._keys, self._places = (array("Q", bytes(16 * len(keys))) for _ in range(2))
         self._taken = 0
-        for place, key in rows:
-            self._put(key, place)
+        for key, place in zip(keys, places, strict=True):
+            if place:
+                self._put(key, place)
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
