@@ -106,7 +106,7 @@ def main() -> None:
                 workspace,
                 teacher=outcome.teacher_source,
                 student=outcome.student,
-                records=outcome.records,
+                records=[part.records for part in outcome.parts],
                 dataset=outcome.dataset,
                 scores=outcome.scores,
             ).to_json()

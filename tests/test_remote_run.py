@@ -52,7 +52,7 @@ def test_a_whole_run_with_a_remote_teacher(settings, workspace, provider):
     assert [report["scores"][side]["chat_perplexity"] for side in ("teacher", "student", "difference")] == [None] * 3
     assert "Not measured" in (workspace.folder / "report.html").read_text()
     assert screen.scores(report).row_count == 3
-    records = list(read_parquet(outcome.records.path("records.parquet")))
+    records = list(read_parquet(outcome.records[0].path("records.parquet")))
     assert {(record.origin.source, record.origin.use) for record in records} == {("own/simulated", "train")}
     assert not verify.workspace(workspace.folder).broken
     asked = provider.counts()["billed"]

@@ -12,6 +12,7 @@ Each says what happened, where, and what to do next; the command line prints the
 with `exit_code`. Anything else that escapes is a bug of ours and exits with 1.
 """
 
+from datetime import datetime
 from typing import ClassVar
 
 
@@ -46,9 +47,13 @@ class TeacherError(TrueSeedError):
 
 
 class Paused(TrueSeedError):  # noqa: N818
-    """Stopped cleanly; the same command resumes."""
+    """Stopped cleanly; the same command resumes. until: from when on (UTC); None when nobody knows."""
 
     exit_code = 6
+
+    def __init__(self, message: str, *, until: datetime | None = None) -> None:
+        super().__init__(message)
+        self.until = until
 
 
 class Short(TrueSeedError):  # noqa: N818

@@ -14,61 +14,71 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from trueseed import failover
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import measure, sets
-from trueseed.generate import verifiable
+from trueseed.failover import Part
 from trueseed.generate.prompts import everyday, must_have_papers, read_prompts
 from trueseed.lm.engine import Engine
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
 from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
-from trueseed.runfile import Model, RunFile
+from trueseed.runfile import Asked, Model, RunFile
 from trueseed.similarity.remembered import ANSWERS
-from trueseed.teachers.teacher import Teacher
 from trueseed.teachers.voice import BehindAnApi, OurWeights, Voice
-from trueseed.terms.model import Effect, Relation, Use
+from trueseed.terms.model import Effect, Relation
 from trueseed.train import sft
 from trueseed.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a finished run leaves."""
+    """What a finished run leaves. parts: of each teacher that was asked, in order. teacher_source: the one that the
+    baseline is of.
+    """
 
-    records: Artifact
+    parts: tuple[Part, ...]
     dataset: Artifact
     baseline: Artifact
     student: Artifact
     scores: Artifact
     teacher_source: str
 
+    @property
+    def records(self) -> tuple[Artifact, ...]:
+        """Of the teachers that gave any."""
+        return tuple(part.records for part in self.parts if part.accepted)
+
 
 def run(file: RunFile, workspace: Workspace) -> Outcome:
     """Prompts → generate → curate → train → evaluate. Raises what the door and the stages raise."""
     workspace.declare(file.project, file.facts)
-    teacher, base_weights = _teacher(file, workspace), _resolve(file.base)
+    found = [_teacher(asked, file, workspace) for asked in file.teachers]
+    base_weights = _resolve(file.base)
     with _lock_run(workspace, file.project):
         prompts = _import_prompts(file, workspace)
         held_out = _freeze_sets(file, workspace)
-        voice = teacher()
+        voices = [teacher() for teacher in found]
+        failover.must_be_permitted(workspace, [voice.source for voice in voices[1:]])
         base = _import_weights(base_weights, workspace)
-        records = _generate(file, workspace, prompts, voice)
-        dataset = _curate(file, workspace, records, held_out)
-        before = _baseline(file, workspace, held_out, voice)
-        voice.close()
+        parts = failover.generate(file, workspace, prompts, voices)
+        dataset = _curate(file, workspace, [part.records for part in parts if part.accepted], held_out)
+        before = failover.baseline(file, workspace, held_out, voices, parts)
+        for voice in voices:
+            voice.close()
         student = _train(file, workspace, dataset, base)
-        scores = _compare(file, workspace, held_out, before, student)
+        scores = _compare(file, workspace, held_out, before.scores, student)
         return Outcome(
-            records=records,
+            parts=parts,
             dataset=dataset,
-            baseline=before,
+            baseline=before.scores,
             student=student,
             scores=scores,
-            teacher_source=voice.source,
+            teacher_source=before.source,
         )
 
 
@@ -78,7 +88,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
         workspace,
         teacher=outcome.teacher_source,
         student=outcome.student,
-        records=outcome.records,
+        records=[part.records for part in outcome.parts],
         dataset=outcome.dataset,
         scores=outcome.scores,
     )
@@ -94,9 +104,8 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
     return report
 
 
-def _teacher(file: RunFile, workspace: Workspace) -> Callable[[], Voice]:
-    """Finds the teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
-    asked = file.teacher
+def _teacher(asked: Asked, file: RunFile, workspace: Workspace) -> Callable[[], Voice]:
+    """Finds a teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
     if asked.remote is not None:
         voice = BehindAnApi(asked.remote, asked.contract, file.limits)
         _must_be_accepted(asked.contract, voice.source, workspace)
@@ -160,27 +169,9 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _generate(file: RunFile, workspace: Workspace, prompts: Artifact, voice: Voice) -> Artifact:
-    ask, config = {voice.source: Use.TRAIN}, {**file.generate.model_dump(), **voice.identity}
-    with workspace.step("generate", inputs=[prompts], ask=ask, config=config) as step:
-        if earlier := step.earlier("records"):
-            return earlier
-        with voice.speaking(step) as model:
-            return verifiable.generate(file.generate, prompts, Teacher(model, step), step)
-
-
-def _curate(file: RunFile, workspace: Workspace, records: Artifact, held_out: Artifact) -> Artifact:
-    with workspace.step("curate", inputs=[records], against=[held_out], config=file.curate.model_dump()) as step:
+def _curate(file: RunFile, workspace: Workspace, records: list[Artifact], held_out: Artifact) -> Artifact:
+    with workspace.step("curate", inputs=records, against=[held_out], config=file.curate.model_dump()) as step:
         return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step)
-
-
-def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, voice: Voice) -> Artifact:
-    ask, config = {voice.source: Use.BENCHMARK_TEACHER}, {**file.evaluate.model_dump(), **voice.identity}
-    with workspace.step("baseline", inputs=[held_out], ask=ask, config=config) as step:
-        if earlier := step.earlier("scores"):
-            return earlier
-        with voice.speaking(step) as model:
-            return measure.baseline(file.evaluate, held_out, Teacher(model, step), voice.scorer, step)
 
 
 def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:

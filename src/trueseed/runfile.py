@@ -9,10 +9,11 @@ from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
 from trueseed.evaluate import measure
 from trueseed.generate import verifiable
+from trueseed.lm.source import source_of
 from trueseed.teachers.allowance import Limit
 from trueseed.teachers.providers import Endpoint
 from trueseed.teachers.voice import Speed
-from trueseed.terms.model import Facts, Student
+from trueseed.terms.model import Facts, Student, parse_source
 from trueseed.train import sft
 
 
@@ -60,6 +61,11 @@ class Asked(Settings):
             raise ValueError("`source` of a remote teacher stands in `remote`, and `sha256` is of weights")
         return self
 
+    @property
+    def named(self) -> str:
+        """Its source. Raises `ConfigError` for a wheel that is not known."""
+        return self.remote.source if self.remote else source_of(self.weights or "", self.source)
+
 
 class Prompts(Settings):
     """file: JSONL with `id`, `prompt` and `topic`; the project's own everyday tasks when left out."""
@@ -69,12 +75,16 @@ class Prompts(Settings):
 
 
 class RunFile(Settings):
-    """A whole run as data. `trueseed run FILE` reads it."""
+    """A whole run as data. `trueseed run FILE` reads it.
+
+    failover: teachers to go on with, in order, when the one before comes to an end; each of another maker.
+    """
 
     project: str = Field(min_length=1)
     student: Named
     operator: Operator = Operator()
     teacher: Asked
+    failover: list[Asked] = Field(default=[])
     base: Model
     limits: list[Limit] = Field(default=[])
     prompts: Prompts = Prompts()
@@ -83,6 +93,24 @@ class RunFile(Settings):
     curate: curation.Config = curation.Config()
     train: sft.Config
     evaluate: measure.Config = measure.Config()
+
+    @model_validator(mode="after")
+    def _each_of_another_maker(self) -> "RunFile":
+        makers: dict[str, str] = {}
+        for source in (asked.named for asked in self.teachers if self.failover):
+            maker = parse_source(source).maker
+            if maker in makers:
+                raise ValueError(
+                    f"`failover`: {source!r} is of the same maker as {makers[maker]!r}; a limit or hold of a maker's "
+                    f"binds on every route, so go on with another maker's, or leave it out"
+                )
+            makers[maker] = source
+        return self
+
+    @property
+    def teachers(self) -> tuple[Asked, ...]:
+        """In the order of asking."""
+        return (self.teacher, *self.failover)
 
     @property
     def facts(self) -> Facts:

@@ -107,7 +107,8 @@ class Step:
         self._opening, self._admission, self._folder = opening, admission, folder
         self._staging = Store(folder / "staged")
         self._journals: dict[str, Journal] = {}
-        self._asked: dict[str, str] = {}  # request digest → when it was asked
+        self._heard: dict[str, list[Callable[[str], str]]] = {}  # source → request digest → when it was asked, or ""
+        self._cut_short = ""
         self._earlier: tuple[Artifact, ...] = ()
 
     # reading and writing
@@ -183,9 +184,11 @@ class Step:
             )
         return self._opening.ask[source]
 
-    def asked(self, request: str, at: str) -> None:
-        """A bound teacher reports that the request with this digest was answered, and when it was asked."""
-        self._asked[request] = at
+    def hears(self, source: str, asked_at: Callable[[str], str]) -> None:
+        """A bound teacher says how to learn when a request, given by its digest, was asked; "" for one that was not
+        answered.
+        """
+        self._heard.setdefault(source, []).append(asked_at)
 
     def origin(
         self, *, source: str, request: str = "", parents: Sequence[str] = (), transformed: bool = False
@@ -197,7 +200,8 @@ class Step:
         """
         if source in self._opening.ask:
             kind: OriginKind = "transform" if transformed else "teacher"
-            use, at = self._opening.ask[source].value, self._asked.get(request, "")
+            use = self._opening.ask[source].value
+            at = next(filter(None, (asked_at(request) for asked_at in self._heard.get(source, ()))), "")
             if not at:
                 raise Refused(f"no answer of {source!r} to request {request[:12]!r} passed through step {self.name!r}")
         elif source in self._opening.brings:
@@ -219,6 +223,10 @@ class Step:
 
     def count(self, name: str, n: int = 1) -> None:
         self.counts[name] += n
+
+    def cut_short(self, reason: str) -> None:
+        """The step will be done although less was done than it set out to; its statement says why."""
+        self._cut_short = reason
 
     def progress(self, done: int, total: int, unit: str, note: str = "") -> None:
         self.workspace.report(self.name, done, total, unit, note)
@@ -459,7 +467,7 @@ class Workspace:
         appeared = [artifact for artifact in step.outputs if self.store.adopt(artifact, step._staging)]
 
         try:
-            self._append("done", step, unless=lambda _: step.look_again())
+            self._append("done", step, reason=step._cut_short, unless=lambda _: step.look_again())
         except Refused as err:
             for artifact in appeared:
                 shutil.rmtree(artifact.folder, ignore_errors=True)

@@ -89,7 +89,7 @@ def curate(workspace: Workspace, config: Config, records: list[Record]) -> Artif
         )
     asked = config.model_dump()
     with workspace.step("curate", inputs=[given_], against=[held_out], config=asked) as step:
-        return pipeline.curate(config, given_, [held_out], step)
+        return pipeline.curate(config, [given_], [held_out], step)
 
 
 def ids(dataset: Artifact, name: str) -> list[str]:
@@ -147,4 +147,4 @@ def test_held_out_prompts_without_prompts_are_an_error(workspace, tmp_path):
         pytest.raises(ConfigError, match="holds no prompts"),
         workspace.step("curate", inputs=[given_], against=[empty]) as step,
     ):
-        pipeline.curate(Config(), given_, [empty], step)
+        pipeline.curate(Config(), [given_], [empty], step)

@@ -29,6 +29,7 @@ from trueseed.report.summary import (
     LedgerHead,
     Report,
     Scores,
+    Taught,
     Timings,
 )
 from trueseed.terms.model import Obligation, Upstream
@@ -148,6 +149,16 @@ def test_the_page_says_what_happened():
         "9c" * 32,
     ):
         assert told in text.replace("\u202f", " "), told
+
+
+def test_several_teachers_are_told_apart_with_why_the_next_one_was_asked():
+    one = Taught(source=SOURCE, asked=100, accepted=40)
+    assert "Who answered" not in render(report(teachers=(one,)), details())
+    gone = Taught(source="acme/large@api", asked=9, accepted=0, left="acme <suspended> us")
+    text = Text(render(report(teachers=(gone, one)), details())).text
+    for told in ("0 of 9", "acme <suspended> us", "40 of 100", "the teacher’s scores are this one’s"):
+        assert told in text.replace("\u202f", " "), told
+    assert "learned from huggingfacetb" in text.replace("\u200b", "")
 
 
 def test_the_same_ruling_for_two_steps_is_one_row():

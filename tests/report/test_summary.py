@@ -11,6 +11,7 @@ from trueseed.report.summary import (
     LedgerHead,
     Report,
     Scores,
+    Taught,
     Timings,
 )
 from trueseed.terms.model import Obligation, Use
@@ -32,6 +33,7 @@ def test_report_json_has_the_shape_that_others_rely_on():
         ledger=LedgerHead(entries=5, root="9c", checkpoint="trueseed/3f\n5\nnA==\n\n— trueseed/3f Zg==\n"),
         sources=("acme/large@api",),
         obligations=(NOTICE,),
+        teachers=(Taught(source="acme/large@api", asked=10, accepted=7, left="the quota is used up"),),
     )
     interval = {"value": 0.5, "low": 0.4, "high": 0.6, "n": 300}
     scores = {"held_out_prompts": interval, "held_out_kinds": interval, "chat_perplexity": interval}
@@ -44,6 +46,7 @@ def test_report_json_has_the_shape_that_others_rely_on():
         "ledger": {"entries": 5, "root": "9c", "checkpoint": "trueseed/3f\n5\nnA==\n\n— trueseed/3f Zg==\n"},
         "sources": ["acme/large@api"],
         "obligations": [NOTICE.to_json()],
+        "teachers": [{"source": "acme/large@api", "asked": 10, "accepted": 7, "left": "the quota is used up"}],
     }
     assert report.to_json() == expected
     assert json.loads(canonical(report.to_json())) == expected

@@ -429,7 +429,7 @@ def test_what_is_under_way_when_a_person_stops_is_heard_out(place, monkeypatch):
                 raise KeyboardInterrupt
             return super().get(block, timeout)
 
-    monkeypatch.setattr("trueseed.teachers.remote.SimpleQueue", Interrupted)
+    monkeypatch.setattr("trueseed.teachers.round.SimpleQueue", Interrupted)
     answers: dict[int, Answer] = {}
     with simulator() as provider:
         with pytest.raises(KeyboardInterrupt), place.remote(provider.openai, at_once=4) as remote:

@@ -60,6 +60,25 @@ def test_what_the_provider_says_is_left_bounds_what_starts_and_comes_back_evenly
     assert throttle.room(1.0) == 2
 
 
+def test_the_part_of_a_request_that_came_back_is_not_forgotten_when_whole_ones_are_told():
+    throttle = Throttle(64)
+    for _ in range(2):
+        throttle.started()
+    none_left = {"requests": Live(limit=60, remaining=0, resets_in=60.0)}  # one a second
+    throttle.answered(none_left, 0.0)
+    throttle.answered(none_left, 0.75)
+    assert (throttle.room(0.9), throttle.room(1.0)) == (0, 1)
+
+
+def test_another_number_than_expected_is_believed():
+    throttle = Throttle(64)
+    for _ in range(2):
+        throttle.started()
+    throttle.answered({"requests": Live(limit=60, remaining=5, resets_in=55.0)}, 0.0)
+    throttle.answered({"requests": Live(limit=60, remaining=1, resets_in=59.0)}, 0.5)  # others ask, too
+    assert throttle.room(0.5) == 1
+
+
 def test_used_up_tokens_close_it_until_a_tenth_is_back():
     throttle = Throttle(64)
     throttle.started()

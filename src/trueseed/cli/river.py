@@ -4,12 +4,15 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
 from trueseed.errors import Paused
+
+if TYPE_CHECKING:
+    from trueseed.report.summary import Report
 
 app = typer.Typer()
 
@@ -18,21 +21,27 @@ app = typer.Typer()
 def run(
     file: Annotated[Path, typer.Argument(help="The run, as YAML: see recipes/quickstart.yaml.")],
     workspace: WorkspaceOption = WORK,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for an allowance that comes back, and go on.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run, or what is left of it: ask, curate, train, measure, report."""
-    from trueseed import pipeline, runfile, screen
+    from trueseed import patience, pipeline, runfile, screen
     from trueseed.workspace import Workspace
 
-    settings = runfile.load(file)
     with screen.Screen(err) as watching, _pausing():
-        place = Workspace.open(workspace, create=True, report=watching)
-        outcome = pipeline.run(settings, place)
-        report = pipeline.write_report(place, outcome)
+
+        def work() -> "Report":
+            place = Workspace.open(workspace, create=True, report=watching)
+            return pipeline.write_report(place, pipeline.run(runfile.load(file), place))
+
+        report = patience.patiently(work, watching) if wait else work()
     if as_json:
         print_json(report.to_json())
     else:
         out.print(screen.scores(report.to_json()))
+        for taught in report.teachers if len(report.teachers) > 1 else ():
+            left = f"; left: {taught.left}" if taught.left else ""
+            out.print(f"teacher {taught.source}: {taught.accepted} of {taught.asked} answers kept{left}", markup=False)
         out.print(f"report  {workspace / 'report.html'}")
         out.print(f"chat    trueseed chat --workspace {workspace}    or    trueseed serve --workspace {workspace}")
         out.print(f"check   trueseed verify {workspace}")

@@ -21,25 +21,43 @@ class Journal:
     def __init__(self, path: Path, *, sync_every_s: float | None = SYNC_EVERY_S) -> None:
         self.path, self._sync_every_s = path, sync_every_s
         path.parent.mkdir(parents=True, exist_ok=True)
-        whole = path.read_bytes() if path.exists() else b""
-        self._earlier = whole[: whole.rfind(b"\n") + 1]  # a line without its end was torn by a kill
         self._file = path.open("ab")
-        self._file.truncate(len(self._earlier))
+        self.size = self._earlier = _whole_lines(path)  # bytes; a line without its end was torn by a kill
+        self._file.truncate(self.size)
+        self._file.seek(0, os.SEEK_END)
+        self._reader = path.open("rb")
         self._synced_at = time.monotonic()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The lines that were there when the journal was opened. Raises `Broken` for one that was damaged."""
-        for number, line in enumerate(self._earlier.splitlines(), start=1):
-            try:
-                yield json.loads(line)
-            except ValueError as err:
-                raise Broken(f"{self.path}, line {number} is not what was written ({err}); delete that line") from err
+        return (line for _, line in self.lines())
+
+    def lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The same, each with its place: what `read` takes."""
+        place = number = 0
+        with self.path.open("rb") as file:
+            while place < self._earlier:
+                raw, number = file.readline(), number + 1
+                yield place, self._parsed(raw, f"line {number}")
+                place += len(raw)
+
+    def read(self, place: int) -> dict[str, Any]:
+        """The line that begins at `place`: `size` as it was before that line was appended. Raises `Broken`."""
+        self._reader.seek(place)
+        return self._parsed(self._reader.readline(), f"the line at byte {place}")
+
+    def _parsed(self, raw: bytes, which: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads(raw))
+        except (ValueError, TypeError) as err:
+            raise Broken(f"{self.path}, {which} is not what was written ({err}); delete that line") from err
 
     def append(self, line: Mapping[str, Any]) -> bytes:
         """Returns the line as it was written, without its end."""
         written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
         self._file.write(written + b"\n")
         self._file.flush()
+        self.size = self._file.tell()
         if self._sync_every_s is not None and time.monotonic() - self._synced_at > self._sync_every_s:
             self.sync()
         return written
@@ -54,3 +72,17 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
             self._file.close()
+            self._reader.close()
+
+
+def _whole_lines(path: Path, chunk: int = 1 << 16) -> int:
+    """Bytes up to and with the last end of a line; read from the end, since a journal may be long."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - chunk)
+            file.seek(start)
+            if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                return start + found + 1
+            end = start
+    return 0

@@ -1,6 +1,6 @@
 """The order of the concerns, and the dataset they leave.
 
-    dataset = curate(Config(), records, [held_out], step)
+    dataset = curate(Config(), [records], [held_out], step)
 
 A record goes for the first reason found. What stays and what goes are both stored: train.parquet, validation.parquet,
 and dropped.parquet with dropped.jsonl ({"id", "reason", "detail"}, line by line); together they are the input.
@@ -59,9 +59,11 @@ class Sifted:
     dropped: tuple[tuple[Record, Drop], ...]
 
 
-def curate(config: Config, records: Artifact, held_out: Sequence[Artifact], step: "Step") -> Artifact:
-    """A `dataset` artifact. Raises `ConfigError` when nothing is left to train on."""
-    found = list(read_parquet(step.read(records) / RECORDS_FILE))
+def curate(config: Config, records: Sequence[Artifact], held_out: Sequence[Artifact], step: "Step") -> Artifact:
+    """A `dataset` artifact of all `records`, one artifact after the other. Raises `ConfigError` when nothing is left to
+    train on.
+    """
+    found = [record for each in records for record in read_parquet(step.read(each) / RECORDS_FILE)]
     prompts = [text for artifact in held_out for text in _texts(artifact, step)]
     sifted = sift(found, concerns(config, prompts))
     reasons = Counter(drop.reason for _, drop in sifted.dropped)
@@ -83,7 +85,7 @@ def curate(config: Config, records: Artifact, held_out: Sequence[Artifact], step
         "validation": len(validation),
         "dropped": dict(sorted(reasons.items())),
         "record_root": record_root(record.id for record in (*train, *validation)),
-        "identity_filter": config.identity_filter or bool(records.meta.get("identity_filter", False)),
+        "identity_filter": config.identity_filter or any(each.meta.get("identity_filter") for each in records),
     }
     return step.write("dataset", fill, meta)
 

@@ -9,17 +9,24 @@ same requests.
 from collections.abc import Callable, Iterator
 
 from trueseed.core.chat import Answer, ChatModel, Request
-from trueseed.errors import TeacherError
+from trueseed.errors import TeacherError, TrueSeedError
 
 
 def ask_in_order(
-    teacher: ChatModel, want: Callable[[], Request | None], take: Callable[[Answer], None], *, ahead: int
+    teacher: ChatModel,
+    want: Callable[[], Request | None],
+    take: Callable[[Answer], None],
+    *,
+    ahead: int,
+    missed: Callable[[], None] | None = None,
 ) -> None:
     """Asks what `want` gives and hands every answer to `take`, until nothing is wanted and nothing is outstanding.
 
     want: the next request, or None for "nothing until the next answer was taken"; called again and again, so None must
     change nothing. ahead: how many answers may be outstanding; more than a teacher's slots, or some of them idle.
-    Raises `TeacherError` when the teacher stops before the last answer.
+    missed: when the teacher ends with an error, what came beyond the first gap is handed on too, and this is called in
+    place of `take` for each question that stays without an answer. Raises that error, and `TeacherError` when the
+    teacher stops before the last answer.
     """
     arrived: dict[int, Answer] = {}
     asked = taken = 0
@@ -39,8 +46,16 @@ def ask_in_order(
             else:
                 return
 
-    for position, answer in teacher.answers(requests()):
-        arrived[position] = answer
+    try:
+        for position, answer in teacher.answers(requests()):
+            arrived[position] = answer
+    except TrueSeedError:
+        for position in range(taken, asked) if missed else ():
+            if position in arrived:
+                take(arrived.pop(position))
+            elif missed:
+                missed()
+        raise
     while taken in arrived:
         take(arrived.pop(taken))
         taken += 1

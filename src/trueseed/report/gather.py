@@ -6,7 +6,7 @@ Nothing is measured here, and nothing is remembered from the process that ran: a
 import json
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trueseed.checks import phrase
@@ -24,11 +24,18 @@ TIMED_AS = {step: step for step in ("generate", "curate", "train", "evaluate")} 
 
 
 def report(
-    workspace: Workspace, *, teacher: str, student: Artifact, records: Artifact, dataset: Artifact, scores: Artifact
+    workspace: Workspace,
+    *,
+    teacher: str,
+    student: Artifact,
+    records: Sequence[Artifact],
+    dataset: Artifact,
+    scores: Artifact,
 ) -> summary.Report:
-    """What `report.json` holds."""
+    """What `report.json` holds. records: of each teacher that was asked, in order."""
     lineage = Lineage.read(workspace.ledger)
-    asked = _counts(lineage.maker(records.digest))
+    taught = [_taught(part, lineage) for part in records]
+    asked = sum((_counts(lineage.maker(part.digest)) for part in records), Counter[str]())
     curated = _counts(lineage.maker(dataset.digest))
     found = json.loads(scores.path("scores.json").read_bytes())
     comparison = summary.Comparison(
@@ -47,10 +54,11 @@ def report(
         student=f"{student.kind}:{student.digest}",
         scores=comparison,
         records=counts,
-        timings_s=_timings(ledger.entries(), (records, dataset, student, scores), lineage),
+        timings_s=_timings(ledger.entries(), (*records, dataset, student, scores), lineage),
         ledger=summary.LedgerHead(entries=ledger.size, root=ledger.root_hex, checkpoint=ledger.checkpoint()),
         sources=tuple(sorted({label.source for label in workspace.labels(student)})),
         obligations=_obligations(lineage.maker(student.digest)),
+        teachers=tuple(taught),
     )
 
 
@@ -78,6 +86,17 @@ def page(
         rulings=_rulings(workspace.ledger.entries()),
         upstream=tuple(Upstream(source=s, teacher=t) for s in sources for t in workspace.catalog.upstream(s)),
         samples=tuple(_side_by_side(theirs, ours)),
+    )
+
+
+def _taught(part: Artifact, lineage: Lineage) -> summary.Taught:
+    maker = lineage.maker(part.digest)
+    counts = _counts(maker)
+    return summary.Taught(
+        source=str(maker.predicate["asks"][0]["source"]) if maker else "",
+        asked=counts["asked"],
+        accepted=counts["accepted"],
+        left=str(part.meta.get("left", "")),
     )
 
 

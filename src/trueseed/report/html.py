@@ -36,6 +36,7 @@ def render(report: Report, details: Details) -> str:
         report=report,
         details=details,
         headline=headline(report),
+        learned_from=[taught.source for taught in report.teachers if taught.accepted] or [report.teacher],
         sets=SETS,
         funnel=_funnel(report),
         rejected=_by_reason(report.records.rejected, "lost"),

@@ -64,6 +64,18 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Taught:
+    """How many answers a teacher was asked for, and how many records they gave. left: why another went on; '' for the
+    one that was asked to the end.
+    """
+
+    source: str
+    asked: int
+    accepted: int
+    left: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Seconds of work, over all the tries that a step took."""
 
@@ -85,7 +97,9 @@ class LedgerHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """teacher: source id. student: `weights:<digest>`. sources: ids of all sources that the student carries."""
+    """teacher: source id of the one whose scores these are. teachers: all that were asked for records, in order.
+    student: `weights:<digest>`. sources: ids of all sources that the student carries.
+    """
 
     teacher: str
     student: str
@@ -95,6 +109,7 @@ class Report:
     ledger: LedgerHead
     sources: tuple[str, ...]
     obligations: tuple[Obligation, ...]
+    teachers: tuple[Taught, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {name: _plain(value) for name, value in asdict(self).items()}

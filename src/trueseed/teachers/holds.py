@@ -23,6 +23,10 @@ from trueseed.teachers.account import Account
 from trueseed.terms.model import parse_source
 
 
+class OnHold(Refused):
+    """The maker is on hold for our legal entity."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """evidence: SHA-256 of what shows the cause (the provider's error body, a letter). placed_at: UTC, RFC 3339."""
@@ -106,9 +110,9 @@ class Holds:
         return [_spell(dict(row)) for row in rows]
 
     def check(self, source: str) -> None:
-        """Raises `Refused`, saying what to do, when the maker of `source` is on hold; `AccountUnavailable`."""
+        """Raises `OnHold`, saying what to do, when the maker of `source` is on hold; `AccountUnavailable`."""
         if found := self.on(parse_source(source).maker):
-            raise Refused(f"{source!r} may not be asked: {found}")
+            raise OnHold(f"{source!r} may not be asked: {found}")
 
     def lift(self, maker: str, evidence: str, signer: Signer) -> Hold:
         """Ends the hold, keeping the reviewer's signed statement. evidence: SHA-256 of what shows the reinstatement.

@@ -62,8 +62,8 @@ class Exhausted(Paused):
     """
 
     def __init__(self, message: str, *, limit: Limit, until: datetime | None) -> None:
-        super().__init__(message)
-        self.limit, self.until = limit, until
+        super().__init__(message, until=until)
+        self.limit = limit
 
 
 def sentence(limit: Limit, dimension: str, charged: Amount, upper: Amount, until: datetime | None) -> str:

@@ -4,11 +4,12 @@ Every answer is written to the step's journal before it is handed out, so that a
 same request (its digest covers all that decides the answer) is answered from the journal.
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 from trueseed.core.canonical import digest, now
-from trueseed.core.chat import Answer, ChatModel, Request, TokenLogprob
+from trueseed.core.chat import Answer, ChatModel, Request
+from trueseed.errors import TrueSeedError
+from trueseed.teachers.answered import Answered
 from trueseed.workspace import Step
 
 
@@ -19,23 +20,26 @@ class Teacher:
         step.admits(model.source)
         self.source = model.source
         self._model, self._step = model, step
-        self._journal = step.journal(f"answers-{digest(model.source)[:8]}")
-        self._known: dict[str, Answer] = {}
-        for line in self._journal:
-            self._known[line["request"]] = _answer(line["answer"])
-            step.asked(line["request"], line["asked_at"])
-            self._count(self._known[line["request"]])
+        self._answered = Answered(step.journal(f"answers-{digest(model.source)[:8]}"))
+        step.hears(model.source, self._answered.asked_at)
+        for answer in self._answered:
+            self._count(answer)
 
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
-        """As `ChatModel.answers`; what the journal knows is handed out from there and costs nothing."""
-        queue = _Queue(requests, self._known)
+        """As `ChatModel.answers`; what the journal knows is handed out from there and costs nothing, also when the
+        model has come to an end.
+        """
+        queue = _Queue(requests, self._answered.get)
         while not queue.exhausted:
-            for asked, answer in self._model.answers(queue.round()):
-                position, identity = queue.sent[asked]
-                queue.in_flight -= 1
-                self._keep(identity, answer)
-                yield position, answer
+            try:
+                for asked, answer in self._model.answers(queue.round()):
+                    position, identity = queue.sent.pop(asked)
+                    self._keep(identity, answer)
+                    yield position, answer
+                    yield from queue.replayed()
+            except TrueSeedError:
                 yield from queue.replayed()
+                raise
             yield from queue.replayed()
 
     def stream(self, request: Request) -> Iterator[str | Answer]:
@@ -46,10 +50,7 @@ class Teacher:
             yield piece
 
     def _keep(self, identity: str, answer: Answer) -> None:
-        at = now()
-        self._journal.append({"request": identity, "asked_at": at, "answer": _plain(answer)})
-        self._known[identity] = answer
-        self._step.asked(identity, at)
+        self._answered.keep(identity, now(), answer)
         self._count(answer)
 
     def _count(self, answer: Answer) -> None:
@@ -66,16 +67,15 @@ class _Queue:
 
     AHEAD = 32  # replayed answers held back at most while the model is busy
 
-    def __init__(self, requests: Iterable[Request | None], known: dict[str, Answer]) -> None:
+    def __init__(self, requests: Iterable[Request | None], known: Callable[[str], Answer | None]) -> None:
         self.exhausted = False
-        self.in_flight = 0
-        self.sent: list[tuple[int, str]] = []  # this round: position among all requests, digest
+        self.sent: dict[int, tuple[int, str]] = {}  # under way, by position in this round: among all requests, digest
         self._requests, self._known = iter(requests), known
         self._replayed: list[tuple[int, Answer]] = []
         self._taken = 0
 
     def round(self) -> Iterator[Request | None]:
-        self.sent = []
+        self.sent, asked = {}, 0
         while True:
             held_back = len(self._replayed) >= self.AHEAD
             request = None if held_back else next(self._requests, _END)
@@ -85,13 +85,13 @@ class _Queue:
             if isinstance(request, Request):
                 position, identity = self._taken, digest(request.to_json())
                 self._taken += 1
-                if identity in self._known:
-                    self._replayed.append((position, self._known[identity]))
+                if (known := self._known(identity)) is not None:
+                    self._replayed.append((position, known))
                     continue
-                self.sent.append((position, identity))
-                self.in_flight += 1
+                self.sent[asked] = position, identity
+                asked += 1
                 yield request
-            elif self.in_flight:
+            elif self.sent:
                 yield None
             else:
                 return  # nothing to wait for: let the consumer see what was replayed, then ask again
@@ -102,20 +102,3 @@ class _Queue:
 
 
 _END = object()
-
-
-def _plain(answer: Answer) -> dict[str, Any]:
-    return {
-        "text": answer.text,
-        "finish": answer.finish,
-        "prompt_tokens": answer.prompt_tokens,
-        "completion_tokens": answer.completion_tokens,
-        "logprobs": [[step.token, step.logprob] for step in answer.logprobs],
-        "because": answer.because,
-        "tool_calls": [dict(call) for call in answer.tool_calls],
-    }
-
-
-def _answer(plain: dict[str, Any]) -> Answer:
-    logprobs = tuple(TokenLogprob(token, logprob) for token, logprob in plain.pop("logprobs"))
-    return Answer(**{**plain, "tool_calls": tuple(plain.get("tool_calls", ()))}, logprobs=logprobs)

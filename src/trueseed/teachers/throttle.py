@@ -109,12 +109,20 @@ class Throttle:
         self.in_flight -= 1
         requests = live.get("requests")
         if requests and requests.limit and requests.remaining is not None and requests.resets_in:
-            self._left, self._left_at = float(requests.remaining), now
+            self._left, self._left_at = self._fraction_kept(requests.remaining, now), now
             self._back_per_s = max(requests.limit - requests.remaining, 0) / requests.resets_in
             self._left = self._left if self._back_per_s else None
         for name, each in live.items():
             if name != "requests" and each.remaining == 0 and each.resets_in is not None:
                 self.close_for(each.resets_in * TOKENS_BACK, now)
+
+    def _fraction_kept(self, remaining: int, now: float) -> float:
+        """Providers tell whole requests. What we took to be left is more exact, as long as it is not another number:
+        otherwise each answer would take back the part of a request that came back since the one before.
+        """
+        expected = self._left_now(now)
+        agrees = expected is not None and remaining <= expected < remaining + 1
+        return expected if expected is not None and agrees else float(remaining)
 
     def _left_now(self, now: float) -> float | None:
         if self._left is None:

@@ -1,0 +1,150 @@
+"""Several teachers in order: who is asked, when the next one is, and what each gave.
+
+A teacher's part is a step of its own, so that labels are exact. When the teacher or its maker comes to an end (a hold,
+a region that is not served, a quota or an allowance used up, a server that stays broken), the step closes with what it
+has and says so, and the next step asks another maker for what is missing. Who was left is not come back to. Mistakes of
+the user's, a refusal by the terms, and Ctrl-C end the run as they would with one teacher (docs/adr/0006-failover.md).
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from trueseed.core.artifacts import Artifact
+from trueseed.errors import Refused, Short, TrueSeedError
+from trueseed.evaluate import measure
+from trueseed.generate import verifiable
+from trueseed.runfile import RunFile
+from trueseed.teachers.endings import Gone
+from trueseed.teachers.limits import Exhausted
+from trueseed.teachers.silent import Silent
+from trueseed.teachers.teacher import Teacher
+from trueseed.teachers.voice import Voice
+from trueseed.terms.model import Use
+from trueseed.terms.rules import judge_use
+from trueseed.workspace import RELATION_OF_USE, Step, Workspace
+
+USES = (Use.TRAIN, Use.BENCHMARK_TEACHER)  # what a run asks a teacher for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one teacher gave. left: why there was no more of it; '' when there was as much as was wanted."""
+
+    source: str
+    records: Artifact
+    left: str
+
+    @property
+    def accepted(self) -> int:
+        return int(self.records.meta["records"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """The scores of one teacher's own answers."""
+
+    source: str
+    scores: Artifact
+
+
+def must_be_permitted(workspace: Workspace, sources: Iterable[str]) -> None:
+    """Raises `Refused` for the first that the terms would not let us ask when its turn comes: before anything is spent,
+    and rather than pass it over then.
+    """
+    today = datetime.now(UTC).date()
+    for source in sources:
+        document = workspace.catalog.governing(source, today)
+        for use in USES:
+            verdict = judge_use(source, document, use, RELATION_OF_USE[use], workspace.facts, today)
+            if not verdict.permitted:
+                raise Refused(f"`failover` names a teacher that may not be asked: {verdict}")
+
+
+def generate(file: RunFile, workspace: Workspace, prompts: Artifact, voices: Sequence[Voice]) -> tuple[Part, ...]:
+    """Records of as many teachers as it takes, `file.generate.accept` of them in all. Raises what the last one ends
+    with, and `Short`.
+    """
+    parts: list[Part] = []
+    while not parts or parts[-1].left:
+        voice = voices[min(len(parts), len(voices) - 1)]  # the run file may have lost teachers since
+        following = voices[len(parts) + 1] if len(parts) + 1 < len(voices) else None
+        parts.append(_part(_missing(file.generate, parts), workspace, prompts, voice, following))
+    return tuple(parts)
+
+
+def baseline(
+    file: RunFile, workspace: Workspace, held_out: Artifact, voices: Sequence[Voice], parts: Sequence[Part]
+) -> Baseline:
+    """Of the teacher that most records are from; when it may or can not be asked any more, of the next. Always whole,
+    of one teacher. Raises what the last one ends with.
+    """
+    given = {part.source: part.accepted for part in reversed(parts)}
+    order = sorted((voice for voice in voices if given.get(voice.source)), key=lambda voice: -given[voice.source])
+    for voice, following in zip(order, [*order[1:], None], strict=True):
+        try:
+            return Baseline(source=voice.source, scores=_baseline(file, workspace, held_out, voice))
+        except TrueSeedError as ending:
+            if not _moves_on(ending, following, Use.BENCHMARK_TEACHER, workspace.project):
+                raise
+    raise AssertionError("a part without records is not the last one")
+
+
+def _missing(config: verifiable.Config, parts: Sequence[Part]) -> verifiable.Config:
+    """What the next teacher is asked for. Another seed: another teacher's tasks are not asked a second time."""
+    if not parts:
+        return config
+    changes = {"accept": config.accept - sum(part.accepted for part in parts), "seed": config.seed + len(parts)}
+    if config.asked_at_most is not None:
+        asked = sum(part.accepted + int(part.records.meta["rejected"]) for part in parts)
+        changes["asked_at_most"] = config.asked_at_most - asked
+        if changes["asked_at_most"] <= 0:
+            raise Short(
+                f"{changes['accept']} of {config.accept} records are missing after {asked} answers, and "
+                f"`asked_at_most` allows no more; raise it"
+            )
+    return config.model_copy(update=changes)
+
+
+def _part(
+    config: verifiable.Config, workspace: Workspace, prompts: Artifact, voice: Voice, following: Voice | None
+) -> Part:
+    def leave(ending: TrueSeedError) -> bool:
+        return _moves_on(ending, following, Use.TRAIN, workspace.project)
+
+    ask, said = {voice.source: Use.TRAIN}, {**config.model_dump(), **voice.identity}
+    with workspace.step("generate", inputs=[prompts], ask=ask, config=said) as step:
+        records = step.earlier("records")
+        if records is None:
+            with ExitStack() as stack:
+                teacher = _teacher(voice, step, stack)
+                records = verifiable.generate(config, prompts, teacher, step, leave=leave)
+    return Part(source=voice.source, records=records, left=str(records.meta.get("left", "")))
+
+
+def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, voice: Voice) -> Artifact:
+    ask, config = {voice.source: Use.BENCHMARK_TEACHER}, {**file.evaluate.model_dump(), **voice.identity}
+    with workspace.step("baseline", inputs=[held_out], ask=ask, config=config) as step:
+        if earlier := step.earlier("scores"):
+            return earlier
+        with ExitStack() as stack:
+            teacher = _teacher(voice, step, stack)
+            return measure.baseline(file.evaluate, held_out, teacher, voice.scorer, step)
+
+
+def _teacher(voice: Voice, step: Step, stack: ExitStack) -> Teacher:
+    """Bound to the step; when it may not be asked any more, with what its journal knows."""
+    try:
+        return Teacher(stack.enter_context(voice.speaking(step)), step)
+    except Gone as ending:
+        return Teacher(Silent(voice.source, ending), step)
+
+
+def _moves_on(ending: TrueSeedError, following: Voice | None, use: Use, project: str) -> bool:
+    """Whether it is the teacher's or the maker's end, and the next one is not bound by the same."""
+    if following is None:
+        return False
+    if isinstance(ending, Exhausted):
+        return not ending.limit.matches(following.source, use, project)
+    return isinstance(ending, Gone)
