@@ -37,6 +37,7 @@ from trueseed.teachers.headers import Live
 from trueseed.teachers.holds import Holds, hold
 from trueseed.teachers.providers import Endpoint, Provider, Reach, provider, reach
 from trueseed.teachers.throttle import Throttle
+from trueseed.teachers.way import Way
 from trueseed.terms.model import parse_source
 from trueseed.workspace import Step
 
@@ -104,6 +105,8 @@ class Remote:
         prices = {self.source: endpoint.price.exact} if endpoint.price else {}
         self._price = price_of(self.source, prices)
         self._provider, self._reach = provider(endpoint), reach(endpoint, environment)
+        self._way = Way.to(self.source, base_url=self._reach.base_url, key=self._reach.key)
+        holds.check(self.source, self._way)
         self._endpoint, self._step, self._allowance, self._holds = endpoint, step, allowance, holds
         self._throttle = Throttle(endpoint.at_once, pause_s)
         self._client = _client(endpoint, self._provider, self._reach)
@@ -230,7 +233,7 @@ class Remote:
         try:
             if done.action and done.action.kind == "hold":  # at once, for every process that shares the account
                 maker = parse_source(self.source).maker
-                await self._booked(self._holds.place, maker, done.action.because, done.evidence)
+                await self._booked(self._holds.place, maker, done.action.because, done.evidence, self._way)
             if isinstance(err, wire.Unusable):
                 await self._booked(self._allowance.settle, reservation, reservation.upper, "failed")
             elif getattr(err, "response", None) is not None:  # the provider answered, and bills no error
@@ -258,6 +261,7 @@ class Remote:
             project=self._step.workspace.project,
             request=digest(ticket.request.to_json()),
             upper=self._amount(upper),
+            way=self._way,
         )
 
     async def _settle(self, reservation: Reservation, usage: wire.Usage | None) -> TrueSeedError | None:
@@ -308,7 +312,8 @@ class Remote:
         """The hold in account state and ledger, and the words that it rests on beside the ledger."""
         maker, workspace = parse_source(self.source).maker, self._step.workspace
         write_atomic(workspace.folder / EVIDENCE / f"{done.evidence}.txt", done.said)
-        hold(workspace.ledger, self._holds, maker=maker, reason=action.because, evidence=done.evidence)
+        said = {"reason": action.because, "evidence": done.evidence}
+        hold(workspace.ledger, self._holds, maker=maker, **said, way=self._way)
         return Refused(f"{message}. Everything of {maker!r} is on hold for us")
 
 
