@@ -485,6 +485,7 @@ _END = object()
 
 def _client(endpoint: Endpoint, found: Provider, where: Reach) -> Any:
     try:
+        import httpx
         import openai
     except ImportError as err:
         raise ConfigError("remote teachers need the OpenAI SDK: pip install 'trueseed[remote]'") from err
@@ -492,7 +493,11 @@ def _client(endpoint: Endpoint, found: Provider, where: Reach) -> Any:
         "api_key": where.key,
         "max_retries": 0,
         "timeout": endpoint.timeout_s,
-        "http_client": openai.DefaultAsyncHttpxClient(follow_redirects=False),  # prompts go where the source says
+        # Prompts go where the source says: no redirect is followed, and no proxy in the environment is asked, since a
+        # region that a provider does not serve is not asked from another.
+        "http_client": openai.DefaultAsyncHttpxClient(
+            follow_redirects=False, trust_env=False, verify=httpx.create_ssl_context()
+        ),
     }
     if found.is_azure:
         version = endpoint.api_version or os.environ.get("OPENAI_API_VERSION") or found.api_version
