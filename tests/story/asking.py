@@ -11,10 +11,11 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
+from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, Message, Request, user
 from trueseed.core.records import Record, write_parquet
@@ -38,18 +39,34 @@ def question(number: int) -> Request:
     return Request(messages=user(f"What is number {number} about {about}?"), max_tokens=32)
 
 
-def ask(workspace: Workspace, endpoint: Endpoint, limits: Sequence[Limit], count: int) -> None:
-    """Asks what is left to ask and writes all of it down. Raises what the door and the teacher raise."""
+def ask(
+    workspace: Workspace,
+    endpoint: Endpoint,
+    limits: Sequence[Limit],
+    count: int,
+    *,
+    pause_s: float = 1.0,
+    before: Callable[[int], None] = lambda number: None,
+) -> Artifact:
+    """Asks what is left to ask and writes all of it down. pause_s: as `Remote` has it. before: told each question's
+    number as it is taken. Raises what the door and the teacher raise.
+    """
+
+    def questions() -> Iterator[Request]:
+        for number in range(count):
+            before(number)
+            yield question(number)
+
     with workspace.step("generate", ask={endpoint.source: Use.TRAIN}, config={"questions": count}) as step:
-        if step.earlier("records"):
-            return
+        if earlier := step.earlier("records"):
+            return earlier
         with closing(Account.open()) as account:
             holds = Holds(account, our_entity())
             holds.restore(workspace.ledger)
             allowance = Allowance(account, limits, our_entity())
-            with Remote(endpoint, step, allowance=allowance, holds=holds) as model:
-                answers = dict(Teacher(model, step).answers(question(number) for number in range(count)))
-        step.write("records", lambda folder: _write(folder, step, endpoint.source, answers), {"asked": count})
+            with Remote(endpoint, step, allowance=allowance, holds=holds, pause_s=pause_s) as model:
+                answers = dict(Teacher(model, step).answers(questions()))
+        return step.write("records", lambda folder: _write(folder, step, endpoint.source, answers), {"asked": count})
 
 
 def _write(folder: Path, step: Step, source: str, answers: dict[int, Answer]) -> None:
