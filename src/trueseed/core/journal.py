@@ -4,10 +4,11 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from trueseed.errors import Broken
+from trueseed.errors import Broken, ConfigError
 
 SYNC_EVERY_S = 1.0  # a killed process loses nothing; a power cut loses at most this much
 
@@ -23,7 +24,7 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         whole = path.read_bytes() if path.exists() else b""
         self._earlier = whole[: whole.rfind(b"\n") + 1]  # a line without its end was torn by a kill
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)  # a line that found no room must not be waiting to be written later
         self._file.truncate(len(self._earlier))
         self._synced_at = time.monotonic()
 
@@ -36,21 +37,40 @@ class Journal:
                 raise Broken(f"{self.path}, line {number} is not what was written ({err}); delete that line") from err
 
     def append(self, line: Mapping[str, Any]) -> bytes:
-        """Returns the line as it was written, without its end."""
+        """Returns the line as it was written, without its end. Raises `ConfigError` when it cannot be written, for want
+        of room for instance; then nothing of it was.
+        """
         written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
-        self._file.write(written + b"\n")
-        self._file.flush()
+        with self._told():
+            begin, left = self._file.tell(), written + b"\n"
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                with suppress(OSError):  # else it is cut when the journal is opened again
+                    self._file.truncate(begin)
+                raise
         if self._sync_every_s is not None and time.monotonic() - self._synced_at > self._sync_every_s:
             self.sync()
         return written
 
     def sync(self) -> None:
         """Waits until the disk has every line. May run beside an `append` in another thread."""
-        os.fsync(self._file.fileno())
+        with self._told():
+            os.fsync(self._file.fileno())
         self._synced_at = time.monotonic()
 
     def close(self) -> None:
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            with self._file:
+                self.sync()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as err:
+            raise ConfigError(
+                f"{self.path} cannot be written: {err.strerror}; free some room or make it writable, and give the same "
+                f"command again"
+            ) from err
