@@ -19,7 +19,7 @@ from trueseed.cli import app
 from trueseed.errors import TrueSeedError
 from trueseed.teachers.simulator import Counts, Simulator
 
-KEY = "sk-story-RECOGNISABLE-5up3rs3cr3t"  # looked for in everything that was written or said
+KEY = "5ec2e7f00d5ec2e7f00d5ec2e7f00d42"  # of no provider's shape; looked for in all that was written or said
 DEEPSEEK = "deepseek/deepseek-chat@api"  # its terms permit training
 SOON_S = 120.0  # to fail instead of hanging
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.story.asking import SKIPPED, UNSPEAKABLE, question
-from tests.story.people import KEY, Operator
+from tests.story.people import DEEPSEEK, KEY, Operator
 
 from trueseed.core.records import Record, read_parquet
 from trueseed.teachers.account import Account
@@ -47,7 +47,7 @@ class Story:
     released: Counts = field(init=False)
     before: list[Used] = field(default_factory=list)
     after: list[Used] = field(default_factory=list)
-    outside: Amount = field(init=False)
+    reconciled: tuple[int, str] = field(init=False)
     records: list[Record] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     verified: tuple[int, str] = field(init=False)
@@ -91,14 +91,14 @@ class Story:
 
     def _close(self) -> None:
         self.counts = self.provider.counts()
-        allowance = Allowance(Account.open(), (), "us")
         now, day = datetime.now(UTC), timedelta(days=1)
-        self.before = allowance.used(since=now - day, until=now + day)
-        prompt, completion = self.counts["prompt_tokens"], self.counts["completion_tokens"]
-        bill = Amount(self.counts["billed"], prompt + completion, prompt + 2 * completion)
-        done = allowance.reconcile(source="deepseek/*", since=now - day, until=now + day, provider=bill)
-        self.outside = done.outside
-        self.after = allowance.used(since=now - day, until=now + day)
+        self.before = Allowance(Account.open(), (), "us").used(since=now - day, until=now + day)
+        bill = self.operator.folder / "usage.csv"
+        bill.write_text(self.provider.usage_csv())
+        about = ("--maker", "deepseek", "--month", f"{now:%Y-%m}", "--through", f"{now:%Y-%m-%d}")
+        figures = ("--csv", str(bill), "--model", f"simulated={DEEPSEEK}", "--workspace", str(self.operator.workspace))
+        self.reconciled = self.operator.trueseed("reconcile", *about, *figures, "--json")
+        self.after = Allowance(Account.open(), (), "us").used(since=now - day, until=now + day)
         (folder,) = (self.operator.workspace / "store" / "records").iterdir()
         self.records = list(read_parquet(folder / "records.parquet"))
         self.skipped = json.loads((folder / SKIPPED).read_text())
@@ -112,6 +112,7 @@ def behaviour(*, quota_requests: int = QUOTA, suspend_at: int = SUSPENDED_AT) ->
         latency_spread_s=0.004,
         faults=FAULTS,
         filtered=UNSPEAKABLE,
+        echo_key=True,
         quota_requests=quota_requests,
         suspend_at=suspend_at,
     )
@@ -168,14 +169,22 @@ def test_between_suspension_and_release_nobody_was_asked(story):
     assert [code for code, _ in story.while_held] == [3, 2]
 
 
-def test_after_reconciling_our_account_is_the_bill_to_the_unit(story):
-    charged = sum((used.charged for used in story.after), Amount())
-    prompt, completion = story.counts["prompt_tokens"], story.counts["completion_tokens"]
-    assert story.outside == Amount()
-    assert charged == Amount(story.counts["billed"], prompt + completion, prompt + 2 * completion)
+@pytest.mark.xfail(strict=True, reason="there is no `trueseed reconcile` yet")
+def test_after_reconciling_our_account_has_the_calls_of_the_bill_to_the_unit(story):
+    code, said = story.reconciled
+    assert code == 0, said
+    found = json.loads(said)
+    assert (found["billed"], found["outside"], found["missing"]) == (story.counts["billed"], 0, 0)
+    assert found["settled"]["left"] == 0
+    billed = sum(used.answered + used.reconciled for used in story.after)
+    garbled = story.counts["faults"]["malformed"]  # billed although it was no answer; it stays a failure
+    assert billed + garbled == story.counts["billed"]
+    assert sum(used.charged.tokens for used in story.after) >= sum(
+        story.counts[kind] for kind in ("prompt_tokens", "completion_tokens")
+    )
 
 
-def test_before_reconciling_no_bill_was_more_than_was_charged(story):
+def test_no_call_was_billed_that_our_account_had_not_charged(story):
     charged = sum((used.charged for used in story.before), Amount())
     assert charged.requests >= story.counts["billed"]
     assert charged.tokens >= story.counts["prompt_tokens"] + story.counts["completion_tokens"]
@@ -187,7 +196,9 @@ def test_what_remains_verifies(story):
     assert said.startswith("whole:")
 
 
-def test_the_key_is_nowhere(story):
+def test_the_key_is_in_nothing_that_was_written_or_said(story):
+    """Though the provider echoed it in every error, page and broken answer, and it has no shape to be known by."""
     written = [path for path in story.operator.folder.rglob("*") if path.is_file()]
     assert len(written) > 15
-    assert not [path for path in written if KEY.encode() in path.read_bytes()]
+    assert b"HTTP Request" in story.operator.said.read_bytes()  # the libraries were told to log all they can
+    assert not [path for path in written if KEY[:12].encode() in path.read_bytes()]
