@@ -60,7 +60,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few megabytes. Skipped where none can be mounted, except in CI."""
+    """A file system of a few megabytes. Skipped where none can be mounted: containers often may not."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)], capture_output=True)
