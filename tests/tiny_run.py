@@ -24,7 +24,7 @@ def run_file(folder: Path, model: Path, **changes: Mapping[str, Any] | str) -> P
         "evaluate": {"samples": 12, "max_tokens": 24, "chat_max_tokens": 16},
     }  # fmt: skip
     for name, change in changes.items():
-        extends = isinstance(change, Mapping) and "remote" not in change
+        extends = isinstance(change, Mapping) and "remote" not in change and name in content
         content[name] = {**content[name], **change} if extends else change
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(content))

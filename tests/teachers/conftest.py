@@ -7,6 +7,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,19 +46,49 @@ def machine() -> Machine:
     return Machine()
 
 
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[Callable[[], str]]:
-    """Empties the database of a server started for the tests, and says its URL.
+@dataclass(kw_only=True)
+class Server:
+    """A PostgreSQL server of our own, that can be stopped and started. url: of its one database."""
 
-    One database, since to make and remove many takes longer than the tests. Skipped where none can be, except in CI.
-    """
+    folder: Path
+    binaries: Path
+    user: dict[str, Any]
+    _running: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def root(self) -> str:
+        return f"host={self.folder} user=trueseed dbname=postgres"
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://trueseed@/postgres?host={self.folder}"
+
+    def start(self) -> None:
+        import psycopg
+
+        command = [f"{self.binaries}/postgres", "-D", str(self.folder / "data"), "-k", str(self.folder)]
+        options = ["-c", "listen_addresses=", "-F"]
+        self._running = subprocess.Popen(command + options, stderr=subprocess.DEVNULL, **self.user)
+        _wait_for(lambda: psycopg.connect(self.root).close(), psycopg.OperationalError, self._running)
+
+    def stop(self) -> None:
+        """At once, as a crash would."""
+        assert self._running is not None
+        self._running.send_signal(signal.SIGQUIT)
+        self._running.wait()
+        self._running = None
+
+
+@contextmanager
+def server() -> Iterator[Server]:
+    """Started, with an empty database. Skipped where none can be, except in CI."""
     binaries = _postgresql_binaries()
     reason = "" if binaries else "PostgreSQL is not installed: apt-get install postgresql"
     try:
-        import psycopg
+        __import__("psycopg")
     except ImportError:
         reason = "psycopg is not installed: pip install 'trueseed[postgres]'"
-    if reason:
+    if binaries is None or reason:
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)
@@ -66,28 +97,34 @@ def postgresql() -> Iterator[Callable[[], str]]:
     if os.geteuid() == 0:  # the server refuses to run as root
         shutil.chown(folder, "postgres")
         user = {"user": "postgres", "cwd": "/"}
-    data, said = str(folder / "data"), subprocess.DEVNULL
-    subprocess.run(
-        [f"{binaries}/initdb", "-D", data, "-A", "trust", "-U", "trueseed", "-N"], stdout=said, check=True, **user
-    )
-    server = subprocess.Popen(
-        [f"{binaries}/postgres", "-D", data, "-k", str(folder), "-c", "listen_addresses=", "-F"], stderr=said, **user
-    )
-    root = f"host={folder} user=trueseed dbname=postgres"
-
-    def make() -> str:
-        with psycopg.connect(root, autocommit=True) as connection:
-            connection.execute("DROP SCHEMA public CASCADE")
-            connection.execute("CREATE SCHEMA public")
-        return f"postgresql://trueseed@/postgres?host={folder}"
-
+    making = [f"{binaries}/initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "trueseed", "-N"]
+    subprocess.run(making, stdout=subprocess.DEVNULL, check=True, **user)
+    made = Server(folder=folder, binaries=binaries, user=user)
     try:
-        _wait_for(lambda: psycopg.connect(root).close(), psycopg.OperationalError, server)
-        yield make
+        made.start()
+        yield made
     finally:
-        server.send_signal(signal.SIGQUIT)  # at once: nobody needs what is in it
-        server.wait()
+        if made._running is not None:
+            made.stop()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Callable[[], str]]:
+    """Empties the database of a server started for the tests, and says its URL.
+
+    One database, since to make and remove many takes longer than the tests. Skipped where none can be, except in CI.
+    """
+    with server() as database:
+        import psycopg
+
+        def make() -> str:
+            with psycopg.connect(database.root, autocommit=True) as connection:
+                connection.execute("DROP SCHEMA public CASCADE")
+                connection.execute("CREATE SCHEMA public")
+            return database.url
+
+        yield make
 
 
 def _postgresql_binaries() -> Path | None:

@@ -49,12 +49,40 @@ def test_a_providers_key_is_not_sent_to_another_address_unless_told():
         ("openai/gpt-4o-mini@api", "https://openrouter.ai/api/v1"),
         ("openai/gpt-4o-mini@api", "https://ours.openai.azure.com/openai/v1"),
         ("own/mine", "https://api.openai.com/v1"),
+        ("own/mine", "https://API.OpenAI.com./v1"),
+        ("own/mine", "https://eu.api.openai.com/v1"),
         ("mistral/mistral-small@weights", "https://api.mistral.ai/v1"),
     ],
 )
 def test_an_address_that_is_another_route_than_the_source_says_is_refused(source, base_url):
     with pytest.raises(ConfigError, match="route"):
         provider(Endpoint(source=source, base_url=base_url))
+
+
+@pytest.mark.parametrize(
+    ("source", "model"),
+    [
+        ("mistral/mistral-small@openrouter", "openai/gpt-4o"),
+        ("own/mine", "DeepSeek/deepseek-chat"),
+        ("openai/gpt-4o@litellm", "mistralai/mistral-small"),
+    ],
+)
+def test_a_model_that_is_another_makers_by_its_name_on_the_wire_is_refused(source, model):
+    with pytest.raises(ConfigError, match=r"write .(openai|deepseek|mistral). as the maker"):
+        provider(Endpoint(source=source, model=model, base_url="http://127.0.0.1:4000/v1"))
+
+
+@pytest.mark.parametrize(
+    ("source", "model"),
+    [
+        ("mistral/mistral-small@openrouter", "mistralai/mistral-small"),
+        ("meta/llama-3.1-8b@weights", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("own/mine", "seed-works/sprout"),
+        ("openai/gpt-4o@openrouter", "openai/gpt-4o"),
+    ],
+)
+def test_a_makers_own_name_on_the_wire_is_taken(source, model):
+    provider(Endpoint(source=source, model=model, base_url="http://127.0.0.1:4000/v1"))
 
 
 @pytest.mark.parametrize("key", ["two words", "ключ", "line\nbreak"])

@@ -4,10 +4,11 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from trueseed.errors import Broken
+from trueseed.errors import Broken, ConfigError
 
 SYNC_EVERY_S = 1.0  # a killed process loses nothing; a power cut loses at most this much
 
@@ -21,7 +22,7 @@ class Journal:
     def __init__(self, path: Path, *, sync_every_s: float | None = SYNC_EVERY_S) -> None:
         self.path, self._sync_every_s = path, sync_every_s
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("ab")
+        self._file = path.open("ab", buffering=0)  # a line that found no room must not be waiting to be written later
         self.size = self._earlier = _whole_lines(path)  # bytes; a line without its end was torn by a kill
         self._file.truncate(self.size)
         self._file.seek(0, os.SEEK_END)
@@ -53,26 +54,44 @@ class Journal:
             raise Broken(f"{self.path}, {which} is not what was written ({err}); delete that line") from err
 
     def append(self, line: Mapping[str, Any]) -> bytes:
-        """Returns the line as it was written, without its end."""
+        """Returns the line as it was written, without its end. Raises `ConfigError` when it cannot be written, for want
+        of room for instance; then nothing of it was.
+        """
         written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
-        self._file.write(written + b"\n")
-        self._file.flush()
-        self.size = self._file.tell()
+        with self._told():
+            left = written + b"\n"
+            try:
+                while left:
+                    left = left[self._file.write(left) :]
+            except OSError:
+                with suppress(OSError):  # else it is cut when the journal is opened again
+                    self._file.truncate(self.size)
+                raise
+        self.size += len(written) + 1
         if self._sync_every_s is not None and time.monotonic() - self._synced_at > self._sync_every_s:
             self.sync()
         return written
 
     def sync(self) -> None:
         """Waits until the disk has every line. May run beside an `append` in another thread."""
-        os.fsync(self._file.fileno())
+        with self._told():
+            os.fsync(self._file.fileno())
         self._synced_at = time.monotonic()
 
     def close(self) -> None:
         if not self._file.closed:
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
-            self._reader.close()
+            with self._file, self._reader:
+                self.sync()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as err:
+            raise ConfigError(
+                f"{self.path} cannot be written: {err.strerror}; free some room or make it writable, and give the same "
+                f"command again"
+            ) from err
 
 
 def _whole_lines(path: Path, chunk: int = 1 << 16) -> int:

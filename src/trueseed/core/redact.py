@@ -22,5 +22,13 @@ def redact(text: str, secrets: Iterable[str] = ()) -> str:
     """`text` without the `secrets`, and without anything shaped like a key."""
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) >= SHORTEST:
-            text = text.replace(secret, HIDDEN)
+            text = _without_its_beginning(text.replace(secret, HIDDEN), secret)
     return _SHAPES.sub(HIDDEN, text)
+
+
+def _without_its_beginning(text: str, secret: str) -> str:
+    """A text that was cut off amid the secret ends with what there was of it."""
+    for shown in range(min(len(secret), len(text)), SHORTEST - 1, -1):
+        if text.endswith(secret[:shown]):
+            return text[:-shown] + HIDDEN
+    return text

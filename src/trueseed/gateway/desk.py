@@ -75,6 +75,7 @@ class Desk:
         remembered: Remembered,
     ) -> None:
         self._upstreams, self._keys, self._door = upstreams, keys, door
+        self._ways = {source: upstream.way for source, upstream in upstreams.items()}
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
         self._said: deque[tuple[str, str, str]] = deque()  # answers to remember: text, source, about
 
@@ -97,7 +98,12 @@ class Desk:
         self._keys.charge(key, most.micros)
         try:
             reservation = self._allowance.reserve(
-                source=wanted.source, use=meant, project=key.grant.project, request=wanted.request, upper=most
+                source=wanted.source,
+                use=meant,
+                project=key.grant.project,
+                request=wanted.request,
+                upper=most,
+                way=self._ways[wanted.source],
             )
         except BaseException:
             self._keys.correct(key, -most.micros)
@@ -138,8 +144,9 @@ class Desk:
 
     def suspended(self, ticket: Ticket, action: Action, evidence: str) -> None:
         """The maker suspended the account: it goes on hold, on every route and with every key."""
-        maker = parse_source(ticket.wanted.source).maker
-        hold(ticket.passage.step.workspace.ledger, self._holds, maker=maker, reason=action.because, evidence=evidence)
+        maker, way = parse_source(ticket.wanted.source).maker, self._ways[ticket.wanted.source]
+        said = {"reason": action.because, "evidence": evidence}
+        hold(ticket.passage.step.workspace.ledger, self._holds, maker=maker, **said, way=way)
 
     def keep(self) -> None:
         """What need not be done before an answer is let go, and may run beside: the disk has the journals, and the

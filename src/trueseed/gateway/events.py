@@ -1,8 +1,10 @@
 """A stream's events, whole: bytes in as they come, the payload of each event out (WHATWG server-sent events)."""
 
+import re
 from collections.abc import AsyncIterable, AsyncIterator
 
 DONE = b"[DONE]"
+_BLANK = re.compile(rb"\n(?:\r?\n){2,}")  # more empty lines say no more than one: megabytes of them took seconds
 
 
 async def payloads(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
@@ -19,7 +21,7 @@ async def payloads(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 async def _lines(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
     rest = b""
     async for piece in pieces:
-        *lines, rest = (rest + piece).split(b"\n")
+        *lines, rest = _BLANK.sub(b"\n\n", rest + piece).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r")
 

@@ -29,6 +29,8 @@ def gateway(workspace: Workspace, config: Config, hosts: tuple[str, ...] = LOOPB
     """
     upstreams = {endpoint.source: Upstream.of(endpoint) for endpoint in config.upstreams}
     account = Account.open(config.account)
+    holds = Holds(account, config.entity)
+    holds.restore(workspace.ledger)
 
     def desk() -> Desk:
         return Desk(
@@ -36,7 +38,7 @@ def gateway(workspace: Workspace, config: Config, hosts: tuple[str, ...] = LOOPB
             keys=Keys(account),
             door=Door(workspace),
             allowance=Allowance(account, config.limits, config.entity),
-            holds=Holds(account, config.entity),
+            holds=holds,
             remembered=Remembered(workspace.folder / ANSWERS),
         )
 

@@ -79,6 +79,14 @@ holds = sql.Table(
     sql.Index("holds_standing", "entity", "maker", unique=True, sqlite_where=_STANDING, postgresql_where=_STANDING),
 )
 
+# How a maker was reached when it suspended us: neither another name for it nor another entity with its key is a way on.
+hold_ways = sql.Table(
+    "hold_ways",
+    _tables,
+    sql.Column("id", _Key, primary_key=True),
+    *(_word(name) for name in ("entity", "maker", "placed_at", "route", "address", "key")),
+)
+
 clocks = sql.Table(
     "clocks",
     _tables,
@@ -215,6 +223,7 @@ class Account:
                         f"the account {self.name} is of version {found}, this TrueSeed reads up to {VERSION}; "
                         f"upgrade it"
                     )
+                hold_ways.create(connection, checkfirst=True)  # accounts of before it lack it
                 return
             if any(sql.inspect(connection).has_table(table) for table in _tables.tables):
                 raise ConfigError(f"{self.name} holds other tables; give the account a database of its own")

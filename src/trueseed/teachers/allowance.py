@@ -25,9 +25,10 @@ import sqlalchemy as sql
 from trueseed.teachers.account import Account
 from trueseed.teachers.amounts import FREE, NOTHING, Amount, Price, price_of
 from trueseed.teachers.clock import Clock, tick
-from trueseed.teachers.holds import OnHold, standing
+from trueseed.teachers.holds import must_be_free
 from trueseed.teachers.limits import Exhausted, Limit, Per, sentence
 from trueseed.teachers.process import Process, this_process
+from trueseed.teachers.way import Way
 from trueseed.terms.model import Use, parse_source
 
 __all__ = [
@@ -147,18 +148,19 @@ class Allowance:
 
     # -- one call --------------------------------------------------------------------------------------------------
 
-    def reserve(self, *, source: str, use: Use, project: str, request: str, upper: Amount) -> Reservation:
-        """Room for one call that uses at most `upper`; `request` is the request's digest.
+    def reserve(
+        self, *, source: str, use: Use, project: str, request: str, upper: Amount, way: Way | None = None
+    ) -> Reservation:
+        """Room for one call that uses at most `upper`; `request` is the request's digest, `way` how it will go.
 
         A retry is another call. Money limits do not hold up what costs nothing. Raises `Exhausted` when a limit has no
-        room, `OnHold` when the maker is on hold, `AccountUnavailable`; then nothing is reserved.
+        room, `OnHold` when the maker or the way is, `AccountUnavailable`; then nothing is reserved.
         """
         if min(upper.requests, upper.tokens, upper.micros) < 0:
             raise ValueError(f"a call cannot use less than nothing: {upper}")
-        maker, limits = parse_source(source).maker, self._binding(source, use, project)
+        limits = self._binding(source, use, project)
         with self._account.writing() as connection:
-            if found := standing(connection, self.entity, maker):
-                raise OnHold(f"{source!r} may not be asked: {found}")
+            must_be_free(connection, self.entity, source, way)
             now = tick(connection, self._clock)
             if limits:
                 self._must_have_room(connection, limits, upper, now)

@@ -26,6 +26,7 @@ from trueseed.teachers.allowance import Allowance, Amount, Price, Reservation
 from trueseed.teachers.headers import Live
 from trueseed.teachers.holds import Holds
 from trueseed.teachers.providers import Provider
+from trueseed.teachers.way import Way
 from trueseed.terms.model import Use, parse_source
 
 MOST_SHOWN = 300  # characters of a provider's own words in an error
@@ -64,11 +65,11 @@ class Books:
     """
 
     def __init__(
-        self, *, source: str, use: Use, project: str, price: Price, allowance: Allowance, holds: Holds
+        self, *, source: str, use: Use, project: str, price: Price, allowance: Allowance, holds: Holds, way: Way
     ) -> None:
         self.source = source
         self._use, self._project, self._price = use, project, price
-        self._allowance, self._holds = allowance, holds
+        self._allowance, self._holds, self._way = allowance, holds, way
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="allowance")
 
     async def reserve(self, request: Request) -> Reservation:
@@ -80,6 +81,7 @@ class Books:
             project=self._project,
             request=digest(request.to_json()),
             upper=self._amount(wire.most(request)),
+            way=self._way,
         )
 
     async def answered(self, reservation: Reservation, usage: wire.Usage | None) -> None:
@@ -97,7 +99,7 @@ class Books:
 
     async def hold(self, because: str, evidence: str) -> None:
         """At once, for every process that shares the account."""
-        await self._written(self._holds.place, parse_source(self.source).maker, because, evidence)
+        await self._written(self._holds.place, parse_source(self.source).maker, because, evidence, self._way)
 
     def close(self) -> None:
         """Waits until all is written."""

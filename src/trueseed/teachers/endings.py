@@ -11,6 +11,7 @@ from trueseed.errors import ConfigError, Paused, Refused, TeacherError, TrueSeed
 from trueseed.teachers.actions import Action
 from trueseed.teachers.call import Ended
 from trueseed.teachers.holds import Holds, OnHold, hold
+from trueseed.teachers.way import Way
 from trueseed.terms.model import parse_source
 from trueseed.workspace import Step
 
@@ -35,8 +36,8 @@ Gone = (OnHold, NotServed, UsedUp, StaysBroken)  # beside `Exhausted`, where the
 class Endings:
     """The error that asking `source` ends with, after what has to be written down."""
 
-    def __init__(self, source: str, step: Step, holds: Holds) -> None:
-        self._source, self._step, self._holds = source, step, holds
+    def __init__(self, source: str, step: Step, holds: Holds, way: Way) -> None:
+        self._source, self._step, self._holds, self._way = source, step, holds, way
 
     def of(self, ended: Ended) -> TrueSeedError:
         """Raises what is no error of ours, as it is."""
@@ -65,7 +66,8 @@ class Endings:
         """The hold in account state and ledger, and the words that it rests on beside the ledger."""
         maker, workspace = parse_source(self._source).maker, self._step.workspace
         write_atomic(workspace.folder / EVIDENCE / f"{ended.evidence}.txt", ended.said)
-        hold(workspace.ledger, self._holds, maker=maker, reason=action.because, evidence=ended.evidence)
+        said = {"reason": action.because, "evidence": ended.evidence}
+        hold(workspace.ledger, self._holds, maker=maker, **said, way=self._way)
         return OnHold(f"{message}. Everything of {maker!r} is on hold for us")
 
 

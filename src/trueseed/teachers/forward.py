@@ -18,6 +18,7 @@ from trueseed.errors import ConfigError
 from trueseed.teachers import wire
 from trueseed.teachers.amounts import Price, price_of
 from trueseed.teachers.providers import Endpoint, provider, reach
+from trueseed.teachers.way import Way
 
 try:
     import httpx
@@ -54,6 +55,10 @@ class Upstream:
     timeout_s: float
     headers: Mapping[str, str] = field(repr=False)
     key: str = field(repr=False)
+
+    @property
+    def way(self) -> Way:
+        return Way.to(self.source, base_url=self.url, key=self.key)
 
     @classmethod
     def of(cls, endpoint: Endpoint) -> "Upstream":

@@ -2,7 +2,8 @@
 
 A hold binds the maker and our legal entity on every route, with every key, through every aggregator: `openai/gpt-4` is
 OpenAI's whether it is asked at `api`, `azure` or `openrouter`. It is kept in account state, where every workspace and
-process looks in the same transaction that reserves a call, and written to the ledger of the workspace that met it.
+process looks in the same transaction that reserves a call, and written to the ledger of the workspace that met it. The
+address and the key that it was met with are held too (`way`), so that no other name is a way on.
 """
 
 import json
@@ -19,7 +20,10 @@ from trueseed.ledger.holds import held
 from trueseed.ledger.log import Ledger
 from trueseed.ledger.signing import Signer, decode, load
 from trueseed.ledger.statement import HOLD, RELEASE, envelope, statement
+from trueseed.teachers import way as ways
 from trueseed.teachers.account import Account
+from trueseed.teachers.remembered import forget, remember, remembered
+from trueseed.teachers.way import Way
 from trueseed.terms.model import parse_source
 
 
@@ -79,6 +83,16 @@ def standing(connection: sql.Connection, entity: str, maker: str) -> Hold | None
     return Hold(**found) if found else None
 
 
+def must_be_free(connection: sql.Connection, entity: str, source: str, way: Way | None = None) -> None:
+    """Raises `OnHold`, saying what to do, when a hold forbids asking `source`, or asking it this way, as of the
+    transaction that `connection` is in.
+    """
+    if found := standing(connection, entity, parse_source(source).maker):
+        raise OnHold(f"{source!r} may not be asked: {found}")
+    if way and (because := ways.barred(connection, entity, source, way)):
+        raise OnHold(because)
+
+
 class Holds:
     """The holds of one legal entity on one account."""
 
@@ -86,8 +100,9 @@ class Holds:
         self.entity = entity
         self._account = account
 
-    def place(self, maker: str, reason: str, evidence: str) -> Hold:
-        """Puts `maker` on hold; returns the standing hold when there is one. evidence: a SHA-256.
+    def place(self, maker: str, reason: str, evidence: str, way: Way | None = None) -> Hold:
+        """Puts `maker` on hold; returns the standing hold when there is one. evidence: a SHA-256. way: by which it was
+        reached, held under every name.
 
         Raises `ConfigError` when `maker` is no maker, `AccountUnavailable`.
         """
@@ -95,7 +110,9 @@ class Holds:
         with self._account.writing() as connection:
             found = standing(connection, self.entity, maker)
             if found is None:
-                connection.execute(_PLACE, asdict(made))
+                _place(connection, made, way)
+        if found is None:
+            remember({**asdict(made), **(asdict(way) if way else {})})
         return found or made
 
     def on(self, maker: str) -> Hold | None:
@@ -109,10 +126,10 @@ class Holds:
             rows = connection.execute(_EVERY, {"entity": self.entity, "maker": _maker(maker)}).mappings().all()
         return [_spell(dict(row)) for row in rows]
 
-    def check(self, source: str) -> None:
-        """Raises `OnHold`, saying what to do, when the maker of `source` is on hold; `AccountUnavailable`."""
-        if found := self.on(parse_source(source).maker):
-            raise OnHold(f"{source!r} may not be asked: {found}")
+    def check(self, source: str, way: Way | None = None) -> None:
+        """Raises `OnHold`, saying what to do, when `source` may not be asked this way; `AccountUnavailable`."""
+        with self._account.reading() as connection:
+            must_be_free(connection, self.entity, source, way)
 
     def lift(self, maker: str, evidence: str, signer: Signer) -> Hold:
         """Ends the hold, keeping the reviewer's signed statement. evidence: SHA-256 of what shows the reinstatement.
@@ -128,26 +145,41 @@ class Holds:
             signed = envelope(statement(RELEASE, [], _released(found, evidence)), signer)
             said = {"release": canonical(signed).decode(), "entity": self.entity, "maker": maker}
             connection.execute(_LIFT, said)
+        forget(asdict(found))
         return found
 
     def restore(self, ledger: Ledger) -> list[Hold]:
-        """Places again what `ledger` has on hold and the account, lost or replaced, knows nothing of."""
-        lost = []
+        """Places again what `ledger` has on hold, or the user's state folder for whatever entity, and the account, lost
+        or replaced, knows nothing of. Raises `Broken`, `AccountUnavailable`.
+        """
+        found: list[tuple[Hold, Way | None]] = []
+        for kept in remembered():
+            way = Way(**{name: kept.pop(name) for name in ("route", "address", "key")}) if "route" in kept else None
+            found.append((Hold(**kept), way))
         for (maker, entity), entry in held(ledger).items():
-            if entity != self.entity:
-                continue
             said = {key: str(entry.predicate[key]) for key in ("reason", "evidence")}
-            made = Hold(maker=maker, entity=entity, placed_at=str(entry.predicate["at"]), **said)
-            with self._account.writing() as connection:
-                if not connection.scalar(_KNOWN, {"entity": entity, "maker": maker, "placed_at": made.placed_at}):
-                    connection.execute(_PLACE, asdict(made))
-                    lost.append(made)
-        return lost
+            if entity == self.entity:
+                found.append((Hold(maker=maker, entity=entity, placed_at=str(entry.predicate["at"]), **said), None))
+        return [hold for hold, way in found if self._place_again(hold, way)]
+
+    def _place_again(self, lost: Hold, way: Way | None) -> bool:
+        known = {"entity": lost.entity, "maker": lost.maker, "placed_at": lost.placed_at}
+        with self._account.writing() as connection:
+            if connection.scalar(_KNOWN, known) or standing(connection, lost.entity, lost.maker):
+                return False
+            _place(connection, lost, way)
+        return True
 
 
-def hold(ledger: Ledger, holds: Holds, *, maker: str, reason: str, evidence: str) -> Hold:
+def _place(connection: sql.Connection, made: Hold, way: Way | None) -> None:
+    connection.execute(_PLACE, asdict(made))
+    if way:
+        ways.keep(connection, made.entity, made.maker, made.placed_at, way)
+
+
+def hold(ledger: Ledger, holds: Holds, *, maker: str, reason: str, evidence: str, way: Way | None = None) -> Hold:
     """Puts `maker` on hold in account state, where it binds at once, then in the ledger. Raises as `Holds.place`."""
-    placed = holds.place(maker, reason, evidence)
+    placed = holds.place(maker, reason, evidence, way)
     written = held(ledger).get((placed.maker, holds.entity))
     if written is None or written.predicate["at"] != placed.placed_at:
         said = {**asdict(placed), "at": placed.placed_at}

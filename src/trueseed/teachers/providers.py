@@ -25,6 +25,7 @@ from trueseed.terms.model import parse_source
 
 DATA = Path(__file__).with_suffix(".toml")
 NO_KEY = "none"  # what servers without keys are sent: the SDK insists on one
+VENDORS = {"meta-llama": "meta", "mistralai": "mistral"}  # as aggregators write makers
 
 Capability = Literal["logprobs", "seed", "tools", "json_schema", "stream_usage", "stop", "temperature", "top_p"]
 Lacks = Mapping[Capability, str]
@@ -125,14 +126,33 @@ def known() -> tuple[Provider, ...]:
 def provider(endpoint: Endpoint) -> Provider:
     """Who answers for the source. Raises `ConfigError` when the base URL is known to be another route."""
     found = next(each for each in known() if fnmatchcase(str(parse_source(endpoint.source)), each.source))
-    host = urlsplit(endpoint.base_url or "").hostname or ""
+    host = _host(endpoint.base_url or "")
     there = next((each for each in known() if any(fnmatchcase(host, pattern) for pattern in each.hosts)), found)
     if there is not found:
         raise ConfigError(
             f"{host} is {there.name}, but the source is {endpoint.source!r}, which is {found.name}; the route decides "
             f"which terms hold, so write the source as this route is called ({there.source})"
         )
+    _must_be_its_makers(endpoint)
     return found
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").rstrip(".")  # with the dot at its end it is the same host
+
+
+def _must_be_its_makers(endpoint: Endpoint) -> None:
+    """Raises `ConfigError` when the name on the wire, as aggregators write it, is another maker's than the source's."""
+    maker = parse_source(endpoint.source).maker
+    vendor, slash, _ = endpoint.wire_model.lower().partition("/")
+    named = VENDORS.get(vendor, vendor)
+    makers = {each.source.partition("/")[0] for each in known()} | set(VENDORS.values())
+    if slash and named in makers and named != maker:
+        raise ConfigError(
+            f"the model {endpoint.wire_model!r} is {named!r}'s by its name, but the source is {endpoint.source!r}; "
+            f"whose model it is decides which terms and holds bind, so write {named!r} as the maker, or serve weights "
+            f"of your own under a name of your own"
+        )
 
 
 def reach(endpoint: Endpoint, environment: Mapping[str, str] = os.environ) -> Reach:
@@ -142,7 +162,7 @@ def reach(endpoint: Endpoint, environment: Mapping[str, str] = os.environ) -> Re
     if not base_url:
         where = f"set {found.endpoint}, or" if found.endpoint else f"{endpoint.source!r} is at no address we know:"
         raise ConfigError(f"{where} give `base_url` in the run file, for example http://127.0.0.1:8080/v1")
-    host = urlsplit(base_url).hostname or ""
+    host = _host(base_url)
     is_theirs = not endpoint.base_url or any(fnmatchcase(host, pattern) for pattern in found.hosts)
     variable = endpoint.key_from or (found.key if is_theirs else "")
     if not variable:

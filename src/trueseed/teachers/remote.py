@@ -27,6 +27,7 @@ from trueseed.teachers.holds import Holds
 from trueseed.teachers.providers import Endpoint, Provider, Reach, provider, reach
 from trueseed.teachers.round import Round
 from trueseed.teachers.throttle import Throttle
+from trueseed.teachers.way import Way
 from trueseed.workspace import Step
 
 
@@ -50,6 +51,8 @@ class Remote:
         holds.check(self.source)
         price = price_of(self.source, {self.source: endpoint.price.exact} if endpoint.price else {})
         known, there = provider(endpoint), reach(endpoint, environment)
+        way = Way.to(self.source, base_url=there.base_url, key=there.key)
+        holds.check(self.source, way)
         self._step, self._patience_s = step, endpoint.patience_s
         self._throttle = Throttle(endpoint.at_once, pause_s)
         client = _client(endpoint, known, there)
@@ -60,6 +63,7 @@ class Remote:
             price=price,
             allowance=allowance,
             holds=holds,
+            way=way,
         )
         self._caller = Caller(
             client,
@@ -69,7 +73,7 @@ class Remote:
             key=there.key,
             timeout_s=endpoint.timeout_s,
         )
-        self._endings = Endings(self.source, step, holds)
+        self._endings = Endings(self.source, step, holds, way)
         self._background = Background(f"ask {self.source}")
 
     def __enter__(self) -> "Remote":

@@ -3,13 +3,12 @@
 The HTTP client's own pool looks at all its connections against all others whenever a call begins or ends: with 64 of
 them that is more processor time than all the rest of a call. Here each has a transport to itself.
 
-Where a proxy is set in the environment the client's own pool is kept, since it knows how to speak to one.
+No proxy in the environment is asked: a region that a provider does not serve is not asked from another.
 """
 
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.request import getproxies
 
 KEPT_S = 60  # an idle connection, for the next call
 
@@ -18,9 +17,7 @@ def client() -> Any:
     """An HTTP client for the OpenAI SDK. It follows nobody to another address: prompts go where the source says."""
     import openai
 
-    if not {"http", "https", "all"}.isdisjoint(getproxies()):
-        return openai.DefaultAsyncHttpxClient(follow_redirects=False)
-    return openai.DefaultAsyncHttpxClient(follow_redirects=False, transport=_transport())
+    return openai.DefaultAsyncHttpxClient(follow_redirects=False, trust_env=False, transport=_transport())
 
 
 def _transport() -> Any:

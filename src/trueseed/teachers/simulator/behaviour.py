@@ -101,6 +101,8 @@ class Behaviour(Settings):
     longest prompt and answer, 0 for no bound. filtered: a prompt with this text in it meets the content filter; empty
     for none.
 
+    echo_key: errors, pages and broken JSON say the caller's key in full, as a careless server might.
+
     stall_s: how long the fault `stalled` is silent. huge_bytes: what the fault `huge` sends.
     """
 
@@ -128,6 +130,8 @@ class Behaviour(Settings):
     region_refused: bool = False
     context_tokens: Annotated[int, Field(ge=0)] = 0
     filtered: str = ""
+
+    echo_key: bool = False
 
     faults: Faults = Faults()
     stall_s: Seconds = 30

@@ -20,6 +20,8 @@ async def deliver(call: Admitted, caller: Caller, headers: Headers, behaviour: B
     if call.question.stream:
         return await _stream(call, caller, [*_EVENTS, *headers], behaviour, created)
     body = wire.whole(call, created)
+    if call.fault == "malformed" and behaviour.echo_key:
+        body = caller.key.encode() + body
     headers = [_JSON, *headers]
     if call.fault == "huge":
         return await _flood(caller, headers, body, behaviour.huge_bytes)

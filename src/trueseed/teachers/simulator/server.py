@@ -75,6 +75,8 @@ class Simulated:
 
     async def _refuse(self, caller: Caller, refusal: Refusal) -> None:
         headers = [_JSON, *self._own_headers(caller, 0), *refusal.headers]
+        if self.account.behaviour.echo_key:
+            refusal.body["error"]["message"] += f" You sent the key {caller.key}"
         await caller.reply(refusal.status, json.dumps(refusal.body).encode(), headers)
 
     async def _chat(self, caller: Caller, deployment: str | None) -> None:
@@ -88,7 +90,8 @@ class Simulated:
             case "server_error" | "overloaded" | "rate_limited":
                 raise self.account.failure(call)
             case "bad_gateway" | "html":
-                return await caller.reply(502 if call.fault == "bad_gateway" else 200, wire.HTML, [_HTML])
+                page = wire.HTML + (caller.key.encode() if self.account.behaviour.echo_key else b"")
+                return await caller.reply(502 if call.fault == "bad_gateway" else 200, page, [_HTML])
             case "dropped":
                 return await caller.hang_up(unsent=True)
         self.account.bill(call)

@@ -1,0 +1,49 @@
+"""What this user's own state folder remembers of holds, so that an account which was lost, replaced by an older copy or
+put aside for another one takes them back, whatever workspace is at work.
+
+    <state>/holds/<maker>.<digest of our legal entity>.json
+"""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from trueseed.core.canonical import sha256
+from trueseed.core.durable import state_folder, write_atomic
+from trueseed.errors import Broken
+
+log = logging.getLogger(__name__)
+
+
+def remember(hold: Mapping[str, str]) -> None:
+    """Keeps a hold, as the members of `holds.Hold` and of its `Way`, if there is one. A failure is told and no more:
+    the hold stands in the account.
+    """
+    path = _path(hold)
+    try:
+        write_atomic(path, json.dumps(dict(hold), sort_keys=True) + "\n", mode=0o600)
+    except OSError as err:
+        log.warning("the hold on %s cannot be kept in %s (%s)", hold["maker"], path.parent, err.strerror)
+
+
+def remembered() -> Iterator[dict[str, str]]:
+    """Every hold that is kept here. Raises `Broken` for a file that is none."""
+    for path in sorted((state_folder() / "holds").glob("*.json")):
+        try:
+            hold = json.loads(path.read_text())
+            if not isinstance(hold, dict) or not all(isinstance(value, str) for value in hold.values()):
+                raise ValueError("it holds no strings")
+            _path(hold)
+        except (OSError, ValueError, KeyError) as err:
+            raise Broken(f"{path} is not the hold that was kept there ({err!r}); restore it from a copy") from err
+        yield hold
+
+
+def forget(hold: Mapping[str, str]) -> None:
+    """The hold was released."""
+    _path(hold).unlink(missing_ok=True)
+
+
+def _path(hold: Mapping[str, str]) -> Path:
+    return state_folder() / "holds" / f"{hold['maker']}.{sha256(hold['entity'].encode())[:16]}.json"
