@@ -166,7 +166,8 @@ def _generate(file: RunFile, workspace: Workspace, prompts: Artifact, voice: Voi
         if earlier := step.earlier("records"):
             return earlier
         with voice.speaking(step) as model:
-            return verifiable.generate(file.generate, prompts, Teacher(model, step), step)
+            teacher = Teacher(model, step, identity=voice.speaks if file.cache else None)
+            return verifiable.generate(file.generate, prompts, teacher, step)
 
 
 def _curate(file: RunFile, workspace: Workspace, records: Artifact, held_out: Artifact) -> Artifact:
@@ -180,7 +181,8 @@ def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, voice: Vo
         if earlier := step.earlier("scores"):
             return earlier
         with voice.speaking(step) as model:
-            return measure.baseline(file.evaluate, held_out, Teacher(model, step), voice.scorer, step)
+            teacher = Teacher(model, step, identity=voice.speaks if file.cache else None)
+            return measure.baseline(file.evaluate, held_out, teacher, voice.scorer, step)
 
 
 def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:

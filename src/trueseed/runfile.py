@@ -69,7 +69,9 @@ class Prompts(Settings):
 
 
 class RunFile(Settings):
-    """A whole run as data. `trueseed run FILE` reads it."""
+    """A whole run as data. `trueseed run FILE` reads it. cache: answers that the workspace keeps are used where the
+    terms permit, and what is asked is kept there.
+    """
 
     project: str = Field(min_length=1)
     student: Named
@@ -77,6 +79,7 @@ class RunFile(Settings):
     teacher: Asked
     base: Model
     limits: list[Limit] = Field(default=[])
+    cache: bool = True
     prompts: Prompts = Prompts()
     engine: Speed = Speed()
     generate: verifiable.Config

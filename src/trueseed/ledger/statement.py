@@ -26,11 +26,13 @@ WAIVER: Final = "https://trueseed.dev/waiver/v1"
 HOLD: Final = "https://trueseed.dev/hold/v1"
 RELEASE: Final = "https://trueseed.dev/release/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
+IMPORT: Final = "https://trueseed.dev/import/v1"
 DECLARATION: Final = "https://trueseed.dev/declaration/v1"
 
 SIGNED_BY: Mapping[str, frozenset[Role]] = {
     STEP: frozenset({"operator"}),
     SEAL: frozenset({"operator"}),
+    IMPORT: frozenset({"operator"}),
     DECLARATION: frozenset({"operator"}),
     WITHDRAWAL: frozenset({"operator", "reviewer"}),  # stopping needs no second pair of eyes
     WAIVER: frozenset({"reviewer"}),

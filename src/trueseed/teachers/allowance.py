@@ -190,8 +190,13 @@ class Allowance:
             self._close(connection, reservation, NOTHING, "released")
 
     def cached(self, *, source: str, use: Use, project: str, request: str) -> None:
-        """Counts an answer that came from a cache: in reports, against no limit. Raises `AccountUnavailable`."""
+        """Counts an answer that came from a cache: in reports, against no limit.
+
+        Raises `Refused` when the maker is on hold, and then it must not be handed out; `AccountUnavailable`.
+        """
         with self._account.writing() as connection:
+            if found := standing(connection, self.entity, parse_source(source).maker):
+                raise Refused(f"an answer of {source!r} from the cache may not be used: {found}")
             now = tick(connection, self._clock)
             self._insert(connection, source, use, project, request, "cached", NOTHING, now)
 
