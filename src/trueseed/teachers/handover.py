@@ -122,7 +122,7 @@ class _Chosen:
 
     def __init__(self, workspace: Workspace, sources: Sequence[str]) -> None:
         self.left_out: Counter[str] = Counter()
-        self._catalog, self._folder = workspace.catalog, workspace.folder / CACHE
+        self._ledger, self._catalog, self._folder = workspace.ledger, workspace.catalog, workspace.folder / CACHE
         self._sources = tuple(sources) or ("*",)
         self._recalled = withdrawn(workspace.ledger)
         batches = (pair for run in seals(workspace.ledger, "answers").values() for pair in run)
@@ -133,7 +133,8 @@ class _Chosen:
         for entry, batch in self._batches:
             path = self._folder / f"{batch.run}.jsonl"
             if batch.run.startswith(IMPORTED):
-                self.left_out["imported: its own ledger exports it"] += batch.count
+                imported = self._ledger.entry(entry).predicate["sources"]
+                self.left_out["imported: its own ledger exports it"] += sum(imported.values())
             elif not path.exists():
                 self.left_out["its file was deleted"] += batch.count
             else:
