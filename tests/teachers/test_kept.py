@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueseed.core.chat import Answer, TokenLogprob
@@ -38,6 +38,7 @@ answers = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(answers)
 def test_what_is_kept_comes_back(answer):
     kept = replace(KEPT, answer=answer)
@@ -57,6 +58,7 @@ values = st.recursive(
 )
 
 
+@settings(max_examples=60)
 @given(st.data())
 def test_anything_else_is_a_value_error(data):
     whole = KEPT.to_json()
