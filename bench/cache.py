@@ -18,6 +18,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from bench.machine import save
+
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, Request, user
 from trueseed.teachers import handover
@@ -27,7 +29,6 @@ from trueseed.workspace import Workspace
 
 SOURCE = "own/at-once"
 TEXT = "word " * 120
-RESULTS = Path(__file__).parent / "results" / "cache.json"
 
 
 class AtOnce:
@@ -48,7 +49,7 @@ def questions(n: int) -> Iterator[Request]:
     return (Request(messages=user(f"question {i}"), seed=i) for i in range(n))
 
 
-def bare(n: int, folder: Path) -> None:
+def bare(n: int, _folder: Path) -> None:
     """What is spent without any Teacher: making the requests, and their digests."""
     for request in questions(n):
         digest(request.to_json())
@@ -73,11 +74,11 @@ def hit_with_origins(n: int, folder: Path) -> None:
     keep(n, folder, name="origins", origins=True)
 
 
-def write(n: int, folder: Path) -> None:
+def write(_n: int, folder: Path) -> None:
     handover.write(Workspace.open(folder / "theirs"), folder / "answers.jsonl")
 
 
-def take(n: int, folder: Path) -> None:
+def take(_n: int, folder: Path) -> None:
     key = Workspace.open(folder / "theirs").ledger.identity.operator
     handover.take(Workspace.open(folder / "ours", create=True), folder / "answers.jsonl", [key])
 
@@ -113,7 +114,7 @@ def main() -> None:
                 rows.append(json.loads(done.stdout))
                 print("{phase:18} {n:7} answers  {cpu_us:6.0f} µs CPU  {peak_mb:5.0f} MB".format(**rows[-1]))
     if given.keep_results:
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
+        save("cache", {"rows": rows})
 
 
 if __name__ == "__main__":

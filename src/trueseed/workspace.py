@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,11 @@ class Step:
             self.look_again()
             self._looked_at = self.workspace.ledger.size
 
-    @property
+    @cached_property
+    def _project(self) -> str:
+        return self.workspace.project  # read off the whole ledger, and wanted for every record
+
+    @cached_property
     def fingerprint(self) -> str:
         """The same for every try of this step."""
         return self._opening.fingerprint
@@ -273,7 +278,7 @@ class Step:
         return Origin(
             kind=kind,
             source=source,
-            project=self.workspace.project,
+            project=self._project,
             use=use,
             terms=told.terms if told else self._admission.terms[source],
             asked_at=told.at if told else now(),

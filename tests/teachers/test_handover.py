@@ -277,7 +277,7 @@ FORGERIES = {
     "a seal missing": lambda lines: [{**lines[0], "seals": 1}, *lines[1:3], *lines[4:]],
     "the last answer missing": lambda lines: lines[:-1],
     "an answer left out, and not counted": lambda lines: [{**lines[0], "answers": 2}, *lines[1:4], *lines[5:]],
-    "an answer twice": lambda lines: [{**lines[0], "answers": 6}, *lines, lines[-1]][0:1] + [*lines[1:], lines[-1]],
+    "an answer twice": lambda lines: [{**lines[0], "answers": 6}, *lines[1:], lines[-1]],
     "an answer without a proof": lambda lines: [*lines, {"answer": lines[-1]["answer"]}],
     "another line": lambda lines: [*lines, {"more": 1}],
     "no answers": lambda lines: [{**lines[0], "answers": 0, "seals": 0, "terms": 0}],

@@ -54,7 +54,7 @@ class Cache:
 
     def __init__(self, step: Step, source: str, identity: Mapping[str, Any] | None) -> None:
         self._step, self._source, self._use = step, source, step.admits(source)
-        self._teacher = digest(dict(identity or {}))
+        self._teacher, self._project = digest(dict(identity or {})), step.workspace.project
         self._shared = identity is not None
         ledger = step.workspace.ledger
         folder = step.workspace.folder / CACHE if self._shared else step.checkpoint(CACHE)
@@ -94,7 +94,7 @@ class Cache:
             request=request,
             source=self._source,
             use=self._use,
-            project=self._step.workspace.project,
+            project=self._project,
             terms=self._step.terms_of(self._source),
             asked_at=at,
             step=self._step.fingerprint,

@@ -10,15 +10,15 @@ The seed is the sample index: two requests that differ in it alone are two sampl
 provider takes no seed. Requests that agree in the seed as well are one sample and have one answer.
 """
 
+import hashlib
 import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, TokenLogprob
 from trueseed.errors import ConfigError
 from trueseed.terms.model import Use, parse_source
@@ -31,7 +31,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 def key(teacher: str, source: str, request: str) -> bytes:
     """What an answer is found by, 32 bytes. teacher, request: digests."""
-    return bytes.fromhex(digest([VERSION, source, teacher, request]))
+    return hashlib.sha256(f"{VERSION} {source} {teacher} {request}".encode()).digest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,11 @@ _WORDS = ("teacher", "request", "source", "project", "terms", "asked_at", "step"
 
 def _plain(answer: Answer) -> dict[str, Any]:
     return {
-        **asdict(answer),
+        "text": answer.text,
+        "finish": answer.finish,
+        "prompt_tokens": answer.prompt_tokens,
+        "completion_tokens": answer.completion_tokens,
+        "because": answer.because,
         "logprobs": [[step.token, step.logprob] for step in answer.logprobs],
         "tool_calls": [dict(call) for call in answer.tool_calls],
     }

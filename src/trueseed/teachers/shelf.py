@@ -100,10 +100,16 @@ class Shelf:
         """The files, oldest name first."""
         return sorted(path.stem for path in self.folder.glob("*.jsonl"))
 
-    def add(self, kept: Kept, place: Place) -> None:
-        """Notes where a line was written just now."""
+    def begin(self, run: str) -> int:
+        """Makes a file, and its number in the index."""
+        self.path(run).touch(mode=0o600)
         with self._writing():
-            self._note(self._file(place.run), kept, place)
+            return self._file(run)
+
+    def add(self, file: int, kept: Kept, place: Place) -> None:
+        """Notes where a line was written just now, in the file of this number."""
+        with self._writing():
+            self._note(file, kept, place)
 
     def take_in(self, run: str) -> None:
         """Notes what a file holds that the index does not know. Raises `Broken` as `Shelf`."""
@@ -195,14 +201,13 @@ class Writer:
     """One file of a shelf, being written."""
 
     def __init__(self, shelf: Shelf, run: str) -> None:
-        self._shelf, self._run, self._end = shelf, run, 0
-        shelf.path(run).touch(mode=0o600)
+        self._shelf, self._run, self._end, self._file = shelf, run, 0, shelf.begin(run)
         self.lines = Lines(shelf.folder, run, sync_every_s=SYNC_EVERY_S)
 
     def add(self, kept: Kept) -> None:
         """On return a killed process does not lose it."""
         length = len(self.lines.append(kept.to_json()))
-        self._shelf.add(kept, Place(self._run, self._end, length))
+        self._shelf.add(self._file, kept, Place(self._run, self._end, length))
         self._end += length + 1
 
     def close(self, seal: Callable[[Lines], None] | None) -> None:

@@ -34,6 +34,7 @@ class Teacher:
         step.admits(model.source)
         self.source = model.source
         self._model = model
+        self._count = model.cached if isinstance(model, Metered) else None
         self._cache = Cache(step, model.source, identity)
 
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
@@ -72,8 +73,8 @@ class Teacher:
         hit = self._cache.find(identity)
         if hit is None:
             return None
-        if hit.cached and isinstance(self._model, Metered):
-            self._model.cached(identity)
+        if hit.cached and self._count:
+            self._count(identity)
         return hit.answer
 
     def _keep(self, identity: str, answer: Answer) -> None:
