@@ -20,6 +20,7 @@ from trueseed.errors import Broken, Refused
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.statement import WITHDRAWAL
 from trueseed.ledger.verify import verify_ledger
+from trueseed.recall import recall
 from trueseed.report import verify
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Allowance
@@ -210,6 +211,13 @@ def test_a_source_that_is_recalled_while_a_step_runs_gives_nothing_more(place):
     assert len(handed) == 1
 
 
+def test_a_source_of_which_only_answers_are_left_can_be_recalled(place):
+    place.answers(["a"])
+    assert recall(place.workspace, ACME, "the maker asked").stops == ()
+    with pytest.raises(Refused, match="the maker asked"):
+        place.answers(["a"], name="again")
+
+
 class _Counting(ScriptedTeacher):
     """A model under an allowance, as remote ones are."""
 
@@ -364,6 +372,20 @@ def test_a_line_added_by_hand_is_not_believed(place):
         lines.write(json.dumps(forged).encode() + b"\n")
     place.answers(["b"], name="again")
     assert place.asked == ["a", "b"]
+
+
+def test_a_file_that_somebody_put_there_is_neither_sealed_nor_believed(place):
+    place.answers(["a"])
+    (file,) = place.files
+    forged = json.loads(file.read_bytes()) | {"request": identity_of("b")}
+    for name in ("0123456789abcdef", f"{file.stem}-1", "import-0123456789abcdef"):
+        (place.folder / CACHE / f"{name}.jsonl").write_text(json.dumps(forged) + "\n")
+    (place.folder / CACHE / "import-0123456789abcdef.jsonl").write_text(
+        json.dumps({"answer": json.dumps(forged)}) + "\n"
+    )
+    place.answers(["b"], name="again")
+    assert place.asked == ["a", "b"]
+    assert {seal["run"] for seal in place.seals} <= {step.predicate["run"] for step in place.entries()}
 
 
 def test_a_file_that_was_deleted_is_asked_anew_and_verify_says_so(place):

@@ -9,7 +9,7 @@ What the gateway relays is kept so (`calls`), and so is what the cache holds (`t
 """
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -87,10 +87,13 @@ class Lines:
             Path(self._lock.lock_file).unlink(missing_ok=True)  # nothing is left for `seal_left`
 
 
-def seal_left(ledger: Ledger, folder: Path, member: Member, *, step: str) -> int:
+def seal_left(
+    ledger: Ledger, folder: Path, member: Member, *, step: str, died: Callable[[str], bool] = lambda run: True
+) -> int:
     """Seals what killed processes journalled and did not seal; returns how many lines that were.
 
-    step: the name of the steps that write there, for the seal. What was written with a living writer is left to it.
+    step: the name of the steps that write there, for the seal. died: whether a run may be one that was killed; a file
+    of any other is not ours to vouch for. What was written with a living writer is left to it.
     """
     found = 0
     known = seals(ledger, member)
@@ -98,6 +101,8 @@ def seal_left(ledger: Ledger, folder: Path, member: Member, *, step: str) -> int
         lock = _lock(folder, path.stem)
         if path.stem in known and not Path(lock.lock_file).exists():
             continue  # its writer closed it
+        if not died(path.stem):
+            continue
         try:
             lock.acquire(timeout=0)
         except Timeout:

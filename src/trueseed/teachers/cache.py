@@ -27,7 +27,7 @@ from trueseed.core.chat import Answer
 from trueseed.errors import Broken
 from trueseed.ledger.batches import Batch, Lines, faults_of, lines, seal_left, seals
 from trueseed.ledger.log import Ledger
-from trueseed.ledger.statement import IMPORT, SEAL
+from trueseed.ledger.statement import IMPORT, SEAL, STEP
 from trueseed.teachers.kept import Kept, key
 from trueseed.teachers.shelf import Place, Shelf, Writer
 from trueseed.terms.rules import Verdict
@@ -59,7 +59,7 @@ class Cache:
         ledger = step.workspace.ledger
         folder = step.workspace.folder / CACHE if self._shared else step.checkpoint(CACHE)
         if self._shared:
-            seal_left(ledger, folder, "answers", step="cache")
+            seal_the_dead(ledger, folder)
         self._shelf = Shelf(folder)
         self._seals = Seals(ledger, folder)
         self._writer: Writer | None = None
@@ -168,6 +168,21 @@ class Cache:
         said = {"step": self._step.name, "run": self._step.run, "counts": {}, "at": now()}
         self._step.workspace.ledger.append(SEAL, [], {**said, "answers": batch.to_json()})
         written.sealed(batch)
+
+
+def seal_the_dead(ledger: Ledger, folder: Path) -> None:
+    """Seals what killed steps kept: those that the ledger saw open and never saw end by themselves.
+
+    A file of any other name was put there by somebody; it is not sealed, so nothing of it is ever handed out.
+    """
+    open_: set[str] = set()
+    ledger.refresh()
+    for entry in ledger.entries():
+        if entry.predicate_type == STEP and entry.predicate["event"] == "opened":
+            open_.add(entry.predicate["run"])
+        elif entry.predicate_type == STEP and entry.predicate["event"] != "abandoned":
+            open_.discard(entry.predicate["run"])
+    seal_left(ledger, folder, "answers", step="cache", died=lambda run: run.partition("-")[0] in open_)
 
 
 class Seals:

@@ -26,12 +26,12 @@ from trueseed.core.canonical import now
 from trueseed.core.durable import sync_folder
 from trueseed.core.merkle import Frontier, Tree, leaf_hash
 from trueseed.errors import Broken, ConfigError
-from trueseed.ledger.batches import Batch, lines, seal_left, seals
+from trueseed.ledger.batches import Batch, lines, seals
 from trueseed.ledger.proof import prove_inclusion
 from trueseed.ledger.signing import Key, encode
 from trueseed.ledger.statement import IMPORT
 from trueseed.ledger.withdrawals import withdrawn
-from trueseed.teachers.cache import CACHE
+from trueseed.teachers.cache import CACHE, seal_the_dead
 from trueseed.teachers.exported import IMPORTED, Export, Head, read
 from trueseed.teachers.kept import Kept
 from trueseed.terms.catalog import Catalog, keep
@@ -92,7 +92,7 @@ def write(workspace: Workspace, path: Path, *, sources: Sequence[str] = ()) -> W
     if path.exists():
         raise ConfigError(f"{path} is there already; name another file, or remove it")
     ledger, folder = workspace.ledger, workspace.folder / CACHE
-    seal_left(ledger, folder, "answers", step="cache")
+    seal_the_dead(ledger, folder)
     chosen = _Chosen(workspace, sources)
     answers: Counter[str] = Counter()
     entries: set[int] = set()
@@ -175,7 +175,7 @@ def take(workspace: Workspace, path: Path, keys: Sequence[Key]) -> Taken:
     anything in it does not verify; then nothing of it is taken.
     """
     ledger, folder = workspace.ledger, workspace.folder / CACHE
-    if any(key.name == ledger.origin for key in keys):
+    if all(key.name == ledger.origin for key in keys):
         raise ConfigError(f"{ledger.origin} is this workspace's own log: what it asked is in its cache already")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with FileLock(folder / "import.lock"):
