@@ -53,7 +53,8 @@ def bare(n: int, _folder: Path) -> None:
     """What is spent without any Teacher: making the requests, and their digests."""
     for request in questions(n):
         digest(request.to_json())
-    list(AtOnce().answers(questions(n)))
+    for _ in AtOnce().answers(questions(n)):
+        pass
 
 
 def keep(n: int, folder: Path, *, name: str = "keep", origins: bool = False) -> None:

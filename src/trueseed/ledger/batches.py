@@ -88,7 +88,7 @@ class Lines:
 
 
 def seal_left(
-    ledger: Ledger, folder: Path, member: Member, *, step: str, died: Callable[[str], bool] = lambda run: True
+    ledger: Ledger, folder: Path, member: Member, *, step: str, died: Callable[[str], bool] = lambda _: True
 ) -> int:
     """Seals what killed processes journalled and did not seal; returns how many lines that were.
 

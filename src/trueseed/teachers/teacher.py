@@ -97,7 +97,8 @@ class _Queue:
         self._taken = 0
         self._first: Request | None = None  # of the next round
         self.under_way: dict[str, list[int]] = {}  # digest → positions among all requests that wait for it
-        self._sent: list[str] = []  # this round: digests, in the order of asking
+        self._sent: dict[int, str] = {}  # under way: position in this round → digest
+        self._asked = 0  # this round
         self._replayed: list[tuple[int, Answer]] = []
 
     def known(self) -> Iterator[tuple[int, Answer]]:
@@ -105,7 +106,7 @@ class _Queue:
 
         Raises `TeacherError` when the requests wait for an answer all the same.
         """
-        self._sent = []
+        self._asked = 0
         while not self.exhausted:
             request = self._next()
             if request is None:
@@ -131,7 +132,7 @@ class _Queue:
 
     def answered(self, asked: int, answer: Answer, keep: Callable[[str, Answer], None]) -> Iterator[tuple[int, Answer]]:
         """Keeps the answer to the round's n-th request; hands it to all who wait, and what was known meanwhile."""
-        identity = self._sent[asked]
+        identity = self._sent.pop(asked)
         keep(identity, answer)
         for position in self.under_way.pop(identity):
             yield position, answer
@@ -172,7 +173,8 @@ class _Queue:
         if found is not None:
             self._replayed.append((position, found))
             return True
-        self._sent.append(identity)
+        self._sent[self._asked] = identity
+        self._asked += 1
         self.under_way[identity] = [position]
         return False
 
