@@ -50,7 +50,9 @@ class Lines:
         self._lock.acquire(timeout=0)  # a run has one writer; its name is random
         self._journal = Journal(folder / f"{run}.jsonl", sync_every_s=sync_every_s)
         self._guard = threading.Lock()
-        self._run, self._sealed, self._unsealed = run, 0, Frontier()
+        self._run = run
+        self._first, self._since = 0, Frontier()  # the lines after those that were handed out to be sealed
+        self._handed: Batch | None = None
 
     def append(self, line: Mapping[str, Any]) -> bytes:
         """On return a killed process does not lose the line; a loss of power does not after the next `sync`.
@@ -59,7 +61,7 @@ class Lines:
         """
         with self._guard:
             written = self._journal.append(line)
-            self._unsealed.append(leaf_hash(written))
+            self._since.append(leaf_hash(written))
             return written
 
     def sync(self) -> None:
@@ -68,22 +70,24 @@ class Lines:
 
     @property
     def unsealed(self) -> Batch | None:
-        """The lines since the last seal, if there are any."""
+        """What to seal next: the lines so far, or those that were handed out before and not `sealed`."""
         with self._guard:
-            if not self._unsealed.size:
-                return None
-            return Batch(run=self._run, first=self._sealed, count=self._unsealed.size, root=self._unsealed.root().hex())
+            if self._handed is None and self._since.size:
+                root = self._since.root().hex()
+                self._handed = Batch(run=self._run, first=self._first, count=self._since.size, root=root)
+                self._first, self._since = self._first + self._since.size, Frontier()
+            return self._handed
 
     def sealed(self, batch: Batch) -> None:
-        """The seal of `batch` stands in the ledger. No line may be appended between `unsealed` and this."""
+        """The seal of `batch` stands in the ledger. Lines may have been appended since it was handed out."""
         with self._guard:
-            assert batch.first == self._sealed and batch.count == self._unsealed.size
-            self._sealed, self._unsealed = batch.first + batch.count, Frontier()
+            assert batch == self._handed
+            self._handed = None
 
     def close(self) -> None:
         self._journal.close()
         self._lock.release()
-        if not self._unsealed.size:
+        if not self._since.size and self._handed is None:
             Path(self._lock.lock_file).unlink(missing_ok=True)  # nothing is left for `seal_left`
 
 

@@ -47,8 +47,12 @@ class Teacher:
             yield from queue.known()
             if queue.exhausted:
                 break
-            for asked, answer in self._model.answers(queue.round()):
-                yield from queue.answered(asked, answer, self._keep)
+            try:
+                for asked, answer in self._model.answers(queue.round()):
+                    yield from queue.answered(asked, answer, self._keep)
+            except TrueSeedError:
+                yield from queue.replayed()  # what is known is handed out although the model came to its end
+                raise
             yield from queue.replayed()
             if queue.under_way:
                 raise TeacherError(
