@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from tests.teachers.acme import Place
 from tests.tiny_run import run_file
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -192,3 +193,14 @@ def test_a_key_for_an_unknown_use_is_the_users_mistake():
     done = trueseed("keys", "issue", "ana", "--project", "seed", "--use", "dance")
     assert done.returncode == 2
     assert "dance" in done.stderr
+
+
+def test_a_cache_goes_from_one_workspace_to_another_and_a_forged_one_does_not(tmp_path):
+    theirs, ours, file = Place(tmp_path / "theirs"), Place(tmp_path / "ours"), tmp_path / "answers.jsonl"
+    theirs.answers(["a", "b"])
+    key = json.loads(trueseed("cache", "export", file, "--workspace", theirs.folder, "--json").stdout)["key"]
+    taken = trueseed("cache", "import", file, "--key", key, "--workspace", ours.folder)
+    assert (taken.returncode, "2 answers" in taken.stdout) == (0, True)
+    file.write_text(file.read_text().replace("you said a", "you said X"))
+    forged = trueseed("cache", "import", file, "--key", key, "--workspace", ours.folder)
+    assert (forged.returncode, "declared" in " ".join(forged.stderr.split())) == (4, True)

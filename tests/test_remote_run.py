@@ -1,6 +1,7 @@
 """A whole run whose teacher is behind an API: the simulator teaches a tiny model."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,18 @@ import pytest
 from tests.tiny_run import run_file
 
 from trueseed import pipeline, runfile, screen
+from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import Request, user
 from trueseed.core.records import read_parquet
 from trueseed.errors import ConfigError, Refused
+from trueseed.ledger.lineage import Lineage
 from trueseed.report import verify
-from trueseed.teachers.allowance import Exhausted
+from trueseed.teachers.account import Account
+from trueseed.teachers.allowance import Allowance, Exhausted
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
+from trueseed.teachers.teacher import Teacher
+from trueseed.teachers.voice import BehindAnApi
+from trueseed.terms.model import Use
 from trueseed.workspace import Workspace
 
 KEY = "sk-run-5up3rs3cr3t-0123456789"
@@ -70,6 +78,40 @@ def test_neither_key_nor_authorization_is_in_anything_a_run_writes(settings, wor
         content = path.read_bytes()
         assert KEY.encode() not in content
         assert b"Bearer" not in content
+
+
+def test_an_edit_that_asks_the_same_asks_nothing_again(settings, workspace, provider, monkeypatch):
+    def records(file: runfile.RunFile) -> Artifact:
+        workspace.declare(file.project, file.facts)
+        voice = pipeline._teacher(file, workspace)()
+        return pipeline._generate(file, workspace, pipeline._import_prompts(file, workspace), voice)
+
+    first = records(settings())
+    billed = provider.counts()["billed"]
+    monkeypatch.setattr("trueseed.workspace.code_digest", lambda: "f" * 64)
+    again = records(settings())
+    assert provider.counts()["billed"] == billed
+    assert again.digest == first.digest  # the same days, terms and uses, hence the same records
+    counts = Lineage.read(workspace.ledger).maker(again.digest).predicate["counts"]
+    assert (counts["cached"], counts["asked"]) == (billed, 0)
+    now = datetime.now(UTC)
+    used = Allowance(Account.open(), [], "us").used(since=now - timedelta(days=1), until=now + timedelta(days=1))
+    assert (sum(each.cached for each in used), sum(each.charged.requests for each in used)) == (billed, billed)
+    assert not verify.workspace(workspace.folder).broken
+    records(settings(cache=False, generate={"effort": 41}))
+    assert provider.counts()["billed"] > billed
+
+
+def test_what_a_plan_asked_is_found_by_the_run(settings, workspace, provider):
+    file = settings()
+    voice = BehindAnApi(file.teacher.remote, file.teacher.contract, file.limits)
+    prompts = [Request(messages=user(f"row {n}"), max_tokens=20, seed=n) for n in range(3)]
+    with workspace.step("plan", ask={voice.source: Use.TRAIN}) as step, voice.speaking(step) as model:
+        list(Teacher(model, step, identity=voice.speaks).answers(prompts))
+    with workspace.step("generate", ask={voice.source: Use.TRAIN}) as step, voice.speaking(step) as model:
+        list(Teacher(model, step, identity=voice.speaks).answers(prompts))
+        assert step.counts["cached"] == 3
+    assert provider.counts()["billed"] == 3
 
 
 @pytest.mark.parametrize("source", ["openai/gpt-4o-mini@azure", "openai/gpt-4o-mini@api"])

@@ -70,7 +70,7 @@ def generate(file: RunFile, workspace: Workspace, prompts: Artifact, voices: Seq
     while not parts or parts[-1].left:
         voice = voices[min(len(parts), len(voices) - 1)]  # the run file may have lost teachers since
         following = voices[len(parts) + 1] if len(parts) + 1 < len(voices) else None
-        parts.append(_part(_missing(file.generate, parts), workspace, prompts, voice, following))
+        parts.append(_part(file, _missing(file.generate, parts), workspace, prompts, (voice, following)))
     return tuple(parts)
 
 
@@ -108,8 +108,15 @@ def _missing(config: verifiable.Config, parts: Sequence[Part]) -> verifiable.Con
 
 
 def _part(
-    config: verifiable.Config, workspace: Workspace, prompts: Artifact, voice: Voice, following: Voice | None
+    file: RunFile,
+    config: verifiable.Config,
+    workspace: Workspace,
+    prompts: Artifact,
+    turns: tuple[Voice, Voice | None],
 ) -> Part:
+    """turns: who is asked, and who would be asked next. config: what of `file.generate` is missing."""
+    voice, following = turns
+
     def leave(ending: TrueSeedError) -> bool:
         return _moves_on(ending, following, Use.TRAIN, workspace.project)
 
@@ -118,7 +125,7 @@ def _part(
         records = step.earlier("records")
         if records is None:
             with ExitStack() as stack:
-                teacher = _teacher(voice, step, stack)
+                teacher = _teacher(file, voice, step, stack)
                 records = verifiable.generate(config, prompts, teacher, step, leave=leave)
     return Part(source=voice.source, records=records, left=str(records.meta.get("left", "")))
 
@@ -129,16 +136,17 @@ def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, voice: Vo
         if earlier := step.earlier("scores"):
             return earlier
         with ExitStack() as stack:
-            teacher = _teacher(voice, step, stack)
+            teacher = _teacher(file, voice, step, stack)
             return measure.baseline(file.evaluate, held_out, teacher, voice.scorer, step)
 
 
-def _teacher(voice: Voice, step: Step, stack: ExitStack) -> Teacher:
-    """Bound to the step; when it may not be asked any more, with what its journal knows."""
+def _teacher(file: RunFile, voice: Voice, step: Step, stack: ExitStack) -> Teacher:
+    """Bound to the step; when it may not be asked any more, with what it answered in this step before."""
+    identity = voice.speaks if file.cache else None
     try:
-        return Teacher(stack.enter_context(voice.speaking(step)), step)
+        return Teacher(stack.enter_context(voice.speaking(step)), step, identity=identity)
     except Gone as ending:
-        return Teacher(Silent(voice.source, ending), step)
+        return Teacher(Silent(voice.source, ending), step, identity=identity)
 
 
 def _moves_on(ending: TrueSeedError, following: Voice | None, use: Use, project: str) -> bool:

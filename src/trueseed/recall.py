@@ -12,6 +12,7 @@ from trueseed.core.canonical import now
 from trueseed.errors import ConfigError
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.statement import WITHDRAWAL, subject
+from trueseed.teachers import holdings
 from trueseed.workspace import Workspace
 
 
@@ -41,10 +42,12 @@ def reach(workspace: Workspace, source: str) -> Reach:
     named = lineage.artifacts_of(source)
     made = {a.digest: a for a in workspace.store.all() if lineage.maker(a.digest) is not None}
     if not named:
-        known = sorted({label[0] for digest in made for label in lineage.labels(digest)})
-        raise ConfigError(
-            f"no artifact here comes from {source!r}; sources of this workspace: {', '.join(known) or 'none'}"
-        )
+        kept = {held.source for held in holdings.of(workspace)}
+        known = sorted({label[0] for digest in made for label in lineage.labels(digest)} | kept)
+        if source not in kept:
+            raise ConfigError(
+                f"nothing here comes from {source!r}; sources of this workspace: {', '.join(known) or 'none'}"
+            )
     touched = tuple(artifact for digest, artifact in made.items() if digest in named)
     return Reach(
         source=source,

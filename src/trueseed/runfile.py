@@ -77,7 +77,8 @@ class Prompts(Settings):
 class RunFile(Settings):
     """A whole run as data. `trueseed run FILE` reads it.
 
-    failover: teachers to go on with, in order, when the one before comes to an end; each of another maker.
+    failover: teachers to go on with, in order, when the one before comes to an end; each of another maker. cache:
+    answers that the workspace keeps are used where the terms permit, and what is asked is kept there.
     """
 
     project: str = Field(min_length=1)
@@ -87,6 +88,7 @@ class RunFile(Settings):
     failover: list[Asked] = Field(default=[])
     base: Model
     limits: list[Limit] = Field(default=[])
+    cache: bool = True
     prompts: Prompts = Prompts()
     engine: Speed = Speed()
     generate: verifiable.Config

@@ -17,7 +17,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import withdrawn
 from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Student, Use
-from trueseed.terms.rules import RULES_VERSION, Verdict, judge_use, may_flow
+from trueseed.terms.rules import RULES_VERSION, Verdict, judge_earlier, judge_use, may_flow
 
 FORMAT = 1
 KEPT = "ledger/terms"  # the documents that labels name by digest, as they were when the door relied on them
@@ -87,11 +88,24 @@ class Opening:
 
 @dataclass(frozen=True, kw_only=True)
 class Admission:
-    """What the terms said when the step opened."""
+    """What the terms said when the step opened, and the facts that they were judged by."""
 
     labels: frozenset[Label]
     terms: Mapping[str, str]  # source → digest of the document in force, "" when none is established
     verdicts: tuple[Verdict, ...]
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """How an answer came about. at: when it was asked. terms: digest of the document in force then. use: asked for.
+    log: name of the ledger it was asked under, '' for this one.
+    """
+
+    at: str
+    terms: str
+    use: Use
+    log: str = ""
 
 
 class Step:
@@ -107,7 +121,10 @@ class Step:
         self._opening, self._admission, self._folder = opening, admission, folder
         self._staging = Store(folder / "staged")
         self._journals: dict[str, Journal] = {}
-        self._heard: dict[str, list[Callable[[str], str]]] = {}  # source → request digest → when it was asked, or ""
+        self._told: dict[str, list[Callable[[str], Told | None]]] = {}  # by source
+        self._learned: dict[Label, Verdict] = {}
+        self._ends: list[Callable[[], None]] = []
+        self._looked_at = -1  # size of the ledger when recalls were last looked for
         self._cut_short = ""
         self._earlier: tuple[Artifact, ...] = ()
 
@@ -125,8 +142,7 @@ class Step:
 
     def write(self, kind: Kind, fill: Callable[[Path], None], meta: Mapping[str, Any]) -> Artifact:
         """Stages an artifact: `fill` writes its files into the folder it is given. It appears when the step closes."""
-        if kind in ("records", "dataset", "weights"):
-            self._scores_must_be_allowed_as_reward(kind)
+        self._must_be_writable(kind)
         with self._staging.staged(kind) as folder:
             fill(folder)
             staged = self._staging.put(kind, folder, {**self._flags(), **meta})
@@ -138,9 +154,12 @@ class Step:
         """What inputs declare of themselves and every descendant shows."""
         return {flag: True for flag in FLAGS if any(a.meta.get(flag) for a in self._opening.inputs)}
 
-    def _scores_must_be_allowed_as_reward(self, kind: Kind) -> None:
-        scores = [label for label in self._admission.labels if label.relation is Relation.SCORE]
-        for verdict in may_flow(scores, self.workspace.catalog, Effect.TRAIN, self.workspace.facts):
+    def _must_be_writable(self, kind: Kind) -> None:
+        """Raises `Refused` when scores shape what is learned from, and may not be used as reward."""
+        if kind not in ("records", "dataset", "weights"):
+            return
+        scores = [label for label in self.labels if label.relation is Relation.SCORE]
+        for verdict in may_flow(scores, self.workspace.catalog, Effect.TRAIN, self._admission.facts):
             if not verdict.permitted:
                 raise Refused(
                     f"step {self.name!r} would write {kind} shaped by scores of {verdict.source!r}, asked for judging "
@@ -161,17 +180,45 @@ class Step:
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """What the inputs carry, and what this step asks and brings."""
-        return tuple(sorted(self._admission.labels))
+        """What the inputs carry, what this step asks and brings, and what it learned since it opened."""
+        return tuple(sorted(self._admission.labels | self._learned.keys()))
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        return (*self._admission.verdicts, *(self._learned[label] for label in sorted(self._learned)))
 
     @property
     def obligations(self) -> tuple[Obligation, ...]:
         """What the terms ask of whoever takes this step's outputs further."""
-        return tuple(sorted({duty for verdict in self._admission.verdicts for duty in verdict.obligations}))
+        return tuple(sorted({duty for verdict in self.verdicts for duty in verdict.obligations}))
 
     def look_again(self) -> None:
         """For long-lived steps. Raises `Refused` when a source among the labels was recalled since."""
-        self.workspace.look_for_recalls(self._admission.labels)
+        self.workspace.look_for_recalls(self.labels)
+
+    def look_if_grown(self) -> None:
+        """As `look_again`, when the ledger grew since: cheap enough for every answer."""
+        self.workspace.ledger.refresh()
+        if self.workspace.ledger.size != self._looked_at:
+            self.look_again()
+            self._looked_at = self.workspace.ledger.size
+
+    @cached_property
+    def _project(self) -> str:
+        return self.workspace.project  # read off the whole ledger, and wanted for every record
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same for every try of this step."""
+        return self._opening.fingerprint
+
+    def at_end(self, finish: Callable[[], None]) -> None:
+        """`finish` is called once, just before the closing statement, however the step ends."""
+        self._ends.append(finish)
+
+    def _end(self) -> None:
+        while self._ends:
+            self._ends.pop()()
 
     # asking and origins
 
@@ -184,11 +231,34 @@ class Step:
             )
         return self._opening.ask[source]
 
-    def hears(self, source: str, asked_at: Callable[[str], str]) -> None:
-        """A bound teacher says how to learn when a request, given by its digest, was asked; "" for one that was not
-        answered.
+    def terms_of(self, source: str) -> str:
+        """Digest of the document under which `source` is asked here."""
+        return self._admission.terms[source]
+
+    def admits_earlier(self, source: str, terms: str, asked_on: date) -> Verdict:
+        """Whether an answer that `source` gave on that day, under the document with digest `terms`, may be used here
+        in place of a new one. If so, the step carries its label from here on, into its closing statement.
+
+        Raises `Refused` when the step did not name the source.
         """
-        self._heard.setdefault(source, []).append(asked_at)
+        use = self.admits(source)
+        label = Label(source=source, relation=RELATION_OF_USE[use], terms=terms)
+        facts, carried = self._admission.facts, self.labels
+        verdict = judge_earlier(
+            label, carried, self.workspace.catalog, use=use, effect=self._opening.effect, facts=facts, at=asked_on
+        )
+        if verdict.permitted and label not in carried:
+            self._learned[label] = verdict
+        return verdict
+
+    def hears(self, source: str, told: Callable[[str], Told | None]) -> bool:
+        """A bound teacher says how the answer to a request came about, by the request's digest.
+
+        Returns whether the step heard one before.
+        """
+        before = bool(self._told)
+        self._told.setdefault(source, []).append(told)
+        return before
 
     def origin(
         self, *, source: str, request: str = "", parents: Sequence[str] = (), transformed: bool = False
@@ -200,24 +270,30 @@ class Step:
         """
         if source in self._opening.ask:
             kind: OriginKind = "transform" if transformed else "teacher"
-            use = self._opening.ask[source].value
-            at = next(filter(None, (asked_at(request) for asked_at in self._heard.get(source, ()))), "")
-            if not at:
-                raise Refused(f"no answer of {source!r} to request {request[:12]!r} passed through step {self.name!r}")
+            use, told = self._opening.ask[source].value, self._heard(source, request)
         elif source in self._opening.brings:
-            kind, use, at = ("human" if source.startswith("own/") else "dataset"), "", now()
+            kind, use = ("human" if source.startswith("own/") else "dataset"), ""
+            told = None
         else:
             raise Refused(f"step {self.name!r} neither asks nor brings {source!r}: no record may claim it as origin")
         return Origin(
             kind=kind,
             source=source,
-            project=self.workspace.project,
+            project=self._project,
             use=use,
-            terms=self._admission.terms[source],
-            asked_at=at,
+            terms=told.terms if told else self._admission.terms[source],
+            asked_at=told.at if told else now(),
             request=request,
             parents=tuple(parents),
+            asked_for=told.use.value if told and told.use.value != use else "",
+            asked_in=told.log if told else "",
         )
+
+    def _heard(self, source: str, request: str) -> Told:
+        for teacher in reversed(self._told.get(source, [])):
+            if told := teacher(request):
+                return told
+        raise Refused(f"no answer of {source!r} to request {request[:12]!r} passed through step {self.name!r}")
 
     # telling
 
@@ -373,6 +449,7 @@ class Workspace:
             try:
                 yield step
             except BaseException as err:
+                step._end()
                 self._append(_ending(err), step, reason=_reason(err))
                 shutil.rmtree(folder / "staged", ignore_errors=True)
                 raise
@@ -390,7 +467,7 @@ class Workspace:
                 if not verdict.permitted:
                     raise Refused(f"step {opening.name!r} refused: {verdict}")
         except Refused as err:
-            nothing = Admission(labels=frozenset(), terms={}, verdicts=())
+            nothing = Admission(labels=frozenset(), terms={}, verdicts=(), facts=Facts())
             refused = Step(self, opening, nothing, self.folder)
             self._append("refused", refused, reason=str(err))
             raise
@@ -411,7 +488,7 @@ class Workspace:
             for source, use in sorted(opening.ask.items())
         )
         flows = may_flow(sorted(labels), self.catalog, opening.effect, facts)
-        return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows)
+        return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows, facts=facts)
 
     def _must_still_carry(self, opening: Opening, labels: Sequence[Label]) -> None:
         """Another process may have made the same bytes from other sources since the labels were read."""
@@ -464,9 +541,12 @@ class Workspace:
         ]
 
     def _close(self, step: Step) -> None:
+        step._end()
         appeared = [artifact for artifact in step.outputs if self.store.adopt(artifact, step._staging)]
 
         try:
+            for artifact in step.outputs if step._learned else ():
+                step._must_be_writable(artifact.kind)
             self._append("done", step, reason=step._cut_short, unless=lambda _: step.look_again())
         except Refused as err:
             for artifact in appeared:
@@ -480,6 +560,7 @@ class Workspace:
         for journal in step._journals.values():
             journal.close()
         opening, admission = step._opening, step._admission
+        learned = {"learned": [label.to_json() for label in sorted(step._learned)]} if step._learned else {}
         outputs = step.outputs if event == "done" else []
         subjects: Sequence[Artifact] = opening.inputs if event == "opened" else outputs
         self.ledger.append(
@@ -491,10 +572,11 @@ class Workspace:
                 "run": step.run,
                 "fingerprint": opening.fingerprint,
                 "outputs": [{"kind": a.kind, "digest": a.digest} for a in outputs],
-                "labels": [label.to_json() for label in sorted(admission.labels)],
+                "labels": [label.to_json() for label in step.labels],
+                **learned,
                 "terms": dict(admission.terms),
                 "rules": RULES_VERSION,
-                "verdicts": [verdict.to_json() for verdict in admission.verdicts],
+                "verdicts": [verdict.to_json() for verdict in step.verdicts],
                 "config": dict(opening.config),
                 "code": code_digest(),
                 "counts": dict(step.counts),

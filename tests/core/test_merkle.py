@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from trueseed.core import merkle
 from trueseed.core.merkle import (
     Frontier,
+    Tree,
     consistency,
     inclusion,
     is_consistent,
@@ -174,3 +175,14 @@ def test_a_frontier_grows_by_a_number_of_hashes_that_does_not_depend_on_its_size
     frontier.append(leaf_hash(b"one more"))
     frontier.root()
     assert count <= 2 * (10_000).bit_length()
+
+
+def test_a_tree_gives_the_root_and_the_path_of_every_leaf():
+    for size in (1, 2, 3, 4, 5, 7, 8, 9, 31, 33):
+        leaves = hashes(size)
+        tree = Tree(leaves)
+        assert tree.root() == root(leaves)
+        assert [tree.path(index) for index in range(size)] == [tuple(inclusion(leaves, i)) for i in range(size)]
+    assert Tree([]).root() == root([])
+    with pytest.raises(IndexError):
+        tree.path(33)

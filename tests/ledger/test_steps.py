@@ -155,6 +155,33 @@ def test_an_unknown_event_is_a_fault():
     assert "none of opened, abandoned, done" in next(faults(story(opened() | {"event": "dreamt"})))
 
 
+OLD = {**LABEL, "terms": "b" * 64}
+ASKED = {"asks": [{"source": LABEL["source"]}]}
+
+
+def test_a_label_that_was_learned_while_the_step_was_open_is_said_to_be():
+    steps = [opened(labels=[LABEL], **ASKED), closed(labels=[LABEL, OLD], learned=[OLD], **ASKED)]
+    assert list(faults(story(*steps))) == []
+
+
+@pytest.mark.parametrize(
+    ("closing", "says"),
+    [
+        ({"labels": [LABEL, OLD]}, "which it neither opened with nor says it learned"),
+        ({"labels": [LABEL], "learned": [OLD]}, "and does not carry it"),
+        ({"labels": [OLD], "learned": [OLD]}, "that it opened with: labels never shrink"),
+        ({"labels": [LABEL, SCORE], "learned": [SCORE]}, "of a source that it did not ask"),
+    ],
+)
+def test_labels_change_while_a_step_is_open_only_by_what_it_learned(closing, says):
+    (found,) = faults(story(opened(labels=[LABEL], **ASKED), closed(**ASKED, **closing)))
+    assert says in found
+
+
+def test_an_opening_that_names_no_labels_bounds_none():
+    assert list(faults(story(opened(**ASKED), closed(labels=[LABEL], **ASKED)))) == []
+
+
 values = st.recursive(
     st.none() | st.integers() | st.text(max_size=3),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=2), inner),
@@ -168,7 +195,7 @@ values = st.recursive(
     st.data(),
 )
 def test_a_malformed_predicate_is_a_fault_not_a_crash(predicate, data):
-    field = data.draw(st.sampled_from(["event", "run", "step", "inputs", "outputs", "labels", "asks"]))
+    field = data.draw(st.sampled_from(["event", "run", "step", "inputs", "outputs", "labels", "learned", "asks"]))
     broken = {**predicate, field: data.draw(values)}
     list(faults(story(broken, (WITHDRAWAL, {}), broken)))
 

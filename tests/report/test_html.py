@@ -234,6 +234,12 @@ def test_nothing_asked_is_not_a_division_by_zero():
     assert "Kept" in render(report(records=Counts(asked=0, accepted=0, kept=0)), details())
 
 
+def test_answers_from_the_cache_are_told_when_there_were_some():
+    records = Counts(asked=12, accepted=3, kept=2)
+    assert "came from the cache" not in render(report(records=records), details())
+    assert "7 of them" in render(report(records=dataclasses.replace(records, cached=7)), details())
+
+
 def test_durations_are_read_easily():
     assert [duration(seconds) for seconds in (3.14, 252, 4000)] == ["3.1 s", "4 min 12 s", "1 h 07 min"]
 

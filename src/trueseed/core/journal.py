@@ -23,35 +23,24 @@ class Journal:
         self.path, self._sync_every_s = path, sync_every_s
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)  # a line that found no room must not be waiting to be written later
-        self.size = self._earlier = _whole_lines(path)  # bytes; a line without its end was torn by a kill
-        self._file.truncate(self.size)
+        self._size = self._earlier = _whole_lines(path)  # bytes; a line without its end was torn by a kill
+        self._file.truncate(self._size)
         self._file.seek(0, os.SEEK_END)
-        self._reader = path.open("rb")
         self._synced_at = time.monotonic()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The lines that were there when the journal was opened. Raises `Broken` for one that was damaged."""
-        return (line for _, line in self.lines())
-
-    def lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The same, each with its place: what `read` takes."""
         place = number = 0
         with self.path.open("rb") as file:
             while place < self._earlier:
                 raw, number = file.readline(), number + 1
-                yield place, self._parsed(raw, f"line {number}")
                 place += len(raw)
-
-    def read(self, place: int) -> dict[str, Any]:
-        """The line that begins at `place`: `size` as it was before that line was appended. Raises `Broken`."""
-        self._reader.seek(place)
-        return self._parsed(self._reader.readline(), f"the line at byte {place}")
-
-    def _parsed(self, raw: bytes, which: str) -> dict[str, Any]:
-        try:
-            return dict(json.loads(raw))
-        except (ValueError, TypeError) as err:
-            raise Broken(f"{self.path}, {which} is not what was written ({err}); delete that line") from err
+                try:
+                    yield dict(json.loads(raw))
+                except (ValueError, TypeError) as err:
+                    raise Broken(
+                        f"{self.path}, line {number} is not what was written ({err}); delete that line"
+                    ) from err
 
     def append(self, line: Mapping[str, Any]) -> bytes:
         """Returns the line as it was written, without its end. Raises `ConfigError` when it cannot be written, for want
@@ -65,9 +54,9 @@ class Journal:
                     left = left[self._file.write(left) :]
             except OSError:
                 with suppress(OSError):  # else it is cut when the journal is opened again
-                    self._file.truncate(self.size)
+                    self._file.truncate(self._size)
                 raise
-        self.size += len(written) + 1
+        self._size += len(written) + 1
         if self._sync_every_s is not None and time.monotonic() - self._synced_at > self._sync_every_s:
             self.sync()
         return written
@@ -80,7 +69,7 @@ class Journal:
 
     def close(self) -> None:
         if not self._file.closed:
-            with self._file, self._reader:
+            with self._file:
                 self.sync()
 
     @contextmanager

@@ -81,6 +81,34 @@ def inclusion(hashes: Sequence[bytes], index: int) -> list[bytes]:
     return [*inclusion(hashes[k:], index - k), root(hashes[:k])]
 
 
+class Tree:
+    """A tree over leaf hashes with all its levels, for many audit paths: 2n hashes are kept, a path costs O(log n)."""
+
+    def __init__(self, hashes: Iterable[bytes]) -> None:
+        level = list(hashes)
+        self.size = len(level)
+        self._levels = [level]
+        while len(level) > 1:
+            paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
+            level = paired + level[len(paired) * 2 :]
+            self._levels.append(level)
+
+    def root(self) -> bytes:
+        """As `root` of the same hashes."""
+        return self._levels[-1][0] if self.size else root([])
+
+    def path(self, index: int) -> tuple[bytes, ...]:
+        """As `inclusion`. Raises `IndexError` outside the tree."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"leaf {index} is not in a tree of {self.size}")
+        found = []
+        for level in self._levels[:-1]:
+            if index ^ 1 < len(level):  # else it is a lone last node, which moves up unchanged
+                found.append(level[index ^ 1])
+            index >>= 1
+        return tuple(found)
+
+
 def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:
     """The root that `path` implies for leaf hash `leaf` (RFC 9162 section 2.1.3.2).
 

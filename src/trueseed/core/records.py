@@ -27,7 +27,8 @@ class Origin:
 
     source: `maker/model@route`, or `own/<name>` for a person's own work. terms: digest of the terms document in force
     when it was asked. asked_at: RFC 3339, UTC. request: digest of the request as sent. parents: ids of the records it
-    was made from.
+    was made from. asked_for: the use for which an answer from the cache was asked, when that was another than `use`.
+    asked_in: the name of the ledger under which it was asked, when it was imported from another.
     """
 
     kind: OriginKind
@@ -38,8 +39,11 @@ class Origin:
     asked_at: str
     request: str = ""
     parents: tuple[str, ...] = ()
+    asked_for: str = ""
+    asked_in: str = ""
 
     def to_json(self) -> dict[str, Any]:
+        elsewhere = {"asked_for": self.asked_for, "asked_in": self.asked_in}
         return {
             "kind": self.kind,
             "source": self.source,
@@ -49,11 +53,13 @@ class Origin:
             "asked_at": self.asked_at,
             "request": self.request,
             "parents": list(self.parents),
+            **{name: said for name, said in elsewhere.items() if said},  # absent from most, and from their ids
         }
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Origin":
-        return cls(**{**value, "parents": tuple(value["parents"])})
+        given = {name: said for name, said in value.items() if said is not None}
+        return cls(**{**given, "parents": tuple(value["parents"])})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +109,7 @@ _SCHEMA = pa.schema(
             "origin",
             pa.struct(
                 [(name, pa.string()) for name in ("kind", "source", "project", "use", "terms", "asked_at", "request")]
-                + [("parents", pa.list_(pa.string()))]
+                + [("parents", pa.list_(pa.string())), ("asked_for", pa.string()), ("asked_in", pa.string())]
             ),
         ),
         ("task", pa.string()),  # canonical JSON: recipes differ in what they ask

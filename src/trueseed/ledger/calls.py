@@ -1,11 +1,4 @@
-"""Calls relayed for others: one line each in a journal, sealed into the ledger in batches by their Merkle root.
-
-    <workspace>/calls/<run>.jsonl     one line a call, in the order they ended
-    <workspace>/calls/<run>.lock      held by the process that writes it
-
-A ledger entry for every call would cost three fsyncs each. A seal covers a run of lines by their root (RFC 6962, a leaf
-is a line without its end), so any one call is shown to have been there by its line and a few hashes, without the
-others:
+"""Calls relayed for others: one line each in a journal, sealed into the ledger in batches (`batches`).
 
     proof = prove(ledger, folder, "call-5e0c")
     proof.verifies(root)              # the root that the seal in entry `proof.entry` names
@@ -14,175 +7,49 @@ A line holds digests, names and amounts; never what was asked or answered, and n
 """
 
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from filelock import FileLock, Timeout
-
-from trueseed.core.canonical import now
-from trueseed.core.journal import Journal
-from trueseed.core.merkle import Frontier, inclusion, leaf_hash, root, root_from_inclusion
+from trueseed.core.merkle import Tree, leaf_hash
 from trueseed.errors import ConfigError
+from trueseed.ledger import batches
+from trueseed.ledger.batches import Batch, LineProof, Lines
 from trueseed.ledger.log import Ledger
-from trueseed.ledger.statement import SEAL
+
+__all__ = ["CALLS", "Batch", "Calls", "LineProof", "faults", "prove", "seal_left"]
 
 CALLS = "calls"  # folder in a workspace
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """Lines of one journal that a seal covers. run: of the step that wrote them. first: from 0. root: hexadecimal."""
-
-    run: str
-    first: int
-    count: int
-    root: str
-
-    def to_json(self) -> dict[str, Any]:
-        return {"run": self.run, "first": self.first, "count": self.count, "root": self.root}
-
-
-class Calls:
-    """The journal of one step. Safe to share between threads."""
-
-    def __init__(self, folder: Path, run: str) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(folder, run)
-        self._lock.acquire(timeout=0)  # a run has one writer; its name is random
-        self._journal = Journal(folder / f"{run}.jsonl", sync_every_s=None)
-        self._guard = threading.Lock()
-        self._run, self._sealed, self._unsealed = run, 0, Frontier()
-
-    def append(self, line: Mapping[str, Any]) -> None:
-        """On return a killed process does not lose the line; a loss of power does not after the next `sync`."""
-        with self._guard:
-            self._unsealed.append(leaf_hash(self._journal.append(line)))
-
-    def sync(self) -> None:
-        """Waits for the disk, which takes longer than a call may be held up: for a thread of its own."""
-        self._journal.sync()
-
-    @property
-    def unsealed(self) -> Batch | None:
-        """The lines since the last seal, if there are any."""
-        with self._guard:
-            if not self._unsealed.size:
-                return None
-            return Batch(run=self._run, first=self._sealed, count=self._unsealed.size, root=self._unsealed.root().hex())
-
-    def sealed(self, batch: Batch) -> None:
-        """The seal of `batch` stands in the ledger. No line may be appended between `unsealed` and this."""
-        with self._guard:
-            assert batch.first == self._sealed and batch.count == self._unsealed.size
-            self._sealed, self._unsealed = batch.first + batch.count, Frontier()
-
-    def close(self) -> None:
-        self._journal.close()
-        self._lock.release()
+Calls = Lines
 
 
 def seal_left(ledger: Ledger, folder: Path) -> int:
     """Seals what killed processes journalled and did not seal; returns how many calls that were."""
-    found = 0
-    seals = _seals(ledger)
-    for path in sorted(folder.glob("*.jsonl")):
-        lock = _lock(folder, path.stem)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            continue  # its writer lives, and seals it
-        try:
-            leaves, covered = _leaves(path), sum(batch.count for _, batch in seals.get(path.stem, ()))
-            if left := leaves[covered:]:
-                batch = Batch(run=path.stem, first=covered, count=len(left), root=_root(left))
-                said = {"step": "gateway", "run": path.stem, "counts": {}, "at": now(), "calls": batch.to_json()}
-                ledger.append(SEAL, [], {**said, "reason": "the process died before it sealed them"})
-                found += len(left)
-        finally:
-            lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
-    return found
+    return batches.seal_left(ledger, folder, "calls", step="gateway")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallProof:
-    """That a call stands under a seal. line: the call, byte for byte. index, size: its place in the seal's batch.
-    path: audit path. entry: of the ledger, the seal.
-    """
-
-    line: str
-    index: int
-    size: int
-    path: tuple[bytes, ...]
-    entry: int
-
-    def verifies(self, sealed: str) -> bool:
-        """Whether the line leads to the sealed root (hexadecimal)."""
-        try:
-            return root_from_inclusion(leaf_hash(self.line.encode()), self.index, self.size, self.path).hex() == sealed
-        except ValueError:
-            return False
-
-
-def prove(ledger: Ledger, folder: Path, call: str) -> CallProof:
+def prove(ledger: Ledger, folder: Path, call: str) -> LineProof:
     """Shows that the call of this id is sealed. Raises `ConfigError` when it is not there, or not sealed yet."""
     for path in sorted(folder.glob("*.jsonl")):
-        leaves = _leaves(path)
+        leaves = list(batches.lines(path))
         position = next((at for at, leaf in enumerate(leaves) if _id(leaf) == call), None)
         if position is None:
             continue
-        for entry, batch in _seals(ledger).get(path.stem, ()):
+        for entry, batch in batches.seals(ledger, "calls").get(path.stem, ()):
             index = position - batch.first
             if 0 <= index < batch.count:
-                hashes = [leaf_hash(leaf) for leaf in leaves[batch.first : batch.first + batch.count]]
-                return CallProof(
-                    line=leaves[position].decode(),
-                    index=index,
-                    size=batch.count,
-                    path=tuple(inclusion(hashes, index)),
-                    entry=entry,
+                tree = Tree(leaf_hash(leaf) for leaf in leaves[batch.first : batch.first + batch.count])
+                return LineProof(
+                    line=leaves[position].decode(), index=index, size=batch.count, path=tree.path(index), entry=entry
                 )
         raise ConfigError(f"call {call!r} is not sealed yet; the gateway seals at intervals and when it stops")
     raise ConfigError(f"there is no call {call!r} in {folder}; its id is in the answer's header X-TrueSeed-Call")
 
 
 def faults(ledger: Ledger, folder: Path) -> Iterator[str]:
-    """Whether the journals are what was sealed: one sentence for each that is not."""
-    for run, seals in sorted(_seals(ledger).items()):
-        path = folder / f"{run}.jsonl"
-        if not path.exists():
-            yield f"{path}, whose calls entry {seals[0][0]} of the ledger seals, is missing"
-            continue
-        leaves, expected = _leaves(path), 0
-        for entry, batch in seals:
-            covered = leaves[batch.first : batch.first + batch.count]
-            if batch.first != expected or len(covered) != batch.count or _root(covered) != batch.root:
-                lines = f"lines {batch.first + 1} to {batch.first + batch.count}"
-                yield f"{path}: {lines} are not the calls that entry {entry} of the ledger sealed"
-            expected = batch.first + batch.count
-
-
-def _seals(ledger: Ledger) -> dict[str, list[tuple[int, Batch]]]:
-    """By run: the entry and the batch of each seal, oldest first."""
-    found: dict[str, list[tuple[int, Batch]]] = {}
-    ledger.refresh()
-    for entry in ledger.entries():
-        if entry.predicate_type == SEAL and "calls" in entry.predicate:
-            batch = Batch(**entry.predicate["calls"])
-            found.setdefault(batch.run, []).append((entry.index, batch))
-    return found
-
-
-def _leaves(path: Path) -> list[bytes]:
-    whole = path.read_bytes()
-    return whole.split(b"\n")[:-1]
-
-
-def _root(leaves: list[bytes]) -> str:
-    return root([leaf_hash(leaf) for leaf in leaves]).hex()
+    """Whether the journals are what was sealed: one sentence for each that is not, or is gone."""
+    for path, entry in batches.missing(ledger, folder, "calls"):
+        yield f"{path}, whose calls entry {entry} of the ledger seals, is missing"
+    yield from batches.faults(ledger, folder, "calls")
 
 
 def _id(leaf: bytes) -> str:
@@ -190,8 +57,3 @@ def _id(leaf: bytes) -> str:
         return str(json.loads(leaf)["call"])
     except (ValueError, KeyError, TypeError):
         return ""  # `faults` says that it was changed
-
-
-def _lock(folder: Path, run: str) -> FileLock:
-    # Closed by another thread than the one that opened it, when a server stops.
-    return FileLock(folder / f"{run}.lock", thread_local=False)

@@ -26,6 +26,7 @@ WAIVER: Final = "https://trueseed.dev/waiver/v1"
 HOLD: Final = "https://trueseed.dev/hold/v1"
 RELEASE: Final = "https://trueseed.dev/release/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
+IMPORT: Final = "https://trueseed.dev/import/v1"
 DECLARATION: Final = "https://trueseed.dev/declaration/v1"
 RECONCILIATION: Final = "https://trueseed.dev/reconciliation/v1"
 USAGE: Final = "https://trueseed.dev/usage/v1"  # a report: stands in no log
@@ -33,6 +34,7 @@ USAGE: Final = "https://trueseed.dev/usage/v1"  # a report: stands in no log
 SIGNED_BY: Mapping[str, frozenset[Role]] = {
     STEP: frozenset({"operator"}),
     SEAL: frozenset({"operator"}),
+    IMPORT: frozenset({"operator"}),
     DECLARATION: frozenset({"operator"}),
     RECONCILIATION: frozenset({"operator"}),
     USAGE: frozenset({"operator"}),

@@ -2,7 +2,8 @@
 
 Every closing has its opening (a step may also be refused before it opens); it reads what its opening named; only a
 done step puts artifacts out; labels never shrink: a done step carries the labels of its inputs, of what it asked and of
-what it brought in; nothing recalled is trained on, served or published afterwards.
+what it brought in, all that its opening named, and beyond those only what it says it learned, of sources that it asked;
+nothing recalled is trained on, served or published afterwards.
 """
 
 from collections import defaultdict
@@ -21,6 +22,7 @@ TAKES_FURTHER = frozenset({"train", "serve", "publish"})
 class _Opening:
     inputs: frozenset[Made]
     labels: frozenset[Label]  # what its inputs carried when it opened
+    said: frozenset[Label] | None  # what it said it carries; None when it said nothing of that
 
 
 def faults(entries: Iterable[Entry]) -> Iterator[str]:
@@ -62,7 +64,8 @@ class _Watch:
             if each.get("role") == "against":  # it decided what is kept, so whatever it carried acted as a filter
                 labels = frozenset((source, "filter", terms) for source, _, terms in labels)
             carried |= labels
-        opening = _Opening(inputs=frozenset(made_by(said, "inputs")), labels=frozenset(carried))
+        own = labels_of(said) if "labels" in said else None
+        opening = _Opening(inputs=frozenset(made_by(said, "inputs")), labels=frozenset(carried), said=own)
         self._open[said["run"], said["step"]].append(opening)
 
     def _closed(self, said: Mapping[str, Any]) -> Iterator[str]:
@@ -82,6 +85,7 @@ class _Watch:
         labels = labels_of(said)
         for label in sorted((opening.labels if opening else frozenset()) - labels):
             yield f"{name} drops label {label} of its inputs: labels never shrink"
+        yield from (f"{name} {fault}" for fault in _learned(said, labels, opening))
         present = {source for source, _, _ in labels}
         for each in (*said.get("asks", ()), *said.get("brings", ())):
             if each["source"] not in present:
@@ -92,3 +96,20 @@ class _Watch:
         for output in outputs:
             self._made.add(output.digest)
             self._labels[output.digest] |= labels
+
+
+def _learned(said: Mapping[str, Any], labels: frozenset[Label], opening: _Opening | None) -> Iterator[str]:
+    """How a done step's labels differ from those that its opening named."""
+    learned = labels_of({"labels": said.get("learned", ())})
+    asked = {each["source"] for each in said.get("asks", ())}
+    for label in sorted(learned):
+        if label not in labels:
+            yield f"learned label {label} and does not carry it"
+        if label[0] not in asked:
+            yield f"learned label {label} of a source that it did not ask"
+    if opening is None or opening.said is None:
+        return
+    for label in sorted(opening.said - labels - opening.labels):
+        yield f"drops label {label} that it opened with: labels never shrink"
+    for label in sorted(labels - opening.said - opening.labels - learned):
+        yield f"carries label {label}, which it neither opened with nor says it learned"

@@ -42,7 +42,8 @@ def report(
         **{side: summary.Scores.from_json(found[side]) for side in ("teacher", "student", "difference")}
     )
     counts = summary.Counts(
-        asked=asked["asked"],
+        asked=asked["asked"] + asked["cached"],
+        cached=asked["cached"],
         accepted=asked["accepted"],
         rejected=_by_reason(asked, "rejected:"),
         kept=curated["kept"],

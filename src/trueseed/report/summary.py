@@ -52,8 +52,8 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
-    """asked: answers asked for. rejected, dropped: how many, by reason. accepted: what the checks let through, of
-    which curation kept `kept`.
+    """asked: answers that were wanted, of which `cached` came from the cache and cost nothing. rejected, dropped: how
+    many, by reason. accepted: what the checks let through, of which curation kept `kept`.
     """
 
     asked: int
@@ -61,6 +61,7 @@ class Counts:
     rejected: Mapping[str, int] = field(default_factory=dict)
     kept: int
     dropped: Mapping[str, int] = field(default_factory=dict)
+    cached: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

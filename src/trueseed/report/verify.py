@@ -1,4 +1,4 @@
-"""Is everything still what the ledger says? Statements, signatures, tree, every byte of artifacts, relayed calls."""
+"""Is everything still what the ledger says? Statements, signatures, tree, artifacts, relayed calls, the cache."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +8,12 @@ from typing import Any, cast
 from trueseed.core.artifacts import Artifact, Kind, Store, check
 from trueseed.core.durable import state_folder
 from trueseed.errors import Broken, ConfigError
+from trueseed.ledger import batches
 from trueseed.ledger.calls import CALLS, faults
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Ledger
 from trueseed.ledger.verify import Report, verify_ledger
+from trueseed.teachers.cache import CACHE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,9 @@ def workspace(folder: Path, *, since: Path | None = None, keys: Sequence[str] = 
         log = Ledger.open(folder / "ledger", state=state_folder())
         checked = _artifacts(folder, log, findings, notes)
         findings += faults(log, folder / CALLS)
+        findings += batches.faults(log, folder / CACHE, "answers")
+        for path, entry in batches.missing(log, folder / CACHE, "answers"):
+            notes.append(f"{path} was deleted; entry {entry} still says what it held")
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
 
 

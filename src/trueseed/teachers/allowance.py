@@ -185,8 +185,12 @@ class Allowance:
             self._close(connection, reservation, NOTHING, "released")
 
     def cached(self, *, source: str, use: Use, project: str, request: str) -> None:
-        """Counts an answer that came from a cache: in reports, against no limit. Raises `AccountUnavailable`."""
+        """Counts an answer that came from a cache: in reports, against no limit.
+
+        Raises `OnHold` when the maker is, and then it must not be handed out; `AccountUnavailable`.
+        """
         with self._account.writing() as connection:
+            must_be_free(connection, self.entity, source)
             now = tick(connection, self._clock)
             self._insert(connection, source, use, project, request, "cached", NOTHING, now)
 

@@ -97,6 +97,10 @@ class Books:
         elif wire.never_left(err):
             await self._written(self._allowance.release, reservation)
 
+    def cached(self, request: str) -> None:
+        """Counts an answer that spared a call. Raises `OnHold`, and then it must not be handed out."""
+        self._allowance.cached(source=self.source, use=self._use, project=self._project, request=request)
+
     async def hold(self, because: str, evidence: str) -> None:
         """At once, for every process that shares the account."""
         await self._written(self._holds.place, parse_source(self.source).maker, because, evidence, self._way)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
@@ -173,3 +173,22 @@ def reach(endpoint: Endpoint, environment: Mapping[str, str] = os.environ) -> Re
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigError(f"the environment variable {variable} does not hold a key: it has spaces or other characters")
     return Reach(base_url=base_url, key=key, is_usual=is_theirs and variable == found.key)
+
+
+def spoken_to(endpoint: Endpoint, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """All that decides what goes over the wire for a request, and where to: what the cache goes by. No secret.
+
+    Raises `ConfigError` as `provider`.
+    """
+    found = provider(endpoint)
+    known = found.of(endpoint.wire_model)
+    address = endpoint.base_url or found.base_url or environment.get(found.endpoint or "-", "")
+    version = endpoint.api_version or environment.get("OPENAI_API_VERSION") or found.api_version
+    return {
+        "source": endpoint.source,
+        "wire_model": endpoint.wire_model,
+        "base_url": address.rstrip("/"),
+        "api_version": version if found.is_azure else "",
+        "names": {"max_tokens": known.max_tokens or "max_tokens", "seed": found.seed},
+        "lacks": sorted(known.lacks),
+    }

@@ -102,6 +102,10 @@ class Remote:
         finally:
             round_.break_off()
 
+    def cached(self, request: str) -> None:
+        """Counts an answer to the request of this digest that came from the cache. Raises `OnHold`."""
+        self._books.cached(request)
+
     def stream(self, request: Request) -> Iterator[str | Answer]:
         """Pieces as they come, then the whole. One try: what was spoken cannot be taken back. Raises as `answers`, and
         `ConfigError` for log-probabilities or tools, which are read from whole answers only.

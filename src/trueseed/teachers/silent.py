@@ -1,4 +1,4 @@
-"""A teacher that may not be asked any more: bound to its step, what the journal knows is all that is heard of it."""
+"""A teacher that may not be asked any more: what it answered in this step before is all that is heard of it."""
 
 from collections.abc import Iterable, Iterator
 
@@ -26,3 +26,7 @@ class Silent:
     def stream(self, request: Request) -> Iterator[str | Answer]:
         list(self.answers([request]))
         yield from ()
+
+    def cached(self, request: str) -> None:  # noqa: ARG002  none is handed out
+        """Answers of other steps are answers of a teacher that may not be asked, and are not used either."""
+        raise self._because

@@ -12,7 +12,7 @@ from trueseed.lm.engine import Engine
 from trueseed.teachers.account import Account, our_entity
 from trueseed.teachers.allowance import Allowance, Limit
 from trueseed.teachers.holds import Holds
-from trueseed.teachers.providers import Endpoint
+from trueseed.teachers.providers import Endpoint, spoken_to
 from trueseed.teachers.remote import Remote
 from trueseed.workspace import Step
 
@@ -33,11 +33,15 @@ class Speed(Settings):
 
 
 class Voice(Protocol):
-    """The teacher as the steps hear it. identity: which one speaks, and how: part of what a step that asks is.
-    scorer: tells how likely it finds a text; None when it cannot.
+    """The teacher as the steps hear it. speaks: which one speaks, and how: all that decides an answer besides the
+    request, which the cache goes by. identity: that and the contract, part of what a step that asks is. scorer: tells
+    how likely it finds a text; None when it cannot.
     """
 
     source: str
+
+    @property
+    def speaks(self) -> dict[str, Any]: ...
 
     @property
     def identity(self) -> dict[str, Any]: ...
@@ -58,8 +62,10 @@ class OurWeights:
         self._engine: Engine | None = None
 
     @property
-    def identity(self) -> dict[str, Any]:
+    def speaks(self) -> dict[str, Any]:
         return {"teacher_weights": self.weights.digest, "engine": self._speed.identity}
+
+    identity = speaks
 
     @property
     def scorer(self) -> Engine:
@@ -87,9 +93,12 @@ class BehindAnApi:
         self._endpoint, self._contract, self._limits = endpoint, contract, limits
 
     @property
+    def speaks(self) -> dict[str, Any]:
+        return {"remote": spoken_to(self._endpoint)}
+
+    @property
     def identity(self) -> dict[str, Any]:
-        spoken_to = {name: getattr(self._endpoint, name) for name in ("source", "wire_model", "base_url")}
-        return {"remote": spoken_to, "contract": self._contract}
+        return {**self.speaks, "contract": self._contract}
 
     @contextmanager
     def speaking(self, step: Step) -> Iterator[ChatModel]:

@@ -105,6 +105,26 @@ def judge_use(
     )
 
 
+def judge_earlier(
+    label: Label, carried: Iterable[Label], catalog: Catalog, *, use: Use, effect: Effect, facts: Facts, at: date
+) -> Verdict:
+    """The verdict on an answer that was given earlier and is now wanted for `use`: by the document that its label
+    names, as it bound on the day it was asked, and by where the step's effect takes it.
+
+    carried: the labels of the step that wants it. at: the day it was asked.
+    """
+    document = catalog.by_digest(label.terms)
+    if document is None or not document.governs(label.source):
+        return not_established(label.source, use, terms=label.terms)
+    verdict = judge_use(label.source, document, use, label.relation, facts, at)
+    if not verdict.permitted:
+        return verdict
+    flows = may_flow({*carried, label}, catalog, effect, facts)
+    stopped = next((flow for flow in flows if not flow.permitted), None)
+    owed = union([verdict.obligations, *(flow.obligations for flow in flows)])
+    return stopped or replace(verdict, obligations=owed)
+
+
 _LEARNED: Mapping[Relation, Use] = {
     Relation.OUTPUT: Use.TRAIN,
     Relation.FILTER: Use.REWARD,
