@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from trueseed.core.chat import Answer, Request, user
-from trueseed.errors import ConfigError, Paused, TrueSeedError
+from trueseed.errors import ConfigError, Paused, Refused, TrueSeedError
 from trueseed.teachers.actions import Action, Kind
 from trueseed.teachers.call import Ended
 from trueseed.teachers.round import TRIES, Round
@@ -89,6 +89,14 @@ def test_what_ends_it_is_told_once_and_after_what_was_under_way():
         ).answers():
             got[position] = answer.text
     assert (got, len(line.ended)) == ({1: "A", 3: "B"}, 1)
+
+
+def test_a_suspension_is_written_down_although_a_call_met_its_hold_before():
+    on_hold = Ended(error=Refused("on hold"))
+    line = Line(lambda words, _: ended("hold") if words == "suspended" else on_hold)
+    with pytest.raises(Paused, match="because hold"):
+        answers(line, "met it", "suspended", "met it too")
+    assert [each.action.kind for each in line.ended if each.action] == ["hold"]
 
 
 def test_what_the_model_cannot_do_starts_nothing():

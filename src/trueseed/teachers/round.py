@@ -188,8 +188,13 @@ class Round:
         return answer
 
     def _end(self, ended: Ended) -> None:
-        """The first ending is the one that is told."""
-        self._ending = self._ending or self._line.ending(ended)
+        """The first ending is the one that is told; but a suspension is written down whenever it arrives, and told
+        rather than the refusals of calls that met its hold before.
+        """
+        suspended = ended.action is not None and ended.action.kind == "hold"
+        if self._ending is None or suspended:
+            error = self._line.ending(ended)
+            self._ending = self._ending if isinstance(self._ending, KeyboardInterrupt) else error
 
     def _wait_for_room(self, ticket: _Ticket, error: Exhausted, now: float) -> None:
         """Our own allowance: a limit per minute is waited for, one per day ends the run."""
