@@ -46,7 +46,6 @@ class Story:
     suspended: Counts = field(init=False)
     released: Counts = field(init=False)
     before: list[Used] = field(default_factory=list)
-    after: list[Used] = field(default_factory=list)
     reconciled: tuple[int, str] = field(init=False)
     records: list[Record] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -98,7 +97,6 @@ class Story:
         about = ("--maker", "deepseek", "--month", f"{now:%Y-%m}", "--through", f"{now:%Y-%m-%d}")
         figures = ("--csv", str(bill), "--model", f"simulated={DEEPSEEK}", "--workspace", str(self.operator.workspace))
         self.reconciled = self.operator.trueseed("reconcile", *about, *figures, "--json")
-        self.after = Allowance(Account.open(), (), "us").used(since=now - day, until=now + day)
         (folder,) = (self.operator.workspace / "store" / "records").iterdir()
         self.records = list(read_parquet(folder / "records.parquet"))
         self.skipped = json.loads((folder / SKIPPED).read_text())
@@ -176,12 +174,6 @@ def test_after_reconciling_our_account_has_the_calls_of_the_bill_to_the_unit(sto
     found = json.loads(said)
     assert (found["billed"], found["outside"], found["missing"]) == (story.counts["billed"], 0, 0)
     assert found["settled"]["left"] == 0
-    billed = sum(used.answered + used.reconciled for used in story.after)
-    garbled = story.counts["faults"]["malformed"]  # billed although it was no answer; it stays a failure
-    assert billed + garbled == story.counts["billed"]
-    assert sum(used.charged.tokens for used in story.after) >= sum(
-        story.counts[kind] for kind in ("prompt_tokens", "completion_tokens")
-    )
 
 
 def test_no_call_was_billed_that_our_account_had_not_charged(story):
