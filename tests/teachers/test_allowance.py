@@ -546,6 +546,7 @@ def test_no_question_of_a_call_reads_the_accounts_whole_history(name, tmp_path):
     """Every row is found by more of a key than the entity's name."""
     question = getattr(module if name.startswith("_") else charging, name)
     with Account.open(f"sqlite:///{tmp_path / 'account.db'}").reading() as connection:
+        question = question if isinstance(question, sql.TextClause) else sql.text(question.text)
         anything = dict.fromkeys(question.compile().params, 1)
         plan = connection.execute(sql.text(f"EXPLAIN QUERY PLAN {question}"), anything).all()
     found = [step.detail for step in plan if step.detail.startswith(("SEARCH", "SCAN"))]

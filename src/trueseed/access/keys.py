@@ -15,6 +15,7 @@ with the most a call can cost before it leaves, and corrected after it.
 
 import json
 import secrets
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -114,6 +115,17 @@ class Key:
     def reaches(self, source: str) -> bool:
         return any(fnmatchcase(source, pattern) for pattern in self.grant.sources)
 
+    def must_afford(self, micros: int, besides: int = 0) -> None:
+        """Raises `BudgetSpent` when the budget has no room for `micros` more, beside what is charged already and
+        `besides`.
+        """
+        budget = self.grant.budget_micros
+        if budget is not None and self.charged_micros + besides + micros > budget:
+            raise BudgetSpent(
+                f"the budget of {self.id} (${_dollars(budget)}) has no room for this call, which can cost "
+                f"${_dollars(micros)}; ask for less, or for another key"
+            )
+
     def fault(self, at: datetime) -> Fault | None:
         if self.revoked_at is not None:
             return "revoked"
@@ -212,37 +224,45 @@ class Keys:
         Looked up by the hash, so how long it takes says nothing about the tokens that are stored.
         """
         with self._database.reading() as connection:
-            row = connection.execute(_BY_HASH, {"wanted": sha256(token.encode())}).first()
+            found = self.within(connection, token, at)
+        if isinstance(found, Unauthorised):
+            raise found
+        return found
+
+    def within(self, connection: sql.Connection, token: str, at: datetime | None = None) -> "Key | Unauthorised":
+        """As `authenticate`, of the transaction that `connection` is in; what it would raise is returned."""
+        row = connection.execute(_BY_HASH, {"wanted": sha256(token.encode())}).first()
         if row is None:
-            raise Unauthorised("this key is not known here; `trueseed keys issue` makes one", "unknown")
+            return Unauthorised("this key is not known here; `trueseed keys issue` makes one", "unknown")
         key = _key(row)
         fault = key.fault(at or datetime.now(UTC))
         if fault is not None:
             because = f" ({key.blocked})" if fault == "blocked" else ""
-            raise Unauthorised(f"{key.id} is {fault}{because}; ask whoever issued it to {key.grant.owner}", fault)
+            return Unauthorised(f"{key.id} is {fault}{because}; ask whoever issued it to {key.grant.owner}", fault)
         return key
 
     def charge(self, key: Key, micros: int) -> None:
         """Counts the most that a call can cost against the key's budget, if it has one. Raises `BudgetSpent`, with
         nothing counted, when there is no room: no number of gateways spends more than the budget.
         """
-        if key.grant.budget_micros is None:
-            return
-        room = _keys.c.charged_micros + micros <= _keys.c.budget_micros
         with self._database.writing() as connection:
-            changed = connection.execute(_charging(key.id, micros).where(room)).rowcount
-        if not changed:
-            raise BudgetSpent(
-                f"the budget of {key.id} (${_dollars(key.grant.budget_micros or 0)}) has no room for this call, which "
-                f"can cost ${_dollars(micros)}; ask for less, or for another key"
-            )
+            row = connection.execute(sql.select(_keys).where(_keys.c.id == key.id)).one()
+            _key(row).must_afford(micros)
+            self.count(connection, {key.id: micros})
 
     def correct(self, key: Key, micros: int) -> None:
         """Adds `micros`, usually negative: what a call cost in the end, less what was charged for it."""
-        if key.grant.budget_micros is None or not micros:
-            return
-        with self._database.writing() as connection:
-            connection.execute(_charging(key.id, micros))
+        if micros:
+            with self._database.writing() as connection:
+                self.count(connection, {key.id: micros})
+
+    def count(self, connection: sql.Connection, micros: Mapping[str, int]) -> None:
+        """Adds to what is charged to keys, by their ids, in the writing transaction that `connection` is in. Whoever
+        charges asks `must_afford` of the keys as they stand there. Keys without a budget are not counted.
+        """
+        changed = [{"identity": identity, "more": more} for identity, more in micros.items() if more]
+        if changed:
+            connection.execute(_COUNT, changed)
 
     def _change(self, identity: str, **values: Any) -> None:
         with self._database.writing() as connection:
@@ -250,10 +270,11 @@ class Keys:
 
 
 _BY_HASH = sql.select(_keys).where(_keys.c.hash == sql.bindparam("wanted"))
-
-
-def _charging(identity: str, micros: int) -> sql.Update:
-    return sql.update(_keys).where(_keys.c.id == identity).values(charged_micros=_keys.c.charged_micros + micros)
+_COUNT = (
+    sql.update(_keys)
+    .where(_keys.c.id == sql.bindparam("identity"), _keys.c.budget_micros.is_not(None))
+    .values(charged_micros=_keys.c.charged_micros + sql.bindparam("more"))
+)
 
 
 def _key(row: Any) -> Key:

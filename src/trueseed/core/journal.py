@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,13 @@ class Journal:
 
     def append(self, line: Mapping[str, Any]) -> bytes:
         """Returns the line as it was written, without its end."""
-        written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
-        self._file.write(written + b"\n")
+        (written,) = self.extend([line])
+        return written
+
+    def extend(self, lines: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        """As `append` of each, in one write."""
+        written = [json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() for line in lines]
+        self._file.write(b"".join(line + b"\n" for line in written))
         self._file.flush()
         if self._sync_every_s is not None and time.monotonic() - self._synced_at > self._sync_every_s:
             self.sync()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 
 from trueseed.access import listen
 from trueseed.access.guard import LOOPBACK
@@ -21,7 +21,7 @@ from trueseed.workspace import Workspace
 
 
 @contextmanager
-def gateway(workspace: Workspace, config: Config, hosts: tuple[str, ...] = LOOPBACK) -> Iterator[Starlette]:
+def gateway(workspace: Workspace, config: Config, hosts: tuple[str, ...] = LOOPBACK) -> Iterator[ASGIApp]:
     """The service, open until the block ends; then everything it did is sealed.
 
     Raises `ConfigError` for an upstream without address or key, `Refused` for one without a price,
@@ -33,6 +33,7 @@ def gateway(workspace: Workspace, config: Config, hosts: tuple[str, ...] = LOOPB
     def desk() -> Desk:
         return Desk(
             upstreams,
+            account=account,
             keys=Keys(account),
             door=Door(workspace),
             allowance=Allowance(account, config.limits, config.entity),

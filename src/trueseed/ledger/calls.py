@@ -15,7 +15,7 @@ A line holds digests, names and amounts; never what was asked or answered, and n
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,19 @@ class Calls:
         self._lock.acquire(timeout=0)  # a run has one writer; its name is random
         self._journal = Journal(folder / f"{run}.jsonl", sync_every_s=None)
         self._guard = threading.Lock()
-        self._run, self._sealed, self._unsealed = run, 0, Frontier()
+        self._run = run
+        self._first, self._since = 0, Frontier()  # the lines after those that were handed out to be sealed
+        self._handed: Batch | None = None
 
     def append(self, line: Mapping[str, Any]) -> None:
         """On return a killed process does not lose the line; a loss of power does not after the next `sync`."""
+        self.extend([line])
+
+    def extend(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """As `append` of each, in one write."""
         with self._guard:
-            self._unsealed.append(leaf_hash(self._journal.append(line)))
+            for written in self._journal.extend(lines):
+                self._since.append(leaf_hash(written))
 
     def sync(self) -> None:
         """Waits for the disk, which takes longer than a call may be held up: for a thread of its own."""
@@ -67,17 +74,19 @@ class Calls:
 
     @property
     def unsealed(self) -> Batch | None:
-        """The lines since the last seal, if there are any."""
+        """What to seal next: the lines so far, or those that were handed out before and not `sealed`."""
         with self._guard:
-            if not self._unsealed.size:
-                return None
-            return Batch(run=self._run, first=self._sealed, count=self._unsealed.size, root=self._unsealed.root().hex())
+            if self._handed is None and self._since.size:
+                root = self._since.root().hex()
+                self._handed = Batch(run=self._run, first=self._first, count=self._since.size, root=root)
+                self._first, self._since = self._first + self._since.size, Frontier()
+            return self._handed
 
     def sealed(self, batch: Batch) -> None:
-        """The seal of `batch` stands in the ledger. No line may be appended between `unsealed` and this."""
+        """The seal of `batch` stands in the ledger. Lines may have been appended since it was handed out."""
         with self._guard:
-            assert batch.first == self._sealed and batch.count == self._unsealed.size
-            self._sealed, self._unsealed = batch.first + batch.count, Frontier()
+            assert batch == self._handed
+            self._handed = None
 
     def close(self) -> None:
         self._journal.close()

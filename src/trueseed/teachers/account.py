@@ -24,6 +24,7 @@ from trueseed.errors import Broken, ConfigError, Paused
 
 VERSION = 1
 PATIENCE_S = 30.0  # how long a writer waits for its turn
+LOG_PAGES = 8_000  # of 4 KiB: where a commit itself tidies, unless `tidy` came first
 TURN = 0x7472_7565_7365_6564  # "trueseed": the advisory lock of an account's writers
 
 _tables = sql.MetaData()
@@ -149,6 +150,14 @@ class Account:
         with self._explained(), self._engine.connect() as connection:
             yield connection
 
+    def tidy(self) -> None:
+        """Moves what was committed from SQLite's log into its file, beside writers, and waits for the disk. Whoever
+        writes much does so at intervals, in a thread that may wait: else a commit does, every thousand pages.
+        """
+        if self._path:
+            with self.reading() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").all()
+
     def close(self) -> None:
         """Gives the connections back; the next use takes new ones. Also done when nothing refers to the account."""
         self._engine.dispose()
@@ -170,6 +179,9 @@ class Account:
             limits = {"connect_timeout": 10, "tcp_user_timeout": patience, "options": options}
             self._engine = sql.create_engine(self._url, connect_args=limits)
             self._take_turn = f"SELECT pg_advisory_xact_lock({TURN})"
+        driver = self._engine.dialect.dbapi
+        assert driver is not None  # a dialect that has connected has its driver
+        self._driver = driver
         weakref.finalize(self, _dispose, self._engine, self._pid)
 
     def _must_be_here(self) -> None:
@@ -226,13 +238,14 @@ class Account:
         """Turns what the database says into what happened and what to do next."""
         try:
             yield
-        except (IntegrityError, ProgrammingError):
+        except (self._driver.IntegrityError, self._driver.ProgrammingError, IntegrityError, ProgrammingError):
             raise  # a bug of ours
-        except DatabaseError as err:
-            code = getattr(err.orig, "sqlite_errorname", "")
+        except (self._driver.DatabaseError, DatabaseError) as err:
+            cause = getattr(err, "orig", err)
+            code = getattr(cause, "sqlite_errorname", "")
             if code in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-                raise Broken(f"the account {self.name} is damaged ({err.orig}); restore it from a copy") from err
-            said = " ".join(str(err.orig).split())
+                raise Broken(f"the account {self.name} is damaged ({cause}); restore it from a copy") from err
+            said = " ".join(str(cause).split())
             raise AccountUnavailable(
                 f"the account {self.name} cannot be used: {said}; {_NEXT.get(code, _AGAIN)}"
             ) from err
@@ -284,3 +297,4 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # can take the commits of the last seconds, never the file's consistency. FULL would wait for the disk twice a call;
     # what a power cut hides is found by reconciling, as is all else that we do not see.
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")

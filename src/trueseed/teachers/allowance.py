@@ -20,12 +20,13 @@ from typing import Any, Literal
 import sqlalchemy as sql
 
 from trueseed.teachers import charging
-from trueseed.teachers.account import Account, calls
+from trueseed.teachers.account import Account
 from trueseed.teachers.amounts import FREE, NOTHING, Amount, Price, price_of, shares
-from trueseed.teachers.charging import Ended, Limits, Lot, Reservation, charged, counted
+from trueseed.teachers.charging import Ended, Limits, Lot, Reservation, Wanted
 from trueseed.teachers.clock import Clock, tick
+from trueseed.teachers.driver import Driver
 from trueseed.teachers.limits import Exhausted, Limit
-from trueseed.teachers.process import Process, this_process
+from trueseed.teachers.process import Process
 from trueseed.terms.model import Use, parse_source
 
 __all__ = [
@@ -141,11 +142,10 @@ class Allowance:
     def cached(self, *, source: str, use: Use, project: str, request: str) -> None:
         """Counts an answer that came from a cache: in reports, against no limit. Raises `AccountUnavailable`."""
         with self._account.writing() as connection:
-            process = this_process()
-            row = {"entity": self.entity, "source": source, "use": use.value, "project": project, "request": request}
-            row |= {"state": "cached", "at": tick(connection, self._clock), **counted(NOTHING)}
-            row |= {"host": process.host, "boot": process.boot, "pid": process.pid, "started": process.started}
-            connection.execute(sql.insert(calls), row)
+            now = tick(connection, self._clock)
+            charging.insert(
+                Driver(connection), self.entity, [Wanted(source, use, project, request, NOTHING)], "cached", now
+            )
 
     # -- calls of which nobody knows what became ---------------------------------------------------------------------
 
@@ -184,7 +184,7 @@ class Allowance:
         between = {"entity": self.entity, "since": _ms(since), "until": _ms(until)}
         with self._account.writing() as connection:
             rows = [row for row in connection.execute(_CALLS, between) if fnmatchcase(row.source, source)]
-            settled = sum((charged(row) for row in rows if row.state in SETTLED), NOTHING)
+            settled = sum((_charged(row) for row in rows if row.state in SETTLED), NOTHING)
             lost = [_reservation(row) for row in rows if row.state == "unknown"]
             explained = (provider - settled).at_least(NOTHING).at_most(sum((call.upper for call in lost), NOTHING))
             for call, share in zip(lost, shares(explained, len(lost)), strict=True):
@@ -211,7 +211,7 @@ class Allowance:
             key = (row.source, row.use, row.project, day)
             so_far = found.get(key) or Used(day=day, source=row.source, use=Use(row.use), project=row.project)
             counts = {row.state: getattr(so_far, row.state) + int(row.n)}
-            found[key] = replace(so_far, charged=so_far.charged + charged(row), **counts)
+            found[key] = replace(so_far, charged=so_far.charged + _charged(row), **counts)
         return [found[key] for key in sorted(found)]
 
     # -- the pieces ------------------------------------------------------------------------------------------------
@@ -220,8 +220,12 @@ class Allowance:
         charging.settle(connection, self.entity, [(call, actual, state)])
 
 
+def _charged(row: Any) -> Amount:
+    return charging.amount((row.requests, row.tokens, row.micros))
+
+
 def _reservation(row: Any) -> Reservation:
-    return Reservation(row.id, row.source, Use(row.use), row.project, row.request, charged(row), row.at)
+    return Reservation(row.id, row.source, Use(row.use), row.project, row.request, _charged(row), row.at)
 
 
 def _ms(moment: datetime) -> int:

@@ -5,8 +5,8 @@
         lot.take(source=…, use=…, project=…, request=…, upper=…)      # or `Refused`, `Exhausted`; as often as need be
         reservations = lot.write()
 
-A commit costs the same for one call as for fifty, so whoever carries many takes those that wait together. Each is judged
-as if those before it stood already, so no lot is given more room than its calls would have had one by one.
+A commit costs the same for one call as for fifty, so whoever carries many takes those that wait together. Each is
+judged as if those before it stood already, so no lot is given more room than its calls would have had one by one.
 """
 
 import math
@@ -19,9 +19,9 @@ from typing import Any
 import sqlalchemy as sql
 
 from trueseed.errors import Refused
-from trueseed.teachers.account import calls as _calls
 from trueseed.teachers.amounts import NOTHING, Amount
 from trueseed.teachers.clock import Clock, tick
+from trueseed.teachers.driver import Driver, Statement
 from trueseed.teachers.holds import Hold, standing
 from trueseed.teachers.limits import Exhausted, Limit, Per, sentence
 from trueseed.teachers.process import this_process
@@ -50,23 +50,28 @@ class Reservation:
         return datetime.fromtimestamp(self.at_ms / 1000, UTC)
 
 
-INSERT = sql.insert(_calls).returning(_calls.c.id, sort_by_parameter_order=True)
-ADD = sql.text(
+NEXT = Statement("SELECT coalesce(max(id), 0) + 1 FROM calls")  # writers take turns, so nobody else takes the same
+INSERT = Statement(
+    "INSERT INTO calls (id, entity, source, use, project, request, state, requests, tokens, micros, at, host, boot,"
+    " pid, started) VALUES (:id, :entity, :source, :use, :project, :request, :state, :requests, :tokens, :micros, :at,"
+    " :host, :boot, :pid, :started)"
+)
+ADD = Statement(
     "INSERT INTO spent (entity, per, start, source, use, project, requests, tokens, micros)"
     " VALUES (:entity, :per, :start, :source, :use, :project, :requests, :tokens, :micros)"
     " ON CONFLICT (entity, per, start, source, use, project) DO UPDATE SET requests = spent.requests"
     " + excluded.requests, tokens = spent.tokens + excluded.tokens, micros = spent.micros + excluded.micros"
 )
-CHANGE = sql.text(  # no more than that: what was pruned does not come back as less than nothing
+CHANGE = Statement(  # no more than that: what was pruned does not come back as less than nothing
     "UPDATE spent SET requests = requests + :requests, tokens = tokens + :tokens, micros = micros + :micros"
     " WHERE entity = :entity AND per = :per AND start = :start AND source = :source AND use = :use"
     " AND project = :project"
 )
-SETTLE = sql.text(
+SETTLE = Statement(
     "UPDATE calls SET state = :state, requests = :requests, tokens = :tokens, micros = :micros"
     " WHERE id = :id AND state IN ('reserved', 'unknown')"
 )
-SPENT = sql.text(  # each part by the whole key, however long the account's history is
+SPENT = Statement(  # each part by the whole key, however long the account's history is
     "SELECT per, source, use, project, sum(requests) AS requests, sum(tokens) AS tokens, sum(micros) AS micros"
     " FROM spent WHERE entity = :entity AND per = 'second' AND start >= :minute GROUP BY per, source, use, project"
     + "".join(
@@ -75,11 +80,16 @@ SPENT = sql.text(  # each part by the whole key, however long the account's hist
         for per in ("day", "month", "total")
     )
 )
-SECONDS = sql.text("SELECT * FROM spent WHERE entity = :entity AND per = 'second' AND start >= :minute ORDER BY start")
+SECONDS = Statement(
+    "SELECT start, source, use, project, requests, tokens, micros FROM spent"
+    " WHERE entity = :entity AND per = 'second' AND start >= :minute ORDER BY start"
+)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wanted:
+class Wanted:
+    """A call to be written down. upper: what it is charged for now."""
+
     source: str
     use: Use
     project: str
@@ -103,10 +113,11 @@ class Lot:
 
     def __init__(self, connection: sql.Connection, *, entity: str, limits: Limits, clock: Clock) -> None:
         self._connection, self._entity, self._limits, self._clock = connection, entity, limits, clock
+        self._driver = Driver(connection)
         self._now = tick(connection, clock)
         self._holds: dict[str, Hold | None] = {}
         self._charged: list[Amount] = []  # by the place of the limit, what was taken here included
-        self._taken: list[_Wanted] = []
+        self._taken: list[Wanted] = []
 
     def take(self, *, source: str, use: Use, project: str, request: str, upper: Amount) -> None:
         """Keeps room for one call that uses at most `upper`; `request` is the request's digest.
@@ -122,27 +133,13 @@ class Lot:
             self._must_have_room(binding, upper)
             for place in binding:
                 self._charged[place] += upper
-        self._taken.append(_Wanted(source, use, project, request, upper))
+        self._taken.append(Wanted(source, use, project, request, upper))
 
     def write(self) -> list[Reservation]:
         """Writes what was taken; it stands once the transaction is committed."""
-        taken, now = self._taken, self._now
-        if not taken:
-            return []
-        process = this_process()
-        shared = {"entity": self._entity, "state": "reserved", "at": now, "host": process.host, "boot": process.boot}
-        shared |= {"pid": process.pid, "started": process.started}
-        rows = [
-            {**shared, "source": each.source, "use": each.use.value, "project": each.project, "request": each.request}
-            | counted(each.upper)
-            for each in taken
-        ]
-        ids = self._connection.scalars(INSERT, rows).all()
-        made = [
-            Reservation(identity, each.source, each.use, each.project, each.request, each.upper, now)
-            for identity, each in zip(ids, taken, strict=True)
-        ]
-        self._connection.execute(ADD, charges(self._entity, [(call, call.upper, now) for call in made]))
+        made = insert(self._driver, self._entity, self._taken, "reserved", self._now)
+        if made:
+            self._driver.each(ADD, charges(self._entity, [(call, call.upper, call.at_ms) for call in made]))
         return made
 
     def _hold(self, maker: str) -> Hold | None:
@@ -169,10 +166,10 @@ class Lot:
         """What counts against each limit before this lot."""
         stand = [NOTHING] * len(self._limits)
         wanted = {"entity": self._entity, **windows(self._now), "minute": _minute(self._now)}
-        for row in self._connection.execute(SPENT, wanted):
-            for place in self._limits.binding(row.source, row.use, row.project):
-                if row.per == PER[self._limits[place].per]:
-                    stand[place] += charged(row)
+        for per, source, use, project, *sums in self._driver.all(SPENT, wanted):
+            for place in self._limits.binding(source, use, project):
+                if per == PER[self._limits[place].per]:
+                    stand[place] += amount(sums)
         return stand
 
     def _room_again(self, limit: Limit, stands: Amount, upper: Amount) -> int | None:
@@ -181,10 +178,11 @@ class Lot:
             return None
         now = self._now
         if limit.per == "minute":
-            for row in self._connection.execute(SECONDS, {"entity": self._entity, "minute": _minute(now)}):
-                stands -= charged(row) if limit.counts(row) else NOTHING
+            since = {"entity": self._entity, "minute": _minute(now)}
+            for start, source, use, project, *sums in self._driver.all(SECONDS, since):
+                stands -= amount(sums) if limit.matches(source, use, project) else NOTHING
                 if not limit.lacks(stands, upper):
-                    return (int(row.start) + MINUTE_S + 1) * 1000
+                    return (int(start) + MINUTE_S + 1) * 1000
             return (now // 1000 + MINUTE_S + 1) * 1000  # the rest is this lot's own
         day = datetime.fromtimestamp(now // 1000, UTC).replace(hour=0, minute=0, second=0)
         following = (
@@ -193,10 +191,32 @@ class Lot:
         return round(following.timestamp() * 1000)
 
 
+def insert(driver: Driver, entity: str, wanted: Sequence[Wanted], state: str, now: int) -> list[Reservation]:
+    """Writes calls down in their order. Every call comes in here, since its number is given here."""
+    if not wanted:
+        return []
+    ((first,),) = driver.all(NEXT, {})
+    process = this_process()
+    shared = {"entity": entity, "state": state, "at": now, "host": process.host, "boot": process.boot}
+    shared |= {"pid": process.pid, "started": process.started}
+    made = [
+        Reservation(identity, each.source, each.use, each.project, each.request, each.upper, now)
+        for identity, each in enumerate(wanted, first)
+    ]
+    rows = [
+        {"id": call.id, "source": call.source, "use": call.use.value, "project": call.project, "request": call.request}
+        | counted(call.upper)
+        | shared
+        for call in made
+    ]
+    driver.each(INSERT, rows)
+    return made
+
+
 Ended = tuple[Reservation, Amount, str]  # a call, what it is charged in the end, and its state from now on
 
 
-def settle(connection: sql.Connection, entity: str, ended: Sequence[Ended], how: sql.TextClause = SETTLE) -> None:
+def settle(connection: sql.Connection, entity: str, ended: Sequence[Ended], how: Statement = SETTLE) -> None:
     """Charges calls what they used, which may be more than was reserved.
 
     how: the statement that changes a call's row if it may be changed. Raises `ValueError` when an amount is negative or
@@ -205,13 +225,14 @@ def settle(connection: sql.Connection, entity: str, ended: Sequence[Ended], how:
     for _, actual, _ in ended:
         if min(actual.requests, actual.tokens, actual.micros) < 0:
             raise ValueError(f"a call cannot use less than nothing: {actual}")
+    driver = Driver(connection)
     rows = [{"id": call.id, "state": state, **counted(actual)} for call, actual, state in ended]
-    if connection.execute(how, rows).rowcount != len(rows):
+    if driver.each(how, rows) != len(rows):
         which = ", ".join(f"{call.id} to {call.source!r}" for call, *_ in ended)
         raise ValueError(f"call {which} was settled or released before")
     differences = [(call, actual - call.upper, call.at_ms) for call, actual, _ in ended if actual != call.upper]
     if differences:
-        connection.execute(CHANGE, charges(entity, differences))
+        driver.each(CHANGE, charges(entity, differences))
 
 
 def charges(entity: str, calls: Iterable[tuple[Reservation, Amount, int]]) -> list[dict[str, Any]]:
@@ -253,5 +274,6 @@ def counted(amount: Amount) -> dict[str, int]:
     return {"requests": amount.requests, "tokens": amount.tokens, "micros": amount.micros}
 
 
-def charged(row: Any) -> Amount:
-    return Amount(int(row.requests), int(row.tokens), int(row.micros))  # PostgreSQL sums integers to decimals
+def amount(sums: Sequence[Any]) -> Amount:
+    """Requests, tokens and micros as a row has them."""
+    return Amount(*map(int, sums))  # PostgreSQL sums integers to decimals

@@ -19,6 +19,7 @@ from trueseed.ledger.log import Ledger
 from trueseed.ledger.signing import Signer, load
 from trueseed.ledger.statement import HOLD, RELEASE, envelope, statement
 from trueseed.teachers.account import Account
+from trueseed.teachers.driver import Driver, Statement
 from trueseed.terms.model import parse_source
 
 
@@ -43,9 +44,8 @@ class Hold:
         )
 
 
-_STANDING = sql.text(
-    "SELECT maker, entity, reason, evidence, placed_at FROM holds"
-    " WHERE entity = :entity AND maker = :maker AND release IS NULL"
+_STANDING = Statement(
+    "SELECT reason, evidence, placed_at FROM holds WHERE entity = :entity AND maker = :maker AND release IS NULL"
 )
 _PLACE = sql.text(
     "INSERT INTO holds (entity, maker, reason, evidence, placed_at)"
@@ -57,8 +57,11 @@ _KNOWN = sql.text("SELECT count(*) FROM holds WHERE entity = :entity AND maker =
 
 def standing(connection: sql.Connection, entity: str, maker: str) -> Hold | None:
     """The hold that stands, as of the transaction that `connection` is in."""
-    found = connection.execute(_STANDING, {"entity": entity, "maker": maker}).mappings().first()
-    return Hold(**found) if found else None
+    found = Driver(connection).all(_STANDING, {"entity": entity, "maker": maker})
+    if not found:
+        return None
+    reason, evidence, placed_at = found[0]
+    return Hold(maker=maker, entity=entity, reason=reason, evidence=evidence, placed_at=placed_at)
 
 
 class Holds:
