@@ -99,3 +99,17 @@ def test_a_living_writer_seals_its_own_calls(ledger, folder):
     calls.append({"call": "run-1"})
     assert seal_left(ledger, folder) == 0
     calls.close()
+
+
+def test_calls_that_come_while_a_seal_is_written_belong_to_the_next(ledger, folder):
+    calls = Calls(folder, "run")
+    calls.extend([{"call": "one"}, {"call": "two"}])
+    first = calls.unsealed
+    calls.append({"call": "three"})
+    assert calls.unsealed == first  # not sealed yet, so handed out again
+    calls.sealed(first)
+    second = calls.unsealed
+    assert ((first.first, first.count), (second.first, second.count)) == ((0, 2), (2, 1))
+    calls.sealed(second)
+    assert calls.unsealed is None
+    calls.close()

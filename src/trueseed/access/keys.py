@@ -20,11 +20,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 
 import sqlalchemy as sql
 
 from trueseed.core.canonical import sha256
+from trueseed.core.driver import Driver, Statement
 from trueseed.errors import ConfigError, Paused, Refused
 from trueseed.terms.model import Use
 
@@ -231,10 +234,10 @@ class Keys:
 
     def within(self, connection: sql.Connection, token: str, at: datetime | None = None) -> "Key | Unauthorised":
         """As `authenticate`, of the transaction that `connection` is in; what it would raise is returned."""
-        row = connection.execute(_BY_HASH, {"wanted": sha256(token.encode())}).first()
-        if row is None:
+        found = Driver(connection).all(_BY_HASH, {"wanted": sha256(token.encode())})
+        if not found:
             return Unauthorised("this key is not known here; `trueseed keys issue` makes one", "unknown")
-        key = _key(row)
+        key = _remembered(*found[0])
         fault = key.fault(at or datetime.now(UTC))
         if fault is not None:
             because = f" ({key.blocked})" if fault == "blocked" else ""
@@ -262,19 +265,23 @@ class Keys:
         """
         changed = [{"identity": identity, "more": more} for identity, more in micros.items() if more]
         if changed:
-            connection.execute(_COUNT, changed)
+            Driver(connection).each(_COUNT, changed)
 
     def _change(self, identity: str, **values: Any) -> None:
         with self._database.writing() as connection:
             connection.execute(sql.update(_keys).where(_keys.c.id == identity).values(**values))
 
 
-_BY_HASH = sql.select(_keys).where(_keys.c.hash == sql.bindparam("wanted"))
-_COUNT = (
-    sql.update(_keys)
-    .where(_keys.c.id == sql.bindparam("identity"), _keys.c.budget_micros.is_not(None))
-    .values(charged_micros=_keys.c.charged_micros + sql.bindparam("more"))
+_BY_HASH = Statement(f"SELECT {', '.join(_keys.columns.keys())} FROM access_keys WHERE hash = :wanted")
+_COUNT = Statement(
+    "UPDATE access_keys SET charged_micros = charged_micros + :more WHERE id = :identity AND budget_micros IS NOT NULL"
 )
+
+
+@lru_cache(1024)
+def _remembered(*columns: Any) -> Key:
+    """The key that these columns say, which are read anew for every call but seldom say anything new."""
+    return _key(SimpleNamespace(**dict(zip(_keys.columns.keys(), columns, strict=True))))
 
 
 def _key(row: Any) -> Key:

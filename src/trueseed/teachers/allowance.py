@@ -19,12 +19,12 @@ from typing import Any, Literal
 
 import sqlalchemy as sql
 
+from trueseed.core.driver import Driver
 from trueseed.teachers import charging
 from trueseed.teachers.account import Account
 from trueseed.teachers.amounts import FREE, NOTHING, Amount, Price, price_of, shares
 from trueseed.teachers.charging import Ended, Limits, Lot, Reservation, Wanted
 from trueseed.teachers.clock import Clock, tick
-from trueseed.teachers.driver import Driver
 from trueseed.teachers.limits import Exhausted, Limit
 from trueseed.teachers.process import Process
 from trueseed.terms.model import Use, parse_source

@@ -18,10 +18,10 @@ from typing import Any
 
 import sqlalchemy as sql
 
+from trueseed.core.driver import Driver, Statement
 from trueseed.errors import Refused
 from trueseed.teachers.amounts import NOTHING, Amount
 from trueseed.teachers.clock import Clock, tick
-from trueseed.teachers.driver import Driver, Statement
 from trueseed.teachers.holds import Hold, standing
 from trueseed.teachers.limits import Exhausted, Limit, Per, sentence
 from trueseed.teachers.process import this_process
@@ -237,10 +237,14 @@ def settle(connection: sql.Connection, entity: str, ended: Sequence[Ended], how:
 
 def charges(entity: str, calls: Iterable[tuple[Reservation, Amount, int]]) -> list[dict[str, Any]]:
     """Rows that bring the sums of every window that a moment (milliseconds since 1970) lies in up by an amount."""
-    sums: dict[tuple[str, int, str, Use, str], Amount] = {}
+    by_second: dict[tuple[int, str, Use, str], Amount] = {}
     for call, difference, at in calls:
-        for per, start in windows(at).items():
-            row = (per, start, call.source, call.use, call.project)
+        where = (at // 1000, call.source, call.use, call.project)
+        by_second[where] = by_second[where] + difference if where in by_second else difference
+    sums: dict[tuple[str, int, str, Use, str], Amount] = {}
+    for (second, source, use, project), difference in by_second.items():
+        for per, start in windows(second * 1000).items():
+            row = (per, start, source, use, project)
             sums[row] = sums.get(row, NOTHING) + difference
     return [
         {"entity": entity, "per": per, "start": start, "source": source, "use": use.value, "project": project}

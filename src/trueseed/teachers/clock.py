@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sql
 
-from trueseed.teachers.driver import Driver, Statement
+from trueseed.core.driver import Driver, Statement
 from trueseed.teachers.process import boot, this_process
 
 BELIEVED_MS = 2_000  # steps up to here are followed: leap seconds, and time daemons stepping a clock that drifted

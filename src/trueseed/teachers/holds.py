@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from trueseed.core.canonical import canonical, file_digest, now
+from trueseed.core.driver import Driver, Statement
 from trueseed.core.durable import state_folder
 from trueseed.errors import ConfigError, Refused
 from trueseed.ledger.holds import held
@@ -19,7 +20,6 @@ from trueseed.ledger.log import Ledger
 from trueseed.ledger.signing import Signer, load
 from trueseed.ledger.statement import HOLD, RELEASE, envelope, statement
 from trueseed.teachers.account import Account
-from trueseed.teachers.driver import Driver, Statement
 from trueseed.terms.model import parse_source
 
 

@@ -3,7 +3,7 @@
     STANDING = Statement("SELECT … WHERE entity = :entity")
     rows = Driver(connection).all(STANDING, {"entity": "us"})
 
-Everything else in the account goes through SQLAlchemy, which takes 30 to 50 µs of processor time for a statement; the
+Everything else in a database goes through SQLAlchemy, which takes 30 to 50 µs of processor time for a statement; the
 drivers take 5, and a call needs a dozen. The text is the same for SQLite and PostgreSQL; only the mark that a parameter
 carries differs. The transaction stays SQLAlchemy's.
 """
@@ -26,8 +26,9 @@ class Statement:
 
 
 class Driver:
-    """The driver's cursor in the transaction that `connection` is in. Raises the driver's own errors, which `Account`
-    knows; the connection is not used again then.
+    """The driver's cursor in the transaction that `connection` is in.
+
+    Raises the driver's own errors, which whoever opened the transaction knows; the connection is not used again then.
     """
 
     def __init__(self, connection: sql.Connection) -> None:
