@@ -72,7 +72,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _living(self, _: Starlette) -> AsyncIterator[None]:
-        self._lots = Lots(self._desk.work, self._thread)
+        self._lots = Lots(self._desk.work, self._desk.at_once, self._thread)
         async with Forward() as self._forward:
             keeping = asyncio.create_task(self._keeping())
             yield

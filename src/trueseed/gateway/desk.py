@@ -1,6 +1,6 @@
 """Admission before a call leaves, settlement before its answer does. All that is written is written here.
 
-Everything runs in one thread, since every call writes to the same file and writers would only wait for each other.
+Everything goes through one desk, since every call writes to the same file and writers would only wait for each other.
 Calls that wait together are worked on together: one transaction settles those that came back and admits those that want
 to leave, each judged by itself and in order: the key, the model, the use, the terms, the key's budget, the allowance
 with its holds. What is reserved is committed before the call leaves, so a killed gateway has charged whatever was in
@@ -25,7 +25,7 @@ from trueseed.errors import TrueSeedError
 from trueseed.gateway.door import Door, Passage
 from trueseed.gateway.wanted import Wanted
 from trueseed.similarity.remembered import Remembered
-from trueseed.teachers.account import Account, AccountUnavailable
+from trueseed.teachers.account import Account, AccountUnavailable, Busy
 from trueseed.teachers.actions import Action
 from trueseed.teachers.allowance import Allowance, Amount, Reservation
 from trueseed.teachers.charging import Ended as Closed
@@ -104,7 +104,7 @@ Verdict = Ticket | Amount | Exception
 
 
 class Desk:
-    """Used from one thread only, but for `keep` and `seal`."""
+    """Used by one thread at a time, but for `keep` and `seal`."""
 
     def __init__(
         self,
@@ -126,6 +126,19 @@ class Desk:
         key = self._keys.authenticate(token)
         return [source for source in self._upstreams if key.reaches(source)]
 
+    def at_once(self, lot: Sequence[Ask | Return]) -> list[Verdict] | None:
+        """As `work`, if nothing need be waited for: no other writer, no server, no disk, no step to be opened. Else
+        None, and nothing was done.
+        """
+        if not self._door.is_current:
+            return None
+        try:
+            verdicts = self._together(lot, wait=False)
+        except Exception:  # nothing was committed, and `work` finds out why
+            return None
+        self._done(lot)
+        return verdicts
+
     def work(self, lot: Sequence[Ask | Return]) -> list[Verdict]:
         """What becomes of each: of an ask its `Ticket`, of a call that came back the `Amount` that it is charged; on
         return both are committed, and those that came back journalled. Or the reason why not:
@@ -145,12 +158,15 @@ class Desk:
             if len(lot) > 1:  # nothing was committed: whose fault it is shows when each goes alone
                 return [verdict for each in lot for verdict in self.work([each])]
             verdicts = [err]
+        self._done(lot)
+        return verdicts
+
+    def _done(self, lot: Sequence[Ask | Return]) -> None:
         for each in lot:
             if isinstance(each, Return):
                 self._door.done(each.ticket.passage)
-        return verdicts
 
-    def _together(self, lot: Sequence[Ask | Return]) -> list[Verdict]:
+    def _together(self, lot: Sequence[Ask | Return], *, wait: bool = True) -> list[Verdict]:
         """One transaction. After an exception nothing of it was committed."""
         returns = [(place, each) for place, each in enumerate(lot) if isinstance(each, Return)]
         asks = [(place, each) for place, each in enumerate(lot) if isinstance(each, Ask)]
@@ -159,10 +175,12 @@ class Desk:
         if asks and (because := self._recalls_unknown()):
             verdicts |= {place: because for place, _ in asks}
             asks = []
-        with self._account.writing() as connection:
+        with self._account.writing(wait=wait) as connection:
             if returns:
                 self._settle(connection, [each for _, each in returns], charged)
             told = self._admit(connection, [ask for _, ask in asks]) if asks else []
+            if None in told and not wait:
+                raise Busy("a step is yet to be opened")
         if returns:
             unwritten = self._journal([each for _, each in returns], charged)
             verdicts |= {place: unwritten or amount for (place, _), amount in zip(returns, charged, strict=True)}

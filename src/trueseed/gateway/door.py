@@ -34,7 +34,10 @@ class Passage:
 
 @dataclass(slots=True)
 class Door:
-    """Used from one thread only, but for `sync` and `seal`. workspace: whose terms, facts and ledger. today: in UTC."""
+    """Used by one thread at a time, but for `sync` and `seal`.
+
+    workspace: whose terms, facts and ledger. today: in UTC.
+    """
 
     workspace: Workspace
     today: Callable[[], date] = lambda: datetime.now(UTC).date()
@@ -77,23 +80,38 @@ class Door:
         self._must_serve(region, source, use, day)
         return found
 
+    @property
+    def is_current(self) -> bool:
+        """Whether `look_again` would find nothing to do and `done` nothing to close, neither of which then waits."""
+        day = self.today()
+        return (
+            not self._leaving
+            and self._checkpoint() == self._seen
+            and all(found.day == day for found in self._open.values())
+        )
+
+    def _checkpoint(self) -> tuple[int, int]:
+        """The ledger's, by inode and time: every entry replaces it."""
+        try:
+            about = (self.workspace.ledger.folder / CHECKPOINT).stat()
+        except OSError:
+            return (-1, 0)  # `refresh` says what is wrong
+        return (about.st_ino, about.st_mtime_ns)
+
     def look_again(self) -> None:
         """Closes steps of another day, and those of a source that was recalled since. Cheap while nothing happened."""
         day = self.today()
         for source, use in [asked for asked, found in self._open.items() if found.day != day]:
             self._leave(source, use)
-        try:
-            about = (self.workspace.ledger.folder / CHECKPOINT).stat()
-        except OSError:
-            about = None  # `refresh` says what is wrong
-        if about and (about.st_ino, about.st_mtime_ns) == self._seen:
+        checkpoint = self._checkpoint()
+        if checkpoint == self._seen:
             return
         ledger = self.workspace.ledger
         ledger.refresh()
         looked_at, self._looked_at = self._looked_at, ledger.size
         if any(entry.predicate_type == WITHDRAWAL for entry in ledger.entries(looked_at)):
             self._leave_what_was_recalled(day)
-        self._seen = (about.st_ino, about.st_mtime_ns) if about else (0, 0)
+        self._seen = checkpoint
 
     def done(self, passage: Passage) -> None:
         """A call admitted under it was settled."""

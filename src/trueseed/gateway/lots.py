@@ -1,8 +1,12 @@
 """What waits for the desk, brought to it in lots.
 
 Whatever comes while the desk is at work goes with the next lot, so a burst costs a few commits and not one a call, and
-a call that comes alone waits for nobody. The desk has a thread of its own: it may have to wait for another process's
-turn at the account, and the event loop must not.
+a call that comes alone waits for nobody.
+
+The desk works in the event loop while it need not wait: to take part of a burst to its end before the next part is read
+lets the first call leave first, and two threads that take the interpreter from each other cost more than the work.
+Where it would have to wait (for another process's turn at the account, a server, the disk), it works in a thread of its
+own.
 """
 
 import asyncio
@@ -15,11 +19,16 @@ Waiting = tuple[Any, "asyncio.Future[Any]"]
 
 class Lots:
     """Used from one event loop. work: takes a lot, in the thread, and gives a verdict on each, in order: what `verdict`
-    returns, or an exception that it raises.
+    returns, or an exception that it raises. at_once: the same without ever waiting, or None.
     """
 
-    def __init__(self, work: Callable[[Sequence[Any]], Sequence[Any]], thread: ThreadPoolExecutor) -> None:
-        self._do, self._thread = work, thread
+    def __init__(
+        self,
+        work: Callable[[Sequence[Any]], Sequence[Any]],
+        at_once: Callable[[Sequence[Any]], Sequence[Any] | None],
+        thread: ThreadPoolExecutor,
+    ) -> None:
+        self._do, self._at_once, self._thread = work, at_once, thread
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Waiting] = []
         self._at_work = False
@@ -38,7 +47,11 @@ class Lots:
 
     def _bring(self) -> None:
         lot, self._waiting = self._waiting, []
-        self._thread.submit(self._work, lot)
+        verdicts = self._at_once([what for what, _ in lot])
+        if verdicts is None:
+            self._thread.submit(self._work, lot)
+        else:
+            self._tell(lot, verdicts)
 
     def _work(self, lot: list[Waiting]) -> None:
         try:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sqlalchemy as sql
 from filelock import FileLock, Timeout
-from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError, ProgrammingError
 
 from trueseed.core.durable import state_folder, write_atomic
 from trueseed.errors import Broken, ConfigError, Paused
@@ -98,6 +98,10 @@ class AccountUnavailable(Paused):
     """The account cannot be read or written now (gone, locked, full); nothing was asked."""
 
 
+class Busy(AccountUnavailable):
+    """Another writer has its turn just now."""
+
+
 class Account:
     """An open account. Safe to share between threads; a forked child may go on using it."""
 
@@ -126,22 +130,44 @@ class Account:
         return account
 
     @contextmanager
-    def writing(self) -> Iterator[sql.Connection]:
+    def writing(self, *, wait: bool = True) -> Iterator[sql.Connection]:
         """One transaction, alone among the account's writers: all of it is kept, or after an exception nothing.
 
-        Raises `AccountUnavailable`; then nothing was kept, or, when a server was lost in the very commit, it may have
-        been. A reservation that nobody came to hold stays charged, and is unknown once its process has ended.
+        wait: for this writer's turn; else raises `Busy` when another has it, or when that cannot be known at once, as
+        with a server. Raises `AccountUnavailable`; then nothing was kept, or, when a server was lost in the very
+        commit, it may have been. A reservation that nobody came to hold stays charged, and is unknown once its process
+        has ended.
         """
+        if not wait and self._path is None:
+            raise Busy(f"the account {self.name} is on a server, which is waited for")
         self._must_be_here()
-        if not self._turn.acquire(timeout=PATIENCE_S):
+        if not self._turn.acquire(timeout=PATIENCE_S if wait else 0):
+            if not wait:
+                raise Busy(f"the account {self.name} is being written")
             raise AccountUnavailable(f"the account {self.name} was busy for {PATIENCE_S:.0f} s; {_AGAIN}")
         try:
             with self._explained(), self._engine.connect() as connection:
-                connection.exec_driver_sql(self._take_turn)
+                if wait:
+                    connection.exec_driver_sql(self._take_turn)
+                else:
+                    self._take_turn_at_once(connection)
                 yield connection
                 connection.commit()
         finally:
             self._turn.release()
+
+    def _take_turn_at_once(self, connection: sql.Connection) -> None:
+        """Raises `Busy`."""
+        cursor = connection.connection.cursor()
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.exec_driver_sql(self._take_turn)
+        except OperationalError as err:
+            if getattr(err.orig, "sqlite_errorname", "") == "SQLITE_BUSY":
+                raise Busy(f"the account {self.name} is being written by another process") from err
+            raise
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {PATIENCE_S * 1000:.0f}")
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
