@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
+from threading import Lock
 from typing import Any, Literal
 
 import sqlalchemy as sql
@@ -119,6 +120,7 @@ class Desk:
     ) -> None:
         self._upstreams, self._account, self._keys, self._door = upstreams, account, keys, door
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
+        self._remembering = Lock()
         self._said: deque[tuple[str, str, str]] = deque()  # answers to remember: text, source, about
 
     def models(self, token: str) -> list[str]:
@@ -311,10 +313,12 @@ class Desk:
         self._door.sync()
         with suppress(AccountUnavailable):  # the next call hears of it
             self._account.tidy()
-        while self._said:
-            # A few at once and a rest between: what computes here keeps the event loop from its turn.
-            self._remembered.add_all([self._said.popleft() for _ in range(min(AT_ONCE, len(self._said)))])
-            time.sleep(REST_S if len(self._said) < MANY else 0)
+        with self._remembering:  # the last time may still be at it when the gateway closes
+            while self._said:
+                # A few at once and a rest between: what computes here keeps the event loop from its turn.
+                few = [self._said.popleft() for _ in range(min(AT_ONCE, len(self._said)))]
+                self._remembered.add_all(few)
+                time.sleep(REST_S if len(self._said) < MANY else 0)
 
     def seal(self) -> None:
         self._door.seal()
