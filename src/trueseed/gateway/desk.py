@@ -25,7 +25,7 @@ from trueseed.core.canonical import now
 from trueseed.errors import TrueSeedError
 from trueseed.gateway.door import Door, Passage
 from trueseed.gateway.wanted import Wanted
-from trueseed.similarity.remembered import Remembered
+from trueseed.similarity.remembered import Remembered, sketch
 from trueseed.teachers.account import Account, AccountUnavailable, Busy
 from trueseed.teachers.actions import Action
 from trueseed.teachers.allowance import Allowance, Amount, Reservation
@@ -314,11 +314,15 @@ class Desk:
         with suppress(AccountUnavailable):  # the next call hears of it
             self._account.tidy()
         with self._remembering:  # the last time may still be at it when the gateway closes
-            while self._said:
+            said = [self._said.popleft() for _ in range(len(self._said))]
+            sketches = []
+            for number, answer in enumerate(said, start=1):
+                sketches.append(sketch(*answer))
                 # A few at once and a rest between: what computes here keeps the event loop from its turn.
-                few = [self._said.popleft() for _ in range(min(AT_ONCE, len(self._said)))]
-                self._remembered.add_all(few)
-                time.sleep(REST_S if len(self._said) < MANY else 0)
+                if number % AT_ONCE == 0 and len(said) < MANY:
+                    time.sleep(REST_S)
+            if sketches:
+                self._remembered.keep(sketches)
 
     def seal(self) -> None:
         self._door.seal()
