@@ -27,7 +27,13 @@ def test_nothing_is_forwarded_when_the_account_is_gone(place):
 def test_an_answer_that_cannot_be_settled_is_not_let_go(opened):
     with opened(Behaviour(latency_s=0.5)) as place:
         client = place.client()
-        gone = threading.Timer(0.2, Path(place.account.name.removeprefix("sqlite:///")).unlink)
+
+        def remove_once_reserved() -> None:
+            while not any(used.reserved for used in place.used()):
+                time.sleep(0.01)
+            Path(place.account.name.removeprefix("sqlite:///")).unlink()
+
+        gone = threading.Thread(target=remove_once_reserved)
         gone.start()
         told = refusal(client)
         gone.join()

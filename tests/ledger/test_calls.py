@@ -94,10 +94,16 @@ def test_what_a_killed_process_left_is_sealed_once(ledger, folder):
     assert list(faults(ledger, folder)) == []
 
 
+def test_a_living_writer_seals_its_own_calls(ledger, folder):
+    calls = journal(ledger, folder, 1)
+    calls.append({"call": "run-1"})
+    assert seal_left(ledger, folder) == 0
+    calls.close()
+
+
 def test_calls_that_come_while_a_seal_is_written_belong_to_the_next(ledger, folder):
     calls = Calls(folder, "run")
-    calls.append({"call": "one"})
-    calls.append({"call": "two"})
+    calls.extend([{"call": "one"}, {"call": "two"}])
     first = calls.unsealed
     calls.append({"call": "three"})
     assert calls.unsealed == first  # not sealed yet, so handed out again
@@ -106,11 +112,4 @@ def test_calls_that_come_while_a_seal_is_written_belong_to_the_next(ledger, fold
     assert ((first.first, first.count), (second.first, second.count)) == ((0, 2), (2, 1))
     calls.sealed(second)
     assert calls.unsealed is None
-    calls.close()
-
-
-def test_a_living_writer_seals_its_own_calls(ledger, folder):
-    calls = journal(ledger, folder, 1)
-    calls.append({"call": "run-1"})
-    assert seal_left(ledger, folder) == 0
     calls.close()

@@ -15,15 +15,19 @@ with the most a call can cost before it leaves, and corrected after it.
 
 import json
 import secrets
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any, Literal, Protocol
 
 import sqlalchemy as sql
 
 from trueseed.core.canonical import sha256
+from trueseed.core.driver import Driver, Statement
 from trueseed.errors import ConfigError, Paused, Refused
 from trueseed.terms.model import Use
 
@@ -113,6 +117,17 @@ class Key:
 
     def reaches(self, source: str) -> bool:
         return any(fnmatchcase(source, pattern) for pattern in self.grant.sources)
+
+    def must_afford(self, micros: int, besides: int = 0) -> None:
+        """Raises `BudgetSpent` when the budget has no room for `micros` more, beside what is charged already and
+        `besides`.
+        """
+        budget = self.grant.budget_micros
+        if budget is not None and self.charged_micros + besides + micros > budget:
+            raise BudgetSpent(
+                f"the budget of {self.id} (${_dollars(budget)}) has no room for this call, which can cost "
+                f"${_dollars(micros)}; ask for less, or for another key"
+            )
 
     def fault(self, at: datetime) -> Fault | None:
         if self.revoked_at is not None:
@@ -212,48 +227,61 @@ class Keys:
         Looked up by the hash, so how long it takes says nothing about the tokens that are stored.
         """
         with self._database.reading() as connection:
-            row = connection.execute(_BY_HASH, {"wanted": sha256(token.encode())}).first()
-        if row is None:
-            raise Unauthorised("this key is not known here; `trueseed keys issue` makes one", "unknown")
-        key = _key(row)
+            found = self.within(connection, token, at)
+        if isinstance(found, Unauthorised):
+            raise found
+        return found
+
+    def within(self, connection: sql.Connection, token: str, at: datetime | None = None) -> "Key | Unauthorised":
+        """As `authenticate`, of the transaction that `connection` is in; what it would raise is returned."""
+        found = Driver(connection).all(_BY_HASH, {"wanted": sha256(token.encode())})
+        if not found:
+            return Unauthorised("this key is not known here; `trueseed keys issue` makes one", "unknown")
+        key = _remembered(*found[0])
         fault = key.fault(at or datetime.now(UTC))
         if fault is not None:
             because = f" ({key.blocked})" if fault == "blocked" else ""
-            raise Unauthorised(f"{key.id} is {fault}{because}; ask whoever issued it to {key.grant.owner}", fault)
+            return Unauthorised(f"{key.id} is {fault}{because}; ask whoever issued it to {key.grant.owner}", fault)
         return key
 
     def charge(self, key: Key, micros: int) -> None:
         """Counts the most that a call can cost against the key's budget, if it has one. Raises `BudgetSpent`, with
         nothing counted, when there is no room: no number of gateways spends more than the budget.
         """
-        if key.grant.budget_micros is None:
-            return
-        room = _keys.c.charged_micros + micros <= _keys.c.budget_micros
         with self._database.writing() as connection:
-            changed = connection.execute(_charging(key.id, micros).where(room)).rowcount
-        if not changed:
-            raise BudgetSpent(
-                f"the budget of {key.id} (${_dollars(key.grant.budget_micros or 0)}) has no room for this call, which "
-                f"can cost ${_dollars(micros)}; ask for less, or for another key"
-            )
+            row = connection.execute(sql.select(_keys).where(_keys.c.id == key.id)).one()
+            _key(row).must_afford(micros)
+            self.count(connection, {key.id: micros})
 
     def correct(self, key: Key, micros: int) -> None:
         """Adds `micros`, usually negative: what a call cost in the end, less what was charged for it."""
-        if key.grant.budget_micros is None or not micros:
-            return
-        with self._database.writing() as connection:
-            connection.execute(_charging(key.id, micros))
+        if micros:
+            with self._database.writing() as connection:
+                self.count(connection, {key.id: micros})
+
+    def count(self, connection: sql.Connection, micros: Mapping[str, int]) -> None:
+        """Adds to what is charged to keys, by their ids, in the writing transaction that `connection` is in. Whoever
+        charges asks `must_afford` of the keys as they stand there. Keys without a budget are not counted.
+        """
+        changed = [{"identity": identity, "more": more} for identity, more in micros.items() if more]
+        if changed:
+            Driver(connection).each(_COUNT, changed)
 
     def _change(self, identity: str, **values: Any) -> None:
         with self._database.writing() as connection:
             connection.execute(sql.update(_keys).where(_keys.c.id == identity).values(**values))
 
 
-_BY_HASH = sql.select(_keys).where(_keys.c.hash == sql.bindparam("wanted"))
+_BY_HASH = Statement(f"SELECT {', '.join(_keys.columns.keys())} FROM access_keys WHERE hash = :wanted")
+_COUNT = Statement(
+    "UPDATE access_keys SET charged_micros = charged_micros + :more WHERE id = :identity AND budget_micros IS NOT NULL"
+)
 
 
-def _charging(identity: str, micros: int) -> sql.Update:
-    return sql.update(_keys).where(_keys.c.id == identity).values(charged_micros=_keys.c.charged_micros + micros)
+@lru_cache(1024)
+def _remembered(*columns: Any) -> Key:
+    """The key that these columns say, which are read anew for every call but seldom say anything new."""
+    return _key(SimpleNamespace(**dict(zip(_keys.columns.keys(), columns, strict=True))))
 
 
 def _key(row: Any) -> Key:

@@ -32,7 +32,12 @@ def run(
     with opened, _ending_quietly():
         ready(f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}")
         config = uvicorn.Config(
-            api, log_level="warning", access_log=False, timeout_graceful_shutdown=patience_s, ws="none"
+            api,
+            log_level="warning",
+            access_log=False,
+            proxy_headers=False,  # nothing here asks where a request came from
+            timeout_graceful_shutdown=patience_s,
+            ws="none",
         )
         uvicorn.Server(config).run(sockets=[opened])
 

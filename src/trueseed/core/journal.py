@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,14 @@ class Journal:
         """Returns the line as it was written, without its end. Raises `ConfigError` when it cannot be written, for want
         of room for instance; then nothing of it was.
         """
-        written = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode()
+        (written,) = self.extend([line])
+        return written
+
+    def extend(self, lines: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        """As `append` of each, in one write: all of them or none."""
+        written = [json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() for line in lines]
+        left = whole = b"".join(line + b"\n" for line in written)
         with self._told():
-            left = written + b"\n"
             try:
                 while left:
                     left = left[self._file.write(left) :]
@@ -56,7 +61,7 @@ class Journal:
                 with suppress(OSError):  # else it is cut when the journal is opened again
                     self._file.truncate(self._size)
                 raise
-        self._size += len(written) + 1
+        self._size += len(whole)
         if self._sync_every_s is not None and time.monotonic() - self._synced_at > self._sync_every_s:
             self.sync()
         return written

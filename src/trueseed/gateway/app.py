@@ -1,6 +1,6 @@
 """The routes: `/v1/models`, `/v1/chat/completions`, `/metrics` and `/health`.
 
-Bare Starlette: a request is read once, by `wanted`, and goes on as it came.
+A request is read once, by `wanted`, and goes on as it came.
 """
 
 import asyncio
@@ -13,17 +13,18 @@ from functools import partial
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trueseed.access import faults
 from trueseed.access.faults import Fault
 from trueseed.access.guard import LOOPBACK, Guard
 from trueseed.core.journal import SYNC_EVERY_S
-from trueseed.gateway.desk import Desk
+from trueseed.gateway.desk import Ask, Desk, Ticket
 from trueseed.gateway.faults import ours
+from trueseed.gateway.lots import Lots
 from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
 from trueseed.gateway.relay import Relay
 from trueseed.gateway.settings import Config
@@ -32,6 +33,7 @@ from trueseed.teachers.forward import Forward
 from trueseed.terms.model import parse_source
 
 T = TypeVar("T")
+COMPLETIONS = "/v1/chat/completions"
 PATIENCE_S = 20  # for calls in flight when the gateway stops; what takes longer stays reserved
 _log = logging.getLogger(__name__)
 
@@ -46,22 +48,31 @@ class Gateway:
         self._streams: set[asyncio.Task[None]] = set()
         self._in_flight = 0
         self._forward: Forward
+        self._lots: Lots
 
-    def app(self, hosts: tuple[str, ...] = LOOPBACK) -> Starlette:
+    def app(self, hosts: tuple[str, ...] = LOOPBACK) -> ASGIApp:
         routes = [
-            Route("/v1/chat/completions", self._completions, methods=["POST"]),
             Route("/v1/models", self._models),
             Route("/v1/models/{name:path}", self._model),
             Route("/metrics", self._measured),
             Route("/health", self._health),
+            Route(COMPLETIONS, _post_only),
         ]
-        api = Starlette(routes=routes, lifespan=self._living)
-        api.add_middleware(Guard, hosts=hosts, body_bytes=self._config.body_bytes)
-        faults.install(api)
-        return api
+        others = Starlette(routes=routes, lifespan=self._living)
+        faults.install(others)
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            """Completions are answered here: routes, middleware and responses cost as much as all else of a call."""
+            if scope["type"] == "http" and scope["path"] == COMPLETIONS and scope["method"] == "POST":
+                await self._completions(scope, receive, send)
+            else:
+                await others(scope, receive, send)
+
+        return Guard(front, hosts=hosts, body_bytes=self._config.body_bytes)
 
     @asynccontextmanager
     async def _living(self, _: Starlette) -> AsyncIterator[None]:
+        self._lots = Lots(self._desk.work, self._desk.at_once, self._thread)
         async with Forward() as self._forward:
             keeping = asyncio.create_task(self._keeping())
             yield
@@ -80,26 +91,49 @@ class Gateway:
         finally:
             self._thread.shutdown()
 
-    async def _completions(self, request: Request) -> Response:
+    async def _completions(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            ticket = await self._admitted(scope, receive)
+            relay = Relay(
+                ticket,
+                settle=self._lots.verdict,
+                suspended=partial(self._at_desk, self._desk.suspended),
+                forward=self._forward,
+                metrics=self._metrics,
+            )
+            if ticket.wanted.stream:
+                stream = asyncio.create_task(self._counted(relay.pump()))
+                self._streams.add(stream)
+                stream.add_done_callback(self._streams.discard)
+                reply: ASGIApp = await relay.streamed()
+            else:
+                raw = await self._counted(relay.whole())
+                await send({"type": "http.response.start", "status": 200, "headers": _head(ticket.id, len(raw))})
+                await send({"type": "http.response.body", "body": raw})
+                return
+        except ClientDisconnect:
+            return
+        except Exception as err:
+            reply = ours(err).response()
+        await reply(scope, receive, send)
+
+    async def _admitted(self, scope: Scope, receive: Receive) -> Ticket:
+        """Raises `Fault`, `ClientDisconnect`."""
         began = time.perf_counter()
         try:
-            wanted = read(await request.body(), max_tokens=self._config.max_tokens)
+            wanted = read(await _body(receive), max_tokens=self._config.max_tokens)
             if self._in_flight >= self._config.in_flight:
-                raise Fault(
-                    429, "too many calls are in flight; try again shortly", code="busy", headers={"retry-after": "1"}
-                )
-            token, use = _token(request.headers), request.headers.get("x-trueseed-use")
-            ticket = await self._at_desk(self._desk.admit, token, use, wanted)
+                again = {"retry-after": "1"}
+                raise Fault(429, "too many calls are in flight; try again shortly", code="busy", headers=again)
+            headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _READ}
+            token = _token(headers.get(b"authorization", ""))
+            ticket: Ticket = await self._lots.verdict(Ask(token, headers.get(b"x-trueseed-use"), wanted))
+        except ClientDisconnect:
+            raise
         except Exception as err:
             raise self._turned_away(err) from err
         self._metrics.admission.observe(time.perf_counter() - began)
-        relay = Relay(ticket, desk=self._desk, at_desk=self._at_desk, forward=self._forward, metrics=self._metrics)
-        if wanted.stream:
-            stream = asyncio.create_task(self._counted(relay.pump()))
-            self._streams.add(stream)
-            stream.add_done_callback(self._streams.discard)
-            return await relay.streamed()
-        return await self._counted(relay.whole())
+        return ticket
 
     async def _models(self, request: Request) -> Response:
         return JSONResponse({"object": "list", "data": [_card(source) for source in await self._reached(request)]})
@@ -122,7 +156,7 @@ class Gateway:
 
     async def _reached(self, request: Request) -> list[str]:
         try:
-            return await self._at_desk(self._desk.models, _token(request.headers))
+            return await self._at_desk(self._desk.models, _token(request.headers.get("authorization", "")))
         except Exception as err:
             raise self._turned_away(err) from err
 
@@ -154,14 +188,44 @@ class Gateway:
                 await asyncio.to_thread(self._desk.keep)
                 if time.monotonic() - sealed_at >= self._config.seal_every_s:
                     sealed_at = time.monotonic()
-                    await self._at_desk(self._desk.seal)
+                    await asyncio.to_thread(self._desk.seal)
             except Exception:  # what could not be kept is kept the next time
                 _log.exception("the calls could not be kept or sealed")
 
 
-def _token(headers: Headers) -> str:
+async def _post_only(_: Request) -> Response:
+    raise Fault(405, "ask with POST", headers={"allow": "POST"})
+
+
+_READ = (b"authorization", b"x-trueseed-use")
+
+
+def _head(call: str, length: int) -> list[tuple[bytes, bytes]]:
+    """Of an answer that comes whole."""
+    name = call.encode()
+    return [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % length),
+        (b"x-trueseed-call", name),
+        (b"x-request-id", name),
+    ]
+
+
+async def _body(receive: Receive) -> bytes:
+    """Raises `ClientDisconnect` when it does not come whole."""
+    parts = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _token(authorization: str) -> str:
     """Raises `Fault` when there is none."""
-    kind, _, token = headers.get("authorization", "").partition(" ")
+    kind, _, token = authorization.partition(" ")
     if kind.lower() != "bearer" or not token.strip():
         raise Fault(
             401,

@@ -1,30 +1,51 @@
 """Admission before a call leaves, settlement before its answer does. All that is written is written here.
 
-Everything runs in one thread, since every call writes to the same file and writers would only wait for each other. In
-order: the key, the model, the use, the terms, the key's budget, the allowance with its holds. What is reserved is
-committed before the call leaves, so a killed gateway has charged whatever was in flight.
+Everything goes through one desk, since every call writes to the same file and writers would only wait for each other.
+Calls that wait together are worked on together: one transaction settles those that came back and admits those that want
+to leave, each judged by itself and in order: the key, the model, the use, the terms, the key's budget, the allowance
+with its holds. What is reserved is committed before the call leaves, so a killed gateway has charged whatever was in
+flight.
 """
 
-from collections import deque
-from collections.abc import Mapping
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Literal
+from threading import Lock
+from typing import Any, Literal
+
+import sqlalchemy as sql
 
 from trueseed.access.faults import Fault
-from trueseed.access.keys import Key, Keys
+from trueseed.access.keys import Key, Keys, Unauthorised
 from trueseed.core.canonical import now
+from trueseed.errors import TrueSeedError
 from trueseed.gateway.door import Door, Passage
 from trueseed.gateway.wanted import Wanted
-from trueseed.similarity.remembered import Remembered
+from trueseed.similarity.remembered import Remembered, sketch
+from trueseed.teachers.account import Account, AccountUnavailable, Busy
 from trueseed.teachers.actions import Action
 from trueseed.teachers.allowance import Allowance, Amount, Reservation
+from trueseed.teachers.charging import Ended as Closed
 from trueseed.teachers.forward import Upstream
 from trueseed.teachers.holds import Holds, hold
 from trueseed.teachers.wire import Usage
 from trueseed.terms.model import Use, parse_source
 
+AT_ONCE, REST_S, MANY = 4, 0.002, 500  # answers to remember: with more than these waiting, there is no rest
 End = Literal["answered", "declined", "garbled", "unknown", "unsent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A call that wants to leave. use: as the client declared it, None when it did not."""
+
+    token: str
+    use: str | None
+    wanted: Wanted
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,22 +82,46 @@ class Ended:
     because: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Return:
+    """A call that came back."""
+
+    ticket: Ticket
+    ended: Ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """An ask that may leave once its reservation is committed."""
+
+    ask: Ask
+    key: Key
+    use: Use
+    upstream: Upstream
+    passage: Passage
+
+
+Verdict = Ticket | Amount | Exception
+
+
 class Desk:
-    """Used from one thread only, but for `keep`."""
+    """Used by one thread at a time, but for `keep` and `seal`."""
 
     def __init__(
         self,
         upstreams: Mapping[str, Upstream],
         *,
+        account: Account,
         keys: Keys,
         door: Door,
         allowance: Allowance,
         holds: Holds,
         remembered: Remembered,
     ) -> None:
-        self._upstreams, self._keys, self._door = upstreams, keys, door
+        self._upstreams, self._account, self._keys, self._door = upstreams, account, keys, door
         self._ways = {source: upstream.way for source, upstream in upstreams.items()}
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
+        self._remembering = Lock()
         self._said: deque[tuple[str, str, str]] = deque()  # answers to remember: text, source, about
 
     def models(self, token: str) -> list[str]:
@@ -84,63 +129,179 @@ class Desk:
         key = self._keys.authenticate(token)
         return [source for source in self._upstreams if key.reaches(source)]
 
-    def admit(self, token: str, use: str | None, wanted: Wanted) -> Ticket:
-        """Room for the call, or the reason why not. use: as the client declared it, None when it did not.
-
-        Raises `Unauthorised`, `Fault` for a model or use that the key does not permit, `Refused` for terms, recalls and
-        holds, `BudgetSpent`, `Exhausted`, `AccountUnavailable`; then nothing is charged and nothing may be forwarded.
+    def at_once(self, lot: Sequence[Ask | Return]) -> list[Verdict] | None:
+        """As `work`, if nothing need be waited for: no other writer, no server, no disk, no step to be opened. Else
+        None, and nothing was done.
         """
-        key = self._keys.authenticate(token)
-        upstream = self._upstream(key, wanted.source)
-        meant = _use(key, use)
-        passage = self._door.passage(wanted.source, meant, key.grant.region)
-        most = _amount(upstream, wanted.most)
-        self._keys.charge(key, most.micros)
+        if not self._door.is_current:
+            return None
         try:
-            reservation = self._allowance.reserve(
-                source=wanted.source,
-                use=meant,
-                project=key.grant.project,
-                request=wanted.request,
-                upper=most,
-                way=self._ways[wanted.source],
-            )
-        except BaseException:
-            self._keys.correct(key, -most.micros)
-            raise
-        passage.in_flight += 1
-        return Ticket(
-            id=f"call-{token_hex(8)}",
-            key=key,
-            use=meant,
-            wanted=wanted,
-            upstream=upstream,
-            passage=passage,
-            reservation=reservation,
-            at=now(),
-        )
+            verdicts = self._together(lot, wait=False)
+        except Exception:  # nothing was committed, and `work` finds out why
+            return None
+        self._done(lot)
+        return verdicts
 
-    def settle(self, ticket: Ticket, ended: Ended) -> Amount:
-        """What the call is charged; on return it is committed and journalled.
+    def work(self, lot: Sequence[Ask | Return]) -> list[Verdict]:
+        """What becomes of each: of an ask its `Ticket`, of a call that came back the `Amount` that it is charged; on
+        return both are committed, and those that came back journalled. Or the reason why not:
 
-        Raises `AccountUnavailable` when it cannot be committed; then it stays reserved, and the answer is not let go.
+        of an ask `Unauthorised`, `Fault` for a model or use that the key does not permit, `Refused` for terms, recalls
+        and holds, `BudgetSpent`, `Exhausted`, `AccountUnavailable`; then nothing is charged for it and nothing may be
+        forwarded. Of a call that came back `AccountUnavailable`, when it cannot be committed: it stays reserved, and
+        the answer must not be let go.
         """
-        charged = self._charged(ticket, ended)
+        if not lot:
+            return []
         try:
-            match ended.end:
-                case "unsent":
-                    self._allowance.release(ticket.reservation)
-                case "answered":
-                    self._allowance.settle(ticket.reservation, charged, "answered")
-                case "declined" | "garbled":
-                    self._allowance.settle(ticket.reservation, charged, "failed")
-            self._keys.correct(ticket.key, charged.micros - ticket.reservation.upper.micros)
-            self._journal(ticket, ended, charged)
-            about = f"relayed to {ticket.use.value} for {ticket.key.grant.project!r} on {ticket.at[:10]}"
-            self._said.extend((text, ticket.wanted.source, about) for text in ended.texts)
-        finally:
-            self._door.done(ticket.passage)
-        return charged
+            verdicts = self._together(lot)
+        except TrueSeedError as err:  # the account cannot be had
+            verdicts = [err] * len(lot)
+        except Exception as err:
+            if len(lot) > 1:  # nothing was committed: whose fault it is shows when each goes alone
+                return [verdict for each in lot for verdict in self.work([each])]
+            verdicts = [err]
+        self._done(lot)
+        return verdicts
+
+    def _done(self, lot: Sequence[Ask | Return]) -> None:
+        for each in lot:
+            if isinstance(each, Return):
+                self._door.done(each.ticket.passage)
+
+    def _together(self, lot: Sequence[Ask | Return], *, wait: bool = True) -> list[Verdict]:
+        """One transaction. After an exception nothing of it was committed."""
+        returns = [(place, each) for place, each in enumerate(lot) if isinstance(each, Return)]
+        asks = [(place, each) for place, each in enumerate(lot) if isinstance(each, Ask)]
+        verdicts: dict[int, Verdict] = {}
+        charged = [self._charged(each.ticket, each.ended) for _, each in returns]
+        if asks and (because := self._recalls_unknown()):
+            verdicts |= {place: because for place, _ in asks}
+            asks = []
+        with self._account.writing(wait=wait) as connection:
+            if returns:
+                self._settle(connection, [each for _, each in returns], charged)
+            told = self._admit(connection, [ask for _, ask in asks]) if asks else []
+            if None in told and not wait:
+                raise Busy("a step is yet to be opened")
+        if returns:
+            unwritten = self._journal([each for _, each in returns], charged)
+            verdicts |= {place: unwritten or amount for (place, _), amount in zip(returns, charged, strict=True)}
+        early: list[tuple[int, Ask]] = []
+        for (place, ask), said in zip(asks, told, strict=True):
+            if isinstance(said, Ticket):
+                said.passage.in_flight += 1
+            if said is None:
+                early.append((place, ask))
+            else:
+                verdicts[place] = said
+        if early:
+            verdicts |= dict(zip((place for place, _ in early), self._opened([ask for _, ask in early]), strict=True))
+        return [verdicts[place] for place in range(len(lot))]
+
+    def _recalls_unknown(self) -> Exception | None:
+        """Looks for recalls; says why that cannot be done."""
+        try:
+            self._door.look_again()
+        except TrueSeedError as err:
+            return err
+        return None
+
+    def _opened(self, asks: list[Ask]) -> list[Verdict]:
+        """Verdicts on asks that were judged but for a step, which is opened now, outside of any transaction."""
+        failed: dict[int, Verdict] = {}
+        for place, ask in enumerate(asks):
+            try:
+                key = self._keys.authenticate(ask.token)
+                self._door.passage(ask.wanted.source, _use(key, ask.use), key.grant.region)
+            except Exception as err:
+                failed[place] = err
+        left = iter(self.work([ask for place, ask in enumerate(asks) if place not in failed]))
+        return [failed[place] if place in failed else next(left) for place in range(len(asks))]
+
+    # -- admission -------------------------------------------------------------------------------------------------
+
+    def _admit(self, connection: sql.Connection, asks: Sequence[Ask]) -> list[Ticket | Exception | None]:
+        """None for an ask whose step is yet to be opened."""
+        lot, keys, spent = self._allowance.lot(connection), dict[str, Key | Unauthorised](), Counter[str]()
+        at_once, verdicts, judged = datetime.now(UTC), list[Exception | None](), list[_Judged | None]()
+        for ask in asks:
+            if ask.token not in keys:
+                keys[ask.token] = self._keys.within(connection, ask.token, at_once)
+            verdict: Exception | None = None
+            found: _Judged | None = None
+            try:
+                found = self._judge(ask, keys[ask.token])
+                if found:
+                    most = _amount(found.upstream, ask.wanted.most)
+                    found.key.must_afford(most.micros, besides=spent[found.key.id])
+                    lot.take(
+                        source=ask.wanted.source,
+                        use=found.use,
+                        project=found.key.grant.project,
+                        request=ask.wanted.request,
+                        upper=most,
+                        way=self._ways[ask.wanted.source],
+                    )
+                    if found.key.grant.budget_micros is not None:
+                        spent[found.key.id] += most.micros
+            except (TrueSeedError, Fault) as err:
+                verdict, found = err, None
+            verdicts.append(verdict)
+            judged.append(found)
+        self._keys.count(connection, spent)
+        reservations, at = iter(lot.write()), now()
+        return [
+            _ticket(found, next(reservations), at) if found else verdict
+            for found, verdict in zip(judged, verdicts, strict=True)
+        ]
+
+    def _judge(self, ask: Ask, key: Key | Unauthorised) -> _Judged | None:
+        """All but money; None when the step is yet to be opened. Raises what is against it."""
+        if isinstance(key, Unauthorised):
+            raise key
+        upstream, use = self._upstream(key, ask.wanted.source), _use(key, ask.use)
+        passage = self._door.standing(ask.wanted.source, use, key.grant.region)
+        return _Judged(ask, key, use, upstream, passage) if passage else None
+
+    # -- settlement ------------------------------------------------------------------------------------------------
+
+    def _settle(self, connection: sql.Connection, returns: Sequence[Return], charged: Sequence[Amount]) -> None:
+        ended, corrected = list[Closed](), Counter[str]()
+        for each, amount in zip(returns, charged, strict=True):
+            call = each.ticket.reservation
+            if state := _STATES[each.ended.end]:
+                ended.append((call, amount, state))
+            if each.ticket.key.grant.budget_micros is not None:
+                corrected[each.ticket.key.id] += amount.micros - call.upper.micros
+        if ended:
+            self._allowance.settle_all(connection, ended)
+        self._keys.count(connection, corrected)
+
+    def _journal(self, returns: Sequence[Return], charged: Sequence[Amount]) -> Exception | None:
+        """Writes down what was committed; says why that cannot be done."""
+        lines = defaultdict[int, list[dict[str, Any]]](list)
+        passages = {id(each.ticket.passage): each.ticket.passage for each in returns}
+        at = now()
+        for each, amount in zip(returns, charged, strict=True):
+            lines[id(each.ticket.passage)].append(_line(each.ticket, each.ended, amount, at))
+        try:
+            for name, passage in passages.items():
+                passage.calls.extend(lines[name])
+        except Exception as err:
+            return err
+        for each, amount in zip(returns, charged, strict=True):
+            step, ticket = each.ticket.passage.step, each.ticket
+            step.count("calls")
+            step.count(each.ended.end)
+            step.count("tokens", amount.tokens)
+            step.count("micros", amount.micros)
+            if each.ended.texts:
+                about = f"relayed to {ticket.use.value} for {ticket.key.grant.project!r} on {ticket.at[:10]}"
+                self._said.extend((text, ticket.wanted.source, about) for text in each.ended.texts)
+        return None
+
+    # -- besides ---------------------------------------------------------------------------------------------------
 
     def suspended(self, ticket: Ticket, action: Action, evidence: str) -> None:
         """The maker suspended the account: it goes on hold, on every route and with every key."""
@@ -149,13 +310,22 @@ class Desk:
         hold(ticket.passage.step.workspace.ledger, self._holds, maker=maker, **said, way=way)
 
     def keep(self) -> None:
-        """What need not be done before an answer is let go, and may run beside: the disk has the journals, and the
-        answers since the last time are remembered. A kill forgets those of that time.
+        """What need not be done before an answer is let go, and may run beside: the disk has the journals and the
+        account, and the answers since the last time are remembered. A kill forgets those of that time.
         """
         self._door.sync()
-        said = [self._said.popleft() for _ in range(len(self._said))]
-        if said:
-            self._remembered.add_all(said)
+        with suppress(AccountUnavailable):  # the next call hears of it
+            self._account.tidy()
+        with self._remembering:  # the last time may still be at it when the gateway closes
+            said = [self._said.popleft() for _ in range(len(self._said))]
+            sketches = []
+            for number, answer in enumerate(said, start=1):
+                sketches.append(sketch(*answer))
+                # A few at once and a rest between: what computes here keeps the event loop from its turn.
+                if number % AT_ONCE == 0 and len(said) < MANY:
+                    time.sleep(REST_S)
+            if sketches:
+                self._remembered.keep(sketches)
 
     def seal(self) -> None:
         self._door.seal()
@@ -196,32 +366,49 @@ class Desk:
                 return Amount()
         return ticket.reservation.upper
 
-    def _journal(self, ticket: Ticket, ended: Ended, charged: Amount) -> None:
-        step = ticket.passage.step
-        step.count("calls")
-        step.count(ended.end)
-        step.count("tokens", charged.tokens)
-        step.count("micros", charged.micros)
-        ticket.passage.calls.append(
-            {
-                "call": ticket.id,
-                "asked_at": ticket.at,
-                "settled_at": now(),
-                "source": ticket.wanted.source,
-                "use": ticket.use.value,
-                "project": ticket.key.grant.project,
-                "key": ticket.key.id,
-                "reservation": ticket.reservation.id,
-                "request": ticket.wanted.request,
-                "answer": ended.answer,
-                "end": ended.end,
-                "status": ended.status,
-                "usage": "told" if ended.usage else "not told",
-                "tokens": charged.tokens,
-                "micros": charged.micros,
-                "because": ended.because,
-            }
-        )
+
+_STATES: Mapping[End, str] = {
+    "answered": "answered",
+    "declined": "failed",
+    "garbled": "failed",
+    "unsent": "released",
+    "unknown": "",  # stays reserved
+}
+
+
+def _ticket(judged: _Judged, reservation: Reservation, at: str) -> Ticket:
+    return Ticket(
+        id=f"call-{token_hex(8)}",
+        key=judged.key,
+        use=judged.use,
+        wanted=judged.ask.wanted,
+        upstream=judged.upstream,
+        passage=judged.passage,
+        reservation=reservation,
+        at=at,
+    )
+
+
+def _line(ticket: Ticket, ended: Ended, charged: Amount, at: str) -> dict[str, Any]:
+    """What the journal says of a call."""
+    return {
+        "call": ticket.id,
+        "asked_at": ticket.at,
+        "settled_at": at,
+        "source": ticket.wanted.source,
+        "use": ticket.use.value,
+        "project": ticket.key.grant.project,
+        "key": ticket.key.id,
+        "reservation": ticket.reservation.id,
+        "request": ticket.wanted.request,
+        "answer": ended.answer,
+        "end": ended.end,
+        "status": ended.status,
+        "usage": "told" if ended.usage else "not told",
+        "tokens": charged.tokens,
+        "micros": charged.micros,
+        "because": ended.because,
+    }
 
 
 def _use(key: Key, declared: str | None) -> Use:

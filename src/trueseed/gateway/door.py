@@ -9,9 +9,12 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from secrets import token_hex
+from threading import Lock
 
 from trueseed.errors import Refused
 from trueseed.ledger.calls import CALLS, Calls, seal_left
+from trueseed.ledger.log import CHECKPOINT
+from trueseed.ledger.statement import WITHDRAWAL
 from trueseed.terms.model import Use
 from trueseed.terms.rules import judge_use
 from trueseed.workspace import RELATION_OF_USE, Step, Workspace
@@ -26,12 +29,15 @@ class Passage:
     day: date
     closing: ExitStack
     in_flight: int = 0
-    looked_at: int = -1  # size of the ledger when recalls were last looked for
+    sealing: Lock = field(default_factory=Lock)
 
 
 @dataclass(slots=True)
 class Door:
-    """Used from one thread only, but for `sync`. workspace: whose terms, facts and ledger. today: in UTC."""
+    """Used by one thread at a time, but for `sync` and `seal`.
+
+    workspace: whose terms, facts and ledger. today: in UTC.
+    """
 
     workspace: Workspace
     today: Callable[[], date] = lambda: datetime.now(UTC).date()
@@ -39,32 +45,73 @@ class Door:
     _leaving: list[Passage] = field(default_factory=list)  # of yesterday, or recalled, with calls in flight
     _refused: dict[tuple[str, Use, date], str] = field(default_factory=dict)
     _elsewhere: dict[tuple[str, Use, str, date], str] = field(default_factory=dict)
+    _seen: tuple[int, int] = (0, 0)  # the ledger's checkpoint, by inode and time
+    _looked_at: int = 0  # size of the ledger when recalls were last looked for
 
     def __post_init__(self) -> None:
         seal_left(self.workspace.ledger, self.workspace.folder / CALLS)
 
     def passage(self, source: str, use: Use, region: str | None) -> Passage:
-        """The step under which `source` may be asked for `use` now. region: where the asker is, if not where we are.
+        """The step under which `source` may be asked for `use` now, opened if need be. region: where the asker is, if
+        not where we are.
 
         Raises `Refused` when the terms, the region or a recall forbid it.
         """
+        self.look_again()
+        found = self.standing(source, use, region)
+        if found is None:
+            try:
+                self._enter(source, use, self.today())
+            except Refused as err:
+                self._refused[source, use, self.today()] = str(err)
+                raise
+            found = self.standing(source, use, region)
+            assert found is not None  # a day is longer than this takes; else the next call opens it
+        return found
+
+    def standing(self, source: str, use: Use, region: str | None) -> Passage | None:
+        """As `passage`, of steps that are open; None when it is yet to be opened. Nothing is written or read."""
         day = self.today()
         if because := self._refused.get((source, use, day)):
             raise Refused(because)
         found = self._open.get((source, use))
-        if found and found.day != day:
-            self._leave(source, use)
-            found = None
-        try:
-            found = found or self._enter(source, use, day)
-            self._look_again(found)
-        except Refused as err:
-            self._refused[source, use, day] = str(err)
-            if (source, use) in self._open:
-                self._leave(source, use, err)
-            raise
+        if found is None or found.day != day:
+            return None
         self._must_serve(region, source, use, day)
         return found
+
+    @property
+    def is_current(self) -> bool:
+        """Whether `look_again` would find nothing to do and `done` nothing to close, neither of which then waits."""
+        day = self.today()
+        return (
+            not self._leaving
+            and self._checkpoint() == self._seen
+            and all(found.day == day for found in self._open.values())
+        )
+
+    def _checkpoint(self) -> tuple[int, int]:
+        """The ledger's, by inode and time: every entry replaces it."""
+        try:
+            about = (self.workspace.ledger.folder / CHECKPOINT).stat()
+        except OSError:
+            return (-1, 0)  # `refresh` says what is wrong
+        return (about.st_ino, about.st_mtime_ns)
+
+    def look_again(self) -> None:
+        """Closes steps of another day, and those of a source that was recalled since. Cheap while nothing happened."""
+        day = self.today()
+        for source, use in [asked for asked, found in self._open.items() if found.day != day]:
+            self._leave(source, use)
+        checkpoint = self._checkpoint()
+        if checkpoint == self._seen:
+            return
+        ledger = self.workspace.ledger
+        ledger.refresh()
+        looked_at, self._looked_at = self._looked_at, ledger.size
+        if any(entry.predicate_type == WITHDRAWAL for entry in ledger.entries(looked_at)):
+            self._leave_what_was_recalled(day)
+        self._seen = checkpoint
 
     def done(self, passage: Passage) -> None:
         """A call admitted under it was settled."""
@@ -80,7 +127,9 @@ class Door:
                 passage.calls.sync()
 
     def seal(self) -> None:
-        """Covers the calls so far by one statement for each open step that had any."""
+        """Covers the calls so far by one statement for each open step that had any. Waits for the disk, so it has a
+        thread of its own.
+        """
         for passage in (*self._open.values(), *self._leaving):
             _seal(passage)
 
@@ -100,12 +149,13 @@ class Door:
         self._open[source, use] = passage
         return passage
 
-    def _look_again(self, passage: Passage) -> None:
-        ledger = self.workspace.ledger
-        ledger.refresh()
-        if ledger.size != passage.looked_at:
-            passage.step.look_again()
-            passage.looked_at = ledger.size
+    def _leave_what_was_recalled(self, day: date) -> None:
+        for (source, use), passage in list(self._open.items()):
+            try:
+                passage.step.look_again()
+            except Refused as err:
+                self._refused[source, use, day] = str(err)
+                self._leave(source, use, err)
 
     def _must_serve(self, region: str | None, source: str, use: Use, day: date) -> None:
         """The step was admitted for the workspace's region; a key may be used from another."""
@@ -129,13 +179,15 @@ class Door:
 
 
 def _seal(passage: Passage) -> None:
-    if batch := passage.calls.unsealed:
-        with suppress(Refused):  # recalled: the next call hears of it, and these stand sealed all the same
-            passage.step.seal(batch)
-        passage.calls.sealed(batch)
+    with passage.sealing:
+        if batch := passage.calls.unsealed:
+            with suppress(Refused):  # recalled: the next call hears of it, and these stand sealed all the same
+                passage.step.seal(batch)
+            passage.calls.sealed(batch)
 
 
 def _close(passage: Passage, err: Refused | None = None) -> None:
-    _seal(passage)
+    while passage.calls.unsealed:
+        _seal(passage)
     with suppress(Refused):  # the step's own last look; its closing statement says so
         passage.closing.__exit__(type(err) if err else None, err, err.__traceback__ if err else None)

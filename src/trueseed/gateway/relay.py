@@ -8,22 +8,22 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import StreamingResponse
 
 from trueseed.access.faults import Fault
 from trueseed.core.canonical import sha256
 from trueseed.gateway import answer
 from trueseed.gateway.answer import Garbled, Stream
-from trueseed.gateway.desk import Desk, Ended, Ticket
+from trueseed.gateway.desk import Ended, Return, Ticket
 from trueseed.gateway.events import event, payloads
 from trueseed.gateway.faults import ours, theirs
 from trueseed.gateway.metrics import Metrics
 from trueseed.teachers import wire
 from trueseed.teachers.actions import Action, decide
+from trueseed.teachers.amounts import Amount
 from trueseed.teachers.forward import BrokenOff, Forward, NeverLeft, Reply
 
 _log = logging.getLogger(__name__)
@@ -38,18 +38,24 @@ class Declined(Exception):  # noqa: N818
 
 
 class Relay:
-    """One call. at_desk: runs a function of the desk in its thread."""
+    """One call. settle: brings what came back to the desk. suspended: tells it that the maker suspended the account."""
 
     def __init__(
-        self, ticket: Ticket, *, desk: Desk, at_desk: Callable[..., Any], forward: Forward, metrics: Metrics
+        self,
+        ticket: Ticket,
+        *,
+        settle: Callable[[Return], Awaitable[Amount]],
+        suspended: Callable[[Ticket, Action, str], Awaitable[None]],
+        forward: Forward,
+        metrics: Metrics,
     ) -> None:
-        self._ticket, self._desk, self._at_desk = ticket, desk, at_desk
+        self._ticket, self._to_desk, self._tell_suspended = ticket, settle, suspended
         self._forward, self._metrics = forward, metrics
         # Unbounded: a slow client must not delay the settlement, and no answer is longer than `wire.MOST_BYTES`.
         self._queue: asyncio.Queue[bytes | Fault | None] = asyncio.Queue()
         self._gone = False
 
-    async def whole(self) -> Response:
+    async def whole(self) -> bytes:
         """The answer, settled. Raises `Fault`."""
         try:
             async with self._asked() as reply:
@@ -58,14 +64,15 @@ class Relay:
         except (NeverLeft, BrokenOff, Declined, Garbled) as err:
             raise await self._failed(err) from err
         await self._settle(ended)
-        return Response(raw, media_type="application/json", headers=self._headers)
+        return raw
 
-    async def streamed(self) -> Response:
+    async def streamed(self) -> StreamingResponse:
         """The answer as events, once the first is there; `pump` must run beside it. Raises `Fault`."""
         first = await self._queue.get()
         if isinstance(first, Fault):
             raise first
-        headers = {**self._headers, "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        headers = {"X-TrueSeed-Call": self._ticket.id, "X-Request-Id": self._ticket.id}
+        headers |= {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
         return StreamingResponse(self._let_go(first), media_type="text/event-stream", headers=headers)
 
     async def pump(self) -> None:
@@ -91,10 +98,6 @@ class Relay:
             _log.exception("call %s failed", self._ticket.id)
             self._put_end(ours(err))
 
-    @property
-    def _headers(self) -> dict[str, str]:
-        return {"X-TrueSeed-Call": self._ticket.id, "X-Request-Id": self._ticket.id}
-
     @asynccontextmanager
     async def _asked(self) -> AsyncIterator[Reply]:
         """The provider's reply. Raises `Declined` for any status but 200, and as `Forward.ask`."""
@@ -102,6 +105,8 @@ class Relay:
         async with self._forward.ask(upstream, self._ticket.wanted.to(upstream)) as reply:
             if reply.status != 200:
                 raise Declined(reply, await reply.whole())
+            if (encoding := reply.headers.get("content-encoding", "identity")) != "identity":
+                raise Garbled(f"it came compressed by {encoding[:20]!r}, which was not asked for")
             yield reply
 
     async def _let_go(self, first: bytes | None) -> AsyncIterator[bytes]:
@@ -128,15 +133,18 @@ class Relay:
         began = time.perf_counter()
         ticket = self._ticket
         try:
-            charged = await self._at_desk(self._desk.settle, ticket, ended)
+            charged = await self._to_desk(Return(ticket, ended))
         except Exception as err:
             _log.warning("call %s stays reserved: %s", ticket.id, err)
             raise ours(err) from err
-        labels = (ticket.wanted.source, ticket.use.value)
-        self._metrics.calls.labels(*labels, ended.end).inc()
-        self._metrics.tokens.labels(*labels).inc(charged.tokens)
-        self._metrics.micros.labels(*labels).inc(charged.micros)
-        self._metrics.settlement.observe(time.perf_counter() - began)
+        self._metrics.settled(
+            ticket.wanted.source,
+            ticket.use.value,
+            ended.end,
+            tokens=charged.tokens,
+            micros=charged.micros,
+            seconds=time.perf_counter() - began,
+        )
 
     async def _failed(self, err: Exception) -> Fault:
         """Settles a call that gave no answer, and says what the client is told."""
@@ -165,7 +173,7 @@ class Relay:
 
     async def _suspended(self, action: Action, err: Declined, told: Fault) -> Fault:
         try:
-            await self._at_desk(self._desk.suspended, self._ticket, action, sha256(err.raw))
+            await self._tell_suspended(self._ticket, action, sha256(err.raw))
         except Exception as failed:
             _log.exception("the hold on the maker of %s could not be written down", self._ticket.wanted.source)
             return ours(failed)

@@ -82,7 +82,8 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
 def _json(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw)
-        json.dumps(body, ensure_ascii=False).encode()
+        if b"\\u" in raw:
+            json.dumps(body, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as err:  # also half of a surrogate pair, which no provider can be sent
         raise Fault(400, f"the body is not JSON: {type(err).__name__}", code="invalid_json") from err
     if not isinstance(body, dict):

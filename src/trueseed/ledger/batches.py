@@ -9,7 +9,7 @@ What the gateway relays is kept so (`calls`), and so is what the cache holds (`t
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -59,9 +59,15 @@ class Lines:
 
         Returns the line as it was written, without its end.
         """
+        (written,) = self.extend([line])
+        return written
+
+    def extend(self, lines: Iterable[Mapping[str, Any]]) -> list[bytes]:
+        """As `append` of each, in one write."""
         with self._guard:
-            written = self._journal.append(line)
-            self._since.append(leaf_hash(written))
+            written = self._journal.extend(lines)
+            for line in written:
+                self._since.append(leaf_hash(line))
             return written
 
     def sync(self) -> None:

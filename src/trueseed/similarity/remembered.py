@@ -14,10 +14,12 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import sqlalchemy as sql
 
+from trueseed.core.driver import Driver, Statement
 from trueseed.similarity.fingerprint import fingerprint, normalise, shingles
 
 WORDS = 4  # in a run: three are shared by chance, and with five one changed word in ten leaves too few
@@ -46,11 +48,11 @@ _runs = sql.Table(
 )
 
 
-_ADD = sql.text(
+_ADD = Statement(
     "INSERT INTO answers (exact, source, about, runs) VALUES (:exact, :source, :about, :runs)"
     " ON CONFLICT (exact) DO NOTHING RETURNING id"
 )
-_ADD_RUN = sql.text("INSERT INTO runs (hash, answer) VALUES (:hash, :answer)")
+_ADD_RUN = Statement("INSERT INTO runs (hash, answer) VALUES (:hash, :answer)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +64,23 @@ class Recognised:
     source: str
     about: str
     kept: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """What is kept of an answer: its hash, and the smallest hashes of its runs of words."""
+
+    exact: str
+    sample: tuple[int, ...]
+    source: str
+    about: str
+
+
+def sketch(text: str, source: str, about: str) -> Sketch | None:
+    """None for an answer that is too short to be someone's."""
+    if len(normalise(text).split()) < AT_LEAST_WORDS:
+        return None
+    return Sketch(fingerprint(text), tuple(sorted(_hashes(text))[:SAMPLE]), source, about)
 
 
 class Remembered:
@@ -80,17 +99,20 @@ class Remembered:
 
     def add_all(self, answers: Iterable[tuple[str, str, str]]) -> None:
         """As `add`, in one transaction: text, source and about of each."""
-        rows = []
-        for text, source, about in answers:
-            if len(normalise(text).split()) >= AT_LEAST_WORDS:
-                sample = sorted(_hashes(text))[:SAMPLE]
-                said = {"exact": fingerprint(text), "source": source, "about": about, "runs": len(sample)}
-                rows.append((said, sample))
+        self.keep([sketch(*answer) for answer in answers])
+
+    def keep(self, sketches: Iterable[Sketch | None]) -> None:
+        """Remembers answers that were sketched, in one transaction; None is one too short to be someone's."""
         with self._engine.begin() as connection:
-            for said, sample in rows:
-                answer = connection.scalar(_ADD, said)
-                if answer is not None:
-                    connection.execute(_ADD_RUN, [{"hash": each, "answer": answer} for each in sample])
+            driver, rows = Driver(connection), list[dict[str, int]]()
+            for each in sketches:
+                if each is None:
+                    continue
+                said = {"exact": each.exact, "source": each.source, "about": each.about, "runs": len(each.sample)}
+                for (answer,) in driver.all(_ADD, said):  # none when it is remembered already
+                    rows += [{"hash": run, "answer": answer} for run in each.sample]
+            if rows:
+                driver.each(_ADD_RUN, sorted(rows, key=itemgetter("hash")))  # neighbours lie on one page
 
     def recognise(self, text: str) -> Recognised | None:
         """The remembered answer of which `text` holds most, when it holds at least half of it."""

@@ -17,13 +17,14 @@ from pathlib import Path
 
 import sqlalchemy as sql
 from filelock import FileLock, Timeout
-from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError, ProgrammingError
 
 from trueseed.core.durable import state_folder, write_atomic
 from trueseed.errors import Broken, ConfigError, Paused
 
 VERSION = 1
 PATIENCE_S = 30.0  # how long a writer waits for its turn
+LOG_PAGES = 8_000  # of 4 KiB: where a commit itself tidies, unless `tidy` came first
 TURN = 0x7472_7565_7365_6564  # "trueseed": the advisory lock of an account's writers
 
 _tables = sql.MetaData()
@@ -105,6 +106,10 @@ class AccountUnavailable(Paused):
     """The account cannot be read or written now (gone, locked, full); nothing was asked."""
 
 
+class Busy(AccountUnavailable):
+    """Another writer has its turn just now."""
+
+
 class Account:
     """An open account. Safe to share between threads; a forked child may go on using it."""
 
@@ -133,22 +138,44 @@ class Account:
         return account
 
     @contextmanager
-    def writing(self) -> Iterator[sql.Connection]:
+    def writing(self, *, wait: bool = True) -> Iterator[sql.Connection]:
         """One transaction, alone among the account's writers: all of it is kept, or after an exception nothing.
 
-        Raises `AccountUnavailable`; then nothing was kept, or, when a server was lost in the very commit, it may have
-        been. A reservation that nobody came to hold stays charged, and is unknown once its process has ended.
+        wait: for this writer's turn; else raises `Busy` when another has it, or when that cannot be known at once, as
+        with a server. Raises `AccountUnavailable`; then nothing was kept, or, when a server was lost in the very
+        commit, it may have been. A reservation that nobody came to hold stays charged, and is unknown once its process
+        has ended.
         """
+        if not wait and self._path is None:
+            raise Busy(f"the account {self.name} is on a server, which is waited for")
         self._must_be_here()
-        if not self._turn.acquire(timeout=PATIENCE_S):
+        if not self._turn.acquire(timeout=PATIENCE_S if wait else 0):
+            if not wait:
+                raise Busy(f"the account {self.name} is being written")
             raise AccountUnavailable(f"the account {self.name} was busy for {PATIENCE_S:.0f} s; {_AGAIN}")
         try:
             with self._explained(), self._engine.connect() as connection:
-                connection.exec_driver_sql(self._take_turn)
+                if wait:
+                    connection.exec_driver_sql(self._take_turn)
+                else:
+                    self._take_turn_at_once(connection)
                 yield connection
                 connection.commit()
         finally:
             self._turn.release()
+
+    def _take_turn_at_once(self, connection: sql.Connection) -> None:
+        """Raises `Busy`."""
+        cursor = connection.connection.cursor()
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            connection.exec_driver_sql(self._take_turn)
+        except OperationalError as err:
+            if getattr(err.orig, "sqlite_errorname", "") == "SQLITE_BUSY":
+                raise Busy(f"the account {self.name} is being written by another process") from err
+            raise
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {PATIENCE_S * 1000:.0f}")
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
@@ -156,6 +183,14 @@ class Account:
         self._must_be_here()
         with self._explained(), self._engine.connect() as connection:
             yield connection
+
+    def tidy(self) -> None:
+        """Moves what was committed from SQLite's log into its file, beside writers, and waits for the disk. Whoever
+        writes much does so at intervals, in a thread that may wait: else a commit does, every thousand pages.
+        """
+        if self._path:
+            with self.reading() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").all()
 
     def close(self) -> None:
         """Gives the connections back; the next use takes new ones. Also done when nothing refers to the account."""
@@ -178,6 +213,9 @@ class Account:
             limits = {"connect_timeout": 10, "tcp_user_timeout": patience, "options": options}
             self._engine = sql.create_engine(self._url, connect_args=limits)
             self._take_turn = f"SELECT pg_advisory_xact_lock({TURN})"
+        driver = self._engine.dialect.dbapi
+        assert driver is not None  # a dialect that has connected has its driver
+        self._driver = driver
         weakref.finalize(self, _dispose, self._engine, self._pid)
 
     def _must_be_here(self) -> None:
@@ -235,13 +273,14 @@ class Account:
         """Turns what the database says into what happened and what to do next."""
         try:
             yield
-        except (IntegrityError, ProgrammingError):
+        except (self._driver.IntegrityError, self._driver.ProgrammingError, IntegrityError, ProgrammingError):
             raise  # a bug of ours
-        except DatabaseError as err:
-            code = getattr(err.orig, "sqlite_errorname", "")
+        except (self._driver.DatabaseError, DatabaseError) as err:
+            cause = getattr(err, "orig", err)
+            code = getattr(cause, "sqlite_errorname", "")
             if code in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
-                raise Broken(f"the account {self.name} is damaged ({err.orig}); restore it from a copy") from err
-            said = " ".join(str(err.orig).split())
+                raise Broken(f"the account {self.name} is damaged ({cause}); restore it from a copy") from err
+            said = " ".join(str(cause).split())
             raise AccountUnavailable(
                 f"the account {self.name} cannot be used: {said}; {_NEXT.get(code, _AGAIN)}"
             ) from err
@@ -293,3 +332,4 @@ def _prepare_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     # can take the commits of the last seconds, never the file's consistency. FULL would wait for the disk twice a call;
     # what a power cut hides is found by reconciling, as is all else that we do not see.
     connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sql
 
+from trueseed.core.driver import Driver, Statement
 from trueseed.teachers.process import boot, this_process
 
 BELIEVED_MS = 2_000  # steps up to here are followed: leap seconds, and time daemons stepping a clock that drifted
@@ -43,8 +44,8 @@ class Clock:
     host: str = field(default_factory=lambda: this_process().host)
 
 
-_ALL = sql.text("SELECT host, boot, at, steady FROM clocks")
-_KEEP = sql.text(
+_ALL = Statement("SELECT host, boot, at, steady FROM clocks")
+_KEEP = Statement(
     "INSERT INTO clocks (host, boot, at, steady) VALUES (:host, :boot, :at, :steady)"
     " ON CONFLICT (host) DO UPDATE SET boot = excluded.boot, at = excluded.at, steady = excluded.steady"
 )
@@ -52,15 +53,16 @@ _KEEP = sql.text(
 
 def tick(connection: sql.Connection, clock: Clock) -> int:
     """Account time now, in milliseconds since 1970. Call it in a writing transaction."""
+    driver = Driver(connection)
     wall, steady = round(clock.wall() * 1000), round(clock.steady() * 1000)
-    seen = {row.host: row for row in connection.execute(_ALL)}
+    seen = {host: (of, int(at), int(then)) for host, of, at, then in driver.all(_ALL, {})}
     ours = seen.get(clock.host)
     now = wall
-    if ours is not None and ours.boot == clock.boot:
-        expected = int(ours.at) + steady - int(ours.steady)
+    if ours is not None and ours[0] == clock.boot:
+        expected = ours[1] + steady - ours[2]
         if abs(wall - expected) > BELIEVED_MS:
             log.debug("the machine's clock is %+d s off the account's and is not followed", (wall - expected) // 1000)
             now = expected
-    now = max([now, *(int(row.at) for row in seen.values())])
-    connection.execute(_KEEP, {"host": clock.host, "boot": clock.boot, "at": now, "steady": steady})
+    now = max([now, *(at for _, at, _ in seen.values())])
+    driver.each(_KEEP, [{"host": clock.host, "boot": clock.boot, "at": now, "steady": steady}])
     return now

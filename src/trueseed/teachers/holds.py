@@ -14,6 +14,7 @@ from typing import Any
 import sqlalchemy as sql
 
 from trueseed.core.canonical import canonical, file_digest, now
+from trueseed.core.driver import Driver, Statement
 from trueseed.core.durable import state_folder
 from trueseed.errors import ConfigError, Refused
 from trueseed.ledger.holds import held
@@ -61,9 +62,8 @@ class Spell:
     released_for: str | None
 
 
-_STANDING = sql.text(
-    "SELECT maker, entity, reason, evidence, placed_at FROM holds"
-    " WHERE entity = :entity AND maker = :maker AND release IS NULL"
+_STANDING = Statement(
+    "SELECT reason, evidence, placed_at FROM holds WHERE entity = :entity AND maker = :maker AND release IS NULL"
 )
 _EVERY = sql.text(
     "SELECT maker, entity, reason, evidence, placed_at, release FROM holds"
@@ -79,8 +79,11 @@ _KNOWN = sql.text("SELECT count(*) FROM holds WHERE entity = :entity AND maker =
 
 def standing(connection: sql.Connection, entity: str, maker: str) -> Hold | None:
     """The hold that stands, as of the transaction that `connection` is in."""
-    found = connection.execute(_STANDING, {"entity": entity, "maker": maker}).mappings().first()
-    return Hold(**found) if found else None
+    found = Driver(connection).all(_STANDING, {"entity": entity, "maker": maker})
+    if not found:
+        return None
+    reason, evidence, placed_at = found[0]
+    return Hold(maker=maker, entity=entity, reason=reason, evidence=evidence, placed_at=placed_at)
 
 
 def must_be_free(connection: sql.Connection, entity: str, source: str, way: Way | None = None) -> None:
