@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from trueseed.cli import account, evidence, gateway, river, terms
+from trueseed.cli import account, evidence, gateway, planning, river, terms
 from trueseed.cli.show import err
 from trueseed.errors import ConfigError, TrueSeedError
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (river, evidence, terms, account, gateway):
+for part in (planning, river, evidence, terms, account, gateway):
     app.add_typer(part.app)
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -108,13 +108,14 @@ def generate(config: Config, prompts: Artifact, teacher: ChatModel, step: "Step"
 
     Raises `Short` with the account of every kind when the bounds do not allow that many.
     """
-    recipe = _Recipe(config, read_prompts(step.read(prompts) / PROMPTS_FILE), teacher.source, step)
+    recipe = Recipe(config, read_prompts(step.read(prompts) / PROMPTS_FILE), teacher.source, step)
     ask_in_order(teacher, recipe.want, recipe.take, ahead=config.ahead)
     recipe.must_be_complete()
     return recipe.write()
 
 
-def _pace(config: Config) -> Pace:
+def pace(config: Config) -> Pace:
+    """Shares and ladders of the kinds, nothing asked yet."""
     shares = dict.fromkeys(config.kinds, (1 - config.free.share) / len(config.kinds))
     ladders: dict[str, list[Rung]] = dict.fromkeys(config.kinds, config.rungs)
     if config.free.share:
@@ -156,14 +157,14 @@ class _Judged:
     formed: bool = False
 
 
-class _Recipe:
+class Recipe:
     """The state of one run. `want` and `take` are called in an order that depends on the answers alone."""
 
     def __init__(self, config: Config, prompts: tuple[Prompt, ...], source: str, step: "Step") -> None:
         self.config, self.source, self.step = config, source, step
         self.accepted: list[Record] = []
         self.rejected: list[Record] = []
-        self.pace = _pace(config)
+        self.pace = pace(config)
         self.reasons: dict[str, Counter[str]] = {name: Counter() for name in self.pace.shares}
         self._outstanding: deque[_Asked] = deque()
         self._again: dict[str, deque[_Attempt]] = {name: deque() for name in self.pace.shares}
@@ -238,6 +239,12 @@ class _Recipe:
                 return ladder.repair(task, attempt.failed, attempt.faults)
 
     # judging
+
+    @property
+    def oldest(self) -> tuple[str, Rung]:
+        """Kind and rung of the question that `take` judges next."""
+        attempt = self._outstanding[0].attempt
+        return attempt.task.kind, attempt.rung
 
     def take(self, answer: Answer) -> None:
         """Judges the answer to the oldest outstanding request."""

@@ -112,6 +112,11 @@ class Remote:
         self._thread = Thread(target=self._loop.run_forever, name=f"ask {self.source}", daemon=True)
         self._thread.start()
 
+    @property
+    def live_limits(self) -> Mapping[str, Live]:
+        """The provider's limits as its last answer told them; empty when it told none."""
+        return self._throttle.live
+
     def __enter__(self) -> "Remote":
         return self
 

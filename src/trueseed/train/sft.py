@@ -62,7 +62,7 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
     folder, form = step.read(dataset), Format(weights)
     rows = _examples(folder / "train.parquet", form, config.max_length, step)
     held_out = _examples(folder / "validation.parquet", form, config.max_length, step, may_be_empty=True)
-    model = network.prepare(checkpoint.load(weights, _dtype(config.dtype)))
+    model = network.prepare(checkpoint.load(weights, computed_in(config.dtype)))
     learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
     loss = partial(network.loss, model)
 
@@ -80,7 +80,7 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
     )
     student = merged(learner) if config.lora else model
     if config.wise_ft_alpha < 1:
-        interpolate(student, checkpoint.load(weights, _dtype(config.dtype)), config.wise_ft_alpha)
+        interpolate(student, checkpoint.load(weights, computed_in(config.dtype)), config.wise_ft_alpha)
     summary = {"validation_loss_before": before, "validation_loss_after": measured(), "steps": len(curve)}
     plain = network.restore(student)
 
@@ -122,7 +122,8 @@ def _examples(
     return found.kept
 
 
-def _dtype(name: str) -> torch.dtype:
+def computed_in(name: str) -> torch.dtype:
+    """What a `Config.dtype` comes to on this machine."""
     if name == "auto":
         native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         name = "bfloat16" if native else "float32"

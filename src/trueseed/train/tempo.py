@@ -1,0 +1,57 @@
+"""How fast this machine trains: a throw-away step on noise, so that nobody's words are learned to find it out.
+
+    tempo(config, records, base, step)   # tokens of each record as the student reads them, seconds a token
+"""
+
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from trueseed.core.records import Record
+from trueseed.lm import checkpoint
+from trueseed.lm.format import Format
+from trueseed.train import network
+from trueseed.train.batches import Example
+from trueseed.train.loop import fit
+from trueseed.train.lora import adapted
+from trueseed.train.sft import Config, computed_in, schedule
+
+STEPS = 2  # the first warms up and is not counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tempo:
+    tokens: tuple[int, ...]
+    seconds_per_token: float
+
+
+def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
+    """tokens: of each record. Weights in `base` are read and not changed. Raises `ConfigError` as `sft.train`."""
+    form = Format(base)
+    lengths = tuple(len(form.training(record.messages)[0]) for record in records)
+    model = network.prepare(checkpoint.load(base, computed_in(config.dtype)))
+    learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
+    noise = [_noise(min(n, config.max_length), i, model.config.vocab_size) for i, n in enumerate(lengths)]
+    still = config.model_copy(update={"learning_rate": 0.0, "num_train_epochs": STEPS})
+    steps = schedule(noise, still)
+    ended = [time.monotonic()]
+
+    def progress(done: int, total: int, unit: str, note: str) -> None:
+        ended.append(time.monotonic())
+
+    with tempfile.TemporaryDirectory() as folder:
+        curve = fit(learner, partial(network.loss, model), steps, still, checkpoints=Path(folder), progress=progress)
+    counted = len(curve) // STEPS  # steps of the first epoch
+    seconds = ended[-1] - ended[counted]
+    return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in curve[counted:]))
+
+
+def _noise(length: int, seed: int, vocabulary: int) -> Example:
+    rng = random.Random(seed)
+    tokens = tuple(rng.randrange(vocabulary) for _ in range(max(length, 2)))
+    half = len(tokens) // 2
+    return Example(id=f"noise-{seed}", tokens=tokens, mask=(False,) * half + (True,) * (len(tokens) - half))
