@@ -61,7 +61,9 @@ def test_a_run_leaves_a_report_with_the_promised_numbers(finished, state_of_run)
     report = json.loads((finished / "report.json").read_text())
     assert set(report) == {
         "teacher", "student", "scores", "records", "timings_s", "ledger", "sources", "obligations",
+        "plan",
     }  # fmt: skip
+    assert report["plan"] is None  # nobody planned it
     for side in ("teacher", "student", "difference"):
         for name in ("held_out_prompts", "held_out_kinds", "chat_perplexity"):
             assert set(report["scores"][side][name]) == {"value", "low", "high", "n"}

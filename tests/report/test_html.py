@@ -21,7 +21,7 @@ from trueseed.report.details import (
     Sample,
     Validation,
 )
-from trueseed.report.html import breakable, duration, headline, render
+from trueseed.report.html import headline, render
 from trueseed.report.summary import (
     Comparison,
     Counts,
@@ -31,6 +31,7 @@ from trueseed.report.summary import (
     Scores,
     Timings,
 )
+from trueseed.report.wording import breakable, duration
 from trueseed.terms.model import Obligation, Upstream
 
 SOURCE = "huggingfacetb/smollm2-135m-instruct@weights"

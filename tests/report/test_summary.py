@@ -44,6 +44,7 @@ def test_report_json_has_the_shape_that_others_rely_on():
         "ledger": {"entries": 5, "root": "9c", "checkpoint": "trueseed/3f\n5\nnA==\n\n— trueseed/3f Zg==\n"},
         "sources": ["acme/large@api"],
         "obligations": [NOTICE.to_json()],
+        "plan": None,
     }
     assert report.to_json() == expected
     assert json.loads(canonical(report.to_json())) == expected

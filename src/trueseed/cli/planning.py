@@ -77,7 +77,7 @@ def _print_plan(made: "Plan") -> None:
     for row in words.verdicts(made):
         colour = "green" if row.permitted else "red"
         told = f"[{colour}]{'permit' if row.permitted else 'refuse'}[/]"
-        verdicts.add_row(escape(row.steps), escape(row.source), row.use, told, escape(row.text), escape(row.because))
+        verdicts.add_row(escape(row.steps), escape(row.source), row.uses, told, escape(row.text), escape(row.because))
     out.print(verdicts)
     for line in (*made.barred, *words.others(made)):
         out.print(line, markup=False)

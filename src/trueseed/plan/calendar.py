@@ -14,6 +14,7 @@ from typing import Literal
 
 from trueseed.teachers.amounts import Amount
 from trueseed.teachers.limits import Limit
+from trueseed.teachers.rooms import Room
 from trueseed.terms.model import Use
 
 YEARS = 10  # beyond which nobody waits
@@ -35,14 +36,6 @@ class Work:
 
     def of_one(self, dimension: Dimension) -> float:
         return float(getattr(self, dimension)) / self.requests
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """A limit, and what was charged against it so far in the day, month or time that it counts."""
-
-    limit: Limit
-    used: Amount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,5 +149,9 @@ def _never(
     short = left * work.of_one(dimension)
     short += sum(getattr(each, dimension) for each in later if limit.matches(source, each.use, project))
     return Finish(
-        at=None, held_up_by=limit, dimension=dimension, short=math.ceil(short), because="the limit in total is too small"
+        at=None,
+        held_up_by=limit,
+        dimension=dimension,
+        short=math.ceil(short),
+        because="the limit in total is too small",
     )

@@ -146,7 +146,9 @@ class _Maker:
             return {**ASKS_NOTHING, "seconds": interval(known * self._file.generate.accept)}, {}
         if self._machine.curate_s is None:
             return {**ASKS_NOTHING}, {"seconds": NO_ROWS}
-        times = self._file.generate.accept / max(1, len(self._answered.rows))  # most of it may be there once, or for each
+        times = self._file.generate.accept / max(
+            1, len(self._answered.rows)
+        )  # most of it may be there once, or for each
         seconds = self._machine.curate_s * between(1.0, max(times, 1.0 + 1e-9), self._rng, DRAWS)
         return {**ASKS_NOTHING, "seconds": interval(seconds)}, {}
 

@@ -182,9 +182,7 @@ def _ask(file: RunFile, workspace: Workspace, wire: Wire, rows: int) -> _Asked:
     with workspace.step("estimate", inputs=inputs, config=config) as step:
         kept = step.earlier("report")
         if kept is None:
-            machine = (
-                measured.try_out(file, rows_kept, begun.held_out, begun.base, step) if rows_kept else Machine()
-            )
+            machine = measured.try_out(file, rows_kept, begun.held_out, begun.base, step) if rows_kept else Machine()
             made = estimate(file, answered, machine, wire, known, identity=voice.identity, scored=scored)
             kept = step.write("report", _filler(made), {"rows": made.rows})
     found = Estimate.from_json(json.loads((kept.folder / ESTIMATE).read_bytes()))

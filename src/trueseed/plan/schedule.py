@@ -1,24 +1,20 @@
 """The calendar of a run: its estimate under the limits of its run file, beside what the account has used already."""
 
-from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from trueseed.plan.calendar import Dimension, Finish, Room, Work, finish
+from trueseed.plan.calendar import DIMENSIONS, Dimension, Finish, Work, finish
 from trueseed.plan.estimate import Wire
 from trueseed.plan.measured import Answered
 from trueseed.report.planned import Estimate, Planned, Quantity
 from trueseed.runfile import RunFile
-from trueseed.teachers.account import Account, our_entity
-from trueseed.teachers.allowance import Allowance
-from trueseed.teachers.amounts import NOTHING, Amount
+from trueseed.teachers.amounts import Amount
 from trueseed.teachers.limits import Limit
+from trueseed.teachers.rooms import Room, rooms
 from trueseed.terms.model import Use
 
 ASKING = {"generate": Use.TRAIN, "baseline": Use.BENCHMARK_TEACHER}
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +34,7 @@ class Calendar:
         return {
             **{name: _finish(getattr(self, name)) for name in ("earliest", "likely", "latest")},
             "limits": [
-                {**room.limit.model_dump(mode="json"), "used": {name: getattr(room.used, name) for name in _DIMENSIONS}}
+                {**room.limit.model_dump(mode="json"), "used": {name: getattr(room.used, name) for name in DIMENSIONS}}
                 for room in self.rooms
             ],
             "unknown": self.unknown,
@@ -47,21 +43,17 @@ class Calendar:
         }
 
 
-_DIMENSIONS: tuple[Dimension, ...] = ("requests", "tokens", "micros")
-
-
-def calendar(
-    file: RunFile, made: Estimate, answered: Answered, wire: Wire, *, source: str, now: datetime
-) -> Calendar:
+def calendar(file: RunFile, made: Estimate, answered: Answered, wire: Wire, *, source: str, now: datetime) -> Calendar:
     """Raises `AccountUnavailable`."""
-    rooms: tuple[Room, ...] = () if wire.is_ours else rooms_of(file, source, now)
+    bound: tuple[Room, ...] = ()
+    if not wire.is_ours:
+        bound = rooms(file.limits, source=source, uses=ASKING.values(), project=file.project, now=now)
     steps = {step.step: step for step in made.steps}
     lacking = tuple(name for name, step in steps.items() if "seconds" not in step.numbers)
-    needs = {name for room in rooms for name in _DIMENSIONS if getattr(room.limit, name) is not None}
-    for name, quantity in (("tokens", "tokens"), ("micros", "micros")):
-        why = next((steps[step].unknown.get(quantity) for step in ASKING if quantity in steps[step].unknown), None)  # type: ignore[call-overload]
-        if name in needs and why:
-            return Calendar(earliest=None, likely=None, latest=None, rooms=rooms, unknown=f"{name}: {why}")
+    needs = {name for room in bound for name in DIMENSIONS if getattr(room.limit, name) is not None}
+    for name in sorted(needs):
+        if why := next((steps[step].unknown[name] for step in ASKING if name in steps[step].unknown), None):
+            return Calendar(earliest=None, likely=None, latest=None, rooms=bound, unknown=f"{name}: {why}")
     upper = Amount(
         requests=1,
         tokens=answered.most_prompt + answered.most_completion,
@@ -70,35 +62,13 @@ def calendar(
 
     def at(end: str) -> Finish:
         works = [_work(steps[name], use, end, upper) for name, use in ASKING.items()]
-        found = finish(works, rooms, source=source, project=file.project, now=now)
+        found = finish(works, bound, source=source, project=file.project, now=now)
         after = sum(_at(steps[name], "seconds", end) for name in steps if name not in ASKING)
         if found.at is None:
             return found
         return Finish(at=found.at + timedelta(seconds=after), held_up_by=found.held_up_by, dimension=found.dimension)
 
-    return Calendar(earliest=at("low"), likely=at("likely"), latest=at("high"), rooms=rooms, unknown_s=lacking)
-
-
-def rooms_of(file: RunFile, source: str, now: datetime) -> tuple[Room, ...]:
-    """The limits that hold for asking `source` here, each with what is charged against it in its present window."""
-    bound = [limit for limit in file.limits if any(limit.matches(source, use, file.project) for use in ASKING.values())]
-    if not bound:
-        return ()
-    with closing(Account.open()) as account:
-        allowance = Allowance(account, file.limits, our_entity())
-        day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        since = {"minute": now, "day": day, "month": day.replace(day=1), "total": LONG_AGO}
-        until = now + timedelta(days=1)
-        return tuple(
-            Room(
-                limit=limit,
-                used=sum(
-                    (used.charged for used in allowance.used(since=since[limit.per], until=until) if limit.counts(used)),
-                    NOTHING,
-                ),
-            )
-            for limit in bound
-        )
+    return Calendar(earliest=at("low"), likely=at("likely"), latest=at("high"), rooms=bound, unknown_s=lacking)
 
 
 def _work(step: Planned, use: Use, end: str, upper: Amount) -> Work:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from trueseed.plan.making import Plan
 from trueseed.plan.schedule import sentence
 from trueseed.report.planned import Planned, Quantity, Range
-from trueseed.terms.rules import Verdict
 
 ORDER: tuple[Quantity, ...] = ("requests", "tokens", "micros", "seconds", "accepted")
 UNKNOWN = "unknown"
@@ -54,25 +53,28 @@ def calendar(plan: Plan) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A verdict, with the steps that it is for."""
+    """Verdicts that rest on the same words, with the steps and uses that they are for."""
 
     steps: str
     source: str
-    use: str
+    uses: str
     permitted: bool
     text: str
     because: str
 
 
 def verdicts(plan: Plan) -> Iterator[Told]:
-    named: dict[Verdict, list[str]] = {}
+    """Refused ones last, so that they are seen."""
+    found: dict[tuple[bool, str, str, str], tuple[list[str], list[str]]] = {}
     for ruling in plan.rulings:
         for verdict in ruling.verdicts:
-            named.setdefault(verdict, []).append(ruling.step)
-    for verdict, of in named.items():
-        text = f"{verdict.document}, {verdict.clause}" if verdict.document else "none established"
-        because = verdict.because + (f"; to settle it: {verdict.settle_by}" if verdict.settle_by else "")
-        yield Told(", ".join(of), verdict.source, verdict.use.value, verdict.permitted, text, because)
+            text = f"{verdict.document}, {verdict.clause}" if verdict.document else "none established"
+            because = verdict.because + (f"; to settle it: {verdict.settle_by}" if verdict.settle_by else "")
+            steps, uses = found.setdefault((not verdict.permitted, verdict.source, text, because), ([], []))
+            steps += [] if ruling.step in steps else [ruling.step]
+            uses += [] if verdict.use.value in uses else [verdict.use.value]
+    for (refused, source, text, because), (steps, uses) in sorted(found.items(), key=lambda each: each[0][0]):
+        yield Told(", ".join(steps), source, ", ".join(uses), not refused, text, because)
 
 
 def others(plan: Plan) -> Iterator[str]:

@@ -128,17 +128,13 @@ def outcome(entries: Iterable[Entry], store: Store, done: Mapping[str, Entry]) -
         estimate = Estimate.from_json(json.loads(artifact.path(ESTIMATE).read_bytes()))
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise Broken(f"the plan {artifact} cannot be read ({err}); restore it from a copy of the workspace") from err
-    as_planned = [
-        step for step in estimate.steps if step.step in done and _settings(done[step.step]) == step.settings
-    ]
+    as_planned = [step for step in estimate.steps if step.step in done and _settings(done[step.step]) == step.settings]
     other = tuple(step.step for step in estimate.steps if step.step in done and step not in as_planned)
     return Outcome(
         made_at=made.predicate["at"],
         artifact=f"{artifact.kind}:{artifact.digest}",
         rows=estimate.rows,
-        beside=tuple(
-            each for step in as_planned for each in _beside(step, estimate.price, done[step.step], entries)
-        ),
+        beside=tuple(each for step in as_planned for each in _beside(step, estimate.price, done[step.step], entries)),
         other_settings=other,
     )
 
@@ -152,9 +148,7 @@ def _settings(entry: Entry) -> str:
     return digest(entry.predicate["config"])
 
 
-def _beside(
-    step: Planned, price: Price | None, closed: Entry, entries: Iterable[Entry]
-) -> Iterable[Beside]:
+def _beside(step: Planned, price: Price | None, closed: Entry, entries: Iterable[Entry]) -> Iterable[Beside]:
     actual = _actual(closed, price, entries)
     for quantity in QUANTITIES:
         expected = step.numbers.get(quantity)

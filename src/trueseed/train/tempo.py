@@ -1,6 +1,6 @@
 """How fast this machine trains: a throw-away step on noise, so that nobody's words are learned to find it out.
 
-    tempo(config, records, base, step)   # tokens of each record as the student reads them, seconds a token
+tempo(config, records, base, step)   # tokens of each record as the student reads them, seconds a token
 """
 
 import random
