@@ -39,12 +39,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Courses:
-    """asked_DKR: questions, by draw, kind and rung. accepted_D: records by draw; below `accept` the run comes short."""
+    """asked: questions, by draw, kind and rung. accepted: records, by draw; below `accept` the run comes short."""
 
     kinds: tuple[str, ...]
     rungs: tuple[Rung, ...]
-    asked_DKR: Floats
-    accepted_D: Floats
+    asked: Floats
+    accepted: Floats
 
 
 def imagine(
@@ -58,9 +58,9 @@ def imagine(
     walk = _Walk(small, seen, rng, draws)
     while walk.go_on():
         pass
-    return Courses(
-        kinds=walk.kinds, rungs=walk.rungs, asked_DKR=walk.asked * scale, accepted_D=walk.accepted.sum((1, 2)) * scale
-    )
+    asked: Floats = walk.asked.astype(np.float64) * scale
+    accepted: Floats = walk.accepted.sum((1, 2)).astype(np.float64) * scale
+    return Courses(kinds=walk.kinds, rungs=walk.rungs, asked=asked, accepted=accepted)
 
 
 class _Walk:
@@ -141,7 +141,8 @@ class _Walk:
         last_good = len(self.rungs) - 1 - good[:, ::-1].argmax(1)
         rate = (self.accepted[d, k] + 1) / (self.judged[d, k] + 2)
         best = np.where(possible, rate, -1.0).argmax(1)
-        return np.where(ready.any(1), ready.argmax(1), np.where(good.any(1), last_good, best))
+        first: Ints = np.where(ready.any(1), ready.argmax(1), np.where(good.any(1), last_good, best))
+        return first
 
     def _possible(self, d: Ints, k: Ints, *, repair: bool) -> NDArray[np.bool_]:
         open_ = self._on_ladder_KR[k].copy()

@@ -114,8 +114,8 @@ class _Maker:
         courses = imagine(self._file.generate, _seen(self._answered), self._rng)
         asking = self._asked(courses)
         numbers, unknown = self._of(asking)
-        short = courses.accepted_D < self._file.generate.accept - 0.5
-        numbers["accepted"] = interval(courses.accepted_D) if short.any() else Range.exactly(self._file.generate.accept)
+        short = courses.accepted < self._file.generate.accept - 0.5
+        numbers["accepted"] = interval(courses.accepted) if short.any() else Range.exactly(self._file.generate.accept)
         return numbers, unknown
 
     def baseline(self, scored: bool) -> Part:
@@ -205,14 +205,14 @@ class _Maker:
         return numbers, unknown
 
     def _asked(self, courses: Courses) -> Asking:
-        requests = courses.asked_DKR.sum((1, 2))
+        requests = courses.asked.sum((1, 2))
         if not self._answered.rows:
             return Asking(requests=requests)
         prompt, completion = np.zeros(DRAWS), np.zeros(DRAWS)
         free_K = np.array([kind == FREE for kind in courses.kinds])
         for r, rung in enumerate(courses.rungs):
             for free in (False, True):
-                asked = courses.asked_DKR[:, free_K == free, r].sum(1)
+                asked = courses.asked[:, free_K == free, r].sum(1)
                 if asked.any():
                     prompts, answers = self._tokens(rung, free)
                     prompt, completion = prompt + asked * prompts, completion + asked * answers

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from trueseed.errors import Refused, TrueSeedError
 from trueseed.ledger.withdrawals import withdrawn
 from trueseed.lm.source import whose
 from trueseed.plan import measured
-from trueseed.plan.calendar import Finish
 from trueseed.plan.estimate import Wire, estimate
 from trueseed.plan.history import tempos
 from trueseed.plan.measured import Answered, Machine

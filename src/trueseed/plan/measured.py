@@ -1,4 +1,4 @@
-"""What is measured for a plan: a few real questions through the run's own teacher and recipe, and this machine's speed."""
+"""What is measured for a plan: a few real questions through the run's teacher and recipe, and this machine's speed."""
 
 import json
 import time
@@ -10,7 +10,7 @@ from typing import Any
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, ChatModel, Request
 from trueseed.core.prompts import texts
-from trueseed.core.records import Record, read_parquet, write_parquet
+from trueseed.core.records import read_parquet, write_parquet
 from trueseed.curate import pipeline as curation
 from trueseed.generate import verifiable
 from trueseed.generate.rehearsal import Row, rehearse
@@ -27,8 +27,8 @@ ROWS, QUESTIONS = "rows.json", "questions.parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """seconds: of each call, from asking to answer. elapsed_s: from the first question to the last answer. at_once: most
-    that were under way together. allowed_per_s: requests, as the provider's headers say; None when they do not.
+    """seconds: of each call, from asking to answer. elapsed_s: from the first question to the last answer. at_once: how
+    many were under way together at most. allowed_per_s: requests, as the provider's headers say; None when they do not.
     most_prompt, most_completion: tokens that the largest question reserved.
     """
 

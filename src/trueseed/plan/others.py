@@ -1,7 +1,7 @@
 """Would a model do that one may already use? The embedded models, weights in the cache, and what this workspace grew.
 
-Each with the verdict on what the teacher of this run is asked for, and with what is known of its ability: shares of right
-answers that were measured in this workspace, and nothing else.
+Each with the verdict on what the teacher of this run is asked for, and with what is known of its ability: shares of
+right answers that were measured in this workspace, and nothing else.
 """
 
 import json

@@ -1,7 +1,7 @@
 """What the door will say at every step of a run, found by the door's own rules, without opening a step.
 
-Sources enter where the pipeline lets them in: prompts and base weights are brought, the teacher is asked for `train` and
-to be measured. Whether what learned from them may then be trained, served and published follows from their labels.
+Sources enter where the pipeline lets them in: prompts and base weights are brought, the teacher is asked for `train`
+and to be measured. Whether what learned from them may then be trained, served and published follows from their labels.
 """
 
 from collections.abc import Iterable, Mapping

@@ -32,7 +32,7 @@ Trouble = Literal["name", "refused", "slow", "certificate", "broken"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """trouble: why no answer came; None when one did. status: of the answer, 0 without one. action: what a failed answer
+    """trouble: why no answer came; None when one did. status: of the answer, 0 without one. action: what a failed one
     means. models: None when the answer is no list of models. live: limits, as headers tell them. said: the server's or
     the network's own words, without secrets. proves_key: whether an answer shows that the key is valid.
     """

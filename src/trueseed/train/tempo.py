@@ -40,7 +40,7 @@ def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
     steps = schedule(noise, still)
     ended = [time.monotonic()]
 
-    def progress(done: int, total: int, unit: str, note: str) -> None:
+    def progress(*_: object) -> None:
         ended.append(time.monotonic())
 
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,8 @@ Where each dialect is spoken, under the address of the simulator:
                 /openai/v1                                            api-key, or Authorization: Bearer
     Anthropic   /anthropic/v1                                         Authorization: Bearer, or x-api-key
 
-each with `/chat/completions` and `/models` (of deployments at `/openai/models`); the usage is at `/v1/organization/usage/completions`.
+each with `/chat/completions` and `/models` (of deployments at `/openai/models`); the usage is at
+`/v1/organization/usage/completions`.
 The paths under `/simulator` are ours: GET `counts`, `behaviour`, `usage.csv`; PUT `behaviour`; POST `lift`, `suspend`,
 `reset`.
 
