@@ -75,6 +75,8 @@ class Subject:
         )
 
     def error(self, name: str, error: TrueSeedError) -> Check:
-        """An error of ours says what happened and, after a semicolon, what to do."""
+        """An error of ours says what happened and then, after a semicolon or colon, what to do."""
         meaning, _, next_ = str(error).partition("; ")
+        if not next_:
+            meaning, _, next_ = meaning.rpartition(": ")
         return self.fails(name, meaning, next_, type(error))

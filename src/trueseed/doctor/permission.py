@@ -45,7 +45,9 @@ def of_base(subject: Subject, file: RunFile, catalog: Catalog, now: datetime) ->
 def _verdict(subject: Subject, name: str, verdict: Verdict) -> Check:
     text = f"{verdict.document}, clause {verdict.clause}: " if verdict.document else ""
     if verdict.permitted:
-        owed = f"; owed: {'; '.join(duty.text for duty in verdict.obligations)}" if verdict.obligations else ""
+        n = len(verdict.obligations)
+        told = f"`trueseed may {verdict.use.value} {subject.source}`"
+        owed = f"; {n} obligation{'s' if n > 1 else ''}, listed by {told}" if n else ""
         return subject.ok(name, f"permitted by {text}{verdict.because}{owed}")
     settle = verdict.settle_by or "choose another source: `trueseed plan` names what one may use"
     return subject.fails(name, f"refused: {text}{verdict.because}", settle, Refused)
@@ -95,8 +97,11 @@ def _price(subject: Subject, asked: Asked) -> Check:
     price = asked.remote.price
     try:
         price_of(subject.source, {subject.source: price.exact} if price else {})
-    except Refused as err:
-        return subject.error("price", err)
+    except Refused:
+        return subject.fails(
+            "price", "not known, so nothing is spent on it",
+            "give `price: {input: …, output: …}` in the run file, in US dollars for a million tokens", Refused,
+        )  # fmt: skip
     if price is None:
         return subject.ok("price", "0: a server of your own")
     return subject.ok("price", f"{price.input:g} and {price.output:g} USD for a million tokens in and out")

@@ -21,6 +21,7 @@ from trueseed.train.lora import adapted
 from trueseed.train.sft import Config, computed_in, schedule
 
 STEPS = 2  # the first warms up and is not counted
+MOST_TOKENS = 512  # of a step: enough to see the pace, and seconds on a slow machine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,7 @@ def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
     lengths = tuple(len(form.training(record.messages)[0]) for record in records)
     model = network.prepare(checkpoint.load(base, computed_in(config.dtype)))
     learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
-    noise = [_noise(min(n, config.max_length), i, model.config.vocab_size) for i, n in enumerate(lengths)]
+    noise = [_noise(n, i, model.config.vocab_size) for i, n in enumerate(_few(lengths, config.max_length))]
     still = config.model_copy(update={"learning_rate": 0.0, "num_train_epochs": STEPS})
     steps = schedule(noise, still)
     ended = [time.monotonic()]
@@ -48,6 +49,16 @@ def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
     counted = len(curve) // STEPS  # steps of the first epoch
     seconds = ended[-1] - ended[counted]
     return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in curve[counted:]))
+
+
+def _few(lengths: Sequence[int], longest: int) -> list[int]:
+    """The first lengths, cut to what is trained on, that come to `MOST_TOKENS` together."""
+    chosen: list[int] = []
+    for length in lengths:
+        if chosen and sum(chosen) + length > MOST_TOKENS:
+            break
+        chosen.append(min(length, longest, MOST_TOKENS))
+    return chosen
 
 
 def _noise(length: int, seed: int, vocabulary: int) -> Example:
