@@ -3,8 +3,8 @@
 python -m bench
 """
 
-from bench import decode, quickstart, train
+from bench import decode, plan, quickstart, train
 
 if __name__ == "__main__":
-    for bench in (decode, train, quickstart):
+    for bench in (decode, train, plan, quickstart):
         bench.main()

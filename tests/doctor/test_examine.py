@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from ipaddress import ip_address
@@ -82,7 +82,7 @@ def test_a_missing_key_names_the_variable(look):
 
 def test_a_wrong_model_names_those_that_are_there(look):
     findings = look({"model": "lall"})
-    assert found(findings, "model").next == "set `model` to one of its names, for example large, small"
+    assert found(findings, "model").next == "set `model` to one of its names, for example small, large"
     assert findings.exit_code == 2
 
 
@@ -204,10 +204,8 @@ def serving(folder: Path, body: bytes, *, status: int = 200, certificate: bool =
             self.send_header("Location", "http://127.0.0.1:9/elsewhere")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            try:
+            with suppress(OSError):  # the client has seen enough
                 self.wfile.write(body)
-            except OSError:
-                pass  # the client has seen enough
 
         def log_message(self, *_: Any) -> None:
             pass

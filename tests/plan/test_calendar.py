@@ -80,7 +80,9 @@ def test_a_limit_a_minute_slows_it_down():
 
 
 def test_a_limit_for_another_use_or_maker_does_not_hold_it_up():
-    assert done(room(per="total", requests=0, use=Use.JUDGE), room(source="openai/*", per="total", requests=0)).at == NOW
+    assert (
+        done(room(per="total", requests=0, use=Use.JUDGE), room(source="openai/*", per="total", requests=0)).at == NOW
+    )
 
 
 def test_money_is_a_limit_too():
@@ -94,7 +96,9 @@ def test_it_does_not_count_beyond_ten_years():
 
 
 limits = st.builds(
-    lambda per, n: room(per=per, requests=n), st.sampled_from(["day", "month"]), st.integers(min_value=50, max_value=500)
+    lambda per, n: room(per=per, requests=n),
+    st.sampled_from(["day", "month"]),
+    st.integers(min_value=50, max_value=500),
 )
 FAR = datetime.max.replace(tzinfo=UTC)
 

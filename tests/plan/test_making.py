@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,9 @@ def written(
 ) -> Path:
     endpoint = {"source": "own/simulated", "base_url": provider.openai, "key_from": "PLAN_KEY", "price": PRICE}
     return run_file(
-        folder, model, **{"teacher": {"remote": {**endpoint, **(remote or {})}}, "generate": {"max_tokens": 60}, **changes}
+        folder,
+        model,
+        **{"teacher": {"remote": {**endpoint, **(remote or {})}}, "generate": {"max_tokens": 60}, **changes},
     )
 
 
@@ -74,7 +75,9 @@ def step(made: making.Plan, name: str) -> Any:
 
 def charged() -> int:
     now = datetime.now(UTC)
-    used = Allowance(Account.open(), [], our_entity()).used(since=now - timedelta(days=1), until=now + timedelta(days=1))
+    used = Allowance(Account.open(), [], our_entity()).used(
+        since=now - timedelta(days=1), until=now + timedelta(days=1)
+    )
     return sum(each.charged.requests for each in used)
 
 
@@ -158,23 +161,14 @@ def test_a_limit_that_is_too_small_is_told_before_the_run(settings, workspace):
     assert made.calendar.likely.at is None
 
 
-def test_a_plan_for_other_settings_is_not_compared(settings, workspace):
-    plan(settings(), workspace, rows=2)
-    outcome = pipeline.run(settings(generate={"max_tokens": 61}), workspace)
-    told = pipeline.write_report(workspace, outcome).plan
-    assert told is not None
-    assert "generate" in told.other_settings
-    assert "generate" not in {each.step for each in told.beside}
-
-
 def test_a_teacher_that_fails_does_not_hide_the_rest_of_the_plan(tmp_path, tiny_llama, provider):
-    file = written(tmp_path, tiny_llama, provider, {"base_url": "http://127.0.0.1:9/v1", "patience_s": 0.1})
+    file = written(tmp_path, tiny_llama, provider, {"model": "no-such-model"})
     done = CliRunner().invoke(app, ["plan", str(file), "-w", str(tmp_path / "work"), "--rows", "1", "--json"])
     said = json.loads(done.stdout)
-    assert done.exit_code == said["exit_code"] == 5
+    assert done.exit_code == said["exit_code"] == 2
     assert said["rulings"]
     assert said["failure"]
-    assert json.loads((tmp_path / "work" / "plan.json").read_text())["exit_code"] == 5
+    assert json.loads((tmp_path / "work" / "plan.json").read_text())["exit_code"] == 2
 
 
 def test_the_plan_is_printed_without_the_key(tmp_path, tiny_llama, provider):

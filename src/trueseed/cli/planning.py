@@ -73,7 +73,9 @@ def _print_plan(made: "Plan") -> None:
     for line in words.notes(made):
         out.print(line, markup=False)
     out.print(f"calendar   {words.calendar(made)}", markup=False)
-    verdicts = Table("step", "source", "use", "verdict", "document, clause", "because", box=None)
+    verdicts = Table(box=None)
+    for name in ("step", "source", "use", "verdict", "document, clause", "because"):
+        verdicts.add_column(name, overflow="fold")  # an id that is cut short names nothing
     for row in words.verdicts(made):
         colour = "green" if row.permitted else "red"
         told = f"[{colour}]{'permit' if row.permitted else 'refuse'}[/]"

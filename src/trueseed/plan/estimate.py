@@ -149,7 +149,7 @@ class _Maker:
         times = self._file.generate.accept / max(
             1, len(self._answered.rows)
         )  # most of it may be there once, or for each
-        seconds = self._machine.curate_s * between(1.0, max(times, 1.0 + 1e-9), self._rng, DRAWS)
+        seconds = self._machine.curate_s * between(0.5, max(times, 1.0), self._rng, DRAWS)
         return {**ASKS_NOTHING, "seconds": interval(seconds)}, {}
 
     def train(self) -> Part:
