@@ -154,6 +154,16 @@ def test_a_maker_on_hold_is_not_asked(settings, workspace, provider):
     assert "on hold" in made.barred[0]
 
 
+def test_the_providers_own_limits_are_read_from_its_answers(settings, workspace, provider):
+    provider.behave(Behaviour(requests_per_minute=600))
+    try:
+        made = plan(settings(), workspace, rows=2)
+    finally:
+        provider.behave(Behaviour())
+    assert made.answered.allowed_per_s is not None
+    assert 5 < made.answered.allowed_per_s < 20
+
+
 def test_a_limit_that_is_too_small_is_told_before_the_run(settings, workspace):
     made = plan(settings(limits=[{"source": "own/*", "per": "total", "requests": 20}]), workspace)
     assert "it lacks" in made.calendar.to_json()["words"]

@@ -7,6 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from trueseed.cli.river import _pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def plan(
     from trueseed.workspace import Workspace
 
     settings = runfile.load(file)
-    with screen.Screen(err) as watching:
+    with screen.Screen(err) as watching, _pausing():
         place = Workspace.open(workspace, create=True, report=watching)
         made = making.make(settings, place, rows=rows)
     if as_json:

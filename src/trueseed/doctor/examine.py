@@ -46,7 +46,7 @@ def _teacher(
             subject = Subject(of, whose(asked.weights, asked.source))
             yield from permission.of_teacher(subject, asked, file, catalog, now)
             yield from weights.checks(
-                subject, asked.weights, asked.sha256, asked.source, catalog=catalog, today=now.date(),
+                subject, asked, catalog=catalog, today=now.date(),
                 trained=False, workspace=workspace,
             )  # fmt: skip
     except ConfigError as err:  # a source that is none, two documents for one source
@@ -57,6 +57,6 @@ def _base(file: RunFile, catalog: Catalog, now: datetime, workspace: Path) -> It
     subject = Subject("base", whose(file.base.weights, file.base.source))
     yield from permission.of_base(subject, file, catalog, now)
     yield from weights.checks(
-        subject, file.base.weights, file.base.sha256, file.base.source, catalog=catalog, today=now.date(),
+        subject, file.base, catalog=catalog, today=now.date(),
         trained=True, workspace=workspace,
     )  # fmt: skip

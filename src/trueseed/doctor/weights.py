@@ -10,6 +10,7 @@ from trueseed.core.durable import cache_folder
 from trueseed.doctor.check import Check, Subject
 from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.lm.source import EMBEDDED, LICENCE_FILES, Weights, is_here, matching, resolve
+from trueseed.runfile import Asked, Model
 from trueseed.terms.catalog import Catalog
 
 IN_USE = 1.3  # weights in memory, with the caches of chats
@@ -18,15 +19,15 @@ STUDENTS = 2.5  # the student, a checkpoint's float32 weights and moments are la
 
 
 def checks(
-    subject: Subject, spec: str, sha256: str | None, source: str | None, *, catalog: Catalog, today: date,
-    trained: bool, workspace: Path,
-) -> Iterator[Check]:  # fmt: skip
+    subject: Subject, named: Asked | Model, *, catalog: Catalog, today: date, trained: bool, workspace: Path
+) -> Iterator[Check]:
     """trained: whether the student starts from them. workspace: where it is written."""
+    spec, sha256 = named.weights or "", named.sha256
     if not is_here(spec):
         yield _absent(subject, spec)
         return
     try:
-        found = resolve(spec, sha256=sha256, source=source)
+        found = resolve(spec, sha256=sha256, source=named.source)
     except TrueSeedError as err:
         yield subject.error("weights", err)
         return

@@ -61,12 +61,9 @@ def estimate(
     tempos: Tempos,
     *,
     identity: Mapping[str, Any],
-    scored: bool,
-    seed: int = 0,
 ) -> Estimate:
-    """identity: of the teacher, as steps are opened with it. scored: whether the teacher's weights score free chats."""
-    rng = np.random.default_rng(seed)
-    maker = _Maker(file, answered, machine, wire, tempos, rng)
+    """The same whenever it is made from the same. identity: of the teacher, as steps are opened with it."""
+    maker = _Maker(file, answered, machine, wire, tempos)
     settings = {
         "generate": {**file.generate.model_dump(), **identity},
         "curate": file.curate.model_dump(),
@@ -77,9 +74,9 @@ def estimate(
     parts = {
         "generate": maker.generate(),
         "curate": maker.curate(),
-        "baseline": maker.baseline(scored),
+        "baseline": maker.baseline(),
         "train": maker.train(),
-        "evaluate": maker.evaluate(scored),
+        "evaluate": maker.evaluate(),
     }
     steps = tuple(
         Planned(step=name, settings=digest(settings[name]), numbers=numbers, unknown=unknown)
@@ -102,11 +99,12 @@ class _Maker:
         machine: Machine,
         wire: Wire,
         tempos: Tempos,
-        rng: np.random.Generator,
     ) -> None:
         self._file, self._answered, self._machine, self._wire = file, answered, machine, wire
-        self._tempos, self._rng = tempos, rng
-        self._kept = file.generate.accept * between(0.6, 1.0, rng, DRAWS)  # records after curation: few or many go
+        self._tempos, self._rng = tempos, np.random.default_rng(0)
+        self._kept = file.generate.accept * between(
+            0.6, 1.0, self._rng, DRAWS
+        )  # records after curation: few or many go
 
     # the steps
 
@@ -118,10 +116,10 @@ class _Maker:
         numbers["accepted"] = interval(courses.accepted) if short.any() else Range.exactly(self._file.generate.accept)
         return numbers, unknown
 
-    def baseline(self, scored: bool) -> Part:
+    def baseline(self) -> Part:
         """Two sets of tasks asked greedily; free chats where their likelihood can be told."""
         config, plain = self._file.evaluate, [row for row in self._answered.rows if row.rung == "plain"]
-        tasks, chats = 2.0 * config.samples, float(config.samples if scored else 0)
+        tasks, chats = 2.0 * config.samples, float(config.samples if self._wire.is_ours else 0)
         requests = np.full(DRAWS, tasks + chats)
         if not plain:
             return self._of(Asking(requests=requests))
@@ -168,13 +166,13 @@ class _Maker:
             known = measured.seconds_per_token * between(*NOISE["train"], self._rng, DRAWS)
         return {**ASKS_NOTHING, "tokens": interval(tokens), "seconds": interval(tokens * known)}, {}
 
-    def evaluate(self, scored: bool) -> Part:
+    def evaluate(self) -> Part:
         """The student answers what the teacher did, on this machine."""
         known = self._tempos.of("evaluate", self._rng, DRAWS)
         if known is not None:
             return {**ASKS_NOTHING, "seconds": interval(known * self._file.evaluate.samples)}, {}
         alike = self._wire.is_ours and self._file.teacher.weights == self._file.base.weights
-        numbers, _ = self.baseline(scored)
+        numbers, _ = self.baseline()
         if alike and "seconds" in numbers:
             return {**ASKS_NOTHING, "seconds": numbers["seconds"]}, {}
         return {**ASKS_NOTHING}, {"seconds": NO_SPEED if self._answered.rows else NO_ROWS}

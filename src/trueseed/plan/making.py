@@ -101,8 +101,8 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         asked = _ask(file, workspace, wire, 0 if forbidden else rows)
     except TrueSeedError as err:
         asked = _Asked(Answered(), None, err)
-    made = asked.estimate or estimate(file, asked.answered, Machine(), wire, tempos(workspace.ledger.entries()),
-                                      identity={}, scored=wire.is_ours)  # fmt: skip
+    known = tempos(workspace.ledger.entries())
+    made = asked.estimate or estimate(file, asked.answered, Machine(), wire, known, identity={})
     plan = Plan(
         project=file.project,
         made_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
@@ -171,7 +171,6 @@ def _ask(file: RunFile, workspace: Workspace, wire: Wire, rows: int) -> _Asked:
         except TrueSeedError as err:
             failure = err
     answered = Answered.read(rows_kept) if rows_kept else Answered()
-    scored = wire.is_ours
     voice.close()
     known = tempos(workspace.ledger.entries())
     inputs = [begun.prompts, begun.held_out, *filter(None, (rows_kept, begun.base))]
@@ -182,7 +181,7 @@ def _ask(file: RunFile, workspace: Workspace, wire: Wire, rows: int) -> _Asked:
         kept = step.earlier("report")
         if kept is None:
             machine = measured.try_out(file, rows_kept, begun.held_out, begun.base, step) if rows_kept else Machine()
-            made = estimate(file, answered, machine, wire, known, identity=voice.identity, scored=scored)
+            made = estimate(file, answered, machine, wire, known, identity=voice.identity)
             kept = step.write("report", _filler(made), {"rows": made.rows})
     found = Estimate.from_json(json.loads((kept.folder / ESTIMATE).read_bytes()))
     return _Asked(answered, found, failure, f"{kept.kind}:{kept.digest}")
