@@ -22,6 +22,7 @@ from trueseed.teachers.voice import Voice
 from trueseed.train.tempo import Tempo, tempo
 from trueseed.workspace import Step
 
+KNOWN_S = 0.001  # an answer that is there sooner was known already, and says nothing of the teacher's pace
 ROWS, QUESTIONS = "rows.json", "questions.parquet"
 
 
@@ -68,8 +69,8 @@ class Machine:
 def ask(config: verifiable.Config, prompts: Artifact, voice: Voice, step: Step, rows: int) -> Artifact:
     """Asks `rows` questions and keeps all that was said, right or not. Raises what the teacher raises."""
     with voice.speaking(step) as model:
-        timed = _Timed(model)
-        rehearsed = rehearse(config, prompts, Teacher(timed, step), step, rows)
+        timed = _Timed(Teacher(model, step))
+        rehearsed = rehearse(config, prompts, timed, step, rows)
         live: Mapping[str, Live] = getattr(model, "live_limits", {})
     found = Answered(
         rows=rehearsed.rows,
@@ -138,7 +139,9 @@ class _Timed:
 
         for position, answer in self.model.answers(noted()):
             self._last, answered = time.monotonic(), answered + 1
-            self.seconds.append(self._last - began[position])
+            took = self._last - began[position]
+            if took > KNOWN_S:
+                self.seconds.append(took)
             yield position, answer
 
     def stream(self, request: Request) -> Iterator[str | Answer]:
