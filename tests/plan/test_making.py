@@ -56,7 +56,11 @@ def written(
     return run_file(
         folder,
         model,
-        **{"teacher": {"remote": {**endpoint, **(remote or {})}}, "generate": {"max_tokens": 60}, **changes},
+        **{
+            "teacher": {"remote": {**endpoint, **(remote or {})}},
+            "generate": {"max_tokens": 60, "effort": 12},
+            **changes,
+        },
     )
 
 
@@ -165,7 +169,7 @@ def test_the_providers_own_limits_are_read_from_its_answers(settings, workspace,
 
 
 def test_a_limit_that_is_too_small_is_told_before_the_run(settings, workspace):
-    made = plan(settings(limits=[{"source": "own/*", "per": "total", "requests": 20}]), workspace)
+    made = plan(settings(limits=[{"source": "own/*", "per": "total", "requests": 20}]), workspace, rows=0)
     assert "it lacks" in made.calendar.to_json()["words"]
     assert made.calendar.likely is not None
     assert made.calendar.likely.at is None
