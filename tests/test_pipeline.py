@@ -62,7 +62,9 @@ def test_a_run_leaves_a_report_with_the_promised_numbers(finished, state_of_run)
     assert set(report) == {
         "teacher", "student", "scores", "records", "timings_s", "ledger", "sources", "obligations",
         "teachers",
+        "plan",
     }  # fmt: skip
+    assert report["plan"] is None  # nobody planned it
     for side in ("teacher", "student", "difference"):
         for name in ("held_out_prompts", "held_out_kinds", "chat_perplexity"):
             assert set(report["scores"][side][name]) == {"value", "low", "high", "n"}

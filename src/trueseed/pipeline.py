@@ -23,7 +23,7 @@ from trueseed.evaluate import measure, sets
 from trueseed.failover import Part
 from trueseed.generate.prompts import everyday, must_have_papers, read_prompts
 from trueseed.lm.engine import Engine
-from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
+from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, is_here, matching, resolve
 from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
@@ -80,6 +80,28 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             scores=scores,
             teacher_source=before.source,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """What a run has in hand before its teacher is asked. base: None when its weights would have to be fetched."""
+
+    prompts: Artifact
+    held_out: Artifact
+    base: Artifact | None
+    voice: Voice
+
+
+def begin(file: RunFile, workspace: Workspace) -> Beginning:
+    """The first steps of a run, which ask nobody; the run finds them done. Raises what the door raises."""
+    workspace.declare(file.project, file.facts)
+    base = _resolve(file.base) if is_here(file.base.weights) else None
+    return Beginning(
+        prompts=_import_prompts(file, workspace),
+        held_out=_freeze_sets(file, workspace),
+        base=_import_weights(base, workspace) if base else None,
+        voice=_teacher(file.teacher, file, workspace)(),
+    )
 
 
 def write_report(workspace: Workspace, outcome: Outcome) -> Report:

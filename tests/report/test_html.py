@@ -21,7 +21,8 @@ from trueseed.report.details import (
     Sample,
     Validation,
 )
-from trueseed.report.html import breakable, duration, headline, render
+from trueseed.report.html import headline, render
+from trueseed.report.planned import Beside, Outcome, Quantity, Range
 from trueseed.report.summary import (
     Comparison,
     Counts,
@@ -32,10 +33,25 @@ from trueseed.report.summary import (
     Taught,
     Timings,
 )
+from trueseed.report.wording import breakable, duration
 from trueseed.terms.model import Obligation, Upstream
 
 SOURCE = "huggingfacetb/smollm2-135m-instruct@weights"
 NOTICE = Obligation(kind="notice-file", text="Keep the notices.", document="apache-2.0", clause="4(c)")
+
+
+def beside(quantity: Quantity, low: float, high: float, actual: float) -> Beside:
+    expected = Range(likely=(low + high) / 2, low=low, high=high)
+    return Beside(step="generate", quantity=quantity, expected=expected, actual=actual, inside=expected.holds(actual))
+
+
+PLAN = Outcome(
+    made_at="2026-11-21T08:00:00Z",
+    artifact="report:" + "5a" * 32,
+    rows=8,
+    beside=(beside("requests", 9_000, 14_000, 12_480), beside("micros", 120_000, 900_000, 1_300_000)),
+    other_settings=("train",),
+)
 
 
 def interval(value: float, reach: float = 0.05, n: int = 320) -> Interval:
@@ -60,6 +76,7 @@ def report(**changes: Any) -> Report:
         ledger=LedgerHead(entries=14, root="9c" * 32, checkpoint="trueseed/3f2a\n14\nnJyc=\n\n— trueseed/3f2a ZqXo=\n"),
         sources=(SOURCE, "own/everyday"),
         obligations=(NOTICE,),
+        plan=PLAN,
     )
     return dataclasses.replace(whole, **changes)
 
@@ -126,6 +143,22 @@ class Text(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self._hidden:
             self._words.append(data)
+
+
+def test_the_page_sets_what_came_beside_what_was_expected():
+    text = Text(render(report(), details())).text
+    for told in (
+        "from 8 real questions",
+        "9 000 to 14 000 12 480 ✓",
+        "0.12 USD to 0.9 USD 1.30 USD ✗",
+        "1 of 2 lie inside",
+        "done with other settings than planned: train",
+    ):
+        assert told in text, told
+
+
+def test_a_run_that_nobody_planned_says_so():
+    assert "Nobody planned this run" in Text(render(report(plan=None), details())).text
 
 
 def test_the_page_says_what_happened():

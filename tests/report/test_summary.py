@@ -47,6 +47,7 @@ def test_report_json_has_the_shape_that_others_rely_on():
         "sources": ["acme/large@api"],
         "obligations": [NOTICE.to_json()],
         "teachers": [{"source": "acme/large@api", "asked": 10, "accepted": 7, "left": "the quota is used up"}],
+        "plan": None,
     }
     assert report.to_json() == expected
     assert json.loads(canonical(report.to_json())) == expected

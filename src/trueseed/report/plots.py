@@ -84,6 +84,20 @@ def bar(value: float, most: float, kind: str) -> Markup:
     )
 
 
+def beside(low: float, high: float, actual: float, title: str) -> Markup:
+    """What was expected as a line, what it came to as a dot, on a scale from 0 to the largest of them."""
+    most = max(high, actual) or 1.0
+    inside = low <= actual <= high
+    return _svg(
+        title,
+        _el("line", class_="grid", x1="0%", x2="100%", y1=10, y2=10),
+        _el("line", class_="span", x1=_percent(low / most), x2=_percent(high / most), y1=10, y2=10),
+        _el("circle", class_="hit" if inside else "miss", cx=_percent(actual / most), cy=10, r=5),
+        class_="track",
+        height=20,
+    )
+
+
 WIDE, LEFT, RIGHT, TOP = 720, 52, 14, 10
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
+from trueseed.report.planned import Outcome
 from trueseed.terms.model import Obligation
 
 
@@ -99,7 +100,8 @@ class LedgerHead:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """teacher: source id of the one whose scores these are. teachers: all that were asked for records, in order.
-    student: `weights:<digest>`. sources: ids of all sources that the student carries.
+    student: `weights:<digest>`. sources: ids of all sources that the student carries. plan: what was expected
+    beforehand, beside what became of it; None when nobody planned.
     """
 
     teacher: str
@@ -111,10 +113,14 @@ class Report:
     sources: tuple[str, ...]
     obligations: tuple[Obligation, ...]
     teachers: tuple[Taught, ...] = ()
+    plan: Outcome | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    """Tuples as lists, at any depth."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple | list) else value

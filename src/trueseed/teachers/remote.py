@@ -23,6 +23,7 @@ from trueseed.teachers.allowance import Allowance, price_of
 from trueseed.teachers.background import Background
 from trueseed.teachers.call import Books, Caller, Ended
 from trueseed.teachers.endings import Endings
+from trueseed.teachers.headers import Live
 from trueseed.teachers.holds import Holds
 from trueseed.teachers.providers import Endpoint, Provider, Reach, provider, reach
 from trueseed.teachers.round import Round
@@ -75,6 +76,11 @@ class Remote:
         )
         self._endings = Endings(self.source, step, holds, way)
         self._background = Background(f"ask {self.source}")
+
+    @property
+    def live_limits(self) -> Mapping[str, Live]:
+        """The provider's limits as its last answer told them; empty when it told none."""
+        return self._throttle.live
 
     def __enter__(self) -> "Remote":
         return self

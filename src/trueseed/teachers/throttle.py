@@ -27,6 +27,7 @@ class Throttle:
         self.at_most, self.pause_s = at_most, pause_s
         self.limit = float(min(FIRST, at_most))
         self.in_flight = 0
+        self.live: Mapping[str, Live] = {}  # what the provider last said of its limits
         self.opens_at = 0.0  # nothing starts before
         self._growing_fast = True
         self._decreased_at = float("-inf")
@@ -107,6 +108,7 @@ class Throttle:
 
     def _returned(self, live: Mapping[str, Live], now: float) -> None:
         self.in_flight -= 1
+        self.live = live or self.live
         requests = live.get("requests")
         if requests and requests.limit and requests.remaining is not None and requests.resets_in:
             self._left, self._left_at = self._fraction_kept(requests.remaining, now), now

@@ -7,7 +7,8 @@ Where each dialect is spoken, under the address of the simulator:
                 /openai/v1                                            api-key, or Authorization: Bearer
     Anthropic   /anthropic/v1                                         Authorization: Bearer, or x-api-key
 
-each with `/chat/completions` and, but for deployments, `/models`; the usage is at `/v1/organization/usage/completions`.
+each with `/chat/completions` and `/models` (of deployments at `/openai/models`); the usage is at
+`/v1/organization/usage/completions`.
 The paths under `/simulator` are ours: GET `counts`, `behaviour`, `usage.csv`; PUT `behaviour`; POST `lift`, `suspend`,
 `reset`.
 
@@ -35,7 +36,12 @@ _CHAT: dict[str, Dialect] = {
     "/openai/v1/chat/completions": AZURE,
     "/anthropic/v1/chat/completions": ANTHROPIC,
 }
-_MODELS: dict[str, Dialect] = {"/v1/models": OPENAI, "/openai/v1/models": AZURE, "/anthropic/v1/models": ANTHROPIC}
+_MODELS: dict[str, Dialect] = {
+    "/v1/models": OPENAI,
+    "/openai/v1/models": AZURE,
+    "/openai/models": AZURE,
+    "/anthropic/v1/models": ANTHROPIC,
+}
 _DEPLOYMENT = re.compile(r"/openai/deployments/([^/]+)/chat/completions")
 _USAGE = "/v1/organization/usage/completions"
 

@@ -1,0 +1,266 @@
+"""From a few measured rows to what every step of a run takes, as intervals: requests, tokens, money, seconds, records.
+
+How many questions: courses of the recipe drawn from the posterior of its acceptance (`generate.course`). Tokens and
+seconds: means drawn by Student's t (`draws`). Money: those tokens at the run file's price. What nothing was measured of
+has a reason instead of a number, never a guess that looks like one, and an unknown price is never zero.
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trueseed.checks import FREE
+from trueseed.core.canonical import digest
+from trueseed.generate.course import DRAWS, Courses, Seen, imagine
+from trueseed.plan.draws import Floats, between, interval, mean
+from trueseed.plan.history import Tempos
+from trueseed.plan.measured import Answered, Machine
+from trueseed.report.planned import Estimate, Planned, Quantity, Range
+from trueseed.runfile import RunFile
+from trueseed.teachers.amounts import Price
+
+NO_ROWS = "nothing was asked: `--rows N` asks a few real questions"
+NO_PRICE = "the price is not known: give a price in the run file (`price: {input: …, output: …}`)"
+NO_SPEED = "nothing was measured of it here; the first run of this step in this workspace will be"
+NO_BASE = "the base weights are not here yet: `trueseed weights SPEC` fetches them, then plan again"
+NOISE = {"train": (0.6, 1.25)}  # seconds a token in training, beside those of a throw-away step on noise (docs/log.md)
+FULLER = 1.0  # the least by which more chats at once slow each other down: not at all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """How the run asks. at_once: most calls or chats under way. is_ours: weights on this machine. price: None when it
+    is not known. per_minute: requests that the run file lets through.
+    """
+
+    at_once: int
+    is_ours: bool
+    price: Price | None
+    per_minute: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """Draws of what a step asks of the teacher."""
+
+    requests: Floats
+    prompt: Floats | None = None
+    completion: Floats | None = None
+    seconds: Floats | None = None
+
+
+def estimate(
+    file: RunFile,
+    answered: Answered,
+    machine: Machine,
+    wire: Wire,
+    tempos: Tempos,
+    *,
+    identity: Mapping[str, Any],
+) -> Estimate:
+    """The same whenever it is made from the same. identity: of the teacher, as steps are opened with it."""
+    maker = _Maker(file, answered, machine, wire, tempos)
+    settings = {
+        "generate": {**file.generate.model_dump(), **identity},
+        "curate": file.curate.model_dump(),
+        "baseline": {**file.evaluate.model_dump(), **identity},
+        "train": file.train.model_dump(),
+        "evaluate": file.evaluate.model_dump(),
+    }
+    parts = {
+        "generate": maker.generate(),
+        "curate": maker.curate(),
+        "baseline": maker.baseline(),
+        "train": maker.train(),
+        "evaluate": maker.evaluate(),
+    }
+    steps = tuple(
+        Planned(step=name, settings=digest(settings[name]), numbers=numbers, unknown=unknown)
+        for name, (numbers, unknown) in parts.items()
+    )
+    return Estimate(rows=len(answered.rows), price=wire.price, steps=steps)
+
+
+Part = tuple[dict[Quantity, Range], dict[Quantity, str]]
+ASKS_NOTHING: Mapping[Quantity, Range] = {"requests": Range.exactly(0), "micros": Range.exactly(0)}
+
+
+class _Maker:
+    """The draws that the steps share."""
+
+    def __init__(
+        self,
+        file: RunFile,
+        answered: Answered,
+        machine: Machine,
+        wire: Wire,
+        tempos: Tempos,
+    ) -> None:
+        self._file, self._answered, self._machine, self._wire = file, answered, machine, wire
+        self._tempos, self._rng = tempos, np.random.default_rng(0)
+        self._kept = file.generate.accept * between(
+            0.6, 1.0, self._rng, DRAWS
+        )  # records after curation: few or many go
+
+    # the steps
+
+    def generate(self) -> Part:
+        courses = imagine(self._file.generate, _seen(self._answered), self._rng)
+        asking = self._asked(courses)
+        numbers, unknown = self._of(asking)
+        short = courses.accepted < self._file.generate.accept - 0.5
+        numbers["accepted"] = interval(courses.accepted) if short.any() else Range.exactly(self._file.generate.accept)
+        return numbers, unknown
+
+    def baseline(self) -> Part:
+        """Two sets of tasks asked greedily; free chats where their likelihood can be told."""
+        config, plain = self._file.evaluate, [row for row in self._answered.rows if row.rung == "plain"]
+        tasks, chats = 2.0 * config.samples, float(config.samples if self._wire.is_ours else 0)
+        requests = np.full(DRAWS, tasks + chats)
+        if not plain:
+            return self._of(Asking(requests=requests))
+        prompt = mean([row.prompt_tokens for row in plain], self._rng, DRAWS, low=1)
+        answer = mean([min(row.completion_tokens, config.max_tokens) for row in plain], self._rng, DRAWS,
+                      low=1, high=config.max_tokens)  # fmt: skip
+        chat = between(1, config.chat_max_tokens, self._rng, DRAWS)
+        chat_prompt = prompt * between(0.3, 1.0, self._rng, DRAWS)  # without a constraint in it
+        completion = tasks * answer + chats * chat
+        return self._of(
+            Asking(
+                requests=requests,
+                prompt=tasks * prompt + chats * chat_prompt,
+                completion=completion,
+                seconds=self._asking_s(requests, completion),
+            )
+        )
+
+    def curate(self) -> Part:
+        known = self._tempos.of("curate", self._rng, DRAWS)
+        if known is not None:
+            return {**ASKS_NOTHING, "seconds": interval(known * self._file.generate.accept)}, {}
+        if self._machine.curate_s is None:
+            return {**ASKS_NOTHING}, {"seconds": NO_ROWS}
+        times = self._file.generate.accept / max(
+            1, len(self._answered.rows)
+        )  # most of it may be there once, or for each
+        seconds = self._machine.curate_s * between(0.5, max(times, 1.0), self._rng, DRAWS)
+        return {**ASKS_NOTHING, "seconds": interval(seconds)}, {}
+
+    def train(self) -> Part:
+        measured = self._machine.train
+        if measured is None:
+            why = NO_BASE if self._answered.rows else NO_ROWS
+            return {**ASKS_NOTHING}, {"tokens": why, "seconds": why}
+        length = mean(measured.tokens, self._rng, DRAWS, low=2, high=self._file.train.max_length)
+        config = self._file.train
+        tokens = self._kept * (1 - self._file.curate.validation) * length * config.num_train_epochs
+        if config.max_steps:
+            most = config.max_steps * config.tokens_per_batch * config.gradient_accumulation_steps
+            tokens = np.minimum(tokens, most)
+        known = self._tempos.of("train", self._rng, DRAWS)
+        if known is None:
+            known = measured.seconds_per_token * between(*NOISE["train"], self._rng, DRAWS)
+        return {**ASKS_NOTHING, "tokens": interval(tokens), "seconds": interval(tokens * known)}, {}
+
+    def evaluate(self) -> Part:
+        """The student answers what the teacher did, on this machine."""
+        known = self._tempos.of("evaluate", self._rng, DRAWS)
+        if known is not None:
+            return {**ASKS_NOTHING, "seconds": interval(known * self._file.evaluate.samples)}, {}
+        alike = self._wire.is_ours and self._file.teacher.weights == self._file.base.weights
+        numbers, _ = self.baseline()
+        if alike and "seconds" in numbers:
+            return {**ASKS_NOTHING, "seconds": numbers["seconds"]}, {}
+        return {**ASKS_NOTHING}, {"seconds": NO_SPEED if self._answered.rows else NO_ROWS}
+
+    # the pieces
+
+    def _of(self, asking: Asking) -> Part:
+        numbers: dict[Quantity, Range] = {"requests": interval(asking.requests)}
+        unknown: dict[Quantity, str] = {}
+        if asking.prompt is None or asking.completion is None:
+            unknown["tokens"] = NO_ROWS
+        else:
+            numbers["tokens"] = interval(asking.prompt + asking.completion)
+        if asking.seconds is None:
+            unknown["seconds"] = NO_ROWS
+        else:
+            numbers["seconds"] = interval(asking.seconds)
+        price = self._wire.price
+        if price is None:
+            unknown["micros"] = NO_PRICE
+        elif (price.input_micros_per_mtok, price.output_micros_per_mtok) == (0, 0):
+            numbers["micros"] = Range.exactly(0)
+        elif asking.prompt is None or asking.completion is None:
+            unknown["micros"] = NO_ROWS
+        else:
+            paid = asking.prompt * price.input_micros_per_mtok + asking.completion * price.output_micros_per_mtok
+            numbers["micros"] = interval(paid / 1e6)
+        return numbers, unknown
+
+    def _asked(self, courses: Courses) -> Asking:
+        requests = courses.asked.sum((1, 2))
+        if not self._answered.rows:
+            return Asking(requests=requests)
+        prompt, completion = np.zeros(DRAWS), np.zeros(DRAWS)
+        free_K = np.array([kind == FREE for kind in courses.kinds])
+        for r, rung in enumerate(courses.rungs):
+            for free in (False, True):
+                asked = courses.asked[:, free_K == free, r].sum(1)
+                if asked.any():
+                    prompts, answers = self._tokens(rung, free)
+                    prompt, completion = prompt + asked * prompts, completion + asked * answers
+        return Asking(
+            requests=requests,
+            prompt=prompt,
+            completion=completion,
+            seconds=self._asking_s(requests, completion),
+        )
+
+    def _tokens(self, rung: str, free: bool) -> tuple[Floats, Floats]:
+        """Draws of the mean tokens of a question and its answer. Of a rung that was not seen, the question is taken as
+        half to three times as long as those that were, and of the answer only its bound is known.
+        """
+        config = self._file.generate
+        most = config.free.sampling.max_tokens if free else config.max_tokens
+        rows = [row for row in self._answered.rows if row.rung == rung and (row.kind == FREE) == free]
+        if rows:
+            return (
+                mean([row.prompt_tokens for row in rows], self._rng, DRAWS, low=1),
+                mean([row.completion_tokens for row in rows], self._rng, DRAWS, low=1, high=most),
+            )
+        prompts = mean([row.prompt_tokens for row in self._answered.rows], self._rng, DRAWS, low=1)
+        return prompts * between(0.5, 3.0, self._rng, DRAWS), between(1, most, self._rng, DRAWS)
+
+    def _asking_s(self, requests: Floats, completion: Floats) -> Floats | None:
+        """Between two bounds that are both possible: more at once do not slow each other down, or they gain nothing."""
+        answered, wire = self._answered, self._wire
+        if not answered.seconds or answered.elapsed_s <= 0:
+            return None
+        at_once = max(1, min(wire.at_once, self._file.generate.ahead))
+        gain = max(FULLER, at_once / max(1, answered.at_once))
+        if wire.is_ours:
+            spoken = max(1, sum(row.completion_tokens for row in answered.rows))
+            slowest = completion * answered.elapsed_s / spoken
+        else:
+            slowest = requests * mean(answered.seconds, self._rng, DRAWS, low=1e-4) / max(1, answered.at_once)
+        seconds = slowest / between(1.0, gain + 1e-9, self._rng, DRAWS)
+        if not wire.is_ours:  # it begins with few, and doubles while answers come
+            seconds = seconds + float(np.mean(answered.seconds)) * math.log2(max(2.0, at_once / 4))
+        allowed = [each for each in (answered.allowed_per_s, wire.per_minute and wire.per_minute / 61) if each]
+        for per_s in allowed:
+            seconds = np.maximum(seconds, (requests - 61 * per_s) / per_s)  # what a minute lets through at once
+        return seconds
+
+
+def _seen(answered: Answered) -> dict[tuple[str, Any], Seen]:
+    tallies: defaultdict[tuple[str, Any], list[int]] = defaultdict(lambda: [0, 0])
+    for row in answered.rows:
+        tally = tallies[row.kind, row.rung]
+        tally[0] += 1
+        tally[1] += row.accepted
+    return {key: Seen(judged=judged, accepted=accepted) for key, (judged, accepted) in tallies.items()}

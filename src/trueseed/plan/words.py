@@ -1,0 +1,149 @@
+"""A plan in words and cells, for a terminal."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trueseed.plan.making import Plan
+from trueseed.plan.schedule import sentence
+from trueseed.report.planned import Planned, Quantity, Range
+
+ORDER: tuple[Quantity, ...] = ("requests", "tokens", "micros", "seconds", "accepted")
+UNKNOWN = "unknown"
+
+
+def rows(plan: Plan) -> str:
+    """What was asked for this plan."""
+    asked = plan.answered
+    if not asked.rows:
+        return f"asked      nothing of {plan.sources.teacher}"
+    rungs: dict[str, list[int]] = {}
+    for row in asked.rows:
+        tally = rungs.setdefault(row.rung, [0, 0])
+        tally[0], tally[1] = tally[0] + 1, tally[1] + row.accepted
+    told = ", ".join(f"{rung} {right} of {n}" for rung, (n, right) in rungs.items())
+    pace = f"; {sum(asked.seconds) / len(asked.seconds):.2f} s an answer" if asked.seconds else ""
+    return f"asked      {len(asked.rows)} questions of {plan.sources.teacher}: {asked.accepted} right ({told}){pace}"
+
+
+def steps(plan: Plan) -> Iterator[tuple[str, ...]]:
+    """Name and cells of each step, and of all together."""
+    for step in plan.estimate.steps:
+        yield step.step, *(_cell(step, quantity) for quantity in ORDER)
+    yield "together", *(_together(plan.estimate.steps, quantity) for quantity in ORDER[:4]), ""
+
+
+def notes(plan: Plan) -> Iterator[str]:
+    """Why something is unknown, each reason once; how the intervals are made."""
+    why: defaultdict[str, list[str]] = defaultdict(list)
+    for step in plan.estimate.steps:
+        for quantity, reason in step.unknown.items():
+            why[reason].append(f"{step.step} {'money' if quantity == 'micros' else quantity}")
+    for reason, of in why.items():
+        yield f"unknown    {', '.join(of)}: {reason}"
+    yield (
+        "intervals  95 %, without tries again after failures: courses of the recipe drawn from the Beta posterior "
+        "(Jeffreys) of its acceptance, means by Student's t (trueseed/plan)"
+    )
+
+
+def calendar(plan: Plan) -> str:
+    return sentence(plan.calendar)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Verdicts that rest on the same words, with the steps and uses that they are for."""
+
+    steps: str
+    source: str
+    uses: str
+    permitted: bool
+    text: str
+    because: str
+
+
+def verdicts(plan: Plan) -> Iterator[Told]:
+    """Refused ones last, so that they are seen."""
+    found: dict[tuple[bool, str, str, str], tuple[list[str], list[str]]] = {}
+    for ruling in plan.rulings:
+        for verdict in ruling.verdicts:
+            text = f"{verdict.document}, {verdict.clause}" if verdict.document else "none established"
+            because = verdict.because + (f"; to settle it: {verdict.settle_by}" if verdict.settle_by else "")
+            steps, uses = found.setdefault((not verdict.permitted, verdict.source, text, because), ([], []))
+            steps += [] if ruling.step in steps else [ruling.step]
+            uses += [] if verdict.use.value in uses else [verdict.use.value]
+    for (refused, source, text, because), (steps, uses) in sorted(found.items(), key=lambda each: each[0][0]):
+        yield Told(", ".join(steps), source, ", ".join(uses), not refused, text, because)
+
+
+def others(plan: Plan) -> Iterator[str]:
+    """Models that one may already use, then those that one may not, a line each."""
+    if not plan.others:
+        yield "instead    no other weights are here or embedded"
+    for other in plan.others:
+        may = "may teach" if other.permitted else "may not teach"
+        refused = next((verdict for verdict in other.verdicts if not verdict.permitted), None)
+        text = refused or other.verdicts[0] if other.verdicts else None
+        by = f" ({text.document or 'no terms established'}, clause {text.clause or 'none'})" if text else ""
+        yield f"instead    {other.source} {may}{by}; {_ability(other.ability)}; weights: {other.weights}"
+
+
+def _ability(found: object) -> str:
+    if not isinstance(found, dict) or not found:
+        return "nothing measured of it in this workspace"
+    told = (f"{name.replace('_', ' ')} {100 * said['value']:.1f} % right" for name, said in found.items())
+    return "measured here: " + ", ".join(told)
+
+
+def _cell(step: Planned, quantity: Quantity) -> str:
+    if quantity in step.numbers:
+        return interval(step.numbers[quantity], quantity)
+    return UNKNOWN if quantity in step.unknown else ""
+
+
+def _together(all_: tuple[Planned, ...], quantity: Quantity) -> str:
+    """Ends added up: wider than the interval of the sum, never narrower."""
+    known = [step.numbers[quantity] for step in all_ if quantity in step.numbers and _asks(step, quantity)]
+    lacks = any(quantity in step.unknown for step in all_)
+    if not known:
+        return UNKNOWN if lacks else ""
+    total = Range(
+        likely=sum(each.likely for each in known),
+        low=sum(each.low for each in known),
+        high=sum(each.high for each in known),
+    )
+    return ("more than " if lacks else "") + interval(total, quantity)
+
+
+def _asks(step: Planned, quantity: Quantity) -> bool:
+    """Tokens that are trained on are not added to tokens that are asked for."""
+    return quantity != "tokens" or bool(step.numbers.get("requests", Range.exactly(0)).high)
+
+
+def interval(range_: Range, quantity: Quantity) -> str:
+    likely, low, high = (plain(each, quantity) for each in (range_.likely, range_.low, range_.high))
+    return likely if low == high else f"{likely} ({low} to {high})"
+
+
+def plain(value: float, quantity: Quantity) -> str:
+    if quantity == "micros":
+        usd = value / 1e6
+        return "0 USD" if not value else f"{usd:,.2f} USD" if usd >= 0.995 else f"{usd:.2g} USD"
+    if quantity == "seconds":
+        return duration(value)
+    return f"{round(value):,}"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(0.41), duration(75), duration(7260), duration(200_000)
+    ('0.4 s', '1 min 15 s', '2 h 01 min', '2 d 8 h')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    if seconds < 3600:
+        return "{} min {:02} s".format(*divmod(round(seconds), 60))
+    if seconds < 86400:
+        return "{} h {:02} min".format(*divmod(round(seconds / 60), 60))
+    return "{} d {} h".format(*divmod(round(seconds / 3600), 24))
