@@ -327,12 +327,16 @@ def test_by_no_whole_run(held, tiny_llama):
         _run(held, tiny_llama)
 
 
-@pytest.mark.xfail(strict=True, raises=ConfigError, reason="a run file cannot name a second teacher yet")
-def test_by_no_failover(held, tiny_llama):
-    """To another route of the same maker, or another name of it."""
-    others = [
-        held.endpoint("deepseek/deepseek-chat@openrouter", key_from="ANOTHER_KEY"),
-        held.endpoint("own/mine", key_from="ANOTHER_KEY"),
-    ]
+def _failover(affair: Affair, source: str) -> list[dict[str, Any]]:
+    other = affair.endpoint(source, key_from="ANOTHER_KEY")
+    return [{"remote": json.loads(other.model_dump_json(exclude_none=True))}]
+
+
+def test_by_no_failover_to_another_route_of_it(held, tiny_llama):
+    with held.nobody_is_reached(ConfigError, "another maker"):
+        _run(held, tiny_llama, failover=_failover(held, "deepseek/deepseek-chat@openrouter"))
+
+
+def test_by_no_failover_to_another_name_at_its_address(held, tiny_llama):
     with held.nobody_is_reached():
-        _run(held, tiny_llama, failover=[json.loads(each.model_dump_json(exclude_none=True)) for each in others])
+        _run(held, tiny_llama, failover=_failover(held, "own/mine"))

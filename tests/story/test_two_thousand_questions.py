@@ -167,7 +167,6 @@ def test_between_suspension_and_release_nobody_was_asked(story):
     assert [code for code, _ in story.while_held] == [3, 2]
 
 
-@pytest.mark.xfail(strict=True, reason="there is no `trueseed reconcile` yet")
 def test_after_reconciling_our_account_has_the_calls_of_the_bill_to_the_unit(story):
     code, said = story.reconciled
     assert code == 0, said

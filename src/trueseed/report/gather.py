@@ -132,9 +132,10 @@ def _timings(entries: Iterable[Entry], made: Iterable[Artifact], lineage: Lineag
 
 
 def _done(scores: Artifact, lineage: Lineage) -> dict[str, Entry]:
-    """By name, the statements that closed the steps which led to the scores."""
+    """By name, the statements that closed the steps which led to the scores; of several, the last."""
     digests = (scores.digest, *lineage.upstream(scores.digest))
-    return {maker.predicate["step"]: maker for digest in digests if (maker := lineage.maker(digest))}
+    makers = sorted(filter(None, map(lineage.maker, digests)), key=lambda maker: maker.index)
+    return {maker.predicate["step"]: maker for maker in makers}
 
 
 def _obligations(maker: Entry | None) -> tuple[Obligation, ...]:
