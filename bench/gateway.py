@@ -29,6 +29,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.request import urlopen
 
@@ -193,13 +194,15 @@ def proxy(folder: Path, upstream: str, command: str) -> Iterator[Road]:
     port = _free_port()
     params = {"model": "openai/simulated", "api_base": upstream, "api_key": "sk-any"}
     config = folder / "litellm.yaml"
-    config.write_text(json.dumps({"model_list": [{"model_name": "simulated", "litellm_params": params}]}))
+    key = f"sk-{token_hex(24)}"  # without a strong one it does not start
+    models = [{"model_name": "simulated", "litellm_params": params}]
+    config.write_text(json.dumps({"model_list": models, "general_settings": {"master_key": key}}))
     words = [command, "--config", str(config), "--port", str(port), "--host", "127.0.0.1", "--num_workers", "1"]
     quiet = {**os.environ, "LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # no look-up at GitHub
     with subprocess.Popen(words, env=quiet, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             _wait_for(f"http://127.0.0.1:{port}/health/liveliness")
-            yield Road(f"http://127.0.0.1:{port}/v1", "simulated", "sk-any", process.pid)
+            yield Road(f"http://127.0.0.1:{port}/v1", "simulated", key, process.pid)
         finally:
             process.terminate()
             process.wait(PATIENCE_S)
