@@ -23,7 +23,7 @@ from trueseed.report import verify
 from trueseed.runfile import RunFile
 from trueseed.teachers.account import Account
 from trueseed.teachers.allowance import Exhausted
-from trueseed.teachers.answered import Answered
+from trueseed.teachers.cache import Cache
 from trueseed.teachers.clock import Clock
 from trueseed.teachers.endings import UsedUp
 from trueseed.teachers.holds import Holds, OnHold
@@ -253,19 +253,19 @@ class Killed(BaseException):
 
 def test_stopped_at_any_point_it_ends_with_as_many_and_asks_nothing_twice(place, monkeypatch):
     place.first.behave(Behaviour(quota_requests=12))
-    kept = Answered.keep
+    kept = Cache.keep
     for answers in (5, 4, 6, 3):
         left = iter([None] * (answers - 1))
 
-        def keep(self: Answered, *said: Any, left: Iterator[None] = left) -> None:
+        def keep(self: Cache, *said: Any, left: Iterator[None] = left) -> None:
             kept(self, *said)
             if next(left, "none") == "none":
                 raise Killed
 
-        monkeypatch.setattr(Answered, "keep", keep)
+        monkeypatch.setattr(Cache, "keep", keep)
         with pytest.raises(Killed):
             place.generate(place.file(generate={"accept": 20}))
-    monkeypatch.setattr(Answered, "keep", kept)
+    monkeypatch.setattr(Cache, "keep", kept)
     parts = place.generate(place.file(generate={"accept": 20}))
     assert sum(part.accepted for part in parts) == sum(sources(parts).values()) == 20
     assert [part.source for part in parts] == [FIRST, SECOND]
