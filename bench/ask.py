@@ -30,13 +30,13 @@ import openai
 from bench.machine import RESULTS, save
 
 from trueseed.core.chat import ChatModel, Request, user
-from trueseed.teachers import wire
-from trueseed.teachers.account import Account, our_entity
-from trueseed.teachers.allowance import Allowance
-from trueseed.teachers.holds import Holds
-from trueseed.teachers.limits import Limit
-from trueseed.teachers.providers import Endpoint, Prices, provider
-from trueseed.teachers.remote import Remote
+from trueseed.teachers.account.allowance import Allowance
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.state import Account, our_entity
+from trueseed.teachers.api import wire
+from trueseed.teachers.api.providers import Endpoint, Prices, provider
+from trueseed.teachers.api.remote import Remote
 from trueseed.teachers.simulator import Behaviour, simulator
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Use

@@ -22,7 +22,7 @@ from bench.machine import save
 
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, Request, user
-from trueseed.teachers import handover
+from trueseed.teachers.answers import handover
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Use
 from trueseed.workspace import Workspace

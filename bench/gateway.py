@@ -36,7 +36,7 @@ from urllib.request import urlopen
 from bench.machine import save
 
 from trueseed.access.keys import Grant, Keys
-from trueseed.teachers.account import Account
+from trueseed.teachers.account.state import Account
 from trueseed.terms.model import Use
 
 SOURCE = "deepseek/deepseek-chat@api"

@@ -21,14 +21,14 @@ from trueseed.evaluate import sets
 from trueseed.generate.prompts import everyday
 from trueseed.report import verify
 from trueseed.runfile import RunFile
-from trueseed.teachers.account import Account
-from trueseed.teachers.allowance import Exhausted
-from trueseed.teachers.cache import Cache
-from trueseed.teachers.clock import Clock
-from trueseed.teachers.endings import UsedUp
-from trueseed.teachers.holds import Holds, OnHold
+from trueseed.teachers.account.allowance import Exhausted
+from trueseed.teachers.account.clock import Clock
+from trueseed.teachers.account.holds import Holds, OnHold
+from trueseed.teachers.account.state import Account
+from trueseed.teachers.answers.cache import Cache
+from trueseed.teachers.api.endings import UsedUp
+from trueseed.teachers.api.throttle import Throttle
 from trueseed.teachers.simulator import Behaviour, Faults, Simulator, simulator
-from trueseed.teachers.throttle import Throttle
 from trueseed.teachers.voice import BehindAnApi
 from trueseed.terms.model import Relation
 from trueseed.workspace import Workspace
@@ -104,7 +104,7 @@ ENDS = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_what_the_maker_ends_is_gone_on_with_at_another_maker(place, end, monkeypatch):
-    monkeypatch.setattr("trueseed.teachers.remote.Throttle", lambda at_most, _: Throttle(at_most, 0.01))
+    monkeypatch.setattr("trueseed.teachers.api.remote.Throttle", lambda at_most, _: Throttle(at_most, 0.01))
     behaviour, said = ENDS[end]
     place.first.behave(behaviour)
     parts = place.generate(place.file())

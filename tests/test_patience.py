@@ -6,7 +6,7 @@ import pytest
 
 from trueseed.errors import Paused, Refused
 from trueseed.patience import LONGEST_NAP_S, Sleep, patiently
-from trueseed.teachers.clock import Clock
+from trueseed.teachers.account.clock import Clock
 
 HERE = {"boot": "first", "host": "here"}
 

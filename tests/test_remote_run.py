@@ -15,8 +15,8 @@ from trueseed.core.records import read_parquet
 from trueseed.errors import ConfigError, Refused
 from trueseed.ledger.lineage import Lineage
 from trueseed.report import verify
-from trueseed.teachers.account import Account
-from trueseed.teachers.allowance import Allowance, Exhausted
+from trueseed.teachers.account.allowance import Allowance, Exhausted
+from trueseed.teachers.account.state import Account
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 from trueseed.teachers.teacher import Teacher
 from trueseed.teachers.voice import BehindAnApi

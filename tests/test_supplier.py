@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.teachers.test_allowance import ask
-from tests.teachers.test_reconcile import around_us, questions
-from tests.teachers.test_remote import DEEPSEEK, Place
+from tests.teachers.account.test_allowance import ask
+from tests.teachers.api.test_remote import DEEPSEEK, Place
+from tests.teachers.supplier.test_reconcile import around_us, questions
 
 from trueseed import cli
-from trueseed.teachers.account import Account
-from trueseed.teachers.allowance import Allowance, Amount
+from trueseed.teachers.account.allowance import Allowance, Amount
+from trueseed.teachers.account.state import Account
 from trueseed.teachers.simulator import Behaviour, simulator
 
 MONTH = f"{datetime.now(UTC):%Y-%m}"

@@ -16,8 +16,8 @@ from trueseed.errors import Refused, Short, TrueSeedError
 from trueseed.evaluate import measure
 from trueseed.generate import verifiable
 from trueseed.runfile import RunFile
-from trueseed.teachers.endings import Gone
-from trueseed.teachers.limits import Exhausted
+from trueseed.teachers.account.limits import Exhausted
+from trueseed.teachers.api.endings import Gone
 from trueseed.teachers.silent import Silent
 from trueseed.teachers.teacher import Teacher
 from trueseed.teachers.voice import Voice

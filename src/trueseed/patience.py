@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from trueseed.errors import Paused
-from trueseed.teachers.clock import Clock
+from trueseed.teachers.account.clock import Clock
 from trueseed.workspace import Progress
 
 SHORTEST_S = 1.0  # so that two clocks that disagree do not keep it busy

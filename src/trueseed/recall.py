@@ -12,7 +12,7 @@ from trueseed.core.canonical import now
 from trueseed.errors import ConfigError
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.statement import WITHDRAWAL, subject
-from trueseed.teachers import holdings
+from trueseed.teachers.answers import holdings
 from trueseed.workspace import Workspace
 
 

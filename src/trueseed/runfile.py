@@ -10,8 +10,8 @@ from trueseed.curate import pipeline as curation
 from trueseed.evaluate import measure
 from trueseed.generate import verifiable
 from trueseed.lm.source import source_of
-from trueseed.teachers.allowance import Limit
-from trueseed.teachers.providers import Endpoint
+from trueseed.teachers.account.allowance import Limit
+from trueseed.teachers.api.providers import Endpoint
 from trueseed.teachers.voice import Speed
 from trueseed.terms.model import Facts, Student, parse_source
 from trueseed.train import sft

@@ -7,7 +7,7 @@ import pytest
 
 from trueseed.access.keys import BudgetSpent, Grant, Keys, Unauthorised
 from trueseed.errors import ConfigError
-from trueseed.teachers.account import Account, AccountUnavailable
+from trueseed.teachers.account.state import Account, AccountUnavailable
 from trueseed.terms.model import Use
 
 

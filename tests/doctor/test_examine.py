@@ -23,8 +23,8 @@ from trueseed import runfile
 from trueseed.cli import app
 from trueseed.doctor.check import Check, Findings
 from trueseed.doctor.examine import examine
-from trueseed.teachers.account import Account, our_entity
-from trueseed.teachers.holds import Holds
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 
 KEY = "sk-doctor-5up3rs3cr3t-0123456789"

@@ -19,8 +19,8 @@ from trueseed.access.keys import Grant, Keys
 from trueseed.gateway.offer import gateway
 from trueseed.gateway.settings import Config
 from trueseed.ledger.calls import CALLS
-from trueseed.teachers.account import Account
-from trueseed.teachers.allowance import Allowance, Used
+from trueseed.teachers.account.allowance import Allowance, Used
+from trueseed.teachers.account.state import Account
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 from trueseed.terms.model import Facts, Use
 from trueseed.workspace import Workspace

@@ -2,7 +2,7 @@
 
 import pytest
 from tests.gateway.conftest import DEEPSEEK, PRICE, refusal
-from tests.teachers.test_remote import certificate, serving
+from tests.teachers.api.test_remote import certificate, serving
 
 from trueseed.teachers.simulator import Behaviour, Faults
 

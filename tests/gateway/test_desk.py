@@ -12,12 +12,12 @@ from trueseed.gateway.desk import Ask, Desk, Ended, Return, Ticket
 from trueseed.gateway.door import Door
 from trueseed.gateway.wanted import read
 from trueseed.similarity.remembered import ANSWERS, Remembered
-from trueseed.teachers.account import Account, AccountUnavailable
-from trueseed.teachers.allowance import Allowance, Amount, Exhausted, Limit
-from trueseed.teachers.forward import Upstream
-from trueseed.teachers.holds import Holds
-from trueseed.teachers.providers import Endpoint
-from trueseed.teachers.wire import Usage
+from trueseed.teachers.account.allowance import Allowance, Amount, Exhausted, Limit
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.state import Account, AccountUnavailable
+from trueseed.teachers.api.forward import Upstream
+from trueseed.teachers.api.providers import Endpoint
+from trueseed.teachers.api.wire import Usage
 from trueseed.terms.model import Use
 from trueseed.workspace import Workspace
 

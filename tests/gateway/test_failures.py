@@ -10,7 +10,7 @@ import pytest
 from tests.gateway.conftest import DEEPSEEK, PRICE, SOON, ask, refusal
 
 from trueseed.errors import Refused
-from trueseed.teachers.holds import Holds
+from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.simulator import Behaviour, Faults
 
 

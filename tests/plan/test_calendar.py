@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from trueseed.plan.calendar import Finish, Work, finish
 from trueseed.plan.schedule import Calendar, sentence
-from trueseed.teachers.amounts import NOTHING, Amount
-from trueseed.teachers.limits import Limit
-from trueseed.teachers.rooms import Room
+from trueseed.teachers.account.amounts import NOTHING, Amount
+from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.rooms import Room
 from trueseed.terms.model import Use
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)  # a Tuesday, at noon

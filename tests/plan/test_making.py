@@ -16,9 +16,9 @@ from trueseed.ledger.statement import STEP
 from trueseed.plan import making, words
 from trueseed.report import verify
 from trueseed.runfile import RunFile
-from trueseed.teachers.account import Account, our_entity
-from trueseed.teachers.allowance import Allowance
-from trueseed.teachers.holds import Holds
+from trueseed.teachers.account.allowance import Allowance
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 from trueseed.workspace import Workspace
 

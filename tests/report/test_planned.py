@@ -12,7 +12,7 @@ from trueseed.core.canonical import digest
 from trueseed.errors import Broken
 from trueseed.report.expected import section
 from trueseed.report.planned import ESTIMATE, Estimate, Outcome, Planned, Range, outcome
-from trueseed.teachers.amounts import Price
+from trueseed.teachers.account.amounts import Price
 
 SETTINGS = {"accept": 100}
 COUNTS = {"asked": 150, "prompt_tokens": 3000, "completion_tokens": 6000, "accepted": 100}

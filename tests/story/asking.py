@@ -20,11 +20,11 @@ from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, Message, Request, user
 from trueseed.core.records import Record, write_parquet
 from trueseed.errors import TrueSeedError
-from trueseed.teachers.account import Account, our_entity
-from trueseed.teachers.allowance import Allowance, Limit
-from trueseed.teachers.holds import Holds
-from trueseed.teachers.providers import Endpoint
-from trueseed.teachers.remote import Remote
+from trueseed.teachers.account.allowance import Allowance, Limit
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.state import Account, our_entity
+from trueseed.teachers.api.providers import Endpoint
+from trueseed.teachers.api.remote import Remote
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Use
 from trueseed.workspace import Step, Workspace

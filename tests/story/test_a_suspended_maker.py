@@ -25,9 +25,9 @@ from trueseed.errors import Broken, ConfigError, Paused, Refused, TrueSeedError
 from trueseed.gateway.offer import gateway
 from trueseed.gateway.settings import Config
 from trueseed.ledger.log import Ledger
-from trueseed.teachers.account import Account
-from trueseed.teachers.holds import Holds
-from trueseed.teachers.providers import Endpoint
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.state import Account
+from trueseed.teachers.api.providers import Endpoint
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 from trueseed.terms.catalog import SHIPPED
 from trueseed.terms.model import Use
@@ -233,7 +233,7 @@ def test_from_no_older_copy_of_the_workspace_and_the_account_together(affair, ow
 
 def test_a_later_hold_is_taken_back_over_an_account_that_has_an_earlier_one(held, own_state, tmp_path, monkeypatch):
     """An older copy that knows the first hold, while the ledger has a second: it stays on hold and nothing breaks."""
-    monkeypatch.setattr("trueseed.teachers.holds.now", lambda: "2999-01-01T00:00:00Z")
+    monkeypatch.setattr("trueseed.teachers.account.holds.now", lambda: "2999-01-01T00:00:00Z")
     holds = Holds(Account.open(), "us")
     ledger = Ledger.open(tmp_path / "work" / "ledger", state=own_state)
     ledger.append(

@@ -11,7 +11,7 @@ from tests.tiny_run import run_file
 
 from trueseed import pipeline, runfile
 from trueseed.errors import Refused
-from trueseed.teachers.providers import Endpoint
+from trueseed.teachers.api.providers import Endpoint
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 from trueseed.terms.catalog import SHIPPED
 from trueseed.terms.model import Facts

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.story.people import Operator
-from tests.teachers.test_remote import Place
+from tests.teachers.api.test_remote import Place
 from tests.tiny_run import run_file
 
 from trueseed.core.chat import Request, user

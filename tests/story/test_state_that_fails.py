@@ -12,10 +12,10 @@ from tests.story.asking import SKIPPED, ask
 from tests.teachers.conftest import Machine, server
 
 from trueseed.errors import ConfigError, Paused
-from trueseed.teachers import account as accounts
-from trueseed.teachers import allowance as allowances
-from trueseed.teachers.allowance import Exhausted, Limit
-from trueseed.teachers.providers import Endpoint
+from trueseed.teachers.account import allowance as allowances
+from trueseed.teachers.account import state as accounts
+from trueseed.teachers.account.allowance import Exhausted, Limit
+from trueseed.teachers.api.providers import Endpoint
 from trueseed.teachers.simulator import Simulator, simulator
 from trueseed.workspace import Workspace
 

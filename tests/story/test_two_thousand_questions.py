@@ -16,8 +16,8 @@ from tests.story.asking import SKIPPED, UNSPEAKABLE, question
 from tests.story.people import DEEPSEEK, KEY, Operator
 
 from trueseed.core.records import Record, read_parquet
-from trueseed.teachers.account import Account
-from trueseed.teachers.allowance import Allowance, Amount, Used
+from trueseed.teachers.account.allowance import Allowance, Amount, Used
+from trueseed.teachers.account.state import Account
 from trueseed.teachers.simulator import Behaviour, Counts, Faults, Simulator, simulator
 
 pytestmark = pytest.mark.xdist_group("two-thousand-questions")

@@ -10,7 +10,7 @@ from trueseed.core.chat import Answer, Request, user
 from trueseed.core.records import Origin
 from trueseed.ledger.log import Entry
 from trueseed.ledger.statement import SEAL, STEP
-from trueseed.teachers.cache import CACHE
+from trueseed.teachers.answers.cache import CACHE
 from trueseed.teachers.scripted import Script, ScriptedTeacher
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Use

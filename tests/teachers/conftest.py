@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from trueseed.teachers.account import Account
-from trueseed.teachers.clock import Clock
+from trueseed.teachers.account.clock import Clock
+from trueseed.teachers.account.state import Account
 
 
 @dataclass

@@ -18,8 +18,8 @@ def release(
     as_json: JsonOption = False,
 ) -> None:
     """End a hold on a maker, with the reviewer's key: it may be asked again."""
-    from trueseed.teachers import holds
-    from trueseed.teachers.account import Account, our_entity
+    from trueseed.teachers.account import holds
+    from trueseed.teachers.account.state import Account, our_entity
     from trueseed.workspace import Workspace
 
     standing = holds.Holds(Account.open(), our_entity())

@@ -16,7 +16,7 @@ app.add_typer(cache_app, name="cache")
 @cache_app.command("show")
 def cache_show(workspace: WorkspaceOption = WORK, as_json: JsonOption = False) -> None:
     """What the cache holds: of whom, asked for what, under which terms, and where."""
-    from trueseed.teachers import holdings
+    from trueseed.teachers.answers import holdings
     from trueseed.workspace import Workspace
 
     rows = [each.to_json() for each in holdings.of(Workspace.open(workspace))]
@@ -40,7 +40,7 @@ def cache_export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the answers asked here, each with the proof that it stands in this ledger."""
-    from trueseed.teachers import handover
+    from trueseed.teachers.answers import handover
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace)
@@ -67,7 +67,7 @@ def cache_import(
     """Take answers that another ledger proves; all of the file, or nothing."""
     from trueseed.errors import ConfigError
     from trueseed.ledger.signing import Key
-    from trueseed.teachers import handover
+    from trueseed.teachers.answers import handover
     from trueseed.workspace import Workspace
 
     try:

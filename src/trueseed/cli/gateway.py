@@ -102,7 +102,7 @@ def keys_block(
 
 def _keys() -> "Keys":
     from trueseed.access.keys import Keys
-    from trueseed.teachers.account import Account
+    from trueseed.teachers.account.state import Account
 
     return Keys(Account.open())
 

@@ -14,9 +14,9 @@ from trueseed.cli.show import WORK, JsonOption, day, err, out, print_json, shown
 from trueseed.errors import Broken, ConfigError
 
 if TYPE_CHECKING:
-    from trueseed.teachers.providers import Endpoint
-    from trueseed.teachers.reconcile import Reconciled
-    from trueseed.teachers.usage_report import Report, Sums
+    from trueseed.teachers.api.providers import Endpoint
+    from trueseed.teachers.supplier.reconcile import Reconciled
+    from trueseed.teachers.supplier.usage_report import Report, Sums
 
 app = typer.Typer()
 
@@ -42,10 +42,10 @@ def usage(
     from trueseed.core.canonical import canonical
     from trueseed.core.durable import state_folder, write_atomic
     from trueseed.ledger.signing import load_or_create
-    from trueseed.teachers.account import Account, our_entity
-    from trueseed.teachers.month import Month
-    from trueseed.teachers.usage import Wanted, report
-    from trueseed.teachers.usage_report import SIGNER, sign
+    from trueseed.teachers.account.state import Account, our_entity
+    from trueseed.teachers.supplier.month import Month
+    from trueseed.teachers.supplier.usage import Wanted, report
+    from trueseed.teachers.supplier.usage_report import SIGNER, sign
     from trueseed.terms.answers import use_named
 
     wanted = Wanted(
@@ -99,11 +99,11 @@ def reconcile(
 
     Exit code 4 when there are such calls, or some came past a hold or a recall.
     """
-    from trueseed.teachers import exports, usage_api
-    from trueseed.teachers import reconcile as reconciling
-    from trueseed.teachers.account import Account, our_entity
-    from trueseed.teachers.bill_models import Scope, told
-    from trueseed.teachers.month import Month
+    from trueseed.teachers.account.state import Account, our_entity
+    from trueseed.teachers.supplier import exports, usage_api
+    from trueseed.teachers.supplier import reconcile as reconciling
+    from trueseed.teachers.supplier.bill_models import Scope, told
+    from trueseed.teachers.supplier.month import Month
     from trueseed.workspace import Workspace
 
     now, wanted = datetime.now(UTC), Month.parse(month)
@@ -140,7 +140,7 @@ def _named_in(file: Path) -> "tuple[list[Endpoint], str | None, str]":
     """The endpoints in a run file or in a gateway's settings, and the account and entity that ask there."""
     from trueseed.core.settings import read
     from trueseed.gateway.settings import Config
-    from trueseed.teachers.account import our_entity
+    from trueseed.teachers.account.state import our_entity
 
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
@@ -158,7 +158,7 @@ def _named_in(file: Path) -> "tuple[list[Endpoint], str | None, str]":
 
 
 def _show_usage(made: "Report") -> None:
-    from trueseed.teachers.usage_report import add, left_out
+    from trueseed.teachers.supplier.usage_report import add, left_out
 
     over = "" if made.is_over else f", counted until {made.counted_until}"
     out.print(f"{made.maker} in {made.month} for {made.entity!r}{over}", markup=False)

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from trueseed.doctor.check import Check, Subject
 from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.runfile import Asked, RunFile
-from trueseed.teachers.account import Account, our_entity
-from trueseed.teachers.amounts import price_of
-from trueseed.teachers.holds import Holds
-from trueseed.teachers.limits import Limit
-from trueseed.teachers.rooms import Room, rooms
+from trueseed.teachers.account.amounts import price_of
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.rooms import Room, rooms
+from trueseed.teachers.account.state import Account, our_entity
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Document, Effect, Label, Relation, Use, parse_source
 from trueseed.terms.rules import Verdict, judge_use, may_flow

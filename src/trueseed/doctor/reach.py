@@ -9,10 +9,10 @@ from trueseed.core.chat import Request, user
 from trueseed.doctor.check import Check, Subject
 from trueseed.errors import ConfigError, Refused, TeacherError
 from trueseed.runfile import RunFile
-from trueseed.teachers import wire
-from trueseed.teachers.actions import Kind
-from trueseed.teachers.probe import Probe, Trouble, probe
-from trueseed.teachers.providers import NO_KEY, Endpoint, provider, reach
+from trueseed.teachers.api import wire
+from trueseed.teachers.api.actions import Kind
+from trueseed.teachers.api.probe import Probe, Trouble, probe
+from trueseed.teachers.api.providers import NO_KEY, Endpoint, provider, reach
 
 TROUBLES: Mapping[Trouble, tuple[str, str]] = {
     "name": ("no machine of that name is known here", "check `base_url`, and the network's name service"),

@@ -9,7 +9,7 @@ from trueseed.core.canonical import sha256
 from trueseed.gateway.desk import Ended
 from trueseed.gateway.events import DONE, event
 from trueseed.gateway.wanted import Wanted
-from trueseed.teachers.wire import Usage, usage_of
+from trueseed.teachers.api.wire import Usage, usage_of
 
 
 class Garbled(Exception):  # noqa: N818

@@ -29,7 +29,7 @@ from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
 from trueseed.gateway.relay import Relay
 from trueseed.gateway.settings import Config
 from trueseed.gateway.wanted import read
-from trueseed.teachers.forward import Forward
+from trueseed.teachers.api.forward import Forward
 from trueseed.terms.model import parse_source
 
 T = TypeVar("T")

@@ -26,13 +26,13 @@ from trueseed.errors import TrueSeedError
 from trueseed.gateway.door import Door, Passage
 from trueseed.gateway.wanted import Wanted
 from trueseed.similarity.remembered import Remembered, sketch
-from trueseed.teachers.account import Account, AccountUnavailable, Busy
-from trueseed.teachers.actions import Action
-from trueseed.teachers.allowance import Allowance, Amount, Reservation
-from trueseed.teachers.charging import Ended as Closed
-from trueseed.teachers.forward import Upstream
-from trueseed.teachers.holds import Holds, hold
-from trueseed.teachers.wire import Usage
+from trueseed.teachers.account.allowance import Allowance, Amount, Reservation
+from trueseed.teachers.account.charging import Ended as Closed
+from trueseed.teachers.account.holds import Holds, hold
+from trueseed.teachers.account.state import Account, AccountUnavailable, Busy
+from trueseed.teachers.api.actions import Action
+from trueseed.teachers.api.forward import Upstream
+from trueseed.teachers.api.wire import Usage
 from trueseed.terms.model import Use, parse_source
 
 AT_ONCE, REST_S, MANY = 4, 0.002, 500  # answers to remember: with more than these waiting, there is no rest

@@ -11,9 +11,9 @@ from trueseed.access.faults import Fault, fault
 from trueseed.access.keys import BudgetSpent, Unauthorised
 from trueseed.core.redact import redact
 from trueseed.errors import Paused, Refused
-from trueseed.teachers.account import AccountUnavailable
-from trueseed.teachers.actions import Action, Failure
-from trueseed.teachers.limits import Exhausted
+from trueseed.teachers.account.limits import Exhausted
+from trueseed.teachers.account.state import AccountUnavailable
+from trueseed.teachers.api.actions import Action, Failure
 from trueseed.terms.model import parse_source
 
 NOT_AGAIN = {"x-should-retry": "false"}

@@ -14,10 +14,10 @@ from trueseed.gateway.desk import Desk
 from trueseed.gateway.door import Door
 from trueseed.gateway.settings import Config
 from trueseed.similarity.remembered import ANSWERS, Remembered
-from trueseed.teachers.account import Account
-from trueseed.teachers.allowance import Allowance
-from trueseed.teachers.forward import Upstream
-from trueseed.teachers.holds import Holds
+from trueseed.teachers.account.allowance import Allowance
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.state import Account
+from trueseed.teachers.api.forward import Upstream
 from trueseed.workspace import Workspace
 
 

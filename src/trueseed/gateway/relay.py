@@ -21,10 +21,10 @@ from trueseed.gateway.desk import Ended, Return, Ticket
 from trueseed.gateway.events import event, payloads
 from trueseed.gateway.faults import ours, theirs
 from trueseed.gateway.metrics import Metrics
-from trueseed.teachers import wire
-from trueseed.teachers.actions import Action, decide
-from trueseed.teachers.amounts import Amount
-from trueseed.teachers.forward import BrokenOff, Forward, NeverLeft, Reply
+from trueseed.teachers.account.amounts import Amount
+from trueseed.teachers.api import wire
+from trueseed.teachers.api.actions import Action, decide
+from trueseed.teachers.api.forward import BrokenOff, Forward, NeverLeft, Reply
 
 _log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ limits:
 from pydantic import Field, model_validator
 
 from trueseed.core.settings import Settings
-from trueseed.teachers.account import our_entity
-from trueseed.teachers.limits import Limit
-from trueseed.teachers.providers import Endpoint
+from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.state import our_entity
+from trueseed.teachers.api.providers import Endpoint
 
 
 class Config(Settings):

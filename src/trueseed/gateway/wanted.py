@@ -12,8 +12,8 @@ from typing import Any
 
 from trueseed.access.faults import Fault
 from trueseed.core.canonical import sha256
-from trueseed.teachers.forward import Upstream
-from trueseed.teachers.wire import Usage
+from trueseed.teachers.api.forward import Upstream
+from trueseed.teachers.api.wire import Usage
 
 MOST_CHOICES = 128  # OpenAI's own bound on `n`
 _BILLED_OTHERWISE: Mapping[str, tuple[Any, ...]] = {  # parameter: the values that ask for nothing

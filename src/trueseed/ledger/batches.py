@@ -5,7 +5,7 @@
 
 A ledger entry for every line would cost three fsyncs each. A seal covers a run of lines by their root (RFC 6962, a leaf
 is a line without its end), so any one line is shown to have been there by itself and a few hashes, without the others.
-What the gateway relays is kept so (`calls`), and so is what the cache holds (`teachers/shelf`).
+What the gateway relays is kept so (`calls`), and so is what the cache holds (`teachers/answers/shelf`).
 """
 
 import threading

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from trueseed.teachers.amounts import Amount
-from trueseed.teachers.limits import Limit
-from trueseed.teachers.rooms import Room
+from trueseed.teachers.account.amounts import Amount
+from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.rooms import Room
 from trueseed.terms.model import Use
 
 YEARS = 10  # beyond which nobody waits

@@ -21,7 +21,7 @@ from trueseed.plan.history import Tempos
 from trueseed.plan.measured import Answered, Machine
 from trueseed.report.planned import Estimate, Planned, Quantity, Range
 from trueseed.runfile import RunFile
-from trueseed.teachers.amounts import Price
+from trueseed.teachers.account.amounts import Price
 
 NO_ROWS = "nothing was asked: `--rows N` asks a few real questions"
 NO_PRICE = "the price is not known: give a price in the run file (`price: {input: …, output: …}`)"

@@ -31,9 +31,9 @@ from trueseed.plan.schedule import Calendar, calendar
 from trueseed.plan.verdicts import Ruling, Sources, rulings
 from trueseed.report.planned import ESTIMATE, Estimate
 from trueseed.runfile import RunFile
-from trueseed.teachers.account import Account, our_entity
-from trueseed.teachers.amounts import FREE, Price, price_of
-from trueseed.teachers.holds import Holds
+from trueseed.teachers.account.amounts import FREE, Price, price_of
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.state import Account, our_entity
 from trueseed.terms.model import Use, parse_source
 from trueseed.workspace import Workspace
 

@@ -14,8 +14,8 @@ from trueseed.core.records import read_parquet, write_parquet
 from trueseed.curate import pipeline as curation
 from trueseed.generate.rehearsal import Row, rehearse
 from trueseed.runfile import RunFile
-from trueseed.teachers import wire
-from trueseed.teachers.headers import Live
+from trueseed.teachers.api import wire
+from trueseed.teachers.api.headers import Live
 from trueseed.teachers.teacher import Teacher
 from trueseed.teachers.voice import Voice
 from trueseed.train.tempo import Tempo, tempo

@@ -9,9 +9,9 @@ from trueseed.plan.estimate import Wire
 from trueseed.plan.measured import Answered
 from trueseed.report.planned import Estimate, Planned, Quantity
 from trueseed.runfile import RunFile
-from trueseed.teachers.amounts import Amount
-from trueseed.teachers.limits import Limit
-from trueseed.teachers.rooms import Room, rooms
+from trueseed.teachers.account.amounts import Amount
+from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.rooms import Room, rooms
 from trueseed.terms.model import Use
 
 ASKING = {"generate": Use.TRAIN, "baseline": Use.BENCHMARK_TEACHER}

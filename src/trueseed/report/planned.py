@@ -13,7 +13,7 @@ from trueseed.core.artifacts import Store
 from trueseed.core.canonical import digest
 from trueseed.errors import Broken
 from trueseed.ledger.log import Entry
-from trueseed.teachers.amounts import Price
+from trueseed.teachers.account.amounts import Price
 
 ESTIMATE = "estimate.json"
 STEP = "estimate"  # the name of the step

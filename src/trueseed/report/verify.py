@@ -13,7 +13,7 @@ from trueseed.ledger.calls import CALLS, faults
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Ledger
 from trueseed.ledger.verify import Report, verify_ledger
-from trueseed.teachers.cache import CACHE
+from trueseed.teachers.answers.cache import CACHE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

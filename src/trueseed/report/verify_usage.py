@@ -9,8 +9,8 @@ from trueseed.core.durable import state_folder
 from trueseed.errors import ConfigError
 from trueseed.ledger.signing import Key, load
 from trueseed.report import verify
-from trueseed.teachers.usage_check import Opened, check
-from trueseed.teachers.usage_report import SIGNER
+from trueseed.teachers.supplier.usage_check import Opened, check
+from trueseed.teachers.supplier.usage_report import SIGNER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

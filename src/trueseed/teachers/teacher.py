@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 from trueseed.core.canonical import digest, now
 from trueseed.core.chat import Answer, ChatModel, Request
 from trueseed.errors import TeacherError, TrueSeedError
-from trueseed.teachers.cache import Cache
+from trueseed.teachers.answers.cache import Cache
 from trueseed.workspace import Step
 
 

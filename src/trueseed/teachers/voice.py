@@ -9,11 +9,11 @@ from trueseed.core.chat import ChatModel
 from trueseed.core.settings import Settings
 from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.engine import Engine
-from trueseed.teachers.account import Account, our_entity
-from trueseed.teachers.allowance import Allowance, Limit
-from trueseed.teachers.holds import Holds
-from trueseed.teachers.providers import Endpoint, spoken_to
-from trueseed.teachers.remote import Remote
+from trueseed.teachers.account.allowance import Allowance, Limit
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.state import Account, our_entity
+from trueseed.teachers.api.providers import Endpoint, spoken_to
+from trueseed.teachers.api.remote import Remote
 from trueseed.workspace import Step
 
 

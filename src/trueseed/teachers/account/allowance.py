@@ -1,0 +1,222 @@
+"""How much may still be asked: requests, tokens and money, reserved before a call and settled after it.
+
+    allowance = Allowance(Account.open(), limits, entity="us")
+    reservation = allowance.reserve(
+        source="openai/gpt-4@azure", use=Use.JUDGE, project="seed", request=digest, upper=upper)
+    ...  # the call
+    allowance.settle(reservation, actual, "answered")
+
+Every call reserves the most it can cost, in one transaction that also looks for holds and at every limit, so that no
+number of threads, processes or machines spends more than was allowed. What was reserved counts as spent until it is
+settled; a call whose process died in flight is `unknown` and stays charged until it is reconciled.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any, Literal
+
+import sqlalchemy as sql
+
+from trueseed.core.driver import Driver, Statement
+from trueseed.teachers.account import charging
+from trueseed.teachers.account.amounts import FREE, NOTHING, Amount, Price, price_of
+from trueseed.teachers.account.charging import Ended, Limits, Lot, Reservation, Wanted
+from trueseed.teachers.account.clock import Clock, tick
+from trueseed.teachers.account.holds import must_be_free
+from trueseed.teachers.account.limits import Exhausted, Limit
+from trueseed.teachers.account.process import Process
+from trueseed.teachers.account.state import Account
+from trueseed.teachers.account.way import Way
+from trueseed.terms.model import Use, parse_source
+
+__all__ = [
+    "FREE",
+    "Allowance",
+    "Amount",
+    "Exhausted",
+    "Limit",
+    "Price",
+    "Reservation",
+    "Used",
+    "price_of",
+]
+
+Outcome = Literal["answered", "failed", "cached"]
+FORGOTTEN_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What a source was asked for one use by one project on one day (UTC). charged: reserved and unknown calls
+    included, at their reservations. The counts are of calls, by what became of them; reconciled ones were unknown.
+    """
+
+    day: str
+    source: str
+    use: Use
+    project: str
+    charged: Amount = NOTHING
+    answered: int = 0
+    failed: int = 0
+    cached: int = 0
+    unknown: int = 0
+    reserved: int = 0
+    reconciled: int = 0
+
+
+Amended = tuple[Reservation, Amount, Literal["reconciled", "failed"]]
+Amend = Callable[[Sequence[Amended]], None]
+
+
+_PRUNE = sql.text("DELETE FROM spent WHERE entity = :entity AND per = 'second' AND start < :start")
+_IN_FLIGHT = sql.text("SELECT * FROM calls WHERE state = 'reserved' AND entity = :entity")
+_LOSE = sql.text("UPDATE calls SET state = 'unknown' WHERE id = :id AND state = 'reserved'")
+_UNKNOWN = sql.text("SELECT * FROM calls WHERE state = 'unknown' AND entity = :entity ORDER BY id")
+_AMEND = Statement(
+    "UPDATE calls SET state = :state, requests = :requests, tokens = :tokens, micros = :micros"
+    " WHERE id = :id AND state IN ('unknown', 'failed')"
+)
+_BY_DAY = sql.text(
+    "SELECT at / 86400000 AS day, source, use, project, state, count(*) AS n, sum(requests) AS requests,"
+    " sum(tokens) AS tokens, sum(micros) AS micros FROM calls"
+    " WHERE entity = :entity AND at >= :since AND at < :until AND state <> 'released'"
+    " GROUP BY at / 86400000, source, use, project, state"
+)
+
+
+class Allowance:
+    """The limits of one legal entity on one account. Safe to share between threads, and with a forked child."""
+
+    def __init__(self, account: Account, limits: Sequence[Limit], entity: str, clock: Clock | None = None) -> None:
+        """Sweeps first: calls in flight of processes that died become unknown. Raises `AccountUnavailable`."""
+        self.entity = entity
+        self._account, self._limits, self._clock = account, Limits(limits), clock or Clock()
+        self.sweep()
+
+    # -- one call --------------------------------------------------------------------------------------------------
+
+    def reserve(
+        self, *, source: str, use: Use, project: str, request: str, upper: Amount, way: Way | None = None
+    ) -> Reservation:
+        """Room for one call that uses at most `upper`; `request` is the request's digest, `way` how it will go.
+
+        A retry is another call. Money limits do not hold up what costs nothing. Raises `Exhausted` when a limit has no
+        room, `OnHold` when the maker or the way is, `AccountUnavailable`; then nothing is reserved.
+        """
+        with self._account.writing() as connection:
+            lot = self.lot(connection)
+            lot.take(source=source, use=use, project=project, request=request, upper=upper, way=way)
+            (kept,) = lot.write()
+        return kept
+
+    def lot(self, connection: sql.Connection) -> Lot:
+        """Reservations of several calls in the writing transaction that `connection` is in."""
+        return Lot(connection, entity=self.entity, limits=self._limits, clock=self._clock)
+
+    def settle(self, reservation: Reservation, actual: Amount, outcome: Outcome) -> None:
+        """The call came back and used `actual`, which is charged even where it is more than was reserved.
+
+        Raises `ValueError` when it was settled or released before, or `actual` is negative; `AccountUnavailable`, and
+        then it stays charged at its reservation until it is settled after all, or reconciled.
+        """
+        with self._account.writing() as connection:
+            self._close(connection, reservation, actual, outcome)
+
+    def settle_all(self, connection: sql.Connection, ended: Sequence[Ended]) -> None:
+        """As `settle` and `release`, of several calls in the writing transaction that `connection` is in: each with its
+        amount and its new state, `released` with `NOTHING`. After a `ValueError` it must not be committed.
+        """
+        charging.settle(connection, self.entity, ended)
+
+    def release(self, reservation: Reservation) -> None:
+        """The call provably never left: nothing is charged. Raises `ValueError` as `settle`, `AccountUnavailable`."""
+        with self._account.writing() as connection:
+            self._close(connection, reservation, NOTHING, "released")
+
+    def cached(self, *, source: str, use: Use, project: str, request: str) -> None:
+        """Counts an answer that came from a cache: in reports, against no limit.
+
+        Raises `OnHold` when the maker is, and then it must not be handed out; `AccountUnavailable`.
+        """
+        with self._account.writing() as connection:
+            must_be_free(connection, self.entity, source)
+            now = tick(connection, self._clock)
+            charging.insert(
+                Driver(connection), self.entity, [Wanted(source, use, project, request, NOTHING)], "cached", now
+            )
+
+    # -- calls of which nobody knows what became ---------------------------------------------------------------------
+
+    def sweep(self) -> int:
+        """Turns reservations of processes that died into unknown calls; returns how many.
+
+        Of processes on other hosts nothing can be seen, and a server that lives may have lost a call: those are unknown
+        after `FORGOTTEN_MS`, longer than any call takes. If one does come back it is settled like any other.
+        """
+        with self._account.writing() as connection:
+            now = tick(connection, self._clock)
+            lost = []
+            for row in connection.execute(_IN_FLIGHT, {"entity": self.entity}):
+                gone = Process(row.host, row.boot, row.pid, row.started).is_gone()
+                if gone or row.at < now - FORGOTTEN_MS:
+                    lost.append({"id": row.id})
+            if lost:
+                connection.execute(_LOSE, lost)
+            connection.execute(_PRUNE, {"entity": self.entity, "start": (now - FORGOTTEN_MS) // 1000})
+        return len(lost)
+
+    def unknown(self) -> list[Reservation]:
+        """Calls of which nobody knows what became, oldest first. Raises `AccountUnavailable`."""
+        with self._account.reading() as connection:
+            rows = connection.execute(_UNKNOWN, {"entity": self.entity}).all()
+        return [_reservation(row) for row in rows]
+
+    @contextmanager
+    def amending(self) -> Iterator[tuple[sql.Connection, Amend]]:
+        """One transaction in which calls are charged what a bill shows of them (`reconcile`): a connection to look
+        with, and what amends calls that are unknown or failed. Raises `AccountUnavailable`.
+        """
+        with self._account.writing() as connection:
+            yield connection, partial(charging.settle, connection, self.entity, how=_AMEND)
+
+    # -- reports ---------------------------------------------------------------------------------------------------
+
+    def used(self, *, source: str = "*", maker: str | None = None, since: datetime, until: datetime) -> list[Used]:
+        """What was used in [since, until), over all routes, keys and workspaces of this account, in order.
+
+        Calls that were released never left and are not counted. Raises `AccountUnavailable`.
+        """
+        between = {"entity": self.entity, "since": _ms(since), "until": _ms(until)}
+        with self._account.reading() as connection:
+            rows = connection.execute(_BY_DAY, between).all()
+        found: dict[tuple[str, str, str, str], Used] = {}
+        for row in rows:
+            if not fnmatchcase(row.source, source) or maker not in (None, parse_source(row.source).maker):
+                continue
+            day = datetime.fromtimestamp(int(row.day) * 86_400, UTC).date().isoformat()
+            key = (row.source, row.use, row.project, day)
+            so_far = found.get(key) or Used(day=day, source=row.source, use=Use(row.use), project=row.project)
+            counts = {row.state: getattr(so_far, row.state) + int(row.n)}
+            found[key] = replace(so_far, charged=so_far.charged + _charged(row), **counts)
+        return [found[key] for key in sorted(found)]
+
+    # -- the pieces ------------------------------------------------------------------------------------------------
+
+    def _close(self, connection: sql.Connection, call: Reservation, actual: Amount, state: str) -> None:
+        charging.settle(connection, self.entity, [(call, actual, state)])
+
+
+def _charged(row: Any) -> Amount:
+    return charging.amount((row.requests, row.tokens, row.micros))
+
+
+def _reservation(row: Any) -> Reservation:
+    return Reservation(row.id, row.source, Use(row.use), row.project, row.request, _charged(row), row.at)
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

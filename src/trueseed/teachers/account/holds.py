@@ -1,0 +1,249 @@
+"""A maker on hold: it suspended us, or we were told to stop, and nothing of it is asked until a reviewer releases it.
+
+A hold binds the maker and our legal entity on every route, with every key, through every aggregator: `openai/gpt-4` is
+OpenAI's whether it is asked at `api`, `azure` or `openrouter`. It is kept in account state, where every workspace and
+process looks in the same transaction that reserves a call, and written to the ledger of the workspace that met it. The
+address and the key that it was met with are held too (`way`), so that no other name is a way on.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+
+from trueseed.core.canonical import canonical, file_digest, now
+from trueseed.core.driver import Driver, Statement
+from trueseed.core.durable import state_folder
+from trueseed.errors import ConfigError, Refused
+from trueseed.ledger.holds import held
+from trueseed.ledger.log import Ledger
+from trueseed.ledger.signing import Signer, decode, load
+from trueseed.ledger.statement import HOLD, RELEASE, envelope, statement
+from trueseed.teachers.account import way as ways
+from trueseed.teachers.account.remembered import forget, remember, remembered
+from trueseed.teachers.account.state import Account
+from trueseed.teachers.account.way import Way
+from trueseed.terms.model import parse_source
+
+
+class OnHold(Refused):
+    """The maker is on hold for our legal entity."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """evidence: SHA-256 of what shows the cause (the provider's error body, a letter). placed_at: UTC, RFC 3339."""
+
+    maker: str
+    entity: str
+    reason: str
+    evidence: str
+    placed_at: str
+
+    def to_json(self) -> dict[str, str]:
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.maker!r} is on hold for {self.entity!r} since {self.placed_at} ({self.reason}), on every route and "
+            f"with every key; when {self.maker!r} has reinstated the account, the reviewer runs "
+            f"`trueseed release {self.maker} --evidence FILE` with what shows it"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A hold, and when the reviewer ended it (UTC, RFC 3339) on what evidence (SHA-256); None while it stands."""
+
+    hold: Hold
+    released_at: str | None
+    released_for: str | None
+
+
+_STANDING = Statement(
+    "SELECT reason, evidence, placed_at FROM holds WHERE entity = :entity AND maker = :maker AND release IS NULL"
+)
+_EVERY = sql.text(
+    "SELECT maker, entity, reason, evidence, placed_at, release FROM holds"
+    " WHERE entity = :entity AND maker = :maker ORDER BY id"
+)
+_PLACE = sql.text(
+    "INSERT INTO holds (entity, maker, reason, evidence, placed_at)"
+    " VALUES (:entity, :maker, :reason, :evidence, :placed_at)"
+)
+_LIFT = sql.text("UPDATE holds SET release = :release WHERE entity = :entity AND maker = :maker AND release IS NULL")
+_KNOWN = sql.text("SELECT count(*) FROM holds WHERE entity = :entity AND maker = :maker AND placed_at >= :placed_at")
+
+
+def standing(connection: sql.Connection, entity: str, maker: str) -> Hold | None:
+    """The hold that stands, as of the transaction that `connection` is in."""
+    found = Driver(connection).all(_STANDING, {"entity": entity, "maker": maker})
+    if not found:
+        return None
+    reason, evidence, placed_at = found[0]
+    return Hold(maker=maker, entity=entity, reason=reason, evidence=evidence, placed_at=placed_at)
+
+
+def must_be_free(connection: sql.Connection, entity: str, source: str, way: Way | None = None) -> None:
+    """Raises `OnHold`, saying what to do, when a hold forbids asking `source`, or asking it this way, as of the
+    transaction that `connection` is in.
+    """
+    if found := standing(connection, entity, parse_source(source).maker):
+        raise OnHold(f"{source!r} may not be asked: {found}")
+    if way and (because := ways.barred(connection, entity, source, way)):
+        raise OnHold(because)
+
+
+class Holds:
+    """The holds of one legal entity on one account."""
+
+    def __init__(self, account: Account, entity: str) -> None:
+        self.entity = entity
+        self._account = account
+
+    def place(self, maker: str, reason: str, evidence: str, way: Way | None = None) -> Hold:
+        """Puts `maker` on hold; returns the standing hold when there is one. evidence: a SHA-256. way: by which it was
+        reached, held under every name.
+
+        Raises `ConfigError` when `maker` is no maker, `AccountUnavailable`.
+        """
+        made = Hold(maker=_maker(maker), entity=self.entity, reason=reason, evidence=evidence, placed_at=now())
+        with self._account.writing() as connection:
+            found = standing(connection, self.entity, maker)
+            if found is None:
+                _place(connection, made, way)
+        if found is None:
+            remember({**asdict(made), **(asdict(way) if way else {})})
+        return found or made
+
+    def on(self, maker: str) -> Hold | None:
+        """The hold that stands on `maker`. Raises `AccountUnavailable`."""
+        with self._account.reading() as connection:
+            return standing(connection, self.entity, _maker(maker))
+
+    def spells(self, maker: str) -> list[Spell]:
+        """Every hold there was on `maker`, oldest first. Raises `AccountUnavailable`."""
+        with self._account.reading() as connection:
+            rows = connection.execute(_EVERY, {"entity": self.entity, "maker": _maker(maker)}).mappings().all()
+        return [_spell(dict(row)) for row in rows]
+
+    def check(self, source: str, way: Way | None = None) -> None:
+        """Raises `OnHold`, saying what to do, when `source` may not be asked this way; `AccountUnavailable`."""
+        with self._account.reading() as connection:
+            must_be_free(connection, self.entity, source, way)
+
+    def lift(self, maker: str, evidence: str, signer: Signer) -> Hold:
+        """Ends the hold, keeping the reviewer's signed statement. evidence: SHA-256 of what shows the reinstatement.
+
+        Raises `Refused` unless `signer` is a reviewer, `ConfigError` when nothing is on hold, `AccountUnavailable`.
+        """
+        if signer.role != "reviewer":
+            raise Refused(f"the hold on {maker!r} is lifted by the reviewer's key, not the {signer.role}'s")
+        with self._account.writing() as connection:
+            found = standing(connection, self.entity, _maker(maker))
+            if found is None:
+                raise _not_on_hold(maker, self.entity)
+            signed = envelope(statement(RELEASE, [], _released(found, evidence)), signer)
+            said = {"release": canonical(signed).decode(), "entity": self.entity, "maker": maker}
+            connection.execute(_LIFT, said)
+        forget(asdict(found))
+        return found
+
+    def restore(self, ledger: Ledger) -> list[Hold]:
+        """Places again what `ledger` has on hold, or the user's state folder for whatever entity, and the account, lost
+        or replaced, knows nothing of. Raises `Broken`, `AccountUnavailable`.
+        """
+        found: list[tuple[Hold, Way | None]] = []
+        for kept in remembered():
+            way = Way(**{name: kept.pop(name) for name in ("route", "address", "key")}) if "route" in kept else None
+            found.append((Hold(**kept), way))
+        for (maker, entity), entry in held(ledger).items():
+            said = {key: str(entry.predicate[key]) for key in ("reason", "evidence")}
+            if entity == self.entity:
+                found.append((Hold(maker=maker, entity=entity, placed_at=str(entry.predicate["at"]), **said), None))
+        return [hold for hold, way in found if self._place_again(hold, way)]
+
+    def _place_again(self, lost: Hold, way: Way | None) -> bool:
+        known = {"entity": lost.entity, "maker": lost.maker, "placed_at": lost.placed_at}
+        with self._account.writing() as connection:
+            if connection.scalar(_KNOWN, known) or standing(connection, lost.entity, lost.maker):
+                return False
+            _place(connection, lost, way)
+        return True
+
+
+def _place(connection: sql.Connection, made: Hold, way: Way | None) -> None:
+    connection.execute(_PLACE, asdict(made))
+    if way:
+        ways.keep(connection, made.entity, made.maker, made.placed_at, way)
+
+
+def hold(ledger: Ledger, holds: Holds, *, maker: str, reason: str, evidence: str, way: Way | None = None) -> Hold:
+    """Puts `maker` on hold in account state, where it binds at once, then in the ledger. Raises as `Holds.place`."""
+    placed = holds.place(maker, reason, evidence, way)
+    written = held(ledger).get((placed.maker, holds.entity))
+    if written is None or written.predicate["at"] != placed.placed_at:
+        said = {**asdict(placed), "at": placed.placed_at}
+        del said["placed_at"]
+        ledger.append(HOLD, [], said)
+    return placed
+
+
+def release(ledger: Ledger, holds: Holds, *, maker: str, evidence: Path) -> Hold:
+    """Ends the hold on `maker`: in the ledger, signed by the reviewer, then in account state.
+
+    evidence: a file that shows the reinstatement; its digest is kept. A kill in between leaves the hold standing, and
+    the same command ends it. Raises `ConfigError` when the file cannot be read or is empty, this user does not hold the
+    reviewer's key, or nothing is on hold; `AccountUnavailable`.
+    """
+    found = holds.on(maker)
+    if found is None:
+        raise _not_on_hold(maker, holds.entity)
+    try:
+        if not evidence.stat().st_size:
+            raise ConfigError(f"{evidence} is empty; give the message by which {maker!r} reinstated the account")
+        digest = file_digest(evidence)
+    except OSError as err:
+        raise ConfigError(
+            f"the evidence {evidence} cannot be read ({err.strerror}); give the file that shows the reinstatement"
+        ) from err
+    signer = load("reviewer", state_folder() / "keys")
+    if signer is None:
+        raise ConfigError(
+            f"there is no reviewer's key in {state_folder() / 'keys'}; ask whoever reviews to run the command"
+        )
+    ledger.append(RELEASE, [], _released(found, digest), role="reviewer")
+    return holds.lift(maker, digest, signer)
+
+
+def _spell(row: dict[str, Any]) -> Spell:
+    """A release was signed by the reviewer when it was kept; here it is read, and believed as the account is."""
+    release = row.pop("release")
+    said = json.loads(decode(json.loads(release)["payload"]))["predicate"] if release else {}
+    return Spell(Hold(**row), said.get("at"), said.get("evidence"))
+
+
+def _released(found: Hold, evidence: str) -> dict[str, Any]:
+    return {
+        "maker": found.maker,
+        "entity": found.entity,
+        "evidence": evidence,
+        "placed_at": found.placed_at,
+        "at": now(),
+    }
+
+
+def _not_on_hold(maker: str, entity: str) -> ConfigError:
+    return ConfigError(f"{maker!r} is not on hold for {entity!r}; there is nothing to release")
+
+
+def _maker(text: str) -> str:
+    """Raises `ConfigError` for what names no maker, a whole source for instance."""
+    try:
+        return parse_source(f"{text}/any@api").maker
+    except ConfigError as err:
+        raise ConfigError(
+            f"{text!r} is not a maker; give the part of a source before its '/', such as 'openai'"
+        ) from err

@@ -1,0 +1,79 @@
+"""How asking a teacher ends before everything is answered: as which error, and whose doing it is.
+
+What the teacher or its maker ended (`Gone`) may be gone on with at another maker; what the user has to mend (key,
+model, address) may not, nor what is ours (the account, Ctrl-C).
+"""
+
+from datetime import UTC, datetime, timedelta
+
+from trueseed.core.durable import write_atomic
+from trueseed.errors import ConfigError, Paused, Refused, TeacherError, TrueSeedError
+from trueseed.teachers.account.holds import Holds, OnHold, hold
+from trueseed.teachers.account.way import Way
+from trueseed.teachers.api.actions import Action
+from trueseed.teachers.api.call import Ended
+from trueseed.terms.model import parse_source
+from trueseed.workspace import Step
+
+EVIDENCE = "evidence"  # folder of the workspace: what providers said when they suspended us, named by its SHA-256
+
+
+class NotServed(Refused):
+    """The provider does not serve our region."""
+
+
+class UsedUp(Paused):
+    """The quota or credit at the provider is used up, or it asks for a longer wait than our patience."""
+
+
+class StaysBroken(TeacherError):  # noqa: N818
+    """The server failed again and again."""
+
+
+Gone = (OnHold, NotServed, UsedUp, StaysBroken)  # beside `Exhausted`, where the limit is of that maker alone
+
+
+class Endings:
+    """The error that asking `source` ends with, after what has to be written down."""
+
+    def __init__(self, source: str, step: Step, holds: Holds, way: Way) -> None:
+        self._source, self._step, self._holds, self._way = source, step, holds, way
+
+    def of(self, ended: Ended) -> TrueSeedError:
+        """Raises what is no error of ours, as it is."""
+        if ended.error is not None:
+            if isinstance(ended.error, TrueSeedError):
+                return ended.error
+            raise ended.error
+        assert ended.action is not None
+        action, said = ended.action, f" ({ended.told})" if ended.told else ""
+        message = f"{self._source}: {action.because}{said}. Next: {action.next}"
+        match action.kind:
+            case "hold":
+                return self._held(message, action, ended)
+            case "refuse_region":
+                return NotServed(message)
+            case "pause":
+                return _used_up(message, "; the provider names a time", action.after)
+            case "wait":
+                return _used_up(f"{message}; the same command resumes", "", action.after)
+            case "fix" | "skip":
+                return ConfigError(message)
+            case "retry":
+                return StaysBroken(f"{message}. What was answered is kept; the same command resumes")
+
+    def _held(self, message: str, action: Action, ended: Ended) -> OnHold:
+        """The hold in account state and ledger, and the words that it rests on beside the ledger."""
+        maker, workspace = parse_source(self._source).maker, self._step.workspace
+        write_atomic(workspace.folder / EVIDENCE / f"{ended.evidence}.txt", ended.said)
+        said = {"reason": action.because, "evidence": ended.evidence}
+        hold(workspace.ledger, self._holds, maker=maker, **said, way=self._way)
+        return OnHold(f"{message}. Everything of {maker!r} is on hold for us")
+
+
+def _used_up(message: str, before: str, after: float | None) -> UsedUp:
+    """before: goes before the time. after: seconds, as the provider said."""
+    if after is None:
+        return UsedUp(message)
+    until = datetime.now(UTC) + timedelta(seconds=after)
+    return UsedUp(f"{message}{before}, from {until:%Y-%m-%d %H:%M} UTC", until=until)

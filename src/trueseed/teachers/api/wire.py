@@ -1,0 +1,259 @@
+"""Between a `Request` and the OpenAI wire, both ways. Pure: nothing is sent here.
+
+`body` says what to send, `most` what that can cost; `read` makes an answer of a response, `failure` a `Failure` of an
+exception, for `actions.decide`.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
+
+from trueseed.core.chat import Answer, Finish, Request, TokenLogprob
+from trueseed.errors import ConfigError
+from trueseed.teachers.api.actions import Failure
+from trueseed.teachers.api.providers import Capability, Provider
+
+MOST_BYTES = 16 * 1024 * 1024  # of a response; the longest answers of today are below one
+MOST_TOLD = 2000  # characters kept of an error's message
+MOST_TOKENS = 1 << 40  # a usage beyond this is no usage
+
+_FINISH: Mapping[str, Finish] = {
+    "stop": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop", "length": "length",
+}  # fmt: skip
+_NEVER_LEFT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProtocol")  # of the SDK's HTTP client
+
+
+class Unusable(Exception):  # noqa: N818  named as `Failure.cause` is
+    """The server answered, but not with a chat completion as asked. cause: `BadBody` or `NoLogprobs`."""
+
+    def __init__(self, message: str, cause: str = "BadBody") -> None:
+        super().__init__(message)
+        self.cause = cause
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens, as the provider counts them."""
+
+    prompt: int
+    completion: int
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt + self.completion
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """usage: None when the provider did not credibly say."""
+
+    answer: Answer
+    usage: Usage | None
+
+
+# to the wire
+
+
+def body(request: Request, *, model: str, provider: Provider) -> dict[str, Any]:
+    """Arguments of `chat.completions.create`. Raises `ConfigError` when the model cannot do what the request asks.
+
+    A missing seed is left out: without it the request is as good, only not repeatable. A missing `stop` is made up for
+    in `read`. Anything else that is missing would be another request than the recipe wants.
+    """
+    known = provider.of(model)
+    wanted: dict[Capability, bool] = {
+        "logprobs": request.logprobs,
+        "temperature": request.temperature != 1.0,
+        "top_p": request.top_p != 1.0,
+        "json_schema": request.schema is not None,
+        "tools": bool(request.tools),
+    }
+    for capability, asked in wanted.items():
+        if asked and (why := known.lacks.get(capability)):
+            raise ConfigError(f"{model!r} at {provider.name} has no {capability}: {why}; change the run file's request")
+    if request.temperature > provider.most_temperature:
+        raise ConfigError(
+            f"{provider.name} takes temperatures up to {provider.most_temperature}, not {request.temperature}"
+        )
+    asked_for: dict[str, Any] = {
+        "model": model,
+        "messages": [message.to_json() for message in request.messages],
+        known.max_tokens or "max_tokens": request.max_tokens,
+    }
+    if "temperature" not in known.lacks:
+        asked_for["temperature"] = request.temperature
+    if "top_p" not in known.lacks and request.top_p != 1.0:
+        asked_for["top_p"] = request.top_p
+    if "seed" not in known.lacks:
+        asked_for["extra_body"] = {provider.seed: request.seed}
+    if request.stop and "stop" not in known.lacks:
+        asked_for["stop"] = list(request.stop)
+    if request.logprobs:
+        asked_for["logprobs"] = True
+    if request.schema is not None:
+        form = {"name": "answer", "schema": dict(request.schema), "strict": True}
+        asked_for["response_format"] = {"type": "json_schema", "json_schema": form}
+    if request.tools:
+        asked_for["tools"] = [dict(tool) for tool in request.tools]
+    return asked_for
+
+
+def most(request: Request) -> Usage:
+    """The most tokens that this request can use: no tokenizer makes more tokens than there are bytes on the wire."""
+    said = [[message.to_json() for message in request.messages], request.to_json().get("tools"), request.schema]
+    return Usage(len(json.dumps(said, ensure_ascii=False).encode()), request.max_tokens)
+
+
+# from the wire
+
+
+def read(raw: bytes, request: Request) -> Reply:
+    """The answer in a response's body. Raises `Unusable`."""
+    try:
+        value = json.loads(raw)
+        choice = value["choices"][0]
+        message = choice["message"]
+        said, finish = message.get("content"), choice.get("finish_reason")
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as err:
+        raise Unusable(f"{type(err).__name__}: {raw[:200].decode('utf-8', 'replace')}") from None
+    if not isinstance(said, str | None):
+        raise Unusable(f"the content is {type(said).__name__}, not text")
+    usage = usage_of(value.get("usage"))
+    calls = _tool_calls(message.get("tool_calls"), request)
+    answer = replace(finished(said or "", "stop" if calls else finish, request, usage), tool_calls=calls)
+    if answer.finish != "skipped" and not said and (refusal := message.get("refusal")):
+        answer = replace(answer, finish="skipped", because=f"the model declined: {str(refusal)[:200]}")
+    if request.schema is not None and answer.finish == "stop" and not calls and not _is_json(answer.text):
+        answer = replace(answer, text="", finish="skipped", because="the answer is not JSON, though a schema was given")
+    if request.logprobs and answer.finish != "skipped":
+        answer = replace(answer, logprobs=_logprobs(choice.get("logprobs"), answer))
+    return Reply(answer, usage)
+
+
+def finished(text: str, reason: Any, request: Request, usage: Usage | None) -> Answer:
+    """The answer that `text` is, given why the provider says that it ended. Unknown reasons are skipped: nobody can
+    tell whether such a text is whole.
+    """
+    count = usage or most(request)
+    finish = _FINISH.get(reason, "skipped") if isinstance(reason, str) else "skipped"
+    because = ""
+    if finish == "skipped":
+        filtered = reason == "content_filter"
+        because = "the provider's content filter cut the answer" if filtered else f"it ended for the reason {reason!r}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text, finish, because = "", "skipped", "the answer is not valid Unicode"
+    for stop in request.stop:  # servers end there themselves; some know no stop strings
+        if stop in text:
+            text, finish = text.partition(stop)[0], "stop" if finish == "length" else finish
+    return Answer(
+        text=text if finish != "skipped" else "",
+        finish=finish,
+        prompt_tokens=count.prompt,
+        completion_tokens=count.completion,
+        because=because,
+    )
+
+
+def usage_of(value: Any) -> Usage | None:
+    """None when it is missing, or cannot be true. A total beyond the sum is reasoning that is billed as completion."""
+    if not isinstance(value, Mapping):
+        return None
+    prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens")
+    if not _is_count(prompt) or not _is_count(completion) or prompt == 0:
+        return None
+    total = value.get("total_tokens") or prompt + completion
+    return Usage(prompt, total - prompt) if _is_count(total) and total >= prompt + completion else None
+
+
+def _is_count(value: Any) -> TypeGuard[int]:
+    return type(value) is int and 0 <= value < MOST_TOKENS
+
+
+def _tool_calls(value: Any, request: Request) -> tuple[Mapping[str, Any], ...]:
+    """Calls of the tools that were offered. Raises `Unusable` for any other."""
+    offered = {tool.get("function", {}).get("name") for tool in request.tools}
+    calls = tuple(value or ())
+    for call in calls:
+        if not isinstance(call, Mapping) or call.get("function", {}).get("name") not in offered:
+            raise Unusable(f"the model calls a tool that it was not offered: {str(call)[:200]}")
+    return calls
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _logprobs(value: Any, answer: Answer) -> tuple[TokenLogprob, ...]:
+    try:
+        steps = tuple(TokenLogprob(step["token"], float(step["logprob"])) for step in value["content"])
+    except (KeyError, TypeError, ValueError):
+        raise Unusable("the answer has no log-probabilities", "NoLogprobs") from None
+    if (answer.text and not steps) or not all(math.isfinite(step.logprob) and step.logprob < 1e-3 for step in steps):
+        raise Unusable("the log-probabilities are missing or are none", "NoLogprobs")
+    return steps
+
+
+# failures
+
+
+def failure(error: Exception) -> Failure:
+    """What the SDK's exception says. No key is in it: headers of the request are not read."""
+    if isinstance(error, Unusable):
+        return Failure(status=200, message=str(error)[:MOST_TOLD], cause=error.cause)
+    response = getattr(error, "response", None)
+    said = getattr(error, "body", None)
+    inner, cause = _inner(said), type(error).__name__
+    code, kind = (str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type"))
+    if response is None:
+        chain = " < ".join(f"{type(each).__name__}: {each}" for each in _chain(error))
+        return Failure(code=code, type=kind, message=chain[:MOST_TOLD], cause=cause)
+    message = inner.get("message") or (said if said is not None else error)
+    return Failure(
+        status=response.status_code,
+        code=code,
+        type=kind,
+        message=str(message)[:MOST_TOLD],
+        headers={name.lower(): value for name, value in response.headers.items()},
+        cause=cause,
+    )
+
+
+def told(status: int, headers: Mapping[str, str], raw: bytes) -> Failure:
+    """What a response says that came to us without the SDK. headers: names in lower case."""
+    try:
+        inner = _inner(json.loads(raw))
+    except (ValueError, RecursionError):
+        inner = {}
+    code, kind = (str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type"))
+    message = str(inner.get("message") or raw[:MOST_TOLD].decode("utf-8", "replace"))
+    return Failure(status=status, code=code, type=kind, message=message[:MOST_TOLD], headers=headers)
+
+
+def never_left(error: Exception) -> bool:
+    """Whether no byte of the request can have reached the provider."""
+    return any(type(each).__name__ in _NEVER_LEFT for each in _chain(error))
+
+
+def _inner(said: Any) -> Mapping[str, Any]:
+    """The error itself: Google wraps it in a list, others once more in `error`."""
+    if isinstance(said, list) and said:
+        said = said[0]
+    if isinstance(said, Mapping) and isinstance(said.get("error"), Mapping):
+        said = said["error"]
+    return said if isinstance(said, Mapping) else {}
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and len(found) < 8:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
