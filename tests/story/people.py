@@ -82,8 +82,8 @@ class Operator:
         return int(process.exitcode)
 
     def answers(self) -> list[dict[str, Any]]:
-        """What the journals of steps that are not done hold, whole lines only."""
-        lines = [line for path in self.workspace.glob("steps/*/answers-*.jsonl") for line in _whole_lines(path)]
+        """What is kept of steps that are not done, whole lines only."""
+        lines = [line for path in self.workspace.glob("steps/*/cache/*.jsonl") for line in _whole_lines(path)]
         return [json.loads(line)["answer"] for line in lines]
 
     def trueseed(self, *arguments: str) -> tuple[int, str]:

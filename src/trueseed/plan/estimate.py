@@ -69,7 +69,7 @@ def estimate(
         "curate": file.curate.model_dump(),
         "baseline": {**file.evaluate.model_dump(), **identity},
         "train": file.train.model_dump(),
-        "evaluate": file.evaluate.model_dump(),
+        "evaluate": {**file.evaluate.model_dump(), "engine": file.engine.identity},
     }
     parts = {
         "generate": maker.generate(),

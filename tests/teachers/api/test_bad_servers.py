@@ -38,7 +38,7 @@ class Run:
         return ask(workspace, endpoint, limits, 10, pause_s=0.01)
 
     def answered(self) -> int:
-        return sum(path.read_bytes().count(b"\n") for path in self.folder.glob("work/steps/*/answers-*.jsonl"))
+        return sum(path.read_bytes().count(b"\n") for path in self.folder.glob("work/steps/*/cache/*.jsonl"))
 
     def charged(self) -> Amount:
         allowance = Allowance(Account.open(), (), "us")
