@@ -20,6 +20,7 @@ from trueseed.teachers.api.call import Ended
 from trueseed.teachers.api.throttle import Throttle
 
 TRIES = 6  # of one question that fails while others are answered
+SOONEST_S = 0.05  # a wait that is over by the machine's clock need not be over in account time: it is not asked in a spin
 
 
 class Line(Protocol):
@@ -202,8 +203,9 @@ class Round:
         if seconds is None or seconds > self._patience_s:
             self._ending = self._ending or error
             return
-        self._throttle.close_for(max(0.0, seconds), now)
-        heapq.heappush(self._again, (now + max(0.0, seconds), ticket.position, ticket))
+        wait = max(SOONEST_S, seconds)
+        self._throttle.close_for(wait, now)
+        heapq.heappush(self._again, (now + wait, ticket.position, ticket))
 
     def _slow_down(self, ticket: _Ticket, ended: Ended, action: Action, now: float) -> None:
         self._line.count("waited")
