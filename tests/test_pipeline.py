@@ -193,6 +193,7 @@ def test_ctrl_c_pauses_with_exit_code_6_and_the_same_command_goes_on(tmp_path, t
     process = subprocess.Popen(
         [sys.executable, "-m", "trueseed", "run", str(path), "--workspace", str(work)],
         env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
     )  # fmt: skip
     while process.poll() is None and not any(_journaled(work).values()):
         time.sleep(0.05)

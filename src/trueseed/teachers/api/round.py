@@ -20,7 +20,7 @@ from trueseed.teachers.api.call import Ended
 from trueseed.teachers.api.throttle import Throttle
 
 TRIES = 6  # of one question that fails while others are answered
-SOONEST_S = 0.05  # a wait that is over by the machine's clock need not be over in account time: it is not asked in a spin
+SOONEST_S = 0.05  # a wait that is over by the machine's clock need not be over in account time
 
 
 class Line(Protocol):
