@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import AttentionInterface
 
 from trueseed.train.batches import Batch
 from trueseed.train.losses import answer_loss
@@ -25,6 +24,9 @@ _NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSN
 def prepare(model: Any) -> Any:
     """Makes `model` ready for `loss`. It keeps its weights; dropout stays off."""
     if model.config.model_type in PACKED:
+        from transformers import AttentionInterface  # here, since a run file is read without it, in half the time
+
+        AttentionInterface.register(_ATTENTION, _attend)
         model.set_attn_implementation(_ATTENTION)
         for module in model.modules():
             if type(module).__name__ in _NORMS:
@@ -75,9 +77,6 @@ def _attend(
     q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))
     out: torch.Tensor = _GridAttention.apply(q, k, v, batch, scaling, sliding_window)  # type: ignore[no-untyped-call]
     return out[None], None
-
-
-AttentionInterface.register(_ATTENTION, _attend)
 
 
 class _GridAttention(torch.autograd.Function):
