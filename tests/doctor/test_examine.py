@@ -25,6 +25,7 @@ from trueseed.doctor.check import Check, Findings
 from trueseed.doctor.examine import examine
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.state import Account, our_entity
+from trueseed.teachers.account.way import Way
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 
 KEY = "sk-doctor-5up3rs3cr3t-0123456789"
@@ -142,6 +143,12 @@ def test_a_maker_on_hold_is_refused_whatever_else_fails(look):
     findings = look({"base_url": "http://nowhere.invalid/v1"})
     assert found(findings, "hold").status == "fails"
     assert findings.exit_code == 3
+
+
+def test_another_name_for_a_maker_on_hold_is_told_by_its_address(look, provider):
+    way = Way.to("deepseek/deepseek-chat@api", base_url=provider.openai, key=KEY)
+    Holds(Account.open(), our_entity()).place("deepseek", "suspended", "0" * 64, way)
+    assert "'deepseek' suspended" in found(look(), "hold").meaning
 
 
 def test_terms_that_refuse_and_a_model_that_cannot_what_the_run_asks(look):

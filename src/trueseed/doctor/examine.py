@@ -14,6 +14,9 @@ from trueseed.doctor.check import Check, Findings, Subject
 from trueseed.errors import ConfigError
 from trueseed.lm.source import source_of
 from trueseed.runfile import Asked, RunFile
+from trueseed.teachers.account.way import Way
+from trueseed.teachers.api.providers import Endpoint
+from trueseed.teachers.api.providers import reach as reaching
 from trueseed.terms.catalog import Catalog
 
 
@@ -24,7 +27,7 @@ def examine(file: RunFile, workspace: Path, environment: Mapping[str, str] = os.
     catalog, now = Catalog.load(workspace / "terms"), datetime.now(UTC)
     found: list[Check] = []
     teachers = {"teacher": file.teacher}
-    teachers |= {f"failover {i}": asked for i, asked in enumerate(getattr(file, "failover", ()), start=1)}
+    teachers |= {f"failover {i}": asked for i, asked in enumerate(file.failover, start=1)}
     for of, asked in teachers.items():
         found += _teacher(of, asked, file, catalog, now, workspace, environment)
     found += _base(file, catalog, now, workspace)
@@ -39,7 +42,7 @@ def _teacher(
     try:
         if asked.remote is not None:
             subject = Subject(of, asked.remote.source)
-            yield from permission.of_teacher(subject, asked, file, catalog, now)
+            yield from permission.of_teacher(subject, asked, file, catalog, now, _way(asked.remote, environment))
             yield from reach.checks(subject, asked.remote, file, environment)
         else:
             assert asked.weights is not None
@@ -51,6 +54,15 @@ def _teacher(
             )  # fmt: skip
     except ConfigError as err:  # a source that is none, two documents for one source
         yield Subject(of, "").error("run file", err)
+
+
+def _way(endpoint: Endpoint, environment: Mapping[str, str]) -> Way | None:
+    """None when the key or the address is missing, of which `reach.checks` speaks."""
+    try:
+        there = reaching(endpoint, environment)
+    except ConfigError:
+        return None
+    return Way.to(endpoint.source, base_url=there.base_url, key=there.key)
 
 
 def _base(file: RunFile, catalog: Catalog, now: datetime, workspace: Path) -> Iterator[Check]:

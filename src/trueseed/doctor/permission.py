@@ -8,10 +8,11 @@ from trueseed.doctor.check import Check, Subject
 from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.runfile import Asked, RunFile
 from trueseed.teachers.account.amounts import price_of
-from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.holds import Holds, OnHold
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.account.rooms import Room, rooms
 from trueseed.teachers.account.state import Account, our_entity
+from trueseed.teachers.account.way import Way
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Document, Effect, Label, Relation, Use, parse_source
 from trueseed.terms.rules import Verdict, judge_use, may_flow
@@ -20,8 +21,10 @@ from trueseed.workspace import RELATION_OF_USE
 USES = (Use.TRAIN, Use.BENCHMARK_TEACHER)  # what a run asks of its teacher
 
 
-def of_teacher(subject: Subject, asked: Asked, file: RunFile, catalog: Catalog, now: datetime) -> Iterator[Check]:
-    """Everything but the network."""
+def of_teacher(
+    subject: Subject, asked: Asked, file: RunFile, catalog: Catalog, now: datetime, way: Way | None = None
+) -> Iterator[Check]:
+    """Everything but the network. way: how a teacher behind an API will be reached; holds bind it under any name."""
     document = catalog.governing(subject.source, now.date())
     for use in USES:
         verdict = judge_use(subject.source, document, use, RELATION_OF_USE[use], file.facts, now.date())
@@ -30,7 +33,7 @@ def of_teacher(subject: Subject, asked: Asked, file: RunFile, catalog: Catalog, 
     yield _region(subject, document, file.operator.region)
     if asked.remote is not None:
         yield _price(subject, asked)
-        yield from _account(subject, file, now)
+        yield from _account(subject, file, now, way)
 
 
 def of_base(subject: Subject, file: RunFile, catalog: Catalog, now: datetime) -> Iterator[Check]:
@@ -107,17 +110,21 @@ def _price(subject: Subject, asked: Asked) -> Check:
     return subject.ok("price", f"{price.input:g} and {price.output:g} USD for a million tokens in and out")
 
 
-def _account(subject: Subject, file: RunFile, now: datetime) -> Iterator[Check]:
+def _account(subject: Subject, file: RunFile, now: datetime, way: Way | None) -> Iterator[Check]:
     maker = parse_source(subject.source).maker
+    hold: OnHold | None = None
     try:
         with closing(Account.open()) as account:
-            hold = Holds(account, our_entity()).on(maker)
+            try:
+                Holds(account, our_entity()).check(subject.source, way)
+            except OnHold as err:
+                hold = err
         bound = rooms(file.limits, source=subject.source, uses=USES, project=file.project, now=now)
     except TrueSeedError as err:
         yield subject.error("account", err)
         return
     if hold:
-        yield subject.fails("hold", str(hold), f"`trueseed release {maker} --evidence FILE`", Refused)
+        yield subject.error("hold", hold)
     else:
         yield subject.ok("hold", f"{maker!r} is not on hold")
     if not bound:
