@@ -238,7 +238,7 @@ def test_a_run_waits_for_its_allowance_and_a_recall_gets_in_meanwhile(place):
         time.sleep(0.5)
 
     place.first.behave(Behaviour(faults=Faults(rate_limited=1)))
-    more = place.file(**alone, generate={"accept": 5})
+    more = place.file(**alone, generate={"accept": 12})
     with pytest.raises(Refused, match="recalled"):
         patience.patiently(lambda: place.generate(more), quiet, patience.Sleep(clock=Clock(), nap=recall))
 

@@ -6,6 +6,7 @@ has and says so, and the next step asks another maker for what is missing. Who w
 the user's, a refusal by the terms, and Ctrl-C end the run as they would with one teacher (docs/adr/0006-failover.md).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -80,8 +81,10 @@ def baseline(
     """Of the teacher that most records are from; when it may or can not be asked any more, of the next. Always whole,
     of one teacher. Raises what the last one ends with.
     """
-    given = {part.source: part.accepted for part in reversed(parts)}
-    order = sorted((voice for voice in voices if given.get(voice.source)), key=lambda voice: -given[voice.source])
+    given: Counter[str] = Counter()
+    for part in parts:
+        given[part.source] += part.accepted
+    order = sorted((voice for voice in voices if given[voice.source]), key=lambda voice: -given[voice.source])
     for voice, following in zip(order, [*order[1:], None], strict=True):
         try:
             return Baseline(source=voice.source, scores=_baseline(file, workspace, held_out, voice))

@@ -119,9 +119,9 @@ def generate(
     try:
         ask_in_order(teacher, recipe.want, recipe.take, ahead=config.ahead, missed=recipe.missed)
     except TrueSeedError as ending:
-        if not leave(ending):
-            raise
         if not recipe.is_complete:
+            if not leave(ending):
+                raise
             step.cut_short(str(ending))
             return recipe.write(left=str(ending))
     recipe.must_be_complete()

@@ -77,8 +77,10 @@ class Teacher:
         hit = self._cache.find(identity)
         if hit is None:
             return None
-        if hit.cached and self._count:
-            self._count(identity)
+        if hit.cached:
+            if self._count:
+                self._count(identity)
+            self._cache.take(identity)
         return hit.answer
 
     def _keep(self, identity: str, answer: Answer) -> None:

@@ -28,6 +28,7 @@ from trueseed.teachers.account.state import Account
 from trueseed.teachers.answers.cache import CACHE
 from trueseed.teachers.answers.shelf import INDEX
 from trueseed.teachers.scripted import ScriptedTeacher
+from trueseed.teachers.silent import Silent
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Use
 from trueseed.workspace import Workspace
@@ -317,6 +318,7 @@ from pathlib import Path
 from tests.teachers.acme import ACME, IDENTITY, ask, echo
 from trueseed.core.canonical import digest
 from trueseed.teachers.scripted import ScriptedTeacher
+from trueseed.teachers.silent import Silent
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Use
 from trueseed.workspace import Workspace
@@ -430,6 +432,7 @@ import sys
 from pathlib import Path
 from tests.teachers.acme import ACME, IDENTITY, ask, echo
 from trueseed.teachers.scripted import ScriptedTeacher
+from trueseed.teachers.silent import Silent
 from trueseed.teachers.teacher import Teacher
 from trueseed.terms.model import Use
 from trueseed.workspace import Workspace
@@ -486,3 +489,22 @@ def test_requests_are_not_pulled_ahead_of_what_was_handed_out(place):
     with place.workspace.step("again", ask={ACME: Use.TRAIN}) as step:
         for number, _ in enumerate(Teacher(place.model(), step, identity=IDENTITY).answers(many()), start=1):
             assert pulled <= number + 1
+
+
+def test_what_another_steps_answers_were_taken_for_is_taken_once_and_kept_when_the_maker_ends(place):
+    """A step that took other steps' answers is killed; then its maker may not be asked any more."""
+    place.answers(["a", "b"], name="plan")
+    requests, counted = [ask(each) for each in ("a", "b", "c")], []
+
+    class Counting(ScriptedTeacher):
+        def cached(self, request: str) -> None:
+            counted.append(request)
+
+    with pytest.raises(KeyboardInterrupt), place.workspace.step("generate", ask={ACME: Use.TRAIN}) as step:
+        first = dict(Teacher(Counting(ACME, echo), step, identity=IDENTITY).answers(requests))
+        raise KeyboardInterrupt
+    with place.workspace.step("generate", ask={ACME: Use.TRAIN}) as step:
+        silent = Silent(ACME, Refused("on hold"))
+        assert dict(Teacher(silent, step, identity=IDENTITY).answers(requests)) == first
+    assert counted == [identity_of("a"), identity_of("b")]
+    assert place.last["counts"]["cached"] == 2

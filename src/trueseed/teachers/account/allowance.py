@@ -137,13 +137,13 @@ class Allowance:
         with self._account.writing() as connection:
             self._close(connection, reservation, NOTHING, "released")
 
-    def cached(self, *, source: str, use: Use, project: str, request: str) -> None:
+    def cached(self, *, source: str, use: Use, project: str, request: str, way: Way | None = None) -> None:
         """Counts an answer that came from a cache: in reports, against no limit.
 
-        Raises `OnHold` when the maker is, and then it must not be handed out; `AccountUnavailable`.
+        Raises `OnHold` when the maker or the way is, and then it must not be handed out; `AccountUnavailable`.
         """
         with self._account.writing() as connection:
-            must_be_free(connection, self.entity, source)
+            must_be_free(connection, self.entity, source, way)
             now = tick(connection, self._clock)
             charging.insert(
                 Driver(connection), self.entity, [Wanted(source, use, project, request, NOTHING)], "cached", now

@@ -218,6 +218,8 @@ def settle(connection: sql.Connection, entity: str, ended: Sequence[Ended], how:
     how: the statement that changes a call's row if it may be changed. Raises `ValueError` when an amount is negative or
     a call was settled or released before; the transaction must not be committed then.
     """
+    if not ended:
+        return
     for _, actual, _ in ended:
         if min(actual.requests, actual.tokens, actual.micros) < 0:
             raise ValueError(f"a call cannot use less than nothing: {actual}")

@@ -15,6 +15,9 @@ from trueseed.errors import Broken
 
 log = logging.getLogger(__name__)
 
+HOLD = {"maker", "entity", "reason", "evidence", "placed_at"}
+WAY = {"route", "address", "key"}
+
 
 def remember(hold: Mapping[str, str]) -> None:
     """Keeps a hold, as the members of `holds.Hold` and of its `Way`, if there is one. A failure is told and no more:
@@ -31,10 +34,15 @@ def remembered() -> Iterator[dict[str, str]]:
     """Every hold that is kept here. Raises `Broken` for a file that is none."""
     for path in sorted((state_folder() / "holds").glob("*.json")):
         try:
-            hold = json.loads(path.read_text())
+            text = path.read_text()
+        except FileNotFoundError:
+            continue  # released meanwhile
+        try:
+            hold = json.loads(text)
             if not isinstance(hold, dict) or not all(isinstance(value, str) for value in hold.values()):
                 raise ValueError("it holds no strings")
-            _path(hold)
+            if hold.keys() - WAY != HOLD or (WAY & hold.keys()) not in (WAY, set()):
+                raise ValueError("it has other members than a hold")
         except (OSError, ValueError, KeyError) as err:
             raise Broken(f"{path} is not the hold that was kept there ({err!r}); restore it from a copy") from err
         yield hold

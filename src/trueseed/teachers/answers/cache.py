@@ -39,7 +39,7 @@ REFUSED = "not from the cache: "  # what the counts of passed-over answers begin
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """cached: it is of another step; else of an earlier try of this one."""
+    """cached: it is of another step, and not taken yet (`Cache.take`); else an earlier try of this one had it."""
 
     answer: Answer
     cached: bool
@@ -64,6 +64,8 @@ class Cache:
         self._seals = Seals(ledger, folder)
         self._writer: Writer | None = None
         self._verdicts: dict[tuple[str, date], Verdict] = {}
+        self._notes = step.journal(f"taken-{digest(source)[:8]}")  # of other steps' answers, which earlier tries took
+        self._taken = {bytes.fromhex(line["request"]) for line in self._notes}
         if not step.hears(source, self.told):
             for name, n in self._shelf.written_by(step.fingerprint)._asdict().items():
                 step.count(name, n)
@@ -84,8 +86,16 @@ class Cache:
         cached = self._is_of_another(place, kept)
         if cached:
             self._step.look_if_grown()
-            self._step.count("cached")
+            if bytes.fromhex(request) in self._taken:
+                self._step.count("cached")
+                cached = False
         return Hit(kept.answer, cached)
+
+    def take(self, request: str) -> None:
+        """The answer of another step was counted, and is this step's from now on, also when it is killed."""
+        self._notes.append({"request": request})
+        self._taken.add(bytes.fromhex(request))
+        self._step.count("cached")
 
     def keep(self, request: str, answer: Answer, at: str) -> None:
         """On return a killed process does not lose it."""

@@ -99,7 +99,7 @@ class Books:
 
     def cached(self, request: str) -> None:
         """Counts an answer that spared a call. Raises `OnHold`, and then it must not be handed out."""
-        self._allowance.cached(source=self.source, use=self._use, project=self._project, request=request)
+        self._allowance.cached(source=self.source, use=self._use, project=self._project, request=request, way=self._way)
 
     async def hold(self, because: str, evidence: str) -> None:
         """At once, for every process that shares the account."""
