@@ -7,7 +7,7 @@ Opening re-hashes the inputs, unions the labels upstream of them, asks the terms
 asked for its use and whether the labels may go where this step's effect takes them, and refuses before anything is
 spent. Closing appends one signed statement and only then do the artifacts appear. Folder layout (`work/` by default):
 
-    format   ledger/   store/   terms/   steps/<fingerprint>/{lock, journals, checkpoints}   report.json   report.html
+    format   ledger/   store/   terms/   cache/   calls/   steps/<fingerprint>/{lock, checkpoints}   report.json, .html
 """
 
 import secrets

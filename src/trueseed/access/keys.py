@@ -69,7 +69,7 @@ class BudgetSpent(Paused):
 
 
 class Database(Protocol):
-    """Where keys lie: `teachers.account.Account` is one. Its errors pass through."""
+    """Where keys lie: `teachers.account.state.Account` is one. Its errors pass through."""
 
     def writing(self) -> AbstractContextManager[sql.Connection]:
         """One transaction, alone among the writers, committed at the end of the block."""

@@ -2,7 +2,7 @@
 
 What a recipe asks next depends on the answers so far, and answers come back in an order that depends on the machine.
 Here answers are handed on in the order of asking, and the recipe decides at fixed points: the n-th request is the same
-on every run with the same answers, whatever their timing. So a killed run that is replayed from its journal asks the
+on every run with the same answers, whatever their timing. So a killed run that is replayed from what is kept asks the
 same requests.
 """
 

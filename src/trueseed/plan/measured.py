@@ -153,7 +153,7 @@ class _Timed:
 
 
 def _per_second(live: Mapping[str, Live]) -> float | None:
-    """Requests that come back a second, as `teachers.throttle` reads the same headers."""
+    """Requests that come back a second, as `teachers.api.throttle` reads the same headers."""
     said = live.get("requests")
     if said is None or said.limit is None or said.remaining is None or not said.resets_in:
         return None
