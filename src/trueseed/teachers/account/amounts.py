@@ -27,12 +27,6 @@ class Amount:
     def __sub__(self, other: "Amount") -> "Amount":
         return self._each(operator.sub, other)
 
-    def at_least(self, other: "Amount") -> "Amount":
-        return self._each(max, other)
-
-    def at_most(self, other: "Amount") -> "Amount":
-        return self._each(min, other)
-
     def _each(self, combine: Callable[[int, int], int], other: "Amount") -> "Amount":
         return Amount(
             combine(self.requests, other.requests),
