@@ -16,6 +16,7 @@ from trueseed.checks import (
     TRAIN_KINDS,
     Constraint,
     check,
+    doomed,
     fault,
     how,
     kind,
@@ -95,6 +96,69 @@ fragments = st.sampled_from(
      "|", "---", "{", "}", ":", ",", ".", "!", "?", "#", "->", "P.S.", "word", "Soup", "I", "é", "ſ", "²", "１"]
 )  # fmt: skip
 answers = st.one_of(st.text(), st.lists(fragments, max_size=40).map("".join))
+
+
+@given(constraints, answers, st.data())
+def test_what_is_doomed_has_a_fault_whatever_follows(constraint: Constraint, rest: str, data: st.DataObject) -> None:
+    witness = WITNESSES[constraint.kind](**constraint.args)
+    answer = data.draw(st.sampled_from([rest, witness + rest, witness[: len(witness) // 2] + rest]))
+    for end in range(len(answer) + 1):
+        if doomed(constraint, answer[:end]):
+            assert fault(constraint, answer)
+            assert fault(constraint, answer[:end])
+
+
+@given(constraints)
+def test_no_beginning_of_a_right_answer_is_doomed(constraint: Constraint) -> None:
+    answer = WITNESSES[constraint.kind](**constraint.args)
+    assert not any(doomed(constraint, answer[:end]) for end in range(len(answer) + 1))
+
+
+DOOMED: list[tuple[str, dict[str, Any], str]] = [
+    ("words_at_most", {"n": 2}, "one two thr"),
+    ("sentence_count", {"n": 1}, "One. Two and"),
+    ("line_count", {"n": 1}, "one\nt"),
+    ("lowercase", {}, "S"),
+    ("uppercase", {}, "So"),
+    ("capitalised_words", {}, "Hot s"),
+    ("avoided_word", {"word": "the"}, "in the sun"),
+    ("avoided_letter", {"letter": "b"}, "Ab"),
+    ("no_commas", {}, "one,"),
+    ("first_letter", {"letter": "S"}, "A"),
+    ("starts_with", {"phrase": "In my view"}, "In the"),
+    ("quoted", {}, "So"),
+    ("quoted", {}, '"So" I'),
+    ("opening_question", {}, "I see. Is"),
+    ("final_exclamation", {}, "Yes! But"),
+    ("angle_title", {}, "The"),
+    ("heading", {}, "The"),
+    ("hashtags", {"n": 1}, "#a #b"),
+    ("greeting", {"name": "Ada"}, "Hello B"),
+    ("bullets", {"n": 1}, "- one\n- two"),
+    ("numbered", {"n": 2}, "2. two"),
+    ("lettered", {"n": 2}, "b) two"),
+    ("comma_list", {"n": 2}, "a, b, c"),
+    ("arrows", {"n": 2}, "a -> b -> c"),
+    ("json_object", {"keys": ["a"]}, "Sure"),
+    ("json_object", {"keys": ["a"]}, '{"b": 1}'),
+    ("json_object", {"keys": ["a"]}, '{"a": 1} is'),
+    ("table", {"n": 1}, "| a | b |\n| - | - |\n| c | d |\n| e | f |\n"),
+    ("code_block", {}, "So"),
+    ("code_block", {}, "```\nsoup\n``` is"),
+    ("tagged", {"tag": "tip"}, "So"),
+    ("tagged", {"tag": "tip"}, "<tip>soup</tip> is"),
+    ("sections", {"n": 2}, "SECTION 2 "),
+    ("starred_parts", {"n": 2}, "a\n***\nb\n***\n"),
+    ("paragraphs", {"n": 1}, "a\n\nb"),
+    ("labelled", {"labels": ["Idea", "Why"]}, "Th"),
+    ("labelled", {"labels": ["Idea", "Why"]}, "Idea: tea\nSo"),
+    ("labelled", {"labels": ["Idea", "Why"]}, "**Tea**: tea\n"),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "beginning"), DOOMED)
+def test_a_lost_answer_is_known_early(name: str, args: dict[str, Any], beginning: str) -> None:
+    assert doomed(Constraint(name, args), beginning)
 
 
 @given(constraints, answers)

@@ -1,6 +1,9 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trueseed.checks import unsound
+from trueseed.checks.sound import spoilt
 
 QUESTION = 'How do I keep soup warm until lunch? Include the word "happy".'
 
@@ -48,3 +51,23 @@ def test_what_a_constraint_dictates_does_not_count_as_said() -> None:
 
 def test_a_list_of_words_as_argument_counts_as_dictated() -> None:
     assert unsound('{"name": "why"}', "", [{"keys": ["name", "why"]}]) == "it says next to nothing"
+
+
+@given(
+    st.lists(
+        st.sampled_from(["soup ", "is ", "warm", ".", "\n", "I'm sorry, but I can't ", "help", "as an AI ", "!"]),
+        max_size=40,
+    )
+)
+def test_what_is_spoilt_is_unsound_whatever_follows(pieces: list[str]) -> None:
+    answer = "".join(pieces)
+    for end in range(len(pieces) + 1):
+        if spoilt("".join(pieces[:end])):
+            assert unsound(answer)
+
+
+@pytest.mark.parametrize(
+    "beginning", ["I'm sorry, but I can't help you with", "As an AI language model, I", "so " * 20, "x" * 21 + " "]
+)
+def test_an_answer_that_is_spoilt_is_known_early(beginning: str) -> None:
+    assert spoilt(beginning)

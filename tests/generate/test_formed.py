@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trueseed.checks import TRAIN_KINDS, Constraint, Task, phrase, sample
 from trueseed.checks.text import bare
 from trueseed.core.prompts import Prompt
-from trueseed.generate.formed import CLOSING_QUESTIONS, FORMS, fit, wanted
+from trueseed.generate.formed import CLOSING_QUESTIONS, FORMS, Sentences, fit, wanted
 
 PROMPT = Prompt("soup", "How do I keep soup warm until lunch?")
 WORDS = (
@@ -71,7 +71,7 @@ def test_the_same_seed_gives_the_same_form(name, seed):
 
 
 def test_a_second_constraint_is_one_that_the_words_satisfy_already():
-    found = [formed("keyword", WORDS, seed, two=1.0) for seed in range(60)]
+    found = [formed("keyword", Sentences(1 + seed % 3).of(WORDS), seed, two=1.0) for seed in range(60)]
     assert sum(len(pair[0].constraints) == 2 for pair in found if pair) >= 10
     assert all(pair[0].correct(pair[1]) for pair in found if pair)
 
@@ -103,3 +103,10 @@ def test_the_arguments_that_were_meant_are_kept_when_the_words_fit_them():
     for seed in range(10):
         task, _ = fit(PROMPT, meant, TRAIN_KINDS, WORDS, Random(seed), two=0.0)
         assert task.constraints == (meant,)
+
+
+def test_enough_was_said_once_the_sentence_after_the_last_wanted_one_has_begun():
+    watch = Sentences(2)
+    assert not watch.enough("Heat it. Pour it.")
+    assert watch.enough("Heat it. Pour it. Cl")
+    assert watch.of("Heat it. Pour it. Cl") == "Heat it. Pour it."

@@ -83,6 +83,37 @@ def test_a_stop_string_ends_the_answer_before_it(engine: Engine) -> None:
         assert answer.text == whole[: whole.find(stop)]
 
 
+class AfterLetters:
+    """Has enough after n characters."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def enough(self, beginning: str) -> bool:
+        return len(beginning) >= self.n
+
+    def to_json(self) -> dict[str, int]:
+        return {"letters": self.n}
+
+
+def test_a_watch_ends_the_answer_as_soon_as_it_has_enough(engine: Engine) -> None:
+    [whole] = ask(engine, [request(max_tokens=40)])
+    [heard] = ask(engine, [request(max_tokens=40, watch=AfterLetters(10))])
+    assert heard.finish == "enough"
+    assert whole.text.startswith(heard.text)
+    assert 10 <= len(heard.text) < len(whole.text)
+
+
+def test_a_watch_that_never_has_enough_changes_nothing(engine: Engine) -> None:
+    [whole] = ask(engine, [request(max_tokens=40)])
+    [heard] = ask(engine, [request(max_tokens=40, watch=AfterLetters(10_000))])
+    assert heard == whole
+
+
+def test_a_watch_is_part_of_what_a_request_is() -> None:
+    assert request(watch=AfterLetters(1)).to_json() != request(watch=AfterLetters(2)).to_json()
+
+
 def test_streamed_pieces_are_the_answer(engine: Engine) -> None:
     for one in questions(4):
         *pieces, answer = engine.stream(one)

@@ -14,11 +14,11 @@ True
 """
 
 from trueseed.checks.kind import Constraint, Kind
-from trueseed.checks.kinds import HELD_OUT_KINDS, KINDS, TRAIN_KINDS, check, fault, how, kind, phrase, sample
+from trueseed.checks.kinds import HELD_OUT_KINDS, KINDS, TRAIN_KINDS, check, doomed, fault, how, kind, phrase, sample
 from trueseed.checks.sound import refuses, unsound
 from trueseed.checks.task import FREE, Task, compose, draw, together
 
 __all__ = [
-    "FREE", "HELD_OUT_KINDS", "KINDS", "TRAIN_KINDS", "Constraint", "Kind", "Task", "check", "compose", "draw", "fault",
-    "how", "kind", "phrase", "refuses", "sample", "together", "unsound",
+    "FREE", "HELD_OUT_KINDS", "KINDS", "TRAIN_KINDS", "Constraint", "Kind", "Task", "check", "compose", "doomed",
+    "draw", "fault", "how", "kind", "phrase", "refuses", "sample", "together", "unsound",
 ]  # fmt: skip

@@ -24,11 +24,14 @@ def uppercase(answer: str) -> str:
 
 def capitalised_words(answer: str) -> str:
     """Every word that begins with a letter begins with a capital; at least two words."""
-    found = words(answer)
-    plain = next((word for word in found if (first := re.search(r"\w", word)) and first[0].islower()), None)
-    if plain is not None:
+    if (plain := _plain(answer)) is not None:
         return f"the word {plain!r} does not begin with a capital letter"
-    return "" if len(found) >= 2 else "it has fewer than two words"
+    return "" if len(words(answer)) >= 2 else "it has fewer than two words"
+
+
+def _plain(answer: str) -> str | None:
+    """The first word that begins with a small letter."""
+    return next((word for word in words(answer) if (first := re.search(r"\w", word)) and first[0].islower()), None)
 
 
 def shouted_words(answer: str, n: int) -> str:
@@ -44,6 +47,7 @@ KINDS = (
         name="lowercase",
         family="case",
         fault=lowercase,
+        doomed=lambda beginning: any(map(str.isupper, beginning)),
         draw=nothing,
         wordings=(
             "Write everything in lowercase letters.",
@@ -57,6 +61,7 @@ KINDS = (
         name="uppercase",
         family="case",
         fault=uppercase,
+        doomed=lambda beginning: any(map(str.islower, beginning)),
         draw=nothing,
         wordings=(
             "Write everything in capital letters.",
@@ -70,6 +75,7 @@ KINDS = (
         name="capitalised_words",
         family="case",
         fault=capitalised_words,
+        doomed=lambda beginning: _plain(beginning) is not None,
         draw=nothing,
         wordings=(
             "Begin every word with a capital letter.",

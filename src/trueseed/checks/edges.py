@@ -2,7 +2,7 @@
 
 import re
 
-from trueseed.checks.kind import Kind, nothing
+from trueseed.checks.kind import Kind, nothing, unlike
 from trueseed.checks.text import count, lines, sentences, words
 
 OPENINGS = (
@@ -54,6 +54,11 @@ def opening_question(answer: str) -> str:
     if not found or not found[0].rstrip("\"'”’)]*_").endswith("?"):
         return "its first sentence is not a question"
     return "" if len(found) > 1 else "nothing follows the question"
+
+
+def _opens_otherwise(beginning: str) -> bool:
+    """Its first sentence is whole, and no question."""
+    return len(sentences(beginning)) > 1 and bool(opening_question(beginning))
 
 
 def final_exclamation(answer: str) -> str:
@@ -122,6 +127,7 @@ KINDS = (
         name="starts_with",
         family="opening",
         fault=starts_with,
+        doomed=unlike("{phrase}.*"),
         draw=lambda rng: {"phrase": rng.choice(OPENINGS)},
         wordings=(
             'Begin your answer with the exact words "{phrase}" and go on from there.',
@@ -148,6 +154,7 @@ KINDS = (
         name="quoted",
         family="whole",
         fault=quoted,
+        doomed=unlike('["“][^"“”]*["”]'),
         draw=nothing,
         wordings=(
             "Wrap your whole answer in double quotation marks.",
@@ -174,6 +181,7 @@ KINDS = (
         name="opening_question",
         family="opening",
         fault=opening_question,
+        doomed=_opens_otherwise,
         draw=nothing,
         wordings=(
             "Open with a question, then go on.",
@@ -186,6 +194,7 @@ KINDS = (
         name="final_exclamation",
         family="ending",
         fault=final_exclamation,
+        doomed=unlike("[^!]*!"),
         draw=nothing,
         wordings=(
             "End with an exclamation mark, and use no other.",
@@ -211,6 +220,7 @@ KINDS = (
         name="angle_title",
         family="opening",
         fault=angle_title,
+        doomed=unlike("<<[^<>]+>>.*"),
         draw=nothing,
         wordings=(
             "Begin with a title in double angle brackets, like <<My Title>>.",
@@ -224,6 +234,7 @@ KINDS = (
         name="heading",
         family="opening",
         fault=heading,
+        doomed=unlike("#{1,3} +.*"),
         draw=nothing,
         wordings=(
             'Start with a Markdown heading (a line that begins with "# ").',
@@ -248,6 +259,7 @@ KINDS = (
         name="hashtags",
         family="ending",
         fault=hashtags,
+        doomed=lambda beginning, n: len(re.findall(r"(?<!\S)#\w", beginning)) > n,
         draw=lambda rng: {"n": rng.choice((1, 2, 3))},
         say=lambda args: {"n": count(args["n"], "hashtag")},
         wordings=(
@@ -261,6 +273,7 @@ KINDS = (
         name="greeting",
         family="opening",
         fault=greeting,
+        doomed=unlike("(?i)(?:hi|hello|hey|dear)(?: there)?,? {name}.*"),
         draw=lambda rng: {"name": rng.choice(NAMES)},
         wordings=(
             'Begin by greeting me: my name is {name}, so start with "Hi {name}".',

@@ -37,6 +37,11 @@ def fault(constraint: Constraint, answer: str) -> str:
     return kind(constraint.kind).fault(answer, **constraint.args)
 
 
+def doomed(constraint: Constraint, beginning: str) -> bool:
+    """Whether it is known that no answer that begins so satisfies the constraint."""
+    return kind(constraint.kind).doomed(beginning, **constraint.args)
+
+
 def check(constraint: Constraint, answer: str) -> bool:
     return not fault(constraint, answer)
 

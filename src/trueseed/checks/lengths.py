@@ -1,5 +1,7 @@
 """How long an answer is: words, sentences, lines."""
 
+import re
+
 from trueseed.checks.kind import Kind
 from trueseed.checks.text import count, lines, sentences, words
 
@@ -22,6 +24,12 @@ def sentence_count(answer: str, n: int) -> str:
     return "" if found == n else f"it has {count(found, 'sentence')}, and must have exactly {n}"
 
 
+def _whole_sentences(beginning: str) -> list[str]:
+    """Those that are there for sure. The marker of a numbered line is none once the line goes on."""
+    found = sentences(beginning)
+    return found[:-1] if found and re.fullmatch(r"\d+[.)]", found[-1]) else found
+
+
 def line_count(answer: str, n: int) -> str:
     """Exactly n lines that are not blank, each with a word in it."""
     found = lines(answer)
@@ -35,6 +43,7 @@ KINDS = (
         name="words_at_most",
         family="length",
         fault=words_at_most,
+        doomed=lambda beginning, n: len(words(beginning)) > n,
         draw=lambda rng: {"n": rng.choice((10, 12, 15, 18, 20, 25, 30))},
         wordings=(
             "Use at most {n} words.",
@@ -61,6 +70,7 @@ KINDS = (
         name="sentence_count",
         family="count",
         fault=sentence_count,
+        doomed=lambda beginning, n: len(_whole_sentences(beginning)) > n,
         draw=lambda rng: {"n": rng.choice((1, 2, 2, 3, 3, 4))},
         say=lambda args: {"n": count(args["n"], "sentence")},
         wordings=(
@@ -75,6 +85,7 @@ KINDS = (
         name="line_count",
         family="count",
         fault=line_count,
+        doomed=lambda beginning, n: len(lines(beginning)) > n,
         draw=lambda rng: {"n": rng.choice((2, 3, 4))},
         wordings=(
             "Write exactly {n} lines.",

@@ -5,8 +5,8 @@ import re
 from random import Random
 from typing import Any
 
-from trueseed.checks.kind import Args, Kind, nothing
-from trueseed.checks.text import count, lines, listed, words
+from trueseed.checks.kind import Args, Kind, nothing, unlike
+from trueseed.checks.text import count, lines, listed, settled, settled_lines, words
 
 KEYS = (
     ("answer", "reason"), ("name", "why"), ("idea", "cost"), ("title", "text"), ("tip", "benefit"), ("what", "when"),
@@ -28,24 +28,42 @@ VERDICTS = (("Effort", ("low", "medium", "high")), ("Mood", ("happy", "calm", "s
 
 def bullets(answer: str, n: int) -> str:
     """Exactly n lines begin with "- ", "* " or "• ", each with a word; other lines may stand before or after."""
-    found = sum(bool(re.match(r"[-*•] +\S", line)) and bool(words(line)) for line in lines(answer))
+    found = _bullets(answer)
     return "" if found == n else f"it has {count(found, 'bullet point')}, and must have exactly {n}"
+
+
+def _bullets(answer: str) -> int:
+    return sum(bool(re.match(r"[-*•] +\S", line)) and bool(words(line)) for line in lines(answer))
 
 
 def numbered(answer: str, n: int) -> str:
     """The lines that begin with a number and "." or ")" are numbered 1 to n in order, each with a word after it."""
-    found = [match for line in lines(answer) if (match := re.match(r"(\d+)[.)] +(.*)", line))]
-    if [int(match[1][:4]) for match in found] != list(range(1, n + 1)):
-        return f"it has {count(len(found), 'numbered line')}, and must have lines numbered 1 to {n}"
-    return "" if all(words(match[2]) for match in found) else "one of its numbered lines is empty"
+    if _numbers(answer) != list(range(1, n + 1)):
+        return f"it has {count(len(_numbers(answer)), 'numbered line')}, and must have lines numbered 1 to {n}"
+    return "" if all(words(match[2]) for match in _numbered(answer)) else "one of its numbered lines is empty"
+
+
+def _numbered(answer: str) -> list[re.Match[str]]:
+    return [match for line in lines(answer) if (match := re.match(r"(\d+)[.)] +(.*)", line))]
+
+
+def _numbers(answer: str) -> list[int]:
+    return [int(match[1][:4]) for match in _numbered(answer)]
 
 
 def lettered(answer: str, n: int) -> str:
     """The lines that begin with a letter and ")" are a), b), c)… to the n-th in order, each with a word after it."""
-    found = [match for line in lines(answer) if (match := re.match(r"\(?([A-Za-z])\) +(.*)", line))]
-    if [match[1].lower() for match in found] != list("abcdefgh"[:n]):
-        return f"it has {count(len(found), 'lettered line')}, and must have lines a) to {'abcdefgh'[n - 1]})"
-    return "" if all(words(match[2]) for match in found) else "one of its lettered lines is empty"
+    if _letters(answer) != list("abcdefgh"[:n]):
+        return f"it has {count(len(_letters(answer)), 'lettered line')}, and must have lines a) to {'abcdefgh'[n - 1]})"
+    return "" if all(words(match[2]) for match in _lettered(answer)) else "one of its lettered lines is empty"
+
+
+def _lettered(answer: str) -> list[re.Match[str]]:
+    return [match for line in lines(answer) if (match := re.match(r"\(?([A-Za-z])\) +(.*)", line))]
+
+
+def _letters(answer: str) -> list[str]:
+    return [match[1].lower() for match in _lettered(answer)]
 
 
 def comma_list(answer: str, n: int) -> str:
@@ -53,10 +71,14 @@ def comma_list(answer: str, n: int) -> str:
     found = lines(answer)
     if len(found) != 1:
         return f"it has {len(found)} lines, and must be a list on one line"
-    parts = [words(part) for part in found[0].rstrip(".").split(",")]
+    parts = _listed(answer)
     if len(parts) != n:
         return f"it lists {count(len(parts), 'thing')}, and must list exactly {n} separated by commas"
     return "" if all(1 <= len(part) <= 5 for part in parts) else "each listed thing must have one to five words"
+
+
+def _listed(answer: str) -> list[list[str]]:
+    return [words(part) for part in answer.strip().rstrip(".").split(",")]
 
 
 def arrows(answer: str, n: int) -> str:
@@ -64,10 +86,14 @@ def arrows(answer: str, n: int) -> str:
     found = lines(answer)
     if len(found) != 1:
         return f"it has {len(found)} lines, and must be one line"
-    parts = re.split(r"\s*(?:->|→)\s*", found[0])
+    parts = _chained(answer)
     if len(parts) != n:
         return f"arrows join {count(len(parts), 'part')}, and must join exactly {n}"
     return "" if all(words(part) for part in parts) else "one of the parts is empty"
+
+
+def _chained(answer: str) -> list[str]:
+    return re.split(r"\s*(?:->|→)\s*", answer.strip())
 
 
 def json_object(answer: str, keys: list[str]) -> str:
@@ -85,13 +111,26 @@ def json_object(answer: str, keys: list[str]) -> str:
     return "" if all(map(_says_something, value.values())) else "one of its JSON values is empty"
 
 
+_NO_OBJECT = unlike(r"(?:```(?:json)?\s*)?{.*".replace("{", r"\{"))
+
+
+def _no_such_object(beginning: str, keys: list[str]) -> bool:
+    """It does not begin as an object, or a whole object stands there with other keys, or with words after it."""
+    text = beginning.strip()
+    try:
+        value, end = json.JSONDecoder().raw_decode(text)
+    except (ValueError, RecursionError):
+        return _NO_OBJECT(beginning)
+    return not isinstance(value, dict) or set(value) != set(keys) or bool(text[end:].strip())
+
+
 def _says_something(value: Any) -> bool:
     return bool(words(value)) if isinstance(value, str) else isinstance(value, (bool, int, float)) or bool(value)
 
 
 def table(answer: str, n: int) -> str:
     """A Markdown table: a header, a line of dashes, exactly n rows; every line has the same number (≥ 2) of cells."""
-    rows = [line.strip("|").split("|") for line in lines(answer) if line.startswith("|") and line.endswith("|")]
+    rows = _rows(lines(answer))
     if len(rows) < 2 or not all(re.fullmatch(r"\s*:?-+:?\s*", cell) for cell in rows[1]):
         return "it has no table with a header and a line of dashes below"
     if len({len(row) for row in rows}) != 1 or len(rows[0]) < 2:
@@ -102,12 +141,28 @@ def table(answer: str, n: int) -> str:
     return "" if all(words(" ".join(row)) for row in rows[2:]) else "one of the rows is empty"
 
 
+def _rows(found: list[str]) -> list[list[str]]:
+    return [line.strip("|").split("|") for line in found if line.startswith("|") and line.endswith("|")]
+
+
 def code_block(answer: str) -> str:
     """The whole answer is one block between lines of three backticks, with words inside."""
     match = re.fullmatch(r"```[\w+-]*\n(.*?)\n```", answer.strip(), re.DOTALL)
     if not match or "```" in match[1]:
         return "it is not one block between lines of three backticks"
     return "" if words(match[1]) else "the block is empty"
+
+
+_NO_BLOCK = unlike(r"```[\w+-]*\n.*")
+
+
+def _outside_a_block(beginning: str) -> bool:
+    """It does not begin with a fence, or goes on after the second one."""
+    return _NO_BLOCK(beginning) or _goes_on(beginning.strip()[3:], "```")
+
+
+def _goes_on(text: str, mark: str) -> bool:
+    return bool(text.partition(mark)[2].strip())
 
 
 def tagged(answer: str, tag: str) -> str:
@@ -118,12 +173,32 @@ def tagged(answer: str, tag: str) -> str:
     return "" if words(match[1]) else f"there is nothing between <{tag}> and </{tag}>"
 
 
+_NO_TAG = unlike("<{tag}>.*")
+
+
+def _outside_tags(beginning: str, tag: str) -> bool:
+    """It does not begin with the tag, or goes on after the closing one."""
+    return _NO_TAG(beginning, tag=tag) or _goes_on(beginning, f"</{tag}>")
+
+
 def sections(answer: str, n: int) -> str:
     """The lines that begin with "SECTION" and a number are numbered 1 to n in order; words follow each."""
-    parts = re.split(r"(?m)^[#*\s]*SECTION (\d+)", answer)
-    if [part[:4].lstrip("0") for part in parts[1::2]] != [str(i) for i in range(1, n + 1)]:
+    parts = re.split(_SECTION, answer)
+    if _section_numbers(answer) != [str(i) for i in range(1, n + 1)]:
         return f"it has {count(len(parts) // 2, 'section')}, and must have SECTION 1 to SECTION {n}"
     return "" if all(words(part) for part in parts[2::2]) else "one of the sections is empty"
+
+
+_SECTION = re.compile(r"(?m)^[#*\s]*SECTION (\d+)")
+
+
+def _section_numbers(answer: str) -> list[str]:
+    return [number[:4].lstrip("0") for number in _SECTION.findall(answer)]
+
+
+def _other_sections(beginning: str, n: int) -> bool:
+    found = _section_numbers(settled(beginning))
+    return found != [str(i) for i in range(1, n + 1)][: len(found)]
 
 
 def starred_parts(answer: str, n: int) -> str:
@@ -136,8 +211,12 @@ def starred_parts(answer: str, n: int) -> str:
 
 def paragraphs(answer: str, n: int) -> str:
     """Exactly n paragraphs with a word each, separated by blank lines."""
-    parts = [part for part in re.split(r"\n\s*\n", answer.strip()) if words(part)]
-    return "" if len(parts) == n else f"it has {count(len(parts), 'paragraph')}, and must have exactly {n}"
+    found = len(_paragraphs(answer))
+    return "" if found == n else f"it has {count(found, 'paragraph')}, and must have exactly {n}"
+
+
+def _paragraphs(answer: str) -> list[str]:
+    return [part for part in re.split(r"\n\s*\n", answer.strip()) if words(part)]
 
 
 def labelled(answer: str, labels: list[str]) -> str:
@@ -147,6 +226,16 @@ def labelled(answer: str, labels: list[str]) -> str:
         if not line.startswith(f"{label}:") or not words(line[len(label) + 1 :]):
             return f"a line does not begin with {label!r} and a colon, with words after that"
     return "" if len(found) == len(labels) else f"it has {count(len(found), 'line')}, and must have {len(labels)}"
+
+
+def _labelled_otherwise(beginning: str, labels: list[str]) -> bool:
+    """A line that has ended, or the beginning of the next, is not what its label wants, or there are too many."""
+    ended, under_way = settled_lines(beginning), lines(beginning)
+    if len(under_way) > len(labels):
+        return True
+    if any("a line" in labelled(line, [label]) for label, line in zip(labels, ended, strict=False)):
+        return True
+    return len(under_way) > len(ended) and unlike(r"{label}:.*|\*\*.*")(under_way[-1], label=labels[len(ended)])
 
 
 def verdict(answer: str, label: str, choices: list[str]) -> str:
@@ -168,6 +257,7 @@ KINDS = (
         name="bullets",
         family="whole",
         fault=bullets,
+        doomed=lambda beginning, n: _bullets(beginning) > n,
         draw=lambda rng: {"n": rng.choice((2, 3, 3, 4))},
         wordings=(
             'Use exactly {n} bullet points, each on a line that begins with "- ".',
@@ -181,6 +271,7 @@ KINDS = (
         name="numbered",
         family="whole",
         fault=numbered,
+        doomed=lambda beginning, n: _numbers(beginning) != list(range(1, n + 1))[: len(_numbers(beginning))],
         draw=lambda rng: {"n": rng.choice((2, 3, 3, 4))},
         wordings=(
             "Answer with a numbered list of exactly {n} items.",
@@ -194,6 +285,7 @@ KINDS = (
         name="lettered",
         family="whole",
         fault=lettered,
+        doomed=lambda beginning, n: _letters(beginning) != list("abcdefgh"[:n])[: len(_letters(beginning))],
         draw=lambda rng: {"n": rng.choice((2, 3, 3))},
         say=lambda args: {"n": str(args["n"]), "last": "abcdefgh"[args["n"] - 1]},
         wordings=(
@@ -207,6 +299,7 @@ KINDS = (
         name="comma_list",
         family="whole",
         fault=comma_list,
+        doomed=lambda beginning, n: len(lines(beginning)) > 1 or len(_listed(beginning)) > n,
         draw=lambda rng: {"n": rng.choice((3, 4, 5))},
         wordings=(
             "Answer with a list of exactly {n} things on one line, separated by commas.",
@@ -219,6 +312,7 @@ KINDS = (
         name="arrows",
         family="whole",
         fault=arrows,
+        doomed=lambda beginning, n: len(lines(beginning)) > 1 or len(_chained(beginning)) > n,
         draw=lambda rng: {"n": rng.choice((2, 3, 3))},
         wordings=(
             'Write the answer on one line as {n} short parts joined by " -> ".',
@@ -231,6 +325,7 @@ KINDS = (
         name="json_object",
         family="whole",
         fault=json_object,
+        doomed=_no_such_object,
         draw=lambda rng: {"keys": list(rng.choice(KEYS))},
         say=lambda args: {
             "keys": listed(args["keys"]),
@@ -248,6 +343,7 @@ KINDS = (
         name="table",
         family="whole",
         fault=table,
+        doomed=lambda beginning, n: len(_rows(settled_lines(beginning))) > n + 2,
         draw=lambda rng: {"n": rng.choice((2, 2, 3))},
         wordings=(
             "Answer with a Markdown table that has a header and exactly {n} rows below it.",
@@ -260,6 +356,7 @@ KINDS = (
         name="code_block",
         family="whole",
         fault=code_block,
+        doomed=_outside_a_block,
         draw=nothing,
         wordings=(
             "Put your whole answer in a code block (between lines of three backticks).",
@@ -272,6 +369,7 @@ KINDS = (
         name="tagged",
         family="whole",
         fault=tagged,
+        doomed=_outside_tags,
         draw=lambda rng: {"tag": rng.choice(TAGS)},
         wordings=(
             "Put your whole answer between <{tag}> and </{tag}>.",
@@ -284,6 +382,7 @@ KINDS = (
         name="sections",
         family="whole",
         fault=sections,
+        doomed=_other_sections,
         draw=lambda rng: {"n": rng.choice((2, 2, 3))},
         wordings=(
             "Divide your answer into {n} sections that begin with SECTION 1, SECTION 2 and so on.",
@@ -296,6 +395,7 @@ KINDS = (
         name="starred_parts",
         family="whole",
         fault=starred_parts,
+        doomed=lambda beginning, n: len(re.findall(r"(?m)^[ \t]*\*\*\*[ \t]*\n", beginning.lstrip())) >= n,
         draw=lambda rng: {"n": rng.choice((2, 2, 3))},
         wordings=(
             "Write {n} short parts separated by a line with three asterisks (***).",
@@ -308,6 +408,7 @@ KINDS = (
         name="paragraphs",
         family="count",
         fault=paragraphs,
+        doomed=lambda beginning, n: len(_paragraphs(beginning)) > n,
         draw=lambda rng: {"n": rng.choice((2, 2, 3))},
         wordings=(
             "Write exactly {n} short paragraphs with a blank line between them.",
@@ -320,6 +421,7 @@ KINDS = (
         name="labelled",
         family="whole",
         fault=labelled,
+        doomed=_labelled_otherwise,
         draw=lambda rng: {"labels": list(rng.choice(LABELS))},
         say=lambda args: {"first": args["labels"][0], "second": args["labels"][1]},
         wordings=(

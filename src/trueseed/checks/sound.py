@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from trueseed.checks.text import bare, lines
+from trueseed.checks.text import bare, lines, settled, settled_lines
 
 MIN_OWN_WORDS = 3  # different words beside those that a constraint dictates
 SHINGLE = 6  # words in a row that count as copied
@@ -59,14 +59,24 @@ def refuses(answer: str) -> bool:
     return bool(_REFUSING.match(answer) or _A_MACHINE.search(answer))
 
 
+def spoilt(beginning: str) -> bool:
+    """Whether every answer that begins so is unsound: it goes round in circles already, or refuses."""
+    whole = settled(beginning)
+    return _in_circles(settled_lines(beginning), bare(whole), whole) or refuses(whole)
+
+
 def _repeats(answer: str, found: list[str]) -> bool:
-    said = Counter(line for line in lines(answer) if len(bare(line)) >= 3)
+    few = len(found) >= 20 and len(set(found)) / len(found) < MIN_DISTINCT
+    return few or _in_circles(lines(answer), found, answer)
+
+
+def _in_circles(found_lines: list[str], found: list[str], text: str) -> bool:
+    said = Counter(line for line in found_lines if len(bare(line)) >= 3)
     runs = Counter(_shingles(found, 4))
     return (
         max(said.values(), default=0) >= 3
         or max(runs.values(), default=0) >= 4
-        or (len(found) >= 20 and len(set(found)) / len(found) < MIN_DISTINCT)
-        or re.search(r"([^\s|\-])\1{19}", answer) is not None
+        or re.search(r"([^\s|\-])\1{19}", text) is not None
     )
 
 

@@ -11,8 +11,8 @@ from random import Random
 from typing import Any
 
 from trueseed.checks.kind import Constraint
-from trueseed.checks.kinds import fault, kind, phrase, sample
-from trueseed.checks.sound import unsound
+from trueseed.checks.kinds import doomed, fault, kind, phrase, sample
+from trueseed.checks.sound import spoilt, unsound
 from trueseed.checks.text import bare
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Message, user
@@ -75,6 +75,10 @@ class Task:
     def correct(self, answer: str) -> bool:
         """Every constraint holds, and the answer is sound."""
         return not self.faults(answer)
+
+    def enough(self, beginning: str) -> bool:
+        """Whether it is known already that no answer that begins so is correct (see `core.chat.Watch`)."""
+        return spoilt(beginning) or any(doomed(constraint, beginning) for constraint in self.constraints)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -40,6 +40,17 @@ def lines(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def settled(beginning: str) -> str:
+    """What of it stays as it is whatever follows: all but the last word, which may still grow."""
+    return re.sub(r"\S+\Z", "", beginning)
+
+
+def settled_lines(beginning: str) -> list[str]:
+    """Its lines that have ended and are not blank, stripped."""
+    pieces = beginning.splitlines(keepends=True)
+    return lines("".join(pieces if pieces and pieces[-1].splitlines() != [pieces[-1]] else pieces[:-1]))
+
+
 def count(n: int, noun: str) -> str:
     """`1 word`, `3 words`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

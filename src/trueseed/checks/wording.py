@@ -4,7 +4,7 @@ import re
 from random import Random
 
 from trueseed.checks.kind import Args, Kind, nothing
-from trueseed.checks.text import bare, count, words
+from trueseed.checks.text import bare, count, settled, words
 
 # Words that fit into an answer to nearly any everyday question.
 WORDS = (
@@ -57,10 +57,15 @@ def no_commas(answer: str) -> str:
 
 def first_letter(answer: str, letter: str) -> str:
     """The first letter or digit of the answer is this letter, small or capital."""
-    found = re.search(r"[^\W_]", answer)
-    if found and found[0].lower() == letter.lower():
+    found = _initial(answer)
+    if found.lower() == letter.lower():
         return ""
-    return f"its first letter is {found[0]!r}, and must be {letter!r}" if found else "it has no letters"
+    return f"its first letter is {found!r}, and must be {letter!r}" if found else "it has no letters"
+
+
+def _initial(answer: str) -> str:
+    found = re.search(r"[^\W_]", answer)
+    return found[0] if found else ""
 
 
 def digits(answer: str, n: int) -> str:
@@ -140,6 +145,7 @@ KINDS = (
         name="avoided_word",
         family="words",
         fault=avoided_word,
+        doomed=lambda beginning, word: word in bare(settled(beginning)),
         draw=lambda rng: {"word": rng.choice(AVOIDED)},
         wordings=(
             'Do not use the word "{word}".',
@@ -153,6 +159,7 @@ KINDS = (
         name="avoided_letter",
         family="words",
         fault=avoided_letter,
+        doomed=lambda beginning, letter: letter in beginning.lower(),
         draw=lambda rng: {"letter": rng.choice(LETTERS)},
         wordings=(
             'Do not use the letter "{letter}".',
@@ -165,6 +172,7 @@ KINDS = (
         name="no_commas",
         family="words",
         fault=no_commas,
+        doomed=lambda beginning: "," in beginning,
         draw=nothing,
         wordings=(
             "Do not use any commas.",
@@ -178,6 +186,7 @@ KINDS = (
         name="first_letter",
         family="opening",
         fault=first_letter,
+        doomed=lambda beginning, letter: bool(_initial(beginning)) and bool(first_letter(beginning, letter)),
         draw=lambda rng: {"letter": rng.choice(INITIALS)},
         wordings=(
             'Begin your answer with the letter "{letter}".',

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 Role = Literal["system", "user", "assistant", "tool"]
-Finish = Literal["stop", "length", "skipped"]
+Finish = Literal["stop", "length", "enough", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,18 @@ def user(content: str) -> tuple[Message, ...]:
     return (Message("user", content),)
 
 
+class Watch(Protocol):
+    """Looks on while an answer is spoken, and says when its asker has heard enough."""
+
+    def enough(self, beginning: str) -> bool:
+        """Whether nothing that may follow matters to the asker."""
+        ...
+
+    def to_json(self) -> Any:
+        """What decides it; it stands in the digest of the request."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One question to a model.
@@ -42,7 +54,8 @@ class Request:
     stop: the answer ends before the first of these strings. max_tokens: bound on the answer, in the model's tokens.
     logprobs: also return the log-probability of every token of the answer. schema: the answer is JSON that this JSON
     Schema allows. tools: functions that the model may call instead, in the OpenAI shape. What a model cannot do it
-    refuses with `ConfigError`, rather than answer something else.
+    refuses with `ConfigError`, rather than answer something else. watch: may end the answer early; a model that cannot
+    be interrupted says all of it.
     """
 
     messages: tuple[Message, ...]
@@ -54,6 +67,7 @@ class Request:
     logprobs: bool = False
     schema: Mapping[str, Any] | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
+    watch: Watch | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything that decides the answer; its digest is the request digest in a record's origin."""
@@ -70,6 +84,8 @@ class Request:
             said["schema"] = dict(self.schema)
         if self.tools:
             said["tools"] = [dict(tool) for tool in self.tools]
+        if self.watch is not None:
+            said["watch"] = self.watch.to_json()
         return said
 
 
@@ -85,8 +101,9 @@ class TokenLogprob:
 class Answer:
     """What came back.
 
-    finish: `stop` (the model ended, or a stop string), `length` (cut by max_tokens) or `skipped` (there is no answer to
-    this question and will be none; because: why, in words). tool_calls: in the OpenAI shape; text may be empty then.
+    finish: `stop` (the model ended, or a stop string), `length` (cut by max_tokens), `enough` (ended by the request's
+    watch: the text is a beginning) or `skipped` (there is no answer to this question and will be none; because: why, in
+    words). tool_calls: in the OpenAI shape; text may be empty then.
     """
 
     text: str

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from trueseed.checks import Task
 from trueseed.core.artifacts import Artifact
-from trueseed.core.chat import Answer, ChatModel, Message, Request, user
+from trueseed.core.chat import Answer, ChatModel, Finish, Message, Request, user
 from trueseed.core.settings import Settings
 from trueseed.evaluate import stats
 from trueseed.evaluate.sets import CHAT, TASK_SETS, read_chat, read_tasks
@@ -59,23 +59,28 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One task and one model's answer. faults: what is wrong with it, by kind of check; empty when right."""
+    """One task and one model's answer. faults: what is wrong with it, by kind of check; empty when right.
+
+    finish: `enough` for an answer that was not heard to its end, since nothing could have made it right.
+    """
 
     set: str
     task: Task
     text: str
     faults: Mapping[str, str]
+    finish: Finish
 
     @property
     def right(self) -> bool:
         return not self.faults
 
     def to_json(self) -> dict[str, Any]:
-        return {"set": self.set, "task": self.task.to_json(), "text": self.text, "faults": dict(self.faults)}
+        task, faults = self.task.to_json(), dict(self.faults)
+        return {"set": self.set, "task": task, "text": self.text, "faults": faults, "finish": self.finish}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Sample":
-        return cls(set=value["set"], task=Task.from_json(value["task"]), text=value["text"], faults=value["faults"])
+        return cls(**{**value, "task": Task.from_json(value["task"])})
 
 
 def baseline(config: Config, sets: Artifact, teacher: Teacher, scorer: Scorer | None, step: Step) -> Artifact:
@@ -157,10 +162,12 @@ def summarise(
 def _answer_sets(config: Config, folder: Path, model: ChatModel, step: Step) -> Iterator[Sample]:
     """Greedy answers, in the order of the tasks."""
     tasks = [(name, task) for name in TASK_SETS for task in read_tasks(folder, name)[: config.samples]]
-    requests = [Request(messages=task.messages, max_tokens=config.max_tokens, temperature=0.0) for _, task in tasks]
+    requests = [
+        Request(messages=task.messages, max_tokens=config.max_tokens, temperature=0.0, watch=task) for _, task in tasks
+    ]
     for (name, task), answer in zip(tasks, _in_order(model, requests, step, "answers"), strict=True):
         faults = {"skipped": answer.because} if answer.finish == "skipped" else task.faults(answer.text)
-        yield Sample(set=name, task=task, text=answer.text, faults=faults)
+        yield Sample(set=name, task=task, text=answer.text, faults=faults, finish=answer.finish)
 
 
 def _scored(chats: Sequence[Mapping[str, Any]], scorer: Scorer) -> Sequence[Scored]:

@@ -10,6 +10,7 @@ fixed closing words. The check has the last say, as everywhere.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -32,6 +33,23 @@ COMMON = frozenset(
 
 Args = Mapping[str, Any]
 Form = Callable[[Args, Sequence[str], Random], str]  # arguments, the teacher's sentences → the text, "" if it cannot be
+
+
+@dataclass(frozen=True, slots=True)
+class Sentences:
+    """A `Watch` that has enough after n sentences; the next one has begun then, so that they are whole."""
+
+    n: int
+
+    def enough(self, beginning: str) -> bool:
+        return len(sentences(beginning)) > self.n
+
+    def of(self, text: str) -> str:
+        """The first n sentences."""
+        return " ".join(sentences(text)[: self.n])
+
+    def to_json(self) -> dict[str, int]:
+        return {"sentences": self.n}
 
 
 def wanted(constraint: Constraint) -> int:
@@ -103,12 +121,7 @@ def _laid_out(constraint: Constraint, words: str, rng: Random) -> str:
     if not said:
         return ""
     form = FORMS.get(constraint.kind)
-    return form(constraint.args, said, rng) if form else _some(said, rng)
-
-
-def _some(said: Sequence[str], rng: Random) -> str:
-    """The first one to three sentences, as running text. Of all lengths: a student must not learn to be short."""
-    return " ".join(said[: rng.randint(1, 3)])
+    return form(constraint.args, said, rng) if form else " ".join(said)
 
 
 def _parts(n: int, said: Sequence[str]) -> Sequence[str]:
@@ -131,7 +144,7 @@ def _joined(by: str) -> Form:
 
 
 def _started(args: Args, said: Sequence[str], rng: Random) -> str:
-    text = _some(said, rng)
+    text = " ".join(said)
     phrase = args["phrase"]
     if phrase[-1].isalnum():
         phrase += ","
@@ -142,14 +155,14 @@ def _started(args: Args, said: Sequence[str], rng: Random) -> str:
 
 def _titled(args: Args, said: Sequence[str], rng: Random) -> str:
     title = [word.strip(".,;:!?\"'()").capitalize() for word in said[0].split()[: rng.randint(3, 5)]]
-    return f"<<{' '.join(title)}>>\n{_some(said, rng)}"
+    return f"<<{' '.join(title)}>>\n{' '.join(said)}"
 
 
 def _marked(left: str, right: str) -> Form:
     """Longer words of the text put between marks, as many as asked for."""
 
     def form(args: Args, said: Sequence[str], rng: Random) -> str:
-        pieces = _some(said, rng).split()
+        pieces = " ".join(said).split()
         fit = [i for i, piece in enumerate(pieces) if len(piece) > 4 and piece.isalpha()]
         if len(fit) < args["n"]:
             return ""
@@ -161,7 +174,7 @@ def _marked(left: str, right: str) -> Form:
 
 
 def _shouted(args: Args, said: Sequence[str], rng: Random) -> str:
-    pieces = _some(said, rng).split()
+    pieces = " ".join(said).split()
     long = [i for i, piece in enumerate(pieces) if len(piece) > 4 and piece.isalpha()]
     for i in rng.sample(long, min(args["n"], len(long))):
         pieces[i] = pieces[i].upper()
@@ -169,7 +182,7 @@ def _shouted(args: Args, said: Sequence[str], rng: Random) -> str:
 
 
 def _hashtags(args: Args, said: Sequence[str], rng: Random) -> str:
-    text = _some(said, rng)
+    text = " ".join(said)
     tags = [word for word in dict.fromkeys(bare(text)) if len(word) > 4 and word.isalpha() and word not in COMMON]
     return f"{text} {' '.join('#' + tag for tag in tags[: args['n']])}" if len(tags) >= args["n"] else ""
 
@@ -209,15 +222,15 @@ def _labelled(args: Args, said: Sequence[str], rng: Random) -> str:
 
 
 FORMS: Mapping[str, Form] = {
-    "lowercase": lambda args, said, rng: _some(said, rng).lower(),
-    "uppercase": lambda args, said, rng: _some(said, rng).upper(),
+    "lowercase": lambda args, said, rng: " ".join(said).lower(),
+    "uppercase": lambda args, said, rng: " ".join(said).upper(),
     "starts_with": _started,
-    "ends_with": lambda args, said, rng: f"{_some(said, rng)} {args['phrase']}",
-    "quoted": lambda args, said, rng: '"' + _some(said, rng).replace('"', "") + '"',
-    "final_question": lambda args, said, rng: f"{_some(said, rng)} {rng.choice(CLOSING_QUESTIONS)}",
+    "ends_with": lambda args, said, rng: f"{' '.join(said)} {args['phrase']}",
+    "quoted": lambda args, said, rng: '"' + " ".join(said).replace('"', "") + '"',
+    "final_question": lambda args, said, rng: f"{' '.join(said)} {rng.choice(CLOSING_QUESTIONS)}",
     "postscript": _postscript,
     "angle_title": _titled,
-    "signature": lambda args, said, rng: f"{_some(said, rng)}\n\n{args['name']}",
+    "signature": lambda args, said, rng: f"{' '.join(said)}\n\n{args['name']}",
     "sentence_count": _joined(" "),
     "line_count": _joined("\n"),
     "paragraphs": _joined("\n\n"),
@@ -229,11 +242,11 @@ FORMS: Mapping[str, Form] = {
     "comma_list": _comma_list,
     "json_object": _json,
     "table": _table,
-    "code_block": lambda args, said, rng: f"```\n{_some(said, rng)}\n```",
-    "tagged": lambda args, said, rng: f"<{args['tag']}>{_some(said, rng)}</{args['tag']}>",
+    "code_block": lambda args, said, rng: f"```\n{' '.join(said)}\n```",
+    "tagged": lambda args, said, rng: f"<{args['tag']}>{' '.join(said)}</{args['tag']}>",
     "sections": _sections,
     "labelled": _labelled,
-    "verdict": lambda args, said, rng: f"{_some(said, rng)}\n{args['label']}: {rng.choice(args['choices'])}",
+    "verdict": lambda args, said, rng: f"{' '.join(said)}\n{args['label']}: {rng.choice(args['choices'])}",
     "highlights": _marked("*", "*"),
     "placeholders": _marked("[", "]"),
     "shouted_words": _shouted,

@@ -25,7 +25,7 @@ from trueseed.core.records import Record, record_root, write_parquet
 from trueseed.core.settings import Settings
 from trueseed.errors import Short, TrueSeedError
 from trueseed.generate import ladder
-from trueseed.generate.formed import fit
+from trueseed.generate.formed import Sentences, fit
 from trueseed.generate.in_order import ask_in_order
 from trueseed.generate.ladder import Help, Rung
 from trueseed.generate.pace import Pace, Tally
@@ -211,6 +211,11 @@ class Recipe:
         possible = [rung for rung in self.pace.ladders[name] if rung != "repair" and self._possible(name, rung)]
         return _Attempt(task=self._new_task(name), rung=self.pace.first_rung(name, possible))
 
+    @property
+    def _repairs(self) -> bool:
+        """Whether answers that fail may be repaired, for which they must be whole."""
+        return "repair" in self.config.rungs
+
     def _possible(self, name: str, rung: Rung) -> bool:
         return rung != "worked" or bool(self._examples[name])
 
@@ -233,6 +238,7 @@ class Recipe:
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             stop=("\n\n",) if attempt.rung == "formed" else (),  # its first paragraph is enough to be formed
+            watch=help_.watch if attempt.rung == "formed" or not self._repairs else None,
             seed=int(digest([self.config.seed, self._asked])[:8], 16),
         )
         return _Asked(attempt=attempt, help=help_, request=request)
@@ -247,7 +253,7 @@ class Recipe:
             case "spelt":
                 return ladder.spelt(task)
             case "formed":
-                return ladder.bare(task)
+                return ladder.bare(task, self._random)
             case "repair":
                 assert attempt.failed is not None
                 return ladder.repair(task, attempt.failed, attempt.faults)
@@ -292,7 +298,8 @@ class Recipe:
             return _Judged(
                 task, text, {"cut": f"it was cut after {answer.completion_tokens} tokens"} | task.faults(text)
             )
-        if asked.attempt.rung == "formed":
+        if isinstance(asked.help.watch, Sentences):
+            text = asked.help.watch.of(text)
             prompt = Prompt(task.prompt_id, task.prompt)
             rng = Random(digest([self.config.seed, asked.request.to_json()]))
             try:

@@ -8,7 +8,7 @@ from trueseed.lm.format import Format
 class Talk:
     """position: of the request among those taken. finish: set when the answer has ended.
 
-    Raises `ConfigError` for a request that cannot be answered. With `streamed`, or when there are stop strings, text is
+    Raises `ConfigError` for a request that cannot be answered. With `streamed`, stop strings or a watch, text is
     decoded as it is spoken; else once at the end.
     """
 
@@ -19,7 +19,7 @@ class Talk:
         self.finish: Finish | None = None
         self._form = form
         self._stop = tuple(stop for stop in (*request.stop, *form.stop) if stop)
-        self._spoken = form.incremental() if self._stop or streamed else None
+        self._spoken = form.incremental() if self._stop or streamed or request.watch else None
         self._logprobs: list[TokenLogprob] = []
         self._text = ""
         self._shown = 0
@@ -35,7 +35,9 @@ class Talk:
             self.finish = "stop"
         elif self._spoken:
             self._extend(self._spoken.add(token))
-        if len(self.ids) >= self._limit and not self.finish:
+        if not self.finish and self.request.watch and self.request.watch.enough(self._text):
+            self.finish = "enough"
+        if not self.finish and len(self.ids) >= self._limit:
             self.finish = "length"
         if self.finish and self._spoken and not self._stopped:
             self._extend(self._spoken.rest())

@@ -83,10 +83,11 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:
-    """One model's answer. faults: what is wrong with it, a phrase each; empty when it passes."""
+    """One model's answer. faults: what is wrong with it, a phrase each; empty when right. whole: heard to its end."""
 
     text: str
     faults: tuple[str, ...] = ()
+    whole: bool = True
 
     @property
     def ok(self) -> bool:

@@ -176,9 +176,14 @@ def _side_by_side(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> I
                 set=before["set"],
                 prompt=task["prompt"],
                 constraints=tuple(phrase(constraint, task["variant"]) for constraint in asks),
-                teacher=details.Said(text=before["text"], faults=tuple(before["faults"].values())),
-                student=details.Said(text=after["text"], faults=tuple(after["faults"].values())),
+                teacher=_said(before),
+                student=_said(after),
             )
+
+
+def _said(sample: dict[str, Any]) -> details.Said:
+    whole = sample["finish"] != "enough"
+    return details.Said(text=sample["text"], faults=tuple(sample["faults"].values()), whole=whole)
 
 
 def _graph(

@@ -105,7 +105,7 @@ def _answer(value: Any) -> Answer:
     match value:
         case {
             "text": str(text),
-            "finish": "stop" | "length" | "skipped" as finish,
+            "finish": "stop" | "length" | "enough" | "skipped" as finish,
             "prompt_tokens": int(prompt),
             "completion_tokens": int(completion),
             "logprobs": list(logprobs),
