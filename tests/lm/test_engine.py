@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from trueseed.core.chat import Answer, Message, Request, user
+from trueseed.core.chat import Answer, Message, Request, TokenLogprob, user
 from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint
 from trueseed.lm.engine import Engine
@@ -209,6 +209,33 @@ def test_scores_are_the_negative_log_likelihood_of_the_answers(tiny_llama: Path,
         assert scored.nll == pytest.approx(expected, rel=1e-4)
         assert scored.tokens == sum(mask)
     assert math.isfinite(engine.score(chats, dtype="bfloat16")[0].nll)
+
+
+def test_what_the_model_said_of_its_own_tokens_is_its_score(engine: Engine) -> None:
+    asked = [request(temperature=0.7, logprobs=True, seed=seed, max_tokens=3) for seed in range(40)]
+    heard = [answer for answer in ask(engine, asked) if answer.finish == "length"]
+    chats = [(*user("Tell me a story."), Message("assistant", answer.text)) for answer in heard]
+    cut, known = range(len(chats)), {at: answer.logprobs for at, answer in enumerate(heard)}
+    for answer, scored in zip(heard, engine.score(chats, cut=cut), strict=True):
+        if scored.tokens == 3:
+            assert scored.nll == pytest.approx(-sum(one.logprob for one in answer.logprobs), rel=1e-3)
+    halved = {at: [TokenLogprob(one.token, one.logprob / 2) for one in said] for at, said in known.items()}
+    told, computed = engine.score(chats, cut=cut, known=halved), engine.score(chats, cut=cut)
+    ratios = [half.nll / whole.nll for half, whole in zip(told, computed, strict=True)]
+    assert any(ratio == pytest.approx(0.5, rel=1e-3) for ratio in ratios)
+
+
+def test_what_was_said_of_other_tokens_is_no_score(engine: Engine) -> None:
+    chat = (*user("Why?"), Message("assistant", "The sea."))
+    told = [TokenLogprob(0, -1.0)]
+    assert engine.score([chat], known={0: told}) == engine.score([chat])
+
+
+def test_a_score_does_not_depend_on_the_other_conversations(engine: Engine) -> None:
+    chats = [(*user("Why?" * n), Message("assistant", "The sea " * n)) for n in (1, 9, 3)]
+    chats.append((Message("system", "Be brief."), *chats[0]))  # it begins otherwise
+    alone = [engine.score([chat])[0].nll for chat in chats]
+    assert [scored.nll for scored in engine.score(chats)] == pytest.approx(alone, rel=1e-5)
 
 
 def test_many_samples_of_one_prompt_differ_only_by_their_seed(engine: Engine) -> None:

@@ -230,3 +230,10 @@ def test_wise_ft_puts_the_student_between_the_base_and_the_trained_network(works
     far, near = (student.meta["validation_loss_after"] for student in students)
     before = students[0].meta["validation_loss_before"]
     assert 0 < abs(near - before) < abs(far - before)
+
+
+def test_frozen_embeddings_stay_as_they_are_while_the_rest_learns(workspace, tiny_llama):
+    student = checkpoint.load(trained(workspace, tiny_llama, freeze_embeddings=True, learning_rate=1e-2).folder)
+    base = checkpoint.load(tiny_llama)
+    assert torch.equal(student.get_input_embeddings().weight, base.get_input_embeddings().weight)
+    assert not torch.equal(student.model.layers[0].mlp.up_proj.weight, base.model.layers[0].mlp.up_proj.weight)

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from trueseed.checks import Task
 from trueseed.core.artifacts import Artifact
-from trueseed.core.chat import Answer, ChatModel, Finish, Message, Request, user
+from trueseed.core.chat import Answer, ChatModel, Finish, Message, Request, TokenLogprob, user
 from trueseed.core.settings import Settings
 from trueseed.evaluate import stats
 from trueseed.evaluate.sets import CHAT, TASK_SETS, read_chat, read_tasks
@@ -52,9 +52,17 @@ class Scored(Protocol):
 
 
 class Scorer(Protocol):
-    """Scores answers given what comes before them; `cut`: positions of those that did not end."""
+    """Scores answers given what comes before them. cut: positions of those that did not end. known: by position, the
+    log-probabilities of those that this very model spoke.
+    """
 
-    def score(self, conversations: Sequence[tuple[Message, ...]], *, cut: Collection[int] = ()) -> Sequence[Scored]: ...
+    def score(
+        self,
+        conversations: Sequence[tuple[Message, ...]],
+        *,
+        cut: Collection[int] = (),
+        known: Mapping[int, Sequence[TokenLogprob]] = ...,
+    ) -> Sequence[Scored]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +98,8 @@ def baseline(config: Config, sets: Artifact, teacher: Teacher, scorer: Scorer | 
     """
     folder = step.read(sets)
     samples = list(_answer_sets(config, folder, teacher, step))
-    chats = _free_answers(config, folder, teacher, step) if scorer else []
-    scored = _scored(chats, scorer) if scorer else []
+    chats, known = _free_answers(config, folder, teacher, step) if scorer else ([], {})
+    scored = _scored(chats, scorer, known) if scorer else []
 
     def fill(target: Path) -> None:
         _write_lines(target / "samples.jsonl", (sample.to_json() for sample in samples))
@@ -111,7 +119,7 @@ def compare(
     teacher_samples = [Sample.from_json(line) for line in _read_lines(base / "samples.jsonl")]
     samples = list(_answer_sets(config, folder, student, step))
     chats = list(_read_lines(base / "chats.jsonl"))
-    scored = _scored(chats, scorer) if chats else []
+    scored = _scored(chats, scorer, {}) if chats else []
     scores = summarise(teacher_samples, samples, chats, scored, seed=config.seed)
 
     def fill(target: Path) -> None:
@@ -170,13 +178,20 @@ def _answer_sets(config: Config, folder: Path, model: ChatModel, step: Step) -> 
         yield Sample(set=name, task=task, text=answer.text, faults=faults, finish=answer.finish)
 
 
-def _scored(chats: Sequence[Mapping[str, Any]], scorer: Scorer) -> Sequence[Scored]:
+def _scored(
+    chats: Sequence[Mapping[str, Any]], scorer: Scorer, known: Mapping[int, Sequence[TokenLogprob]]
+) -> Sequence[Scored]:
     cut = [position for position, chat in enumerate(chats) if chat["finish"] == "length"]
-    return scorer.score([tuple(Message.from_json(m) for m in chat["messages"]) for chat in chats], cut=cut)
+    return scorer.score([tuple(Message.from_json(m) for m in chat["messages"]) for chat in chats], cut=cut, known=known)
 
 
-def _free_answers(config: Config, folder: Path, teacher: ChatModel, step: Step) -> list[dict[str, Any]]:
-    """Drawn at `chat_temperature`; prompts come round again, with other seeds, when more samples are wanted."""
+def _free_answers(
+    config: Config, folder: Path, teacher: ChatModel, step: Step
+) -> tuple[list[dict[str, Any]], dict[int, tuple[TokenLogprob, ...]]]:
+    """Chats, and by position what the teacher thought of its own tokens.
+
+    Drawn at `chat_temperature`; prompts come round again, with other seeds, when more samples are wanted.
+    """
     prompts = list(islice(cycle(read_chat(folder)), config.samples))
     requests = [
         Request(
@@ -185,18 +200,20 @@ def _free_answers(config: Config, folder: Path, teacher: ChatModel, step: Step) 
             temperature=config.chat_temperature,
             top_p=config.chat_top_p,
             seed=config.seed + i,
+            logprobs=True,
         )
         for i, prompt in enumerate(prompts)
     ]
     answers = _in_order(teacher, requests, step, "free answers")
-    return [
+    said = [(request, answer) for request, answer in zip(requests, answers, strict=True) if answer.text.strip()]
+    chats = [
         {
             "messages": [m.to_json() for m in (*request.messages, Message("assistant", answer.text))],
             "finish": answer.finish,
         }
-        for request, answer in zip(requests, answers, strict=True)
-        if answer.text.strip()
+        for request, answer in said
     ]
+    return chats, {at: answer.logprobs for at, (_, answer) in enumerate(said)}
 
 
 def _in_order(model: ChatModel, requests: Sequence[Request], step: Step, unit: str) -> list[Answer]:

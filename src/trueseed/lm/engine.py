@@ -9,13 +9,15 @@ alone; without it the shapes of the matrix products follow the number of chats a
 bits, hence now and then a word.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 
-from trueseed.core.chat import Answer, Message, Request
+from trueseed.core.chat import Answer, Message, Request, TokenLogprob
 from trueseed.errors import ConfigError
 from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.batch import READ_AT_ONCE, Batch
@@ -114,21 +116,39 @@ class Engine:
         dtype: Arithmetic | None = None,
         *,
         cut: Collection[int] = (),
+        known: Mapping[int, Sequence[TokenLogprob]] = MappingProxyType({}),
     ) -> list[Scored]:
         """How surprised the model is by the assistant's answers, each given what comes before it (teacher-forced).
 
         Logits are computed only where an answer is predicted, log-probabilities in float32. With bf16 weights they
         differ from float32 ones by 0.04 on average and far more at rare tokens: ask for `dtype="float32"` where that
-        matters. cut: positions of conversations whose last answer did not end, so that no end token is scored.
+        matters. cut: positions of conversations whose last answer did not end, so that no end token is scored. known:
+        by position, what this model said of its tokens as it spoke them; not computed again when they are the tokens
+        that would be scored (the same text can be spelt in others).
         """
         network = self._network(named(dtype, self._device) if dtype else self._dtype)
-        scored: list[Scored] = []
         chats = [self.format.training(chat) for chat in conversations]
         for position in cut:
             chats[position][1][-1] = False
+        found = {at: told for at, said in known.items() if (told := _as_spoken(chats[at], said))}
+        left = [at for at in range(len(chats)) if at not in found]
+        found |= zip(left, self._computed(network, [chats[at] for at in left]), strict=True)
+        return [found[at] for at in range(len(chats))]
+
+    def _computed(self, network: Network, chats: Sequence["Chat"]) -> Iterator[Scored]:
+        beginning = self._common_beginning(network, chats)
+        start = 0 if beginning is None else beginning.shape[3]
         for group in self._groups(chats, network.context):
-            scored += _score(network, group)
-        return scored
+            yield from _score(network, [(ids[start:], mask[start:]) for ids, mask in group], beginning)
+
+    def _common_beginning(self, network: Network, chats: Sequence["Chat"]) -> torch.Tensor | None:
+        """Keys and values of what all the chats begin with, where it is kept and nothing in it is scored."""
+        if network is not self._network(self._dtype):
+            return None
+        beginning = self._memory.beginning
+        end = beginning.shape[3]
+        alike = all(self._memory.begins(tuple(ids[:-1])) and not any(mask[: end + 1]) for ids, mask in chats)
+        return beginning if alike else None
 
     def forget(self) -> None:
         """Drops the prompts that were read before and are kept in case they come again."""
@@ -142,7 +162,7 @@ class Engine:
             self._networks[dtype] = Network(self._weights, dtype, self._device)
         return self._networks[dtype]
 
-    def _groups(self, chats: list["Chat"], context: int) -> Iterator[list["Chat"]]:
+    def _groups(self, chats: Sequence["Chat"], context: int) -> Iterator[list["Chat"]]:
         """Runs of chats of bounded size; one by one when deterministic."""
         group: list[Chat] = []
         for position, (ids, mask) in enumerate(chats):
@@ -159,9 +179,18 @@ class Engine:
 Chat = tuple[list[int], list[bool]]  # ids, and where the loss counts
 
 
+def _as_spoken(chat: Chat, said: Sequence[TokenLogprob]) -> Scored | None:
+    """None when the tokens that were spoken are not those that would be scored."""
+    ids, mask = chat
+    scored = [token for token, counts in zip(ids, mask, strict=True) if counts]
+    if [each.token for each in said] != scored:
+        return None
+    return Scored(-math.fsum(each.logprob for each in said), len(said))
+
+
 @torch.inference_mode()
-def _score(network: Network, chats: list[Chat]) -> list[Scored]:
-    hidden_NH = network.forward([ids[:-1] for ids, _ in chats])
+def _score(network: Network, chats: list[Chat], after: torch.Tensor | None) -> list[Scored]:
+    hidden_NH = network.forward([ids[:-1] for ids, _ in chats], after)
     counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]])
     targets = torch.tensor([token for ids, _ in chats for token in ids[1:]])[counts].to(hidden_NH.device)
     wanted = hidden_NH[counts.to(hidden_NH.device)]

@@ -20,6 +20,7 @@ Shapes: N tokens of all prompts, S sequences, H hidden, Q query heads, K key-val
 positions, V vocabulary.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -194,7 +195,8 @@ class Network:
         for row, prompt in zip(rows, prompts, strict=True):
             cache.lengths[row] = start + len(prompt)
         cache.reserve(max(cache.lengths[row] for row in rows))
-        hidden_NH = self._forward(prompts, _Reading(self.shape, prompts, _Kept(cache, tuple(rows), start)), start)
+        kept = _Kept(cache, torch.tensor(rows, device=self.device), start)
+        hidden_NH = self._forward(prompts, _Reading(self.shape, prompts, kept, self.device), start)
         last = torch.tensor([len(prompt) for prompt in prompts], device=self.device).cumsum(0) - 1
         return self.logits(hidden_NH[last])
 
@@ -216,9 +218,19 @@ class Network:
         return self.logits(x_SH)
 
     @torch.inference_mode()
-    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
-        """Hidden states (N, H) of whole sequences laid end to end, without padding; each sees itself only."""
-        return self._forward(sequences, _Reading(self.shape, sequences, None), 0)
+    def forward(self, sequences: Sequence[Sequence[int]], after: Tensor | None = None) -> Tensor:
+        """Hidden states (N, H) of whole sequences laid end to end, without padding; each sees itself only.
+
+        after: keys and values, (layers, 2, K, L, D), of a beginning that stands before every one of them.
+        """
+        before = _After(self.nothing if after is None else after)
+        return self._forward(sequences, _Reading(self.shape, sequences, before, self.device), before.start)
+
+    @property
+    def nothing(self) -> Tensor:
+        """Keys and values of no beginning."""
+        shape = self.shape
+        return torch.empty(len(self._layers), 2, shape.key_heads, 0, shape.head, dtype=self.dtype, device=self.device)
 
     def _forward(self, sequences: Sequence[Sequence[int]], attention: "_Attention", start: int) -> Tensor:
         tokens = torch.tensor([token for sequence in sequences for token in sequence], device=self.device)
@@ -270,58 +282,93 @@ class _Kept:
     """Where keys and values of sequences being read are kept: sequence i in rows[i], from position `start`."""
 
     cache: Cache
-    rows: tuple[int, ...]
+    rows: Tensor
     start: int
 
-    def take(self, layer: int, at: int, keys_TKD: Tensor, values_TKD: Tensor) -> Tensor:
-        """Stores them; gives back keys and values of sequence `at` up to a full bucket, (2, K, C, D)."""
-        row = self.cache.layer(layer)[:, self.rows[at]]
-        end = self.start + len(keys_TKD)
-        row[0, :, self.start : end] = keys_TKD.transpose(0, 1)
-        row[1, :, self.start : end] = values_TKD.transpose(0, 1)
-        return row[:, :, : _bucket(end)]
+    def take(self, layer: int, members: Tensor, new_2BKTD: Tensor, columns: int) -> Tensor:
+        """Stores what is new of some sequences; gives back all of theirs up to `columns` positions, (2, B, K, C, D)."""
+        kept, rows = self.cache.layer(layer), self.rows[members]
+        end = min(columns, self.start + new_2BKTD.shape[3])
+        kept[:, rows, :, self.start : end] = new_2BKTD[:, :, :, : end - self.start]
+        return kept[:, rows, :, :columns]
+
+
+@dataclass(frozen=True, slots=True)
+class _After:
+    """Sequences that all go on from the same beginning, of which nothing is kept. beginning: (layers, 2, K, L, D)."""
+
+    beginning: Tensor
+
+    @property
+    def start(self) -> int:
+        return self.beginning.shape[3]
+
+    def take(self, layer: int, members: Tensor, new_2BKTD: Tensor, columns: int) -> Tensor:
+        before = self.beginning[layer][:, None].expand(-1, len(members), -1, -1, -1)
+        return _padded(torch.cat([before, new_2BKTD], 3), columns)[:, :, :, :columns]
 
 
 class _Reading:
-    """Causal attention inside each of several sequences laid end to end, and over what is kept of it before."""
+    """Causal attention inside each of several sequences laid end to end, and over what came before it.
 
-    def __init__(self, shape: Shape, sequences: Sequence[Sequence[int]], kept: _Kept | None) -> None:
-        self._shape, self._kept = shape, kept
-        self._lengths = [len(sequence) for sequence in sequences]
+    Sequences of about the same length go together, as rows of a grid; what stands beyond their ends is not looked at.
+    """
+
+    def __init__(
+        self, shape: Shape, sequences: Sequence[Sequence[int]], before: "_Kept | _After", device: torch.device
+    ) -> None:
+        self._shape, self._before = shape, before
+        lengths = [len(sequence) for sequence in sequences]
+        starts = [0, *itertools.accumulate(lengths)]
+        alike: dict[tuple[int, int], list[int]] = {}
+        for at, length in enumerate(lengths):
+            alike.setdefault((_bucket(length), _bucket(before.start + length)), []).append(at)
+        self._groups = [_Alike(members, starts, rows, columns, device) for (rows, columns), members in alike.items()]
         self._masks: dict[tuple[int, int, int | None], Tensor | None] = {}
 
     def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        sequences = zip(*(x.split(self._lengths) for x in (queries, keys, values)), strict=True)
-        return torch.cat([self._one(layer, at, q, k, v) for at, (q, k, v) in enumerate(sequences)])
-
-    def _one(self, layer: int, at: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        length = len(q)
-        rows = _bucket(length)
-        if self._kept:
-            keys, values = self._kept.take(layer, at, k, v)
-        else:
-            keys, values = (_padded(x.transpose(0, 1), rows) for x in (k, v))
-        mask = self._mask(rows, keys.shape[1], self._shape.window[layer], q)
-        mixed = functional.scaled_dot_product_attention(
-            _padded(q.transpose(0, 1), rows)[None],
-            keys[None],
-            values[None],
-            attn_mask=mask,
-            is_causal=mask is None,
-            scale=self._shape.scale,
-            enable_gqa=True,
-        )
-        return mixed[0, :, :length].transpose(0, 1)
+        mixed = torch.empty_like(queries)
+        both = torch.stack([keys, values])
+        for group in self._groups:
+            new_2BKTD = both[:, group.tokens_BT].transpose(2, 3)
+            seen = self._before.take(layer, group.members, new_2BKTD, group.columns)
+            mask = self._mask(group.tokens_BT.shape[1], group.columns, self._shape.window[layer], queries)
+            out_BQTD = functional.scaled_dot_product_attention(
+                queries[group.tokens_BT].transpose(1, 2),
+                seen[0],
+                seen[1],
+                attn_mask=mask,
+                is_causal=mask is None,
+                scale=self._shape.scale,
+                enable_gqa=True,
+            )
+            mixed[group.tokens_BT[group.real_BT]] = out_BQTD.transpose(1, 2)[group.real_BT]
+        return mixed
 
     def _mask(self, rows: int, columns: int, window: int | None, like: Tensor) -> Tensor | None:
         """What each new position sees of all positions, (rows, columns); None where plain causality says it."""
         if (rows, columns, window) not in self._masks:
-            start = self._kept.start if self._kept else 0
+            start = self._before.start
             here = torch.arange(columns, device=like.device)
             back = torch.arange(start, start + rows, device=like.device)[:, None] - here
             plain = start == 0 and (window is None or columns <= window)
             self._masks[rows, columns, window] = None if plain else _additive(_seen(back, window), like.dtype)
         return self._masks[rows, columns, window]
+
+
+class _Alike:
+    """Sequences that fit one grid. tokens_BT: which of all tokens stands in a cell; real_BT: whether one does.
+
+    columns: how many positions they look over.
+    """
+
+    def __init__(self, members: list[int], starts: list[int], rows: int, columns: int, device: torch.device) -> None:
+        self.columns, self.members = columns, torch.tensor(members, device=device)
+        first_B1 = torch.tensor([starts[at] for at in members], device=device)[:, None]
+        end_B1 = torch.tensor([starts[at + 1] for at in members], device=device)[:, None]
+        cells_BT = first_B1 + torch.arange(rows, device=device)
+        self.real_BT = cells_BT < end_B1
+        self.tokens_BT = cells_BT.minimum(end_B1 - 1)
 
 
 class _Decoding:

@@ -35,8 +35,9 @@ class Config(Optimizing):
     num_train_epochs: passes over the records. max_steps: end earlier (0: do not). seed: order of the records, first
     values of adapters. max_length: records of more tokens are left out and counted. tokens_per_batch: tokens of the
     rows of one forward and backward pass, which bounds memory. gradient_accumulation_steps: passes a step. lora: null
-    trains the whole network. wise_ft_alpha: how far the student stands on the line from the base to the trained network
-    (1: as trained; see `interpolation`). dtype: what is computed in (see `lm.arithmetic`).
+    trains the whole network. freeze_embeddings: the table of tokens stays as it is, and with it an output head that is
+    tied to it; of a small model that is a large part. wise_ft_alpha: how far the student stands on the line from the
+    base to the trained network (1: as trained; see `interpolation`). dtype: what is computed in (see `lm.arithmetic`).
     """
 
     num_train_epochs: int = Field(default=2, ge=1)
@@ -46,6 +47,7 @@ class Config(Optimizing):
     tokens_per_batch: int = Field(default=2048, ge=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     lora: Lora | None = None
+    freeze_embeddings: bool = False
     wise_ft_alpha: float = Field(default=1.0, gt=0, le=1)
     dtype: Arithmetic = "auto"
 
@@ -61,6 +63,7 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
     rows = _examples(folder / "train.parquet", form, config.max_length, step)
     held_out = _examples(folder / "validation.parquet", form, config.max_length, step, may_be_empty=True)
     model = network.prepare(checkpoint.load(weights, named(config.dtype, "cpu")))
+    model.get_input_embeddings().requires_grad_(not config.freeze_embeddings)
     learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
     loss = partial(network.loss, model)
 

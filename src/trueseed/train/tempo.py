@@ -36,6 +36,7 @@ def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
     form = Format(base)
     lengths = tuple(len(form.training(record.messages)[0]) for record in records)
     model = network.prepare(checkpoint.load(base, named(config.dtype, "cpu")))
+    model.get_input_embeddings().requires_grad_(not config.freeze_embeddings)
     learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
     noise = [_noise(n, i, model.config.vocab_size) for i, n in enumerate(_few(lengths, config.max_length))]
     still = config.model_copy(update={"learning_rate": 0.0, "num_train_epochs": STEPS})
