@@ -148,6 +148,20 @@ def test_a_maker_on_hold_is_not_asked_and_is_no_label_of_the_dataset(place):
     assert not verify.workspace(place.workspace.folder).broken
 
 
+def test_who_gave_nothing_is_told_beforehand_as_the_run_has_it(place):
+    Holds(Account.open(), "us").place("deepseek", "we were told to stop", "0" * 64)
+    file = place.file()
+    place.generate(file)
+    opened = [
+        entry.predicate for entry in place.workspace.ledger.entries() if entry.predicate.get("step") == "generate"
+    ]
+    as_planned = failover.without(file, 1)
+    (voice,) = place.voices(as_planned)
+    assert voice.source == SECOND
+    assert opened[-1]["config"] == {**as_planned.generate.model_dump(), **voice.identity}
+    assert failover.without(file, 0) == file
+
+
 def test_the_baseline_is_whole_and_of_the_next_teacher_when_the_one_of_most_records_is_gone(place):
     place.first.behave(Behaviour(quota_requests=9))
     file = place.file(evaluate={"samples": 4})
@@ -230,7 +244,7 @@ def test_a_run_waits_for_its_allowance_and_a_recall_gets_in_meanwhile(place):
     with pytest.raises(UsedUp) as caught:
         place.generate(file)
     assert caught.value.until
-    (part,) = patience.patiently(lambda: place.generate(file), quiet)
+    (part,) = patience.patiently(lambda _: place.generate(file), quiet)
     assert (part.accepted, place.first.counts()["repeated"]) == (4, 0)
 
     def recall(_: float) -> None:
@@ -240,7 +254,7 @@ def test_a_run_waits_for_its_allowance_and_a_recall_gets_in_meanwhile(place):
     place.first.behave(Behaviour(faults=Faults(rate_limited=1)))
     more = place.file(**alone, generate={"accept": 12})
     with pytest.raises(Refused, match="recalled"):
-        patience.patiently(lambda: place.generate(more), quiet, patience.Sleep(clock=Clock(), nap=recall))
+        patience.patiently(lambda _: place.generate(more), quiet, patience.Sleep(clock=Clock(), nap=recall))
 
 
 def quiet(*_: object) -> None:

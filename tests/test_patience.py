@@ -1,5 +1,6 @@
 """Waiting for room: how long, and what a clock that jumps does to it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from trueseed.errors import Paused, Refused
 from trueseed.patience import LONGEST_NAP_S, Sleep, patiently
 from trueseed.teachers.account.clock import Clock
+from trueseed.workspace import Progress
 
 HERE = {"boot": "first", "host": "here"}
 
@@ -36,11 +38,13 @@ def quiet(*_: object) -> None:
     pass
 
 
-def pausing(machine: Machine, *pauses: float | None):
-    """Work that pauses so many times, each until so many seconds on."""
-    left = list(pauses)
+def pausing(machine: Machine, *pauses: float | None, records: Sequence[int] = ()):
+    """Work that pauses so many times, each until so many seconds on, with so many records."""
+    left, made = list(pauses), list(records)
 
-    def work() -> str:
+    def work(tell: Progress) -> str:
+        if made:
+            tell("generate", made.pop(0), 100, "records", "")
         if not left:
             return "done"
         seconds = left.pop(0)
@@ -63,10 +67,25 @@ def test_a_clock_that_is_set_meanwhile_changes_nothing(jump):
     assert sum(machine.naps) == pytest.approx(3600.0)
 
 
-def test_a_time_that_has_passed_is_no_busy_loop():
+@pytest.mark.parametrize("named", [-100.0, 0.0, 0.3])
+def test_what_comes_straight_back_is_tried_less_and_less_often(named):
+    machine, told = Machine(), []
+    patiently(pausing(machine, *[named] * 9), lambda *said: told.append(said), machine.sleep)
+    assert [total for _, done, total, *_ in told if done == total] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+    assert sum(machine.naps) == pytest.approx(243.0)
+
+
+def test_a_try_that_got_further_is_followed_by_a_short_wait_again():
+    machine, told = Machine(), []
+    work = pausing(machine, *[-1.0] * 6, records=[3, 3, 3, 4, 4, 5])
+    patiently(work, lambda *said: told.append(said), machine.sleep)
+    assert [total for step, done, total, *_ in told if step == "wait" and done == total] == [1, 2, 4, 1, 2, 1]
+
+
+def test_a_time_that_is_named_is_waited_for_however_often_it_was_in_vain():
     machine = Machine()
-    patiently(pausing(machine, *[-100.0] * 5), quiet, machine.sleep)
-    assert sum(machine.naps) >= 5.0
+    patiently(pausing(machine, *[-1.0] * 4, 3600.0), quiet, machine.sleep)
+    assert sum(machine.naps) == pytest.approx(1 + 2 + 4 + 8 + 3600)
 
 
 def test_a_pause_without_an_end_is_not_waited_for():
@@ -79,7 +98,7 @@ def test_a_pause_without_an_end_is_not_waited_for():
 def test_a_refusal_after_the_wait_ends_it():
     machine, left = Machine(), [Paused("no room", until=Machine().now), Refused("recalled")]
 
-    def work() -> None:
+    def work(_: Progress) -> None:
         raise left.pop(0)
 
     with pytest.raises(Refused, match="recalled"):

@@ -10,8 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import date
 
+from trueseed.asking import verdicts
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import Refused, Short, TrueSeedError
 from trueseed.evaluate import measure
@@ -22,11 +23,9 @@ from trueseed.teachers.api.endings import Gone
 from trueseed.teachers.silent import Silent
 from trueseed.teachers.teacher import Teacher
 from trueseed.teachers.voice import Voice
-from trueseed.terms.model import Use
-from trueseed.terms.rules import judge_use
-from trueseed.workspace import RELATION_OF_USE, Step, Workspace
-
-USES = (Use.TRAIN, Use.BENCHMARK_TEACHER)  # what a run asks a teacher for
+from trueseed.terms.catalog import Catalog
+from trueseed.terms.model import Facts, Use
+from trueseed.workspace import Step, Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,17 +49,23 @@ class Baseline:
     scores: Artifact
 
 
-def must_be_permitted(workspace: Workspace, sources: Iterable[str]) -> None:
+def must_be_permitted(sources: Iterable[str], catalog: Catalog, facts: Facts, today: date) -> None:
     """Raises `Refused` for the first that the terms would not let us ask when its turn comes: before anything is spent,
     and rather than pass it over then.
     """
-    today = datetime.now(UTC).date()
     for source in sources:
-        document = workspace.catalog.governing(source, today)
-        for use in USES:
-            verdict = judge_use(source, document, use, RELATION_OF_USE[use], workspace.facts, today)
+        for verdict in verdicts(source, catalog, facts, today):
             if not verdict.permitted:
                 raise Refused(f"`failover` names a teacher that may not be asked: {verdict}")
+
+
+def without(file: RunFile, first: int) -> RunFile:
+    """What `file` comes to when so many of its first teachers give nothing: who is asked then, and for what."""
+    if not first:
+        return file
+    generate = file.generate.model_copy(update={"seed": file.generate.seed + first})  # as `_missing` says
+    changes = {"teacher": file.teachers[first], "failover": list(file.teachers[first + 1 :]), "generate": generate}
+    return file.model_copy(update=changes)
 
 
 def generate(file: RunFile, workspace: Workspace, prompts: Artifact, voices: Sequence[Voice]) -> tuple[Part, ...]:

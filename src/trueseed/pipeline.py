@@ -9,16 +9,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from trueseed import failover
+from trueseed.asking import must_be_in_force
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
-from trueseed.errors import ConfigError, Refused
+from trueseed.errors import ConfigError
 from trueseed.evaluate import measure, sets
 from trueseed.failover import Part
 from trueseed.generate.prompts import everyday, must_have_papers, read_prompts
@@ -63,7 +64,8 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         prompts = _import_prompts(file, workspace)
         held_out = _freeze_sets(file, workspace)
         voices = [teacher() for teacher in found]
-        failover.must_be_permitted(workspace, [voice.source for voice in voices[1:]])
+        further = [voice.source for voice in voices[1:]]
+        failover.must_be_permitted(further, workspace.catalog, workspace.facts, _today())
         base = _import_weights(base_weights, workspace)
         parts = failover.generate(file, workspace, prompts, voices)
         dataset = _curate(file, workspace, [part.records for part in parts if part.accepted], held_out)
@@ -130,26 +132,16 @@ def _teacher(asked: Asked, file: RunFile, workspace: Workspace) -> Callable[[], 
     """Finds a teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
     if asked.remote is not None:
         voice = BehindAnApi(asked.remote, asked.contract, file.limits)
-        _must_be_accepted(asked.contract, voice.source, workspace)
+        must_be_in_force(asked.contract, voice.source, workspace.catalog, _today())
         return lambda: voice
     assert asked.weights is not None
     weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
-    _must_be_accepted(asked.contract, weights.source, workspace)
+    must_be_in_force(asked.contract, weights.source, workspace.catalog, _today())
     return lambda: OurWeights(_import_weights(weights, workspace), weights.source, file.engine)
 
 
-def _must_be_accepted(contract: str | None, source: str, workspace: Workspace) -> None:
-    """Raises `Refused` when the contract that the account accepted is not the text the door would go by."""
-    if contract is None:
-        return
-    said = workspace.catalog.document(contract)
-    in_force = workspace.catalog.governing(source, datetime.now(UTC).date())
-    if in_force is None or in_force.id != said.id:
-        found = f"{in_force.id!r} governs it today" if in_force else "no document governs it today"
-        raise Refused(
-            f"your account accepted {contract!r} for {source!r}, but {found}; read which one binds you, and add it to "
-            f"the workspace's terms folder or correct `contract`"
-        )
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _resolve(model: Model) -> Weights:

@@ -21,12 +21,16 @@ from typer.testing import CliRunner
 
 from trueseed import runfile
 from trueseed.cli import app
+from trueseed.core.canonical import now
+from trueseed.core.durable import state_folder
 from trueseed.doctor.check import Check, Findings
 from trueseed.doctor.examine import examine
-from trueseed.teachers.account.holds import Holds
+from trueseed.ledger.statement import WITHDRAWAL
+from trueseed.teachers.account.holds import Holds, hold
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
+from trueseed.workspace import Workspace
 
 KEY = "sk-doctor-5up3rs3cr3t-0123456789"
 pytestmark = pytest.mark.xdist_group("doctor")
@@ -149,6 +153,39 @@ def test_another_name_for_a_maker_on_hold_is_told_by_its_address(look, provider)
     way = Way.to("deepseek/deepseek-chat@api", base_url=provider.openai, key=KEY)
     Holds(Account.open(), our_entity()).place("deepseek", "suspended", "0" * 64, way)
     assert "'deepseek' suspended" in found(look(), "hold").meaning
+
+
+@pytest.mark.parametrize("known_to", ["ledger", "state folder"])
+def test_a_hold_that_the_account_lost_is_seen_where_the_run_would_find_it(look, tmp_path, known_to):
+    workspace = Workspace.open(tmp_path / "work", create=True)
+    lost = Holds(Account.open(f"sqlite:///{tmp_path / 'lost.db'}"), our_entity())
+    if known_to == "ledger":
+        hold(workspace.ledger, lost, maker="own", reason="told to stop", evidence="0" * 64)
+        for kept in (state_folder() / "holds").glob("*.json"):
+            kept.unlink()
+    else:
+        lost.place("own", "told to stop", "0" * 64)
+    findings = look()
+    assert "is on hold for 'us'" in found(findings, "hold").meaning
+    assert findings.exit_code == 3
+
+
+def test_a_source_that_was_recalled_in_this_workspace(look, tmp_path):
+    ledger = Workspace.open(tmp_path / "work", create=True).ledger
+    assert found(look(), "recall").status == "ok"
+    ledger.append(WITHDRAWAL, [], {"source": "own/served", "reason": "told to stop", "at": now()})
+    findings = look()
+    assert "was recalled" in found(findings, "recall").meaning
+    assert (found(findings, "recall", "base").status, findings.exit_code) == ("ok", 3)
+
+
+def test_a_workspace_that_is_broken(look, tmp_path):
+    ledger = Workspace.open(tmp_path / "work", create=True).ledger
+    ledger.append(WITHDRAWAL, [], {"source": "own/other", "reason": "told to stop", "at": now()})
+    (ledger.folder / "entries.jsonl").write_bytes(b"{}\n")
+    findings = look()
+    assert found(findings, "ledger", "workspace").status == "fails"
+    assert findings.exit_code == 4
 
 
 def test_terms_that_refuse_and_a_model_that_cannot_what_the_run_asks(look):

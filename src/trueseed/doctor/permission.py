@@ -1,48 +1,43 @@
-"""May this source be used as the run will: terms, contract, region, hold, and what is left of the allowance."""
+"""May this source be used as the run will: terms, contract, region, recall, hold, and what is left of the allowance."""
 
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime, timedelta
 
+from trueseed.asking import USES, must_be_in_force, verdicts
 from trueseed.doctor.check import Check, Subject
+from trueseed.doctor.known import Known
 from trueseed.errors import ConfigError, Refused, TrueSeedError
-from trueseed.runfile import Asked, RunFile
-from trueseed.teachers.account.amounts import price_of
-from trueseed.teachers.account.holds import Holds, OnHold
+from trueseed.runfile import Asked
+from trueseed.teachers.account.holds import OnHold
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.account.rooms import Room, rooms
-from trueseed.teachers.account.state import Account, our_entity
-from trueseed.teachers.account.way import Way
-from trueseed.terms.catalog import Catalog
-from trueseed.terms.model import Document, Effect, Label, Relation, Use, parse_source
-from trueseed.terms.rules import Verdict, judge_use, may_flow
-from trueseed.workspace import RELATION_OF_USE
-
-USES = (Use.TRAIN, Use.BENCHMARK_TEACHER)  # what a run asks of its teacher
+from trueseed.teachers.api.held import look
+from trueseed.teachers.api.providers import Endpoint
+from trueseed.terms.model import Document, Effect, Label, Relation, parse_source
+from trueseed.terms.rules import Verdict, may_flow
 
 
-def of_teacher(
-    subject: Subject, asked: Asked, file: RunFile, catalog: Catalog, now: datetime, way: Way | None = None
-) -> Iterator[Check]:
-    """Everything but the network. way: how a teacher behind an API will be reached; holds bind it under any name."""
-    document = catalog.governing(subject.source, now.date())
-    for use in USES:
-        verdict = judge_use(subject.source, document, use, RELATION_OF_USE[use], file.facts, now.date())
-        yield _verdict(subject, f"terms for {use.value}", verdict)
-    yield _contract(subject, asked.contract, document, catalog)
-    yield _region(subject, document, file.operator.region)
+def of_teacher(subject: Subject, asked: Asked, known: Known) -> Iterator[Check]:
+    """Everything but the network."""
+    document = known.catalog.governing(subject.source, known.today)
+    for verdict in verdicts(subject.source, known.catalog, known.file.facts, known.today):
+        yield _verdict(subject, f"terms for {verdict.use.value}", verdict)
+    yield _contract(subject, asked.contract, document, known)
+    yield _region(subject, document, known.file.operator.region)
+    yield from _recall(subject, Relation.OUTPUT, known)
     if asked.remote is not None:
-        yield _price(subject, asked)
-        yield from _account(subject, file, now, way)
+        yield _price(subject, asked.remote)
+        yield from _account(subject, asked.remote, known)
 
 
-def of_base(subject: Subject, file: RunFile, catalog: Catalog, now: datetime) -> Iterator[Check]:
+def of_base(subject: Subject, known: Known) -> Iterator[Check]:
     """Weights that the student starts from: they are trained on and handed out, not asked."""
-    document = catalog.governing(subject.source, now.date())
+    document = known.catalog.governing(subject.source, known.today)
     label = Label(source=subject.source, relation=Relation.WEIGHTS, terms=document.digest if document else "")
     for effect in (Effect.TRAIN, Effect.SERVE):
-        for verdict in may_flow([label], catalog, effect, file.facts):
+        for verdict in may_flow([label], known.catalog, effect, known.file.facts):
             yield _verdict(subject, f"terms to {effect.value}", verdict)
+    yield from _recall(subject, Relation.WEIGHTS, known)
 
 
 def _verdict(subject: Subject, name: str, verdict: Verdict) -> Check:
@@ -56,7 +51,7 @@ def _verdict(subject: Subject, name: str, verdict: Verdict) -> Check:
     return subject.fails(name, f"refused: {text}{verdict.because}", settle, Refused)
 
 
-def _contract(subject: Subject, contract: str | None, document: Document | None, catalog: Catalog) -> Check:
+def _contract(subject: Subject, contract: str | None, document: Document | None, known: Known) -> Check:
     if contract is None:
         goes_by = f"the door goes by {document.id!r}, which is in force" if document else "and no text is in force"
         if parse_source(subject.source).route in ("weights", ""):
@@ -65,15 +60,9 @@ def _contract(subject: Subject, contract: str | None, document: Document | None,
             "contract", f"not declared; {goes_by}", "read what your account accepted: `contract: ID`"
         )
     try:
-        catalog.document(contract)
-    except ConfigError as err:
+        must_be_in_force(contract, subject.source, known.catalog, known.today)
+    except (ConfigError, Refused) as err:
         return subject.error("contract", err)
-    if document is None or document.id != contract:
-        found = f"{document.id!r} governs it today" if document else "no document governs it today"
-        return subject.fails(
-            "contract", f"declared as {contract!r}, but {found}",
-            "read which one binds you, and add it to the workspace's terms folder or correct `contract`", Refused,
-        )  # fmt: skip
     return subject.ok("contract", f"{contract!r}, which is in force")
 
 
@@ -95,11 +84,22 @@ def _region(subject: Subject, document: Document | None, region: str | None) -> 
     return subject.ok("region", f"{region!r} is served")
 
 
-def _price(subject: Subject, asked: Asked) -> Check:
-    assert asked.remote is not None
-    price = asked.remote.price
+def _recall(subject: Subject, relation: Relation, known: Known) -> Iterator[Check]:
+    """In this workspace, if there is one."""
+    if known.workspace is None:
+        return
     try:
-        price_of(subject.source, {subject.source: price.exact} if price else {})
+        known.workspace.look_for_recalls([Label(source=subject.source, relation=relation, terms="")])
+    except TrueSeedError as err:
+        yield subject.error("recall", err)
+    else:
+        yield subject.ok("recall", "it was not recalled in this workspace")
+
+
+def _price(subject: Subject, endpoint: Endpoint) -> Check:
+    price = endpoint.price
+    try:
+        endpoint.known_price()
     except Refused:
         return subject.fails(
             "price", "not known, so nothing is spent on it",
@@ -110,15 +110,14 @@ def _price(subject: Subject, asked: Asked) -> Check:
     return subject.ok("price", f"{price.input:g} and {price.output:g} USD for a million tokens in and out")
 
 
-def _account(subject: Subject, file: RunFile, now: datetime, way: Way | None) -> Iterator[Check]:
-    maker = parse_source(subject.source).maker
+def _account(subject: Subject, endpoint: Endpoint, known: Known) -> Iterator[Check]:
+    maker, file, now = parse_source(subject.source).maker, known.file, known.now
     hold: OnHold | None = None
     try:
-        with closing(Account.open()) as account:
-            try:
-                Holds(account, our_entity()).check(subject.source, way)
-            except OnHold as err:
-                hold = err
+        try:
+            look(endpoint, known.workspace.ledger if known.workspace else None, known.environment)
+        except OnHold as err:
+            hold = err
         bound = rooms(file.limits, source=subject.source, uses=USES, project=file.project, now=now)
     except TrueSeedError as err:
         yield subject.error("account", err)

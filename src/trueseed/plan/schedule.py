@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from trueseed.asking import ASKING, USES
 from trueseed.plan.calendar import DIMENSIONS, Dimension, Finish, Work, finish
 from trueseed.plan.estimate import Wire
 from trueseed.plan.measured import Answered
@@ -13,8 +14,6 @@ from trueseed.teachers.account.amounts import Amount
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.account.rooms import Room, rooms
 from trueseed.terms.model import Use
-
-ASKING = {"generate": Use.TRAIN, "baseline": Use.BENCHMARK_TEACHER}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +46,7 @@ def calendar(file: RunFile, made: Estimate, answered: Answered, wire: Wire, *, s
     """Raises `AccountUnavailable`."""
     bound: tuple[Room, ...] = ()
     if not wire.is_ours:
-        bound = rooms(file.limits, source=source, uses=ASKING.values(), project=file.project, now=now)
+        bound = rooms(file.limits, source=source, uses=USES, project=file.project, now=now)
     steps = {step.step: step for step in made.steps}
     lacking = tuple(name for name, step in steps.items() if "seconds" not in step.numbers)
     needs = {name for room in bound for name in DIMENSIONS if getattr(room.limit, name) is not None}

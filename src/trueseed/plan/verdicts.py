@@ -2,23 +2,28 @@
 
 Sources enter where the pipeline lets them in: prompts and base weights are brought, the teacher is asked for `train`
 and to be measured. Whether what learned from them may then be trained, served and published follows from their labels.
+The teachers of `failover` are judged like the first: any of them may give records, and the baseline.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from trueseed.asking import ASKING, USES, verdicts
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Effect, Facts, Label, Relation, Use
-from trueseed.terms.rules import Verdict, judge_use, may_flow
+from trueseed.terms.rules import Verdict, may_flow
 from trueseed.workspace import RELATION_OF_USE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """teacher, base, prompts: source ids. held_out: of the frozen evaluation sets."""
+    """Source ids. teacher: the one that is asked first. failover: those after it. held_out: of the frozen evaluation
+    sets.
+    """
 
     teacher: str
+    failover: tuple[str, ...] = ()
     base: str
     prompts: str
     held_out: str = "own/held-out"
@@ -43,17 +48,18 @@ def rulings(sources: Sources, catalog: Catalog, facts: Facts, today: date) -> tu
         document = catalog.governing(source, today)
         return Label(source=source, relation=relation, terms=document.digest if document else "")
 
-    def asked(use: Use) -> tuple[Verdict, ...]:
-        document = catalog.governing(sources.teacher, today)
-        return (judge_use(sources.teacher, document, use, RELATION_OF_USE[use], facts, today),)
-
-    records = {label(sources.prompts, Relation.OUTPUT), label(sources.teacher, RELATION_OF_USE[Use.TRAIN])}
+    teachers = (sources.teacher, *sources.failover)
+    asked = dict(
+        zip(USES, zip(*(verdicts(each, catalog, facts, today) for each in teachers), strict=True), strict=True)
+    )
+    records = {label(sources.prompts, Relation.OUTPUT)}
+    records |= {label(each, RELATION_OF_USE[Use.TRAIN]) for each in teachers}
     dataset = records | {label(sources.held_out, Relation.FILTER)}
     student = dataset | {label(sources.base, Relation.WEIGHTS)}
     said: Mapping[str, Iterable[Verdict]] = {
-        "generate": asked(Use.TRAIN),
+        "generate": asked[ASKING["generate"]],
         "curate": may_flow(records, catalog, Effect.NONE, facts),
-        "baseline": asked(Use.BENCHMARK_TEACHER),
+        "baseline": asked[ASKING["baseline"]],
         "train": may_flow(student, catalog, Effect.TRAIN, facts),
         "evaluate": may_flow(student, catalog, Effect.NONE, facts),
         "serve": may_flow(student, catalog, Effect.SERVE, facts),

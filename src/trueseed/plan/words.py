@@ -77,6 +77,18 @@ def verdicts(plan: Plan) -> Iterator[Told]:
         yield Told(", ".join(steps), source, ", ".join(uses), not refused, text, because)
 
 
+def teachers(plan: Plan) -> Iterator[str]:
+    """Each teacher named, and whether it may be asked; then what else bars the run."""
+    for each in plan.teachers:
+        refused = next((str(verdict) for verdict in each.verdicts if not verdict.permitted), "")
+        said = [str(ending) for ending in each.endings] or [refused]
+        if said == [""]:
+            said = [f"left for the next one: {each.left}" if each.left else "may be asked"]
+        yield from (f"{each.of:<10} {each.source}: {line}" for line in said)
+    told = {str(ending) for each in plan.teachers for ending in each.endings}
+    yield from (line for line in plan.barred if line not in told)
+
+
 def others(plan: Plan) -> Iterator[str]:
     """Models that one may already use, then those that one may not, a line each."""
     if not plan.others:

@@ -97,6 +97,12 @@ def test_azures_minus_one_says_nothing():
         ({}, "Please retry in 34.07s.", 34.07),
         ({}, "Please try again in 200ms.", 0.2),
         ({}, "Rate limit exceeded", None),
+        ({"retry-after": "0"}, "", None),
+        ({"retry-after": "0"}, "Please try again in 3s.", 3.0),
+        ({"retry-after-ms": "0", "retry-after": "2"}, "", 2.0),
+        ({"retry-after": "Mon, 21 Sep 2026 14:13:20 GMT"}, "", None),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "0s"}, "", None),
+        ({}, "Please try again in 0s.", None),
     ],
 )  # fmt: skip
 def test_when_to_ask_again_is_found_by_header_then_limit_then_message(headers, message, expected):

@@ -49,6 +49,35 @@ def test_a_slow_down_without_a_time_doubles_its_pause():
     assert pauses == [1.0, 2.0, 4.0]
 
 
+@pytest.mark.parametrize("after", [0.0, 0.001, 0.099])
+def test_a_time_as_good_as_none_is_no_leave_to_ask_at_once(after):
+    throttle = Throttle(8, pause_s=1.0)
+    pauses = []
+    for now in (0.0, 10.0, 20.0):
+        throttle.started()
+        pauses.append(throttle.slowed(after, {}, started_at=now, now=now + 1))
+    assert pauses == [1.0, 2.0, 4.0]
+    assert (throttle.room(24.9), throttle.room(25.0)) == (0, 1)
+
+
+@pytest.mark.parametrize(("after", "expected"), [(0.25, [0.25, 0.5, 1.0]), (20.0, [20.0, 20.0, 20.0])])
+def test_a_time_that_was_in_vain_is_doubled_up_to_our_own_pause(after, expected):
+    throttle = Throttle(8, pause_s=1.0)
+    pauses = []
+    for now in (0.0, 100.0, 200.0):
+        throttle.started()
+        pauses.append(throttle.slowed(after, {}, started_at=now, now=now + 1))
+    assert pauses == expected
+
+
+def test_an_answer_with_nothing_left_that_is_back_at_once_changes_nothing():
+    throttle = Throttle(64)
+    throttle.started()
+    at_once = Live(limit=10, remaining=0, resets_in=0.0)
+    throttle.answered({"requests": at_once, "tokens": at_once}, 0.0)
+    assert throttle.room(0.0) == FIRST + 1
+
+
 def test_what_the_provider_says_is_left_bounds_what_starts_and_comes_back_evenly():
     throttle = Throttle(64)
     throttle.started()

@@ -151,15 +151,15 @@ class Holds:
         forget(asdict(found))
         return found
 
-    def restore(self, ledger: Ledger) -> list[Hold]:
+    def restore(self, ledger: Ledger | None) -> list[Hold]:
         """Places again what `ledger` has on hold, or the user's state folder for whatever entity, and the account, lost
-        or replaced, knows nothing of. Raises `Broken`, `AccountUnavailable`.
+        or replaced, knows nothing of. ledger: None where there is none yet. Raises `Broken`, `AccountUnavailable`.
         """
         found: list[tuple[Hold, Way | None]] = []
         for kept in remembered():
             way = Way(**{name: kept.pop(name) for name in ("route", "address", "key")}) if "route" in kept else None
             found.append((Hold(**kept), way))
-        for (maker, entity), entry in held(ledger).items():
+        for (maker, entity), entry in held(ledger or ()).items():
             said = {key: str(entry.predicate[key]) for key in ("reason", "evidence")}
             if entity == self.entity:
                 found.append((Hold(maker=maker, entity=entity, placed_at=str(entry.predicate["at"]), **said), None))

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import certifi
 
 from trueseed.errors import ConfigError
-from trueseed.teachers.account.amounts import Price, price_of
+from trueseed.teachers.account.amounts import Price
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.api.connection import CONNECT_S, BrokenOff, Connection, NeverLeft, Reply, TooLong
 from trueseed.teachers.api.providers import Endpoint, provider, reach
@@ -72,7 +72,7 @@ class Upstream:
             source=endpoint.source,
             model=endpoint.wire_model,
             url=url,
-            price=price_of(endpoint.source, {endpoint.source: endpoint.price.exact} if endpoint.price else {}),
+            price=endpoint.known_price(),
             bound=of_model.max_tokens or "max_tokens",
             stream_usage="stream_usage" not in of_model.lacks,
             timeout_s=endpoint.timeout_s,

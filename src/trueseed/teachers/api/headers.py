@@ -6,7 +6,8 @@
     anthropic-ratelimit-requests-{limit,remaining,reset} Anthropic; reset as RFC 3339
 
 Azure is known to answer -1 for its limits, so a negative value says nothing, and neither does a time that has passed or
-one further off than a monthly limit can be.
+one further off than a monthly limit can be. Nor does "slow down" with a time of zero: what asks for quiet does not mean
+at once.
 """
 
 import re
@@ -52,16 +53,16 @@ def live(headers: Mapping[str, str], now: float) -> dict[str, Live]:
 
 
 def retry_after(headers: Mapping[str, str], message: str, now: float) -> float | None:
-    """Seconds until it may be asked again: by header, else by the limit that is used up, else by the message."""
-    if (milliseconds := seconds(headers.get("retry-after-ms", ""), now)) is not None:
+    """Seconds until it may be asked again, never 0: by header, else by the limit that is used up, else by message."""
+    if milliseconds := seconds(headers.get("retry-after-ms", ""), now):
         return milliseconds / 1000
-    if (told := seconds(headers.get("retry-after", ""), now)) is not None:
+    if told := seconds(headers.get("retry-after", ""), now):
         return told
     used_up = [each.resets_in for each in live(headers, now).values() if each.remaining == 0 and each.resets_in]
     if used_up:
         return max(used_up)
     in_words = _IN_WORDS.search(message)
-    return seconds(in_words[1].strip(), now) if in_words else None
+    return (seconds(in_words[1].strip(), now) or None) if in_words else None
 
 
 def seconds(text: str, now: float) -> float | None:

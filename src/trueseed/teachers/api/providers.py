@@ -108,6 +108,10 @@ class Endpoint(Settings):
     def wire_model(self) -> str:
         return self.model or parse_source(self.source).model
 
+    def known_price(self) -> allowance.Price:
+        """Raises `Refused` when it is not known: then nothing is spent."""
+        return allowance.price_of(self.source, {self.source: self.price.exact} if self.price else {})
+
 
 class Reach(Settings):
     """Where to call, and with what key. is_usual: the provider's own address, its own key."""

@@ -19,13 +19,14 @@ from typing import Any
 
 from trueseed.core.chat import Answer, Request
 from trueseed.errors import ConfigError
-from trueseed.teachers.account.allowance import Allowance, price_of
+from trueseed.teachers.account.allowance import Allowance
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.api.background import Background
 from trueseed.teachers.api.call import Books, Caller, Ended
 from trueseed.teachers.api.endings import Endings
 from trueseed.teachers.api.headers import Live
+from trueseed.teachers.api.held import must_be_free
 from trueseed.teachers.api.providers import Endpoint, Provider, Reach, provider, reach
 from trueseed.teachers.api.round import Round
 from trueseed.teachers.api.throttle import Throttle
@@ -49,11 +50,10 @@ class Remote:
     ) -> None:
         self.source = endpoint.source
         use = step.admits(self.source)
-        holds.check(self.source)
-        price = price_of(self.source, {self.source: endpoint.price.exact} if endpoint.price else {})
+        must_be_free(endpoint, holds, environment)
+        price = endpoint.known_price()
         known, there = provider(endpoint), reach(endpoint, environment)
         way = Way.to(self.source, base_url=there.base_url, key=there.key)
-        holds.check(self.source, way)
         self._step, self._patience_s = step, endpoint.patience_s
         self._throttle = Throttle(endpoint.at_once, pause_s)
         client = _client(endpoint, known, there)

@@ -6,6 +6,9 @@ Additive increase, multiplicative decrease, as TCP does it (RFC 5681): each answ
 number. Where the provider says how many requests are left, and when all are back, they are taken to come back evenly,
 as in a token bucket; one that counts by fixed minutes says "slow down" now and then.
 
+A time that the provider names is believed, unless it is as good as none (`AT_ONCE_S`), or was in vain: then it is
+doubled up to our own pause, which doubles too.
+
 After `BREAK_AFTER` failures in a row the circuit opens: one call at a time tries again, after growing pauses.
 """
 
@@ -16,6 +19,7 @@ from trueseed.teachers.api.headers import Live
 FIRST = 4  # calls under way before anything is known
 BREAK_AFTER = 5  # failures in a row
 LONGEST_PAUSE = 6  # doublings of the pause: 64 times the first
+AT_ONCE_S = 0.1  # a shorter quiet than this is none; providers that mean it name 200 ms and more
 TOKENS_BACK = 0.1  # the share of used-up tokens that is waited for; one call rarely needs more
 TRIALS_UNKNOWN, TRIALS_KNOWN = 3, 12  # of a broken server, when it never answered here, and when it did
 
@@ -80,8 +84,10 @@ class Throttle:
             self.limit = max(1.0, self.limit / 2)
             self._decreased_at = now
             self._slowed_in_a_row += 1
-        doubled: float = self.pause_s * 2 ** min(max(self._slowed_in_a_row - 1, 0), LONGEST_PAUSE)
-        quiet = doubled if after is None else after
+        doublings = 2 ** min(max(self._slowed_in_a_row - 1, 0), LONGEST_PAUSE)
+        quiet: float = self.pause_s * doublings
+        if after is not None and after >= AT_ONCE_S:
+            quiet = max(after, min(after * doublings, quiet))
         self.close_for(quiet, now)
         return quiet
 

@@ -1,0 +1,45 @@
+"""What a run asks of its teachers, and what its file must say of them before one may be asked.
+
+One home for the run itself, for `plan` and for `doctor`, so that neither calls ready what the run would refuse. Whether
+a maker is on hold is asked in `teachers/api/held`, and recalls in `Workspace.look_for_recalls`.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+from trueseed.errors import Refused
+from trueseed.runfile import Asked, RunFile
+from trueseed.terms.catalog import Catalog
+from trueseed.terms.model import Facts, Use
+from trueseed.terms.rules import Verdict, judge_use
+from trueseed.workspace import RELATION_OF_USE
+
+ASKING: Mapping[str, Use] = {"generate": Use.TRAIN, "baseline": Use.BENCHMARK_TEACHER}  # by step
+USES = tuple(ASKING.values())
+
+
+def in_order(file: RunFile) -> dict[str, Asked]:
+    """The teachers in the order of asking, by what people are told they are: `teacher`, `failover 1`, …"""
+    return {f"failover {place}" if place else "teacher": asked for place, asked in enumerate(file.teachers)}
+
+
+def verdicts(source: str, catalog: Catalog, facts: Facts, today: date) -> tuple[Verdict, ...]:
+    """The terms' on each of `USES`, in that order."""
+    document = catalog.governing(source, today)
+    return tuple(judge_use(source, document, use, RELATION_OF_USE[use], facts, today) for use in USES)
+
+
+def must_be_in_force(contract: str | None, source: str, catalog: Catalog, today: date) -> None:
+    """Raises `Refused` when the contract that the account accepted is not the text the door would go by, `ConfigError`
+    when the catalog has none of that id. None: nothing was declared.
+    """
+    if contract is None:
+        return
+    said = catalog.document(contract)
+    in_force = catalog.governing(source, today)
+    if in_force is None or in_force.id != said.id:
+        found = f"{in_force.id!r} governs it today" if in_force else "no document governs it today"
+        raise Refused(
+            f"your account accepted {contract!r} for {source!r}, but {found}; read which one binds you, and add it to "
+            f"the workspace's terms folder or correct `contract`"
+        )

@@ -1,0 +1,40 @@
+"""Does a hold forbid asking this teacher? One question, for the door and for those who say beforehand what it will say.
+
+    must_be_free(endpoint, holds)         # the door, on its open account
+    look(endpoint, workspace.ledger)      # `plan` and `doctor`
+
+The maker is looked for, and the address and the key too, which are held under every name. Whose key or address is
+missing cannot be asked anyhow; that hides no hold of its maker's.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import closing
+
+from trueseed.errors import ConfigError
+from trueseed.ledger.log import Ledger
+from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.state import Account, our_entity
+from trueseed.teachers.account.way import Way
+from trueseed.teachers.api.providers import Endpoint, reach
+
+
+def must_be_free(endpoint: Endpoint, holds: Holds, environment: Mapping[str, str] = os.environ) -> None:
+    """Raises `OnHold`, saying what to do; `AccountUnavailable`."""
+    holds.check(endpoint.source)
+    try:
+        there = reach(endpoint, environment)
+    except ConfigError:
+        return
+    holds.check(endpoint.source, Way.to(endpoint.source, base_url=there.base_url, key=there.key))
+
+
+def look(endpoint: Endpoint, ledger: Ledger | None, environment: Mapping[str, str] = os.environ) -> None:
+    """As `must_be_free` for our legal entity, before the door is opened. ledger: of the workspace, None when there is
+    none yet. As the door does, it first gives the account back what only the ledger or the user's state folder still
+    has on hold. Raises `Broken` too.
+    """
+    with closing(Account.open()) as account:
+        holds = Holds(account, our_entity())
+        holds.restore(ledger)
+        must_be_free(endpoint, holds, environment)
