@@ -7,8 +7,9 @@ from pathlib import Path
 import httpx
 import openai
 import pytest
-from tests.gateway.conftest import DEEPSEEK, PRICE, SOON, ask, refusal
+from tests.gateway.conftest import DEEPSEEK, PRICE, SECRET, SOON, ask, refusal
 
+from trueseed.core.canonical import sha256
 from trueseed.errors import Refused
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.simulator import Behaviour, Faults
@@ -62,6 +63,21 @@ def test_the_maker_of_a_suspended_account_is_held_in_the_ledger(opened):
         place.workspace.ledger.refresh()
         held = [entry.predicate for entry in place.workspace.ledger.entries() if "hold" in entry.predicate_type]
     assert [each["maker"] for each in held] == ["deepseek"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_provider_said_when_it_suspended_us_can_be_read_without_the_key(opened, stream):
+    with opened(Behaviour(suspend_at=1, echo_key=True)) as place:
+        refusal(place.client(), stream=stream)
+        place.workspace.ledger.refresh()
+        (held,) = (entry.predicate for entry in place.workspace.ledger.entries() if "hold" in entry.predicate_type)
+        (kept,) = (place.folder / "evidence").iterdir()
+    said = kept.read_text()
+    assert said.startswith("401: ")
+    assert "deactivated" in said
+    assert "[key]" in said
+    assert SECRET not in said
+    assert kept.name == f"{held['evidence']}.txt" == f"{sha256(said.encode())}.txt"
 
 
 def test_a_rate_limit_of_the_provider_is_passed_on(opened):

@@ -28,12 +28,13 @@ from trueseed.gateway.wanted import Wanted
 from trueseed.similarity.remembered import Remembered, sketch
 from trueseed.teachers.account.allowance import Allowance, Amount, Reservation
 from trueseed.teachers.account.charging import Ended as Closed
-from trueseed.teachers.account.holds import Holds, hold
+from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.state import Account, AccountUnavailable, Busy
 from trueseed.teachers.api.actions import Action
 from trueseed.teachers.api.forward import Upstream
+from trueseed.teachers.api.suspension import suspended
 from trueseed.teachers.api.wire import Usage
-from trueseed.terms.model import Use, parse_source
+from trueseed.terms.model import Use
 
 AT_ONCE, REST_S, MANY = 4, 0.002, 500  # answers to remember: with more than these waiting, there is no rest
 End = Literal["answered", "declined", "garbled", "unknown", "unsent"]
@@ -303,11 +304,11 @@ class Desk:
 
     # -- besides ---------------------------------------------------------------------------------------------------
 
-    def suspended(self, ticket: Ticket, action: Action, evidence: str) -> None:
+    def suspended(self, ticket: Ticket, action: Action, said: str) -> None:
         """The maker suspended the account: it goes on hold, on every route and with every key."""
-        maker, way = parse_source(ticket.wanted.source).maker, self._ways[ticket.wanted.source]
-        said = {"reason": action.because, "evidence": evidence}
-        hold(ticket.passage.step.workspace.ledger, self._holds, maker=maker, **said, way=way)
+        source, workspace = ticket.wanted.source, ticket.passage.step.workspace
+        told = {"source": source, "because": action.because, "said": said}
+        suspended(workspace, self._holds, **told, way=self._ways[source])
 
     def keep(self) -> None:
         """What need not be done before an answer is let go, and may run beside: the disk has the journals and the

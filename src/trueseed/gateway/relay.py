@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from starlette.responses import StreamingResponse
 
 from trueseed.access.faults import Fault
-from trueseed.core.canonical import sha256
 from trueseed.gateway import answer
 from trueseed.gateway.answer import Garbled, Stream
 from trueseed.gateway.desk import Ended, Return, Ticket
@@ -25,6 +24,7 @@ from trueseed.teachers.account.amounts import Amount
 from trueseed.teachers.api import wire
 from trueseed.teachers.api.actions import Action, decide
 from trueseed.teachers.api.forward import BrokenOff, Forward, NeverLeft, Reply
+from trueseed.teachers.api.suspension import words
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Declined(Exception):  # noqa: N818
 
     def __init__(self, reply: Reply, raw: bytes) -> None:
         super().__init__(f"status {reply.status}")
-        self.failure, self.raw = wire.told(reply.status, reply.headers, raw), raw
+        self.failure = wire.told(reply.status, reply.headers, raw)
 
 
 class Relay:
@@ -173,7 +173,7 @@ class Relay:
 
     async def _suspended(self, action: Action, err: Declined, told: Fault) -> Fault:
         try:
-            await self._tell_suspended(self._ticket, action, sha256(err.raw))
+            await self._tell_suspended(self._ticket, action, words(err.failure, self._ticket.upstream.key))
         except Exception as failed:
             _log.exception("the hold on the maker of %s could not be written down", self._ticket.wanted.source)
             return ours(failed)
