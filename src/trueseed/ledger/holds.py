@@ -1,7 +1,7 @@
 """Makers on hold, as the ledger has it: a hold statement stops a maker, a release signed by the reviewer ends it.
 
-Predicates: `https://trueseed.dev/hold/v1` {"maker", "entity", "reason", "evidence", "at"}, and "way" {"route", "address",
-"key"} when it was met on one; a further way on which a standing hold was met is a statement with the same "at";
+Predicates: `https://trueseed.dev/hold/v1` {"maker", "entity", "reason", "evidence", "at"}, and "way" {"route",
+"address", "key"} when it was met on one; a further way on which a standing hold was met is one with the same "at";
 `https://trueseed.dev/release/v1` {"maker", "entity", "evidence", "placed_at", "at"}.
 """
 
