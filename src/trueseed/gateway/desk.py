@@ -7,11 +7,12 @@ with its holds. What is reserved is committed before the call leaves, so a kille
 flight.
 """
 
+import logging
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from secrets import token_hex
 from threading import Lock
@@ -22,7 +23,7 @@ import sqlalchemy as sql
 from trueseed.access.faults import Fault
 from trueseed.access.keys import Key, Keys, Unauthorised
 from trueseed.core.canonical import now
-from trueseed.errors import TrueSeedError
+from trueseed.errors import ConfigError, Paused, TrueSeedError
 from trueseed.gateway.door import Door, Passage
 from trueseed.gateway.wanted import Wanted
 from trueseed.similarity.remembered import Remembered, sketch
@@ -36,7 +37,9 @@ from trueseed.teachers.api.suspension import suspended
 from trueseed.teachers.api.wire import Usage
 from trueseed.terms.model import Use
 
+TELL_EVERY_S = 60.0
 AT_ONCE, REST_S, MANY = 4, 0.002, 500  # answers to remember: with more than these waiting, there is no rest
+_log = logging.getLogger(__name__)
 End = Literal["answered", "declined", "garbled", "unknown", "unsent"]
 
 
@@ -105,6 +108,13 @@ class _Judged:
 Verdict = Ticket | Amount | Exception
 
 
+_Back = tuple[Return, Amount]  # what came back, and what it is charged
+
+
+class Unwritten(Paused):
+    """The journal or the ledger cannot be written now (a full disk): nothing is forwarded until it can be."""
+
+
 class Desk:
     """Used by one thread at a time, but for `keep` and `seal`."""
 
@@ -124,6 +134,8 @@ class Desk:
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
         self._remembering = Lock()
         self._said: deque[tuple[str, str, str]] = deque()  # answers to remember: text, source, about
+        self._unwritten: list[_Back] = []  # settled, and yet to be journalled
+        self._told_at = -TELL_EVERY_S
 
     def models(self, token: str) -> list[str]:
         """The sources that the key reaches. Raises `Unauthorised`."""
@@ -148,9 +160,10 @@ class Desk:
         return both are committed, and those that came back journalled. Or the reason why not:
 
         of an ask `Unauthorised`, `Fault` for a model or use that the key does not permit, `Refused` for terms, recalls
-        and holds, `BudgetSpent`, `Exhausted`, `AccountUnavailable`; then nothing is charged for it and nothing may be
-        forwarded. Of a call that came back `AccountUnavailable`, when it cannot be committed: it stays reserved, and
-        the answer must not be let go.
+        and holds, `BudgetSpent`, `Exhausted`, `AccountUnavailable`, `Unwritten`; then nothing is charged for it and
+        nothing may be forwarded. Of a call that came back `AccountUnavailable`, when it cannot be committed: it stays
+        reserved; or `Unwritten`, when it cannot be journalled: it is settled, and journalled when that can be done
+        again. The answer must not be let go then.
         """
         if not lot:
             return []
@@ -176,7 +189,7 @@ class Desk:
         asks = [(place, each) for place, each in enumerate(lot) if isinstance(each, Ask)]
         verdicts: dict[int, Verdict] = {}
         charged = [self._charged(each.ticket, each.ended) for _, each in returns]
-        if asks and (because := self._recalls_unknown()):
+        if asks and (because := self._still_unwritten() or self._recalls_unknown()):
             verdicts |= {place: because for place, _ in asks}
             asks = []
         with self._account.writing(wait=wait) as connection:
@@ -186,8 +199,12 @@ class Desk:
             if None in told and not wait:
                 raise Busy("a step is yet to be opened")
         if returns:
-            unwritten = self._journal([each for _, each in returns], charged)
-            verdicts |= {place: unwritten or amount for (place, _), amount in zip(returns, charged, strict=True)}
+            back = [(each, amount) for (_, each), amount in zip(returns, charged, strict=True)]
+            stuck = self._journal(back)
+            self._unwritten += [(_held_back(each), amount) for each, amount in back if id(each) in stuck]
+            verdicts |= {
+                place: stuck.get(id(each), amount) for (place, each), (_, amount) in zip(returns, back, strict=True)
+            }
         early: list[tuple[int, Ask]] = []
         for (place, ask), said in zip(asks, told, strict=True):
             if isinstance(said, Ticket):
@@ -200,10 +217,30 @@ class Desk:
             verdicts |= dict(zip((place for place, _ in early), self._opened([ask for _, ask in early]), strict=True))
         return [verdicts[place] for place in range(len(lot))]
 
+    def _still_unwritten(self) -> Unwritten | None:
+        """Journals what could not be before; says why that cannot be done."""
+        if not self._unwritten:
+            return None
+        stuck, waited = self._journal(self._unwritten), self._unwritten
+        self._unwritten = [back for back in waited if id(back[0]) in stuck]
+        for each, _ in waited:
+            if id(each) not in stuck:
+                self._door.done(each.ticket.passage)
+        return next(iter(stuck.values()), None)
+
+    def _cannot_write(self, err: Exception) -> Unwritten:
+        """Where and why is for the operator, told now and then: a full disk need not be filled with that."""
+        if time.monotonic() - self._told_at > TELL_EVERY_S:
+            self._told_at = time.monotonic()
+            _log.error("nothing is forwarded until calls can be written down: %s", err)
+        return Unwritten("calls cannot be written down now, so nothing is forwarded; try again when there is room")
+
     def _recalls_unknown(self) -> Exception | None:
         """Looks for recalls; says why that cannot be done."""
         try:
             self._door.look_again()
+        except (ConfigError, OSError) as err:
+            return self._cannot_write(err)
         except TrueSeedError as err:
             return err
         return None
@@ -215,6 +252,8 @@ class Desk:
             try:
                 key = self._keys.authenticate(ask.token)
                 self._door.passage(ask.wanted.source, _use(key, ask.use), key.grant.region)
+            except (ConfigError, OSError) as err:
+                failed[place] = self._cannot_write(err)
             except Exception as err:
                 failed[place] = err
         left = iter(self.work([ask for place, ask in enumerate(asks) if place not in failed]))
@@ -279,19 +318,23 @@ class Desk:
             self._allowance.settle_all(connection, ended)
         self._keys.count(connection, corrected)
 
-    def _journal(self, returns: Sequence[Return], charged: Sequence[Amount]) -> Exception | None:
-        """Writes down what was committed; says why that cannot be done."""
-        lines = defaultdict[int, list[dict[str, Any]]](list)
-        passages = {id(each.ticket.passage): each.ticket.passage for each in returns}
-        at = now()
-        for each, amount in zip(returns, charged, strict=True):
-            lines[id(each.ticket.passage)].append(_line(each.ticket, each.ended, amount, at))
-        try:
-            for name, passage in passages.items():
-                passage.calls.extend(lines[name])
-        except Exception as err:
-            return err
-        for each, amount in zip(returns, charged, strict=True):
+    def _journal(self, back: Sequence[_Back]) -> dict[int, Unwritten]:
+        """Writes down what was committed; says of what could not be, by the `id` of its return, why."""
+        by_passage, stuck, at = defaultdict[int, list[_Back]](list), dict[int, Unwritten](), now()
+        for each, amount in back:
+            by_passage[id(each.ticket.passage)].append((each, amount))
+        for of_one in by_passage.values():
+            calls = of_one[0][0].ticket.passage.calls
+            try:
+                calls.extend([_line(each.ticket, each.ended, amount, at) for each, amount in of_one])
+            except Exception as err:
+                stuck |= {id(each): self._cannot_write(err) for each, _ in of_one}
+            else:
+                self._count(of_one)
+        return stuck
+
+    def _count(self, back: Sequence[_Back]) -> None:
+        for each, amount in back:
             step, ticket = each.ticket.passage.step, each.ticket
             step.count("calls")
             step.count(each.ended.end)
@@ -300,7 +343,6 @@ class Desk:
             if each.ended.texts:
                 about = f"relayed to {ticket.use.value} for {ticket.key.grant.project!r} on {ticket.at[:10]}"
                 self._said.extend((text, ticket.wanted.source, about) for text in each.ended.texts)
-        return None
 
     # -- besides ---------------------------------------------------------------------------------------------------
 
@@ -332,11 +374,19 @@ class Desk:
         self._door.seal()
 
     def reachable(self) -> None:
-        """Raises `AccountUnavailable` when no call could be admitted now."""
-        self._keys.list()
+        """Raises `AccountUnavailable` or `Unwritten` when no call could be admitted now."""
+        with self._account.reading() as connection:
+            connection.exec_driver_sql("SELECT 1").all()
+        if because := self._still_unwritten():
+            raise because
 
     def close(self) -> None:
-        self.keep()
+        try:
+            self.keep()
+        except ConfigError as err:  # what was not kept is lost with the machine only
+            _log.error("%s", err)
+        if because := self._still_unwritten():
+            _log.error("%d calls that the account has are not in the journal: %s", len(self._unwritten), because)
         self._door.close()
         self._remembered.close()
 
@@ -375,6 +425,13 @@ _STATES: Mapping[End, str] = {
     "unsent": "released",
     "unknown": "",  # stays reserved
 }
+
+
+def _held_back(back: Return) -> Return:
+    """As it is journalled later, when its answer was not let go. Its step stays open until then."""
+    back.ticket.passage.in_flight += 1
+    because = "it could not be journalled, so its answer was not let go"
+    return Return(back.ticket, replace(back.ended, answer="", texts=(), because=because))
 
 
 def _ticket(judged: _Judged, reservation: Reservation, at: str) -> Ticket:

@@ -226,8 +226,10 @@ def failure(error: Exception) -> Failure:
     )
 
 
-def told(status: int, headers: Mapping[str, str], raw: bytes) -> Failure:
-    """What a response says that came to us without the SDK. headers: names in lower case."""
+def told(status: int | None, headers: Mapping[str, str], raw: bytes) -> Failure:
+    """What a response says that came to us without the SDK. status: None for an error within an answer that had begun
+    well. headers: names in lower case.
+    """
     try:
         inner = _inner(json.loads(raw))
     except (ValueError, RecursionError):
