@@ -44,6 +44,7 @@ def test_nothing_is_forwarded_while_the_journal_cannot_be_written_and_then_it_go
             assert (told.status_code, told.code) == (503, "ledger_unavailable")
             assert httpx.get(f"{place.url}/health").status_code == 503
             assert place.billed() == 2
+        assert httpx.get(f"{place.url}/health").status_code == 200
         ask(client)
         assert place.billed() == 3
         assert [(call["end"], bool(call["answer"])) for call in place.calls()] == [

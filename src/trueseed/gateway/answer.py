@@ -6,8 +6,8 @@ from collections import defaultdict
 from typing import Any
 
 from trueseed.core.canonical import sha256
-from trueseed.gateway.desk import Ended
 from trueseed.gateway.events import DONE, event
+from trueseed.gateway.ticket import Ended
 from trueseed.gateway.wanted import Wanted
 from trueseed.teachers.api import wire
 from trueseed.teachers.api.actions import Failure

@@ -21,19 +21,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from trueseed.access import faults
 from trueseed.access.faults import Fault
 from trueseed.access.guard import LOOPBACK, Guard
+from trueseed.access.keys import Unauthorised
 from trueseed.core.journal import SYNC_EVERY_S
-from trueseed.gateway.desk import Ask, Desk, Ticket
+from trueseed.gateway.desk import Desk
 from trueseed.gateway.faults import ours
 from trueseed.gateway.lots import Lots
 from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
 from trueseed.gateway.relay import Relay
 from trueseed.gateway.settings import Config
+from trueseed.gateway.ticket import Ask, Ticket
 from trueseed.gateway.wanted import read
 from trueseed.teachers.api.forward import Forward
 from trueseed.terms.model import parse_source
 
 T = TypeVar("T")
 COMPLETIONS = "/v1/chat/completions"
+KNOCK = Ask("", None, read(b'{"model": "own/nobody", "messages": [{}]}', max_tokens=1))  # nobody's key
 PATIENCE_S = 20  # for calls in flight when the gateway stops; what takes longer stays reserved
 _log = logging.getLogger(__name__)
 
@@ -149,7 +152,9 @@ class Gateway:
 
     async def _health(self, _: Request) -> Response:
         try:
-            await self._at_desk(self._desk.reachable)
+            await self._lots.verdict(KNOCK)
+        except Unauthorised:  # a call with a key would have been heard
+            pass
         except Exception as err:
             raise ours(err) from err
         return JSONResponse({"status": "ok"})

@@ -9,23 +9,23 @@ flight.
 
 import logging
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
 from threading import Lock
-from typing import Any, Literal
 
 import sqlalchemy as sql
 
 from trueseed.access.faults import Fault
 from trueseed.access.keys import Key, Keys, Unauthorised
 from trueseed.core.canonical import now
-from trueseed.errors import ConfigError, Paused, TrueSeedError
+from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.gateway.door import Door, Passage
-from trueseed.gateway.wanted import Wanted
+from trueseed.gateway.journal import Journal, Said
+from trueseed.gateway.ticket import Ask, End, Ended, Return, Ticket
 from trueseed.similarity.remembered import Remembered, sketch
 from trueseed.teachers.account.allowance import Allowance, Amount, Reservation
 from trueseed.teachers.account.charging import Ended as Closed
@@ -37,61 +37,8 @@ from trueseed.teachers.api.suspension import suspended
 from trueseed.teachers.api.wire import Usage
 from trueseed.terms.model import Use
 
-TELL_EVERY_S = 60.0
 AT_ONCE, REST_S, MANY = 4, 0.002, 500  # answers to remember: with more than these waiting, there is no rest
 _log = logging.getLogger(__name__)
-End = Literal["answered", "declined", "garbled", "unknown", "unsent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A call that wants to leave. use: as the client declared it, None when it did not."""
-
-    token: str
-    use: str | None
-    wanted: Wanted
-
-
-@dataclass(slots=True, kw_only=True)
-class Ticket:
-    """An admitted call. id: as the client and the journal know it. at: when it was admitted."""
-
-    id: str
-    key: Key
-    use: Use
-    wanted: Wanted
-    upstream: Upstream
-    passage: Passage
-    reservation: Reservation
-    at: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a call came back, and what it is charged.
-
-    answered: by its usage, or without one as it was reserved. declined: the provider said no, and bills none. garbled:
-    something came that is no answer, charged as reserved. unknown: nobody knows whether it arrived; it stays reserved
-    until it is reconciled. unsent: it never left, and is charged nothing.
-
-    status: of the provider's response, 0 without. answer: SHA-256 of the bytes that were relayed, '' for none. texts:
-    what was said, for the memory of answers.
-    """
-
-    end: End
-    status: int = 0
-    usage: Usage | None = None
-    answer: str = ""
-    texts: tuple[str, ...] = ()
-    because: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Return:
-    """A call that came back."""
-
-    ticket: Ticket
-    ended: Ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,13 +53,6 @@ class _Judged:
 
 
 Verdict = Ticket | Amount | Exception
-
-
-_Back = tuple[Return, Amount]  # what came back, and what it is charged
-
-
-class Unwritten(Paused):
-    """The journal or the ledger cannot be written now (a full disk): nothing is forwarded until it can be."""
 
 
 class Desk:
@@ -133,9 +73,8 @@ class Desk:
         self._ways = {source: upstream.way for source, upstream in upstreams.items()}
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
         self._remembering = Lock()
-        self._said: deque[tuple[str, str, str]] = deque()  # answers to remember: text, source, about
-        self._unwritten: list[_Back] = []  # settled, and yet to be journalled
-        self._told_at = -TELL_EVERY_S
+        self._said: deque[Said] = deque()
+        self._journal = Journal(door.done, self._said)
 
     def models(self, token: str) -> list[str]:
         """The sources that the key reaches. Raises `Unauthorised`."""
@@ -189,7 +128,7 @@ class Desk:
         asks = [(place, each) for place, each in enumerate(lot) if isinstance(each, Ask)]
         verdicts: dict[int, Verdict] = {}
         charged = [self._charged(each.ticket, each.ended) for _, each in returns]
-        if asks and (because := self._still_unwritten() or self._recalls_unknown()):
+        if asks and (because := self._journal.write_late() or self._recalls_unknown()):
             verdicts |= {place: because for place, _ in asks}
             asks = []
         with self._account.writing(wait=wait) as connection:
@@ -200,8 +139,7 @@ class Desk:
                 raise Busy("a step is yet to be opened")
         if returns:
             back = [(each, amount) for (_, each), amount in zip(returns, charged, strict=True)]
-            stuck = self._journal(back)
-            self._unwritten += [(_held_back(each), amount) for each, amount in back if id(each) in stuck]
+            stuck = self._journal.write(back)
             verdicts |= {
                 place: stuck.get(id(each), amount) for (place, each), (_, amount) in zip(returns, back, strict=True)
             }
@@ -217,30 +155,12 @@ class Desk:
             verdicts |= dict(zip((place for place, _ in early), self._opened([ask for _, ask in early]), strict=True))
         return [verdicts[place] for place in range(len(lot))]
 
-    def _still_unwritten(self) -> Unwritten | None:
-        """Journals what could not be before; says why that cannot be done."""
-        if not self._unwritten:
-            return None
-        stuck, waited = self._journal(self._unwritten), self._unwritten
-        self._unwritten = [back for back in waited if id(back[0]) in stuck]
-        for each, _ in waited:
-            if id(each) not in stuck:
-                self._door.done(each.ticket.passage)
-        return next(iter(stuck.values()), None)
-
-    def _cannot_write(self, err: Exception) -> Unwritten:
-        """Where and why is for the operator, told now and then: a full disk need not be filled with that."""
-        if time.monotonic() - self._told_at > TELL_EVERY_S:
-            self._told_at = time.monotonic()
-            _log.error("nothing is forwarded until calls can be written down: %s", err)
-        return Unwritten("calls cannot be written down now, so nothing is forwarded; try again when there is room")
-
     def _recalls_unknown(self) -> Exception | None:
         """Looks for recalls; says why that cannot be done."""
         try:
             self._door.look_again()
         except (ConfigError, OSError) as err:
-            return self._cannot_write(err)
+            return self._journal.cannot(err)
         except TrueSeedError as err:
             return err
         return None
@@ -253,7 +173,7 @@ class Desk:
                 key = self._keys.authenticate(ask.token)
                 self._door.passage(ask.wanted.source, _use(key, ask.use), key.grant.region)
             except (ConfigError, OSError) as err:
-                failed[place] = self._cannot_write(err)
+                failed[place] = self._journal.cannot(err)
             except Exception as err:
                 failed[place] = err
         left = iter(self.work([ask for place, ask in enumerate(asks) if place not in failed]))
@@ -318,32 +238,6 @@ class Desk:
             self._allowance.settle_all(connection, ended)
         self._keys.count(connection, corrected)
 
-    def _journal(self, back: Sequence[_Back]) -> dict[int, Unwritten]:
-        """Writes down what was committed; says of what could not be, by the `id` of its return, why."""
-        by_passage, stuck, at = defaultdict[int, list[_Back]](list), dict[int, Unwritten](), now()
-        for each, amount in back:
-            by_passage[id(each.ticket.passage)].append((each, amount))
-        for of_one in by_passage.values():
-            calls = of_one[0][0].ticket.passage.calls
-            try:
-                calls.extend([_line(each.ticket, each.ended, amount, at) for each, amount in of_one])
-            except Exception as err:
-                stuck |= {id(each): self._cannot_write(err) for each, _ in of_one}
-            else:
-                self._count(of_one)
-        return stuck
-
-    def _count(self, back: Sequence[_Back]) -> None:
-        for each, amount in back:
-            step, ticket = each.ticket.passage.step, each.ticket
-            step.count("calls")
-            step.count(each.ended.end)
-            step.count("tokens", amount.tokens)
-            step.count("micros", amount.micros)
-            if each.ended.texts:
-                about = f"relayed to {ticket.use.value} for {ticket.key.grant.project!r} on {ticket.at[:10]}"
-                self._said.extend((text, ticket.wanted.source, about) for text in each.ended.texts)
-
     # -- besides ---------------------------------------------------------------------------------------------------
 
     def suspended(self, ticket: Ticket, action: Action, said: str) -> None:
@@ -373,20 +267,12 @@ class Desk:
     def seal(self) -> None:
         self._door.seal()
 
-    def reachable(self) -> None:
-        """Raises `AccountUnavailable` or `Unwritten` when no call could be admitted now."""
-        with self._account.reading() as connection:
-            connection.exec_driver_sql("SELECT 1").all()
-        if because := self._still_unwritten():
-            raise because
-
     def close(self) -> None:
         try:
             self.keep()
         except ConfigError as err:  # what was not kept is lost with the machine only
             _log.error("%s", err)
-        if because := self._still_unwritten():
-            _log.error("%d calls that the account has are not in the journal: %s", len(self._unwritten), because)
+        self._journal.close()
         self._door.close()
         self._remembered.close()
 
@@ -427,13 +313,6 @@ _STATES: Mapping[End, str] = {
 }
 
 
-def _held_back(back: Return) -> Return:
-    """As it is journalled later, when its answer was not let go. Its step stays open until then."""
-    back.ticket.passage.in_flight += 1
-    because = "it could not be journalled, so its answer was not let go"
-    return Return(back.ticket, replace(back.ended, answer="", texts=(), because=because))
-
-
 def _ticket(judged: _Judged, reservation: Reservation, at: str) -> Ticket:
     return Ticket(
         id=f"call-{token_hex(8)}",
@@ -445,28 +324,6 @@ def _ticket(judged: _Judged, reservation: Reservation, at: str) -> Ticket:
         reservation=reservation,
         at=at,
     )
-
-
-def _line(ticket: Ticket, ended: Ended, charged: Amount, at: str) -> dict[str, Any]:
-    """What the journal says of a call."""
-    return {
-        "call": ticket.id,
-        "asked_at": ticket.at,
-        "settled_at": at,
-        "source": ticket.wanted.source,
-        "use": ticket.use.value,
-        "project": ticket.key.grant.project,
-        "key": ticket.key.id,
-        "reservation": ticket.reservation.id,
-        "request": ticket.wanted.request,
-        "answer": ended.answer,
-        "end": ended.end,
-        "status": ended.status,
-        "usage": "told" if ended.usage else "not told",
-        "tokens": charged.tokens,
-        "micros": charged.micros,
-        "because": ended.because,
-    }
 
 
 def _use(key: Key, declared: str | None) -> Use:

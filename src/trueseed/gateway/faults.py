@@ -11,7 +11,7 @@ from trueseed.access.faults import Fault, fault
 from trueseed.access.keys import BudgetSpent, Unauthorised
 from trueseed.core.redact import redact
 from trueseed.errors import Paused, Refused
-from trueseed.gateway.desk import Unwritten
+from trueseed.gateway.journal import Unwritten
 from trueseed.teachers.account.limits import Exhausted
 from trueseed.teachers.account.state import AccountUnavailable
 from trueseed.teachers.api.actions import Action, Failure

@@ -17,10 +17,10 @@ from trueseed.access.faults import Fault
 from trueseed.core.redact import redact
 from trueseed.gateway import answer
 from trueseed.gateway.answer import Garbled, Stream
-from trueseed.gateway.desk import Ended, Return, Ticket
 from trueseed.gateway.events import event, payloads
 from trueseed.gateway.faults import ours, theirs
 from trueseed.gateway.metrics import Metrics
+from trueseed.gateway.ticket import Ended, Return, Ticket
 from trueseed.teachers.account.amounts import Amount
 from trueseed.teachers.api import wire
 from trueseed.teachers.api.actions import Action, Failure, decide
