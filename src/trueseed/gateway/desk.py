@@ -28,7 +28,7 @@ from trueseed.gateway.journal import Journal, Said
 from trueseed.gateway.ticket import Ask, End, Ended, Return, Ticket
 from trueseed.similarity.remembered import Remembered, sketch
 from trueseed.teachers.account.allowance import Allowance, Amount, Reservation
-from trueseed.teachers.account.charging import Ended as Closed
+from trueseed.teachers.account.charging import Closed
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.state import Account, AccountUnavailable, Busy
 from trueseed.teachers.api.actions import Action

@@ -24,7 +24,7 @@ from trueseed.ledger.log import Ledger
 from trueseed.ledger.signing import Signer, decode, load
 from trueseed.ledger.statement import HOLD, RELEASE, envelope, statement
 from trueseed.teachers.account import way as ways
-from trueseed.teachers.account.remembered import forget, remember, remembered
+from trueseed.teachers.account.hold_files import forget, remember, remembered
 from trueseed.teachers.account.state import Account
 from trueseed.teachers.account.way import Way
 from trueseed.terms.model import parse_source
