@@ -211,8 +211,8 @@ def _logprobs(value: Any, answer: Answer) -> tuple[TokenLogprob, ...]:
 def failure(error: Exception) -> Failure:
     """What the SDK's exception says. No key is in it: headers of the request are not read."""
     if isinstance(error, Unusable):
-        message = str(error)[:MOST_TOLD]
-        return Failure(status=200, code=error.code, type=error.type, message=message, cause=error.cause)
+        text = str(error)[:MOST_TOLD]
+        return Failure(status=200, code=error.code, type=error.type, message=text, cause=error.cause)
     response = getattr(error, "response", None)
     said = getattr(error, "body", None)
     inner, cause = _inner(said), type(error).__name__
