@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 from starlette.types import ASGIApp
 
+from trueseed.access import listen
 from trueseed.access.keys import Grant, Keys
 from trueseed.gateway.offer import gateway
 from trueseed.gateway.settings import Config
@@ -83,7 +84,9 @@ class Place:
 @contextmanager
 def serving(api: ASGIApp) -> Iterator[str]:
     """The address of a server on a free port of loopback."""
-    server = uvicorn.Server(uvicorn.Config(api, port=0, log_level="critical", ws="none", timeout_graceful_shutdown=5))
+    config = listen.settings(api, patience_s=5, log_level="critical")
+    config.port = 0
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

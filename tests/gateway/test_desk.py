@@ -8,8 +8,9 @@ import pytest
 
 from trueseed.access.faults import Fault
 from trueseed.access.keys import BudgetSpent, Grant, Keys, Unauthorised
-from trueseed.gateway.desk import Ask, Desk, Ended, Return, Ticket
+from trueseed.gateway.desk import Desk
 from trueseed.gateway.door import Door
+from trueseed.gateway.ticket import Ask, Ended, Return, Ticket
 from trueseed.gateway.wanted import read
 from trueseed.similarity.remembered import ANSWERS, Remembered
 from trueseed.teachers.account.allowance import Allowance, Amount, Exhausted, Limit

@@ -57,6 +57,24 @@ def test_a_call_in_flight_over_midnight_is_settled_under_the_step_that_admitted_
     door.close()
 
 
+def test_a_step_that_cannot_be_closed_costs_the_call_nothing_and_is_closed_later(workspace):
+    today = [DAY]
+    door = Door(workspace, today=lambda: today[0])
+    first = door.passage(DEEPSEEK, Use.JUDGE, None)
+    first.in_flight += 1
+    today[0] += timedelta(days=1)
+    door.passage(DEEPSEEK, Use.JUDGE, None)
+    first.calls.append({"call": "late"})
+    entries = workspace.ledger.folder / "entries.jsonl"
+    entries.rename(entries.with_suffix(".away"))
+    door.done(first)
+    entries.with_suffix(".away").rename(entries)
+    assert events(workspace) == ["opened", "opened"]
+    door.close()
+    assert events(workspace) == ["opened", "opened", "done", "done"]
+    assert prove(workspace.ledger, workspace.folder / CALLS, "late").index == 0
+
+
 def test_what_a_killed_gateway_left_is_sealed_by_the_next(workspace):
     left = Door(workspace)
     passage = left.passage(DEEPSEEK, Use.JUDGE, None)

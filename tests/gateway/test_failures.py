@@ -1,14 +1,18 @@
 """What goes wrong on the way: nothing is forwarded that may not be, and nothing is let go that was not settled."""
 
+import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
-from tests.gateway.conftest import DEEPSEEK, PRICE, SOON, ask, refusal
+from tests.gateway.conftest import DEEPSEEK, PRICE, SECRET, SOON, ask, refusal
 
+from trueseed.core.canonical import sha256
 from trueseed.errors import Refused
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.simulator import Behaviour, Faults
@@ -22,6 +26,59 @@ def test_nothing_is_forwarded_when_the_account_is_gone(place):
     assert (told.status_code, told.code) == (503, "account_unavailable")
     assert httpx.get(f"{place.url}/health").status_code == 503
     assert place.billed() == 1
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_nothing_is_forwarded_while_the_journal_cannot_be_written_and_then_it_goes_on(opened, stream):
+    """What came back meanwhile is charged and not let go, and is journalled as soon as there is room."""
+    with opened() as place:
+        client = place.client()
+        ask(client)
+        with full_disk(place.folder / "calls"):
+            with pytest.raises(openai.APIError) as caught:
+                list(ask(client, stream=stream))
+            assert caught.value.code == "ledger_unavailable"
+            assert str(place.folder) not in str(caught.value)
+            assert place.billed() == 2
+            told = refusal(client)
+            assert (told.status_code, told.code) == (503, "ledger_unavailable")
+            assert httpx.get(f"{place.url}/health").status_code == 503
+            assert place.billed() == 2
+        assert httpx.get(f"{place.url}/health").status_code == 200
+        ask(client)
+        assert place.billed() == 3
+        assert [(call["end"], bool(call["answer"])) for call in place.calls()] == [
+            ("answered", True),
+            ("answered", False),
+            ("answered", True),
+        ]
+        counts = place.provider.counts()
+        assert place.charged()[0] == counts["prompt_tokens"] + counts["completion_tokens"]
+    place.workspace.ledger.refresh()
+    closing = [entry.predicate for entry in place.workspace.ledger.entries() if entry.predicate.get("event") == "done"]
+    assert [each["counts"]["calls"] for each in closing] == [3]
+
+
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """What this process has open for writing in `folder` is, for a while, a device without room."""
+    journals = []
+    for link in list(Path("/proc/self/fd").iterdir()):
+        with suppress(OSError):
+            if link.readlink().parent == folder and link.readlink().suffix == ".jsonl":
+                journals.append(int(link.name))
+    assert journals
+    taken = [(descriptor, os.dup(descriptor)) for descriptor in journals]
+    full = os.open("/dev/full", os.O_WRONLY)
+    for descriptor, _ in taken:
+        os.dup2(full, descriptor)
+    os.close(full)
+    try:
+        yield
+    finally:
+        for descriptor, kept in taken:
+            os.dup2(kept, descriptor)
+            os.close(kept)
 
 
 def test_an_answer_that_cannot_be_settled_is_not_let_go(opened):
@@ -62,6 +119,21 @@ def test_the_maker_of_a_suspended_account_is_held_in_the_ledger(opened):
         place.workspace.ledger.refresh()
         held = [entry.predicate for entry in place.workspace.ledger.entries() if "hold" in entry.predicate_type]
     assert [each["maker"] for each in held] == ["deepseek"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_what_the_provider_said_when_it_suspended_us_can_be_read_without_the_key(opened, stream):
+    with opened(Behaviour(suspend_at=1, echo_key=True)) as place:
+        refusal(place.client(), stream=stream)
+        place.workspace.ledger.refresh()
+        (held,) = (entry.predicate for entry in place.workspace.ledger.entries() if "hold" in entry.predicate_type)
+        (kept,) = (place.folder / "evidence").iterdir()
+    said = kept.read_text()
+    assert said.startswith("401: ")
+    assert "deactivated" in said
+    assert "[key]" in said
+    assert SECRET not in said
+    assert kept.name == f"{held['evidence']}.txt" == f"{sha256(said.encode())}.txt"
 
 
 def test_a_rate_limit_of_the_provider_is_passed_on(opened):

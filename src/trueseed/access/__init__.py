@@ -2,6 +2,7 @@
 
 keys     API keys: what each permits, stored hashed
 guard    what is turned away before any route sees it
+arrival  requests that do not come whole in time
 faults   errors as OpenAI's clients know them
 listen   an ASGI service on a socket, until it is told to stop
 """

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
+from trueseed.access.arrival import Arrival
 from trueseed.errors import ConfigError
 
 
@@ -31,15 +32,20 @@ def run(
         raise ConfigError(f"port {port} of {host} cannot be opened ({err.strerror}); choose another --port") from err
     with opened, _ending_quietly():
         ready(f"http://{f'[{host}]' if ':' in host else host}:{opened.getsockname()[1]}")
-        config = uvicorn.Config(
-            api,
-            log_level="warning",
-            access_log=False,
-            proxy_headers=False,  # nothing here asks where a request came from
-            timeout_graceful_shutdown=patience_s,
-            ws="none",
-        )
-        uvicorn.Server(config).run(sockets=[opened])
+        uvicorn.Server(settings(api, patience_s=patience_s)).run(sockets=[opened])
+
+
+def settings(api: ASGIApp, *, patience_s: int = 1, log_level: str = "warning") -> uvicorn.Config:
+    """How every server of ours listens."""
+    return uvicorn.Config(
+        api,
+        http=Arrival,
+        log_level=log_level,
+        access_log=False,
+        proxy_headers=False,  # nothing here asks where a request came from
+        timeout_graceful_shutdown=patience_s,
+        ws="none",
+    )
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
     settings   what `gateway.yaml` says
     wanted     what a client asks for, read once
+    ticket     a call as desk, relay and journal pass it on
     door       an open step for every source and use, and the journal of its calls
     desk       admission before a call leaves, settlement before its answer does
+    journal    a line for every settled call, now or as soon as there is room
     events     a stream's events, whole
     relay      an answer on its way to the client
     faults     every way of being turned away, as OpenAI's clients know errors

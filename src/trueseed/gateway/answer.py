@@ -6,19 +6,27 @@ from collections import defaultdict
 from typing import Any
 
 from trueseed.core.canonical import sha256
-from trueseed.gateway.desk import Ended
 from trueseed.gateway.events import DONE, event
+from trueseed.gateway.ticket import Ended
 from trueseed.gateway.wanted import Wanted
+from trueseed.teachers.api import wire
+from trueseed.teachers.api.actions import Failure
 from trueseed.teachers.api.wire import Usage, usage_of
 
 
 class Garbled(Exception):  # noqa: N818
-    """Something came with status 200 that is no chat completion."""
+    """Something came with status 200 that is no chat completion. failure: what it says, where it is an error."""
+
+    def __init__(self, message: str, failure: Failure | None = None) -> None:
+        super().__init__(message)
+        self.failure = failure
 
 
 def whole(raw: bytes) -> Ended:
     """How a call ended whose answer is `raw`. Raises `Garbled`."""
     value = _object(raw)
+    if value.get("error") and "choices" not in value:
+        raise _error(raw, value)
     choices = value.get("choices")
     if not isinstance(choices, list) or not choices:
         raise Garbled("it holds no choices")
@@ -39,17 +47,17 @@ class Stream:
         self._usage: Usage | None = None
         self._texts: defaultdict[int, list[str]] = defaultdict(list)
         self._finished: set[int] = set()
-        self._done = False
+        self.is_done = False  # said to be, by the event that ends a stream
         self._relayed = hashlib.sha256()
 
     def take(self, payload: bytes) -> bytes | None:
         """What may be let go now. Raises `Garbled`."""
         if payload == DONE:
-            self._done = True
+            self.is_done = True
             return None
         chunk = _object(payload)
-        if "error" in chunk:
-            raise Garbled(f"it broke off with an error: {str(chunk['error'])[:300]}")
+        if chunk.get("error"):
+            raise _error(payload, chunk)
         self._read(chunk)
         out = self._as_asked(payload, chunk)
         if out is None:
@@ -62,7 +70,7 @@ class Stream:
 
     def ended(self) -> Ended:
         """How the call ended, once no more events come. Raises `Garbled` when it said nothing at all."""
-        if not self._done and len(self._finished) < self._wanted.choices:
+        if not self.is_done and len(self._finished) < self._wanted.choices:
             return Ended(end="unknown", status=200, because="the stream ended before the answer did")
         if not self._texts and not self._finished:
             raise Garbled("it holds no choices")
@@ -71,7 +79,7 @@ class Stream:
         return Ended(end="answered", status=200, usage=self._usage, answer=self._relayed.hexdigest(), texts=texts)
 
     def _read(self, chunk: dict[str, Any]) -> None:
-        self._usage = usage_of(chunk.get("usage")) or self._usage
+        self._usage = _larger(self._usage, usage_of(chunk.get("usage")))
         choices = chunk.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if not isinstance(choice, dict):
@@ -101,6 +109,17 @@ def _object(raw: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Garbled(f"it is not a JSON object: {raw[:100].decode('utf-8', 'replace')!r}")
     return value
+
+
+def _error(raw: bytes, value: dict[str, Any]) -> Garbled:
+    return Garbled(f"it is an error: {str(value['error'])[:300]}", wire.told(None, {}, raw))
+
+
+def _larger(one: Usage | None, other: Usage | None) -> Usage | None:
+    """Some tell it with every event, as of then, and some more than once."""
+    if one is None or other is None:
+        return one or other
+    return Usage(max(one.prompt, other.prompt), max(one.completion, other.completion))
 
 
 def _text(choice: Any, name: str) -> str:

@@ -6,11 +6,11 @@ A request is read once, by `wanted`, and goes on as it came.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -21,19 +21,22 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from trueseed.access import faults
 from trueseed.access.faults import Fault
 from trueseed.access.guard import LOOPBACK, Guard
+from trueseed.access.keys import Unauthorised
 from trueseed.core.journal import SYNC_EVERY_S
-from trueseed.gateway.desk import Ask, Desk, Ticket
+from trueseed.gateway.desk import Desk
 from trueseed.gateway.faults import ours
 from trueseed.gateway.lots import Lots
 from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
 from trueseed.gateway.relay import Relay
 from trueseed.gateway.settings import Config
+from trueseed.gateway.ticket import Ask, Ticket
 from trueseed.gateway.wanted import read
 from trueseed.teachers.api.forward import Forward
 from trueseed.terms.model import parse_source
 
 T = TypeVar("T")
 COMPLETIONS = "/v1/chat/completions"
+KNOCK = Ask("", None, read(b'{"model": "own/nobody", "messages": [{}]}', max_tokens=1))  # nobody's key
 PATIENCE_S = 20  # for calls in flight when the gateway stops; what takes longer stays reserved
 _log = logging.getLogger(__name__)
 
@@ -102,12 +105,12 @@ class Gateway:
                 metrics=self._metrics,
             )
             if ticket.wanted.stream:
-                stream = asyncio.create_task(self._counted(relay.pump()))
+                stream = asyncio.create_task(self._leaving(relay.pump()))
                 self._streams.add(stream)
                 stream.add_done_callback(self._streams.discard)
                 reply: ASGIApp = await relay.streamed()
             else:
-                raw = await self._counted(relay.whole())
+                raw = await self._leaving(relay.whole())
                 await send({"type": "http.response.start", "status": 200, "headers": _head(ticket.id, len(raw))})
                 await send({"type": "http.response.body", "body": raw})
                 return
@@ -121,13 +124,13 @@ class Gateway:
         """Raises `Fault`, `ClientDisconnect`."""
         began = time.perf_counter()
         try:
+            token, use = _credentials(scope)
             wanted = read(await _body(receive), max_tokens=self._config.max_tokens)
             if self._in_flight >= self._config.in_flight:
                 again = {"retry-after": "1"}
                 raise Fault(429, "too many calls are in flight; try again shortly", code="busy", headers=again)
-            headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in _READ}
-            token = _token(headers.get(b"authorization", ""))
-            ticket: Ticket = await self._lots.verdict(Ask(token, headers.get(b"x-trueseed-use"), wanted))
+            with self._entering():
+                ticket: Ticket = await self._lots.verdict(Ask(token, use, wanted))
         except ClientDisconnect:
             raise
         except Exception as err:
@@ -149,14 +152,16 @@ class Gateway:
 
     async def _health(self, _: Request) -> Response:
         try:
-            await self._at_desk(self._desk.reachable)
+            await self._lots.verdict(KNOCK)
+        except Unauthorised:  # a call with a key would have been heard
+            pass
         except Exception as err:
             raise ours(err) from err
         return JSONResponse({"status": "ok"})
 
     async def _reached(self, request: Request) -> list[str]:
         try:
-            return await self._at_desk(self._desk.models, _token(request.headers.get("authorization", "")))
+            return await self._at_desk(self._desk.models, _credentials(request.scope).token)
         except Exception as err:
             raise self._turned_away(err) from err
 
@@ -167,14 +172,26 @@ class Gateway:
             _log.error("a request failed", exc_info=err)
         return told
 
-    async def _counted(self, work: Awaitable[T]) -> T:
+    @contextmanager
+    def _entering(self) -> Iterator[None]:
+        """Counts a call from before its admission on, since many may wait for theirs, until `_leaving` is through."""
         self._in_flight += 1
         self._metrics.in_flight.inc()
         try:
+            yield
+        except BaseException:
+            self._left()
+            raise
+
+    async def _leaving(self, work: Awaitable[T]) -> T:
+        try:
             return await work
         finally:
-            self._in_flight -= 1
-            self._metrics.in_flight.dec()
+            self._left()
+
+    def _left(self) -> None:
+        self._in_flight -= 1
+        self._metrics.in_flight.dec()
 
     async def _at_desk(self, do: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(do, *args))
@@ -197,7 +214,24 @@ async def _post_only(_: Request) -> Response:
     raise Fault(405, "ask with POST", headers={"allow": "POST"})
 
 
-_READ = (b"authorization", b"x-trueseed-use")
+class _Credentials(NamedTuple):
+    """use: as the client declared it, None when it did not."""
+
+    token: str
+    use: str | None
+
+
+def _credentials(scope: Scope) -> _Credentials:
+    """Raises `Fault` when there is no key; and for a header that comes twice, since whoever looked at the request
+    before us may have gone by the other.
+    """
+    found: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in (b"authorization", b"x-trueseed-use"):
+            if name in found:
+                raise Fault(400, f"the header {name.decode()} comes twice; send one", code="header_repeated")
+            found[name] = value.decode("latin-1")
+    return _Credentials(_token(found.get(b"authorization", "")), found.get(b"x-trueseed-use"))
 
 
 def _head(call: str, length: int) -> list[tuple[bytes, bytes]]:

@@ -7,87 +7,38 @@ with its holds. What is reserved is committed before the call leaves, so a kille
 flight.
 """
 
+import logging
 import time
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
 from threading import Lock
-from typing import Any, Literal
 
 import sqlalchemy as sql
 
 from trueseed.access.faults import Fault
 from trueseed.access.keys import Key, Keys, Unauthorised
 from trueseed.core.canonical import now
-from trueseed.errors import TrueSeedError
+from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.gateway.door import Door, Passage
-from trueseed.gateway.wanted import Wanted
+from trueseed.gateway.journal import Journal, Said
+from trueseed.gateway.ticket import Ask, End, Ended, Return, Ticket
 from trueseed.similarity.remembered import Remembered, sketch
 from trueseed.teachers.account.allowance import Allowance, Amount, Reservation
-from trueseed.teachers.account.charging import Ended as Closed
-from trueseed.teachers.account.holds import Holds, hold
+from trueseed.teachers.account.charging import Closed
+from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.state import Account, AccountUnavailable, Busy
 from trueseed.teachers.api.actions import Action
 from trueseed.teachers.api.forward import Upstream
+from trueseed.teachers.api.suspension import suspended
 from trueseed.teachers.api.wire import Usage
-from trueseed.terms.model import Use, parse_source
+from trueseed.terms.model import Use
 
 AT_ONCE, REST_S, MANY = 4, 0.002, 500  # answers to remember: with more than these waiting, there is no rest
-End = Literal["answered", "declined", "garbled", "unknown", "unsent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """A call that wants to leave. use: as the client declared it, None when it did not."""
-
-    token: str
-    use: str | None
-    wanted: Wanted
-
-
-@dataclass(slots=True, kw_only=True)
-class Ticket:
-    """An admitted call. id: as the client and the journal know it. at: when it was admitted."""
-
-    id: str
-    key: Key
-    use: Use
-    wanted: Wanted
-    upstream: Upstream
-    passage: Passage
-    reservation: Reservation
-    at: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a call came back, and what it is charged.
-
-    answered: by its usage, or without one as it was reserved. declined: the provider said no, and bills none. garbled:
-    something came that is no answer, charged as reserved. unknown: nobody knows whether it arrived; it stays reserved
-    until it is reconciled. unsent: it never left, and is charged nothing.
-
-    status: of the provider's response, 0 without. answer: SHA-256 of the bytes that were relayed, '' for none. texts:
-    what was said, for the memory of answers.
-    """
-
-    end: End
-    status: int = 0
-    usage: Usage | None = None
-    answer: str = ""
-    texts: tuple[str, ...] = ()
-    because: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Return:
-    """A call that came back."""
-
-    ticket: Ticket
-    ended: Ended
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +73,8 @@ class Desk:
         self._ways = {source: upstream.way for source, upstream in upstreams.items()}
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
         self._remembering = Lock()
-        self._said: deque[tuple[str, str, str]] = deque()  # answers to remember: text, source, about
+        self._said: deque[Said] = deque()
+        self._journal = Journal(door.done, self._said)
 
     def models(self, token: str) -> list[str]:
         """The sources that the key reaches. Raises `Unauthorised`."""
@@ -147,9 +99,10 @@ class Desk:
         return both are committed, and those that came back journalled. Or the reason why not:
 
         of an ask `Unauthorised`, `Fault` for a model or use that the key does not permit, `Refused` for terms, recalls
-        and holds, `BudgetSpent`, `Exhausted`, `AccountUnavailable`; then nothing is charged for it and nothing may be
-        forwarded. Of a call that came back `AccountUnavailable`, when it cannot be committed: it stays reserved, and
-        the answer must not be let go.
+        and holds, `BudgetSpent`, `Exhausted`, `AccountUnavailable`, `Unwritten`; then nothing is charged for it and
+        nothing may be forwarded. Of a call that came back `AccountUnavailable`, when it cannot be committed: it stays
+        reserved; or `Unwritten`, when it cannot be journalled: it is settled, and journalled when that can be done
+        again. The answer must not be let go then.
         """
         if not lot:
             return []
@@ -175,7 +128,7 @@ class Desk:
         asks = [(place, each) for place, each in enumerate(lot) if isinstance(each, Ask)]
         verdicts: dict[int, Verdict] = {}
         charged = [self._charged(each.ticket, each.ended) for _, each in returns]
-        if asks and (because := self._recalls_unknown()):
+        if asks and (because := self._journal.write_late() or self._recalls_unknown()):
             verdicts |= {place: because for place, _ in asks}
             asks = []
         with self._account.writing(wait=wait) as connection:
@@ -185,8 +138,11 @@ class Desk:
             if None in told and not wait:
                 raise Busy("a step is yet to be opened")
         if returns:
-            unwritten = self._journal([each for _, each in returns], charged)
-            verdicts |= {place: unwritten or amount for (place, _), amount in zip(returns, charged, strict=True)}
+            back = [(each, amount) for (_, each), amount in zip(returns, charged, strict=True)]
+            stuck = self._journal.write(back)
+            verdicts |= {
+                place: stuck.get(id(each), amount) for (place, each), (_, amount) in zip(returns, back, strict=True)
+            }
         early: list[tuple[int, Ask]] = []
         for (place, ask), said in zip(asks, told, strict=True):
             if isinstance(said, Ticket):
@@ -203,6 +159,8 @@ class Desk:
         """Looks for recalls; says why that cannot be done."""
         try:
             self._door.look_again()
+        except (ConfigError, OSError) as err:
+            return self._journal.cannot(err)
         except TrueSeedError as err:
             return err
         return None
@@ -214,6 +172,8 @@ class Desk:
             try:
                 key = self._keys.authenticate(ask.token)
                 self._door.passage(ask.wanted.source, _use(key, ask.use), key.grant.region)
+            except (ConfigError, OSError) as err:
+                failed[place] = self._journal.cannot(err)
             except Exception as err:
                 failed[place] = err
         left = iter(self.work([ask for place, ask in enumerate(asks) if place not in failed]))
@@ -278,36 +238,13 @@ class Desk:
             self._allowance.settle_all(connection, ended)
         self._keys.count(connection, corrected)
 
-    def _journal(self, returns: Sequence[Return], charged: Sequence[Amount]) -> Exception | None:
-        """Writes down what was committed; says why that cannot be done."""
-        lines = defaultdict[int, list[dict[str, Any]]](list)
-        passages = {id(each.ticket.passage): each.ticket.passage for each in returns}
-        at = now()
-        for each, amount in zip(returns, charged, strict=True):
-            lines[id(each.ticket.passage)].append(_line(each.ticket, each.ended, amount, at))
-        try:
-            for name, passage in passages.items():
-                passage.calls.extend(lines[name])
-        except Exception as err:
-            return err
-        for each, amount in zip(returns, charged, strict=True):
-            step, ticket = each.ticket.passage.step, each.ticket
-            step.count("calls")
-            step.count(each.ended.end)
-            step.count("tokens", amount.tokens)
-            step.count("micros", amount.micros)
-            if each.ended.texts:
-                about = f"relayed to {ticket.use.value} for {ticket.key.grant.project!r} on {ticket.at[:10]}"
-                self._said.extend((text, ticket.wanted.source, about) for text in each.ended.texts)
-        return None
-
     # -- besides ---------------------------------------------------------------------------------------------------
 
-    def suspended(self, ticket: Ticket, action: Action, evidence: str) -> None:
+    def suspended(self, ticket: Ticket, action: Action, said: str) -> None:
         """The maker suspended the account: it goes on hold, on every route and with every key."""
-        maker, way = parse_source(ticket.wanted.source).maker, self._ways[ticket.wanted.source]
-        said = {"reason": action.because, "evidence": evidence}
-        hold(ticket.passage.step.workspace.ledger, self._holds, maker=maker, **said, way=way)
+        source, workspace = ticket.wanted.source, ticket.passage.step.workspace
+        told = {"source": source, "because": action.because, "said": said}
+        suspended(workspace, self._holds, **told, way=self._ways[source])
 
     def keep(self) -> None:
         """What need not be done before an answer is let go, and may run beside: the disk has the journals and the
@@ -330,12 +267,12 @@ class Desk:
     def seal(self) -> None:
         self._door.seal()
 
-    def reachable(self) -> None:
-        """Raises `AccountUnavailable` when no call could be admitted now."""
-        self._keys.list()
-
     def close(self) -> None:
-        self.keep()
+        try:
+            self.keep()
+        except ConfigError as err:  # what was not kept is lost with the machine only
+            _log.error("%s", err)
+        self._journal.close()
         self._door.close()
         self._remembered.close()
 
@@ -387,28 +324,6 @@ def _ticket(judged: _Judged, reservation: Reservation, at: str) -> Ticket:
         reservation=reservation,
         at=at,
     )
-
-
-def _line(ticket: Ticket, ended: Ended, charged: Amount, at: str) -> dict[str, Any]:
-    """What the journal says of a call."""
-    return {
-        "call": ticket.id,
-        "asked_at": ticket.at,
-        "settled_at": at,
-        "source": ticket.wanted.source,
-        "use": ticket.use.value,
-        "project": ticket.key.grant.project,
-        "key": ticket.key.id,
-        "reservation": ticket.reservation.id,
-        "request": ticket.wanted.request,
-        "answer": ended.answer,
-        "end": ended.end,
-        "status": ended.status,
-        "usage": "told" if ended.usage else "not told",
-        "tokens": charged.tokens,
-        "micros": charged.micros,
-        "because": ended.because,
-    }
 
 
 def _use(key: Key, declared: str | None) -> Use:

@@ -4,6 +4,7 @@ The step asks the terms, and stands in the ledger with its verdict; a refusal to
 again: for recalls whenever the ledger grew, and on a new day for documents that came into force.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,8 @@ from trueseed.ledger.statement import WITHDRAWAL
 from trueseed.terms.model import Use
 from trueseed.terms.rules import judge_use
 from trueseed.workspace import RELATION_OF_USE, Step, Workspace
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,8 +120,12 @@ class Door:
         """A call admitted under it was settled."""
         passage.in_flight -= 1
         if passage in self._leaving and not passage.in_flight:
-            self._leaving.remove(passage)
-            _close(passage)
+            try:
+                _close(passage)
+            except Exception:  # the call is settled all the same
+                _log.exception("step %s cannot be closed; it is when the gateway stops", passage.step.run)
+            else:
+                self._leaving.remove(passage)
 
     def sync(self) -> None:
         """Waits until the disk has the journals."""
@@ -172,10 +179,10 @@ class Door:
 
     def _leave(self, source: str, use: Use, err: Refused | None = None) -> None:
         passage = self._open.pop((source, use))
-        if passage.in_flight:
-            self._leaving.append(passage)
-        else:
+        self._leaving.append(passage)
+        if not passage.in_flight:
             _close(passage, err)
+            self._leaving.remove(passage)
 
 
 def _seal(passage: Passage) -> None:

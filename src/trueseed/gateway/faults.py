@@ -11,6 +11,7 @@ from trueseed.access.faults import Fault, fault
 from trueseed.access.keys import BudgetSpent, Unauthorised
 from trueseed.core.redact import redact
 from trueseed.errors import Paused, Refused
+from trueseed.gateway.journal import Unwritten
 from trueseed.teachers.account.limits import Exhausted
 from trueseed.teachers.account.state import AccountUnavailable
 from trueseed.teachers.api.actions import Action, Failure
@@ -31,6 +32,8 @@ def ours(err: Exception) -> Fault:
             return _exhausted(err)
         case BudgetSpent():
             return Fault(429, str(err), code="budget_exceeded", headers=NOT_AGAIN)
+        case Unwritten():
+            return Fault(503, str(err), code="ledger_unavailable", headers={"retry-after": AGAIN_S})
         case AccountUnavailable():
             return Fault(503, str(err), code="account_unavailable", headers={"retry-after": AGAIN_S})
         case Refused():

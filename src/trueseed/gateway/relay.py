@@ -14,18 +14,20 @@ from contextlib import asynccontextmanager
 from starlette.responses import StreamingResponse
 
 from trueseed.access.faults import Fault
-from trueseed.core.canonical import sha256
+from trueseed.core.redact import redact
 from trueseed.gateway import answer
 from trueseed.gateway.answer import Garbled, Stream
-from trueseed.gateway.desk import Ended, Return, Ticket
 from trueseed.gateway.events import event, payloads
 from trueseed.gateway.faults import ours, theirs
 from trueseed.gateway.metrics import Metrics
+from trueseed.gateway.ticket import Ended, Return, Ticket
 from trueseed.teachers.account.amounts import Amount
 from trueseed.teachers.api import wire
-from trueseed.teachers.api.actions import Action, decide
+from trueseed.teachers.api.actions import Action, Failure, decide
 from trueseed.teachers.api.forward import BrokenOff, Forward, NeverLeft, Reply
+from trueseed.teachers.api.suspension import words
 
+END_S = 1.0  # between the event that ends a stream and the end of its bytes
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +36,7 @@ class Declined(Exception):  # noqa: N818
 
     def __init__(self, reply: Reply, raw: bytes) -> None:
         super().__init__(f"status {reply.status}")
-        self.failure, self.raw = wire.told(reply.status, reply.headers, raw), raw
+        self.failure = wire.told(reply.status, reply.headers, raw)
 
 
 class Relay:
@@ -61,7 +63,7 @@ class Relay:
             async with self._asked() as reply:
                 raw = await reply.whole()
             ended = answer.whole(raw)
-        except (NeverLeft, BrokenOff, Declined, Garbled) as err:
+        except Exception as err:
             raise await self._failed(err) from err
         await self._settle(ended)
         return raw
@@ -82,21 +84,29 @@ class Relay:
             async with self._asked() as reply:
                 if not reply.headers.get("content-type", "").startswith("text/event-stream"):
                     raise Garbled("a stream was asked for, and something else came")
-                async for payload in payloads(reply.pieces()):
-                    self._put(stream.take(payload))
+                await self._read(reply, stream)
             ended = stream.ended()
             if ended.end == "unknown":
                 raise BrokenOff(ended.because)
             await self._settle(ended)
             self._put(b"".join(stream.held))
             self._put_end(None)
-        except (NeverLeft, BrokenOff, Declined, Garbled) as err:
-            self._put_end(await self._failed(err))
-        except Fault as err:
+        except Fault as err:  # it could not be settled
             self._put_end(err)
         except Exception as err:
-            _log.exception("call %s failed", self._ticket.id)
-            self._put_end(ours(err))
+            self._put_end(await self._failed(err))
+
+    async def _read(self, reply: Reply, stream: Stream) -> None:
+        """Lets go what may be let go. A provider that has said the last word and then hangs is not waited for."""
+        try:
+            async with asyncio.timeout(None) as bounded:
+                async for payload in payloads(reply.pieces()):
+                    self._put(stream.take(payload))
+                    if stream.is_done and bounded.when() is None:
+                        bounded.reschedule(asyncio.get_running_loop().time() + END_S)
+        except (BrokenOff, TimeoutError):
+            if not stream.is_done:
+                raise
 
     @asynccontextmanager
     async def _asked(self) -> AsyncIterator[Reply]:
@@ -148,33 +158,41 @@ class Relay:
 
     async def _failed(self, err: Exception) -> Fault:
         """Settles a call that gave no answer, and says what the client is told."""
-        source = self._ticket.wanted.source
+        source, key = self._ticket.wanted.source, self._ticket.upstream.key
         match err:
             case Declined():
                 action = decide(err.failure, time.time())
                 ended = Ended(end="declined", status=err.failure.status or 0, because=action.because)
-                told = theirs(source, action, err.failure, self._ticket.upstream.key)
-                if action.kind == "hold":
-                    told = await self._suspended(action, err, told)
+                told = await self._declined(action, err.failure)
             case NeverLeft():
                 ended = Ended(end="unsent", because=str(err))
                 told = Fault(502, f"{source} cannot be reached ({err})", code="upstream_unreachable")
             case Garbled():
                 ended = Ended(end="garbled", status=200, because="not a chat completion")
-                told = Fault(502, f"{source} gave something that is not an answer: {err}", code="upstream_failed")
-            case _:
+                said = redact(str(err), [key])
+                told = Fault(502, f"{source} gave something that is not an answer: {said}", code="upstream_failed")
+                if err.failure and (action := decide(err.failure, time.time())).kind == "hold":
+                    told = await self._declined(action, err.failure)
+            case BrokenOff():
                 ended = Ended(end="unknown", because=str(err))
                 told = Fault(502, f"{source} broke off ({err}); it may be billed all the same", code="upstream_failed")
+            case _:
+                _log.error("call %s failed", self._ticket.id, exc_info=err)
+                ended = Ended(end="unknown", because=f"the gateway failed ({type(err).__name__})")
+                told = ours(err)
         try:
             await self._settle(ended)
         except Fault as unsettled:
             return unsettled
         return told
 
-    async def _suspended(self, action: Action, err: Declined, told: Fault) -> Fault:
-        try:
-            await self._tell_suspended(self._ticket, action, sha256(err.raw))
-        except Exception as failed:
-            _log.exception("the hold on the maker of %s could not be written down", self._ticket.wanted.source)
-            return ours(failed)
-        return told
+    async def _declined(self, action: Action, failure: Failure) -> Fault:
+        """What the client is told, once a suspension is written down."""
+        source, key = self._ticket.wanted.source, self._ticket.upstream.key
+        if action.kind == "hold":
+            try:
+                await self._tell_suspended(self._ticket, action, words(failure, key))
+            except Exception as failed:
+                _log.exception("the hold on the maker of %s could not be written down", source)
+                return ours(failed)
+        return theirs(source, action, failure, key)

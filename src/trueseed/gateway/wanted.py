@@ -1,8 +1,9 @@
 """What a client asks for: read once, checked as far as money and terms need it, and otherwise left as it was.
 
 `model` is a source, as `/v1/models` lists them; the wire's own name is put in its place. A request is bounded before it
-leaves: no tokenizer makes more tokens than there are bytes, and the answer has a longest length. What would be billed
-by another measure than tokens of text is refused, since its price is not known.
+leaves: no tokenizer makes more tokens than there are bytes, and the answer has a longest length. Refused is what would
+be billed by another measure than tokens of text, since its price is not known; and what would have another model answer
+than the one that was let in, or lift its bound under another name: routers and servers of many makers know such words.
 """
 
 import json
@@ -22,7 +23,16 @@ _BILLED_OTHERWISE: Mapping[str, tuple[Any, ...]] = {  # parameter: the values th
     "prediction": (None,),
     "modalities": (None, ["text"]),
     "service_tier": (None, "default"),
+    "plugins": (None, []),  # OpenRouter: web search, file parsing
+    "search_parameters": (None,),  # xAI
+    "enable_search": (None, False),  # Qwen
 }
+_ANSWERED_ELSEWHERE = (
+    *("models", "route", "provider"),  # OpenRouter
+    *("fallbacks", "api_base", "base_url", "custom_llm_provider"),  # LiteLLM
+    "providerOptions",  # Vercel
+)
+_LONGER = ("best_of", "n_predict", "max_new_tokens", "max_output_tokens", "max_tokens_to_sample")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +61,12 @@ class Wanted:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         elif not upstream.stream_usage:
             body.pop("stream_options", None)
-        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+        return _written(body)
 
 
 def read(raw: bytes, *, max_tokens: int) -> Wanted:
     """Raises `Fault` naming the parameter to change. max_tokens: longest answer, and the bound where none is given."""
-    body = _json(raw)
+    body, written = _json(raw)
     source, messages = body.get("model"), body.get("messages")
     if not isinstance(source, str) or not source:
         raise _invalid("model", "give one of the sources that /v1/models lists")
@@ -65,6 +75,16 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
     for name, nothing in _BILLED_OTHERWISE.items():
         if body.get(name) not in nothing:
             raise _invalid(name, "it is not billed by tokens of text, so what it costs is not known here; leave it out")
+    for name in _ANSWERED_ELSEWHERE:
+        if body.get(name) is not None:
+            raise _invalid(
+                name, "it may have another model answer, or one at another price, than was let in; leave it out"
+            )
+    for name in _LONGER:
+        if body.get(name) is not None:
+            raise _invalid(name, "bound the answer by max_tokens or max_completion_tokens, and their number by n")
+    if not _are_functions(body.get("tools")):
+        raise _invalid("tools", "give functions; what other tools cost is not known here")
     longest = _longest(body, max_tokens)
     choices = _count(body, "n", MOST_CHOICES) or 1
     return Wanted(
@@ -73,28 +93,40 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
         stream=_flag(body, "stream"),
         wants_usage=_flag(body.get("stream_options") or {}, "include_usage"),
         choices=choices,
-        most=Usage(len(raw), longest * choices),
+        most=Usage(max(len(raw), written), longest * choices),  # a number may be longer as we write it
         longest=longest,
         body=body,
     )
 
 
-def _json(raw: bytes) -> dict[str, Any]:
+def _json(raw: bytes) -> tuple[dict[str, Any], int]:
+    """The body, and how many bytes it has as we send it on. Raises `Fault` for what is no JSON object in UTF-8."""
     try:
-        body = json.loads(raw)
-        if b"\\u" in raw:
-            json.dumps(body, ensure_ascii=False).encode()
-    except (ValueError, RecursionError) as err:  # also half of a surrogate pair, which no provider can be sent
-        raise Fault(400, f"the body is not JSON: {type(err).__name__}", code="invalid_json") from err
+        body = json.loads(raw.decode())  # strictly, as no provider can be sent half of a surrogate pair
+        written = len(_written(body))
+    except (ValueError, RecursionError) as err:
+        raise Fault(400, f"the body is not JSON in UTF-8: {type(err).__name__}", code="invalid_json") from err
     if not isinstance(body, dict):
         raise Fault(400, "the body is not a JSON object", code="invalid_json")
-    return body
+    return body, written
+
+
+def _written(body: Any) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _are_functions(tools: Any) -> bool:
+    if not isinstance(tools, list):
+        return tools is None
+    return all(isinstance(tool, dict) and tool.get("type") in ("function", "custom") for tool in tools)
 
 
 def _is_text(message: Any) -> bool:
     if not isinstance(message, dict):
         return False
     content = message.get("content")
+    if message.get("audio") is not None:
+        return False
     if isinstance(content, list):
         return all(isinstance(part, dict) and part.get("type") in ("text", "refusal") for part in content)
     return content is None or isinstance(content, str)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import shutil
+from dataclasses import asdict, replace
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +19,7 @@ from trueseed.ledger.statement import HOLD, RELEASE, open_envelope
 from trueseed.ledger.verify import verify_ledger
 from trueseed.teachers.account.holds import Holds, hold, release
 from trueseed.teachers.account.state import Account
+from trueseed.teachers.account.way import Way
 from trueseed.workspace import Workspace
 
 WHY, LETTER = "account deactivated", "1" * 64
@@ -216,6 +219,84 @@ def test_the_predicates_are_canonical_and_hold_no_content(ledger, holds, reinsta
     ):
         assert set(entry.predicate) == members
         assert b"reinstated." not in canonical(entry.statement)
+
+
+# -- the ways on which it was met
+
+FIRST = Way.to("openai/gpt-4@api", base_url="https://api.openai.com/v1", key="sk-first-0123456789")
+SECOND = Way.to("openai/gpt-4@azure", base_url="https://ours.openai.azure.com", key="a-second-key-0123456789")
+BY_ITS_KEY = Way.to("own/mine@api", base_url="https://elsewhere.example", key="a-second-key-0123456789")
+AT_ITS_ADDRESS = replace(BY_ITS_KEY, address=FIRST.address, key="")
+
+
+def met_twice(ledger, holds):
+    hold(ledger, holds, maker="openai", reason=WHY, evidence=LETTER, way=FIRST)
+    return hold(ledger, holds, maker="openai", reason="again", evidence="2" * 64, way=SECOND)
+
+
+def test_a_further_way_on_which_a_standing_hold_is_met_is_held_too(ledger, holds, url):
+    first = hold(ledger, holds, maker="openai", reason=WHY, evidence=LETTER, way=FIRST)
+    holds.check("mistral/any@api", BY_ITS_KEY)
+    assert hold(ledger, holds, maker="openai", reason="again", evidence="2" * 64, way=SECOND) == first
+    for way in (BY_ITS_KEY, AT_ITS_ADDRESS):
+        with pytest.raises(Refused, match="that 'openai' suspended"):
+            Holds(Account.open(url), "us").check("mistral/any@api", way)
+
+
+def test_a_further_way_stands_in_the_ledger_once_with_what_it_was_met_by(ledger, holds):
+    placed = met_twice(ledger, holds)
+    met_twice(ledger, holds)
+    said = [entry.predicate for entry in ledger.entries()]
+    assert [(each["way"], each["reason"], each["evidence"], each["at"]) for each in said] == [
+        (asdict(FIRST), WHY, LETTER, placed.placed_at),
+        (asdict(SECOND), "again", "2" * 64, placed.placed_at),
+    ]
+    assert held(ledger)["openai", "us"].predicate["reason"] == WHY
+    assert not verify_ledger(ledger.folder, state=state_folder()).broken
+
+
+def test_a_workspace_that_meets_anothers_hold_writes_down_both_and_its_own_way(ledger, holds):
+    holds.place("openai", WHY, LETTER, FIRST)
+    hold(ledger, holds, maker="openai", reason="again", evidence="2" * 64, way=SECOND)
+    said = [entry.predicate for entry in ledger.entries()]
+    assert [(each["evidence"], each.get("way")) for each in said] == [(LETTER, None), ("2" * 64, asdict(SECOND))]
+
+
+@pytest.mark.parametrize("lost", ["account", "account and state"])
+def test_a_further_way_comes_back_with_the_hold(ledger, holds, own_state, tmp_path, lost):
+    placed = met_twice(ledger, holds)
+    if lost == "account and state":
+        shutil.rmtree(own_state / "holds")
+    elsewhere = ledger if lost == "account and state" else Workspace.open(tmp_path / "other", create=True).ledger
+    fresh = Holds(Account.open(f"sqlite:///{tmp_path / 'fresh.db'}"), "us")
+    assert fresh.restore(elsewhere) == [placed]
+    with pytest.raises(Refused, match="its key is that of the account"):
+        fresh.check("mistral/any@api", BY_ITS_KEY)
+
+
+def test_an_account_that_lacks_only_the_further_way_takes_it_back(ledger, holds, account):
+    met_twice(ledger, holds)
+    with account.writing() as connection:
+        connection.exec_driver_sql(f"DELETE FROM hold_ways WHERE route = '{SECOND.route}'")
+    assert holds.restore(ledger) == []
+    with pytest.raises(Refused):
+        holds.check("mistral/any@api", BY_ITS_KEY)
+
+
+def test_a_further_way_is_released_with_the_hold_and_does_not_come_back(ledger, holds, reinstated, own_state):
+    met_twice(ledger, holds)
+    release(ledger, holds, maker="openai", evidence=reinstated)
+    assert list((own_state / "holds").iterdir()) == []
+    holds.restore(ledger)
+    holds.check("mistral/any@api", BY_ITS_KEY)
+    holds.check("openai/gpt-4@azure", SECOND)
+
+
+def test_a_way_that_is_none_is_broken(ledger, holds):
+    said = {"maker": "openai", "entity": "us", "reason": WHY, "evidence": LETTER, "at": "2026-01-01T00:00:00Z"}
+    ledger.append(HOLD, [], {**said, "way": {"route": "api"}})
+    with pytest.raises(Broken, match="a way that is none"):
+        holds.restore(ledger)
 
 
 # -- on the command line

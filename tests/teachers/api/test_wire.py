@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trueseed.core.chat import Request, user
 from trueseed.errors import ConfigError
+from trueseed.teachers.api.actions import decide
 from trueseed.teachers.api.providers import Endpoint, provider
 from trueseed.teachers.api.wire import Unusable, Usage, body, failure, most, read, usage_of
 
@@ -160,3 +161,11 @@ def test_an_error_is_found_however_it_is_wrapped(said):
     found = failure(error)
     assert (found.status, found.code, found.type, found.message) == (403, "c", "t", "m")
     assert found.headers == {"retry-after": "3"}
+
+
+def test_an_error_that_comes_with_status_200_is_what_it_says():
+    """As routers send one."""
+    raw = b'{"error": {"message": "Your account was deactivated.", "code": "account_deactivated"}}'
+    with pytest.raises(Unusable) as caught:
+        read(raw, ask())
+    assert decide(failure(caught.value), 0).kind == "hold"

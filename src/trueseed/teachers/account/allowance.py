@@ -24,7 +24,7 @@ import sqlalchemy as sql
 from trueseed.core.driver import Driver, Statement
 from trueseed.teachers.account import charging
 from trueseed.teachers.account.amounts import FREE, NOTHING, Amount, Price, price_of
-from trueseed.teachers.account.charging import Ended, Limits, Lot, Reservation, Wanted
+from trueseed.teachers.account.charging import Closed, Limits, Lot, Reservation, Wanted
 from trueseed.teachers.account.clock import Clock, tick
 from trueseed.teachers.account.holds import must_be_free
 from trueseed.teachers.account.limits import Exhausted, Limit
@@ -126,7 +126,7 @@ class Allowance:
         with self._account.writing() as connection:
             self._close(connection, reservation, actual, outcome)
 
-    def settle_all(self, connection: sql.Connection, ended: Sequence[Ended]) -> None:
+    def settle_all(self, connection: sql.Connection, ended: Sequence[Closed]) -> None:
         """As `settle` and `release`, of several calls in the writing transaction that `connection` is in: each with its
         amount and its new state, `released` with `NOTHING`. After a `ValueError` it must not be committed.
         """

@@ -209,10 +209,10 @@ def insert(driver: Driver, entity: str, wanted: Sequence[Wanted], state: str, no
     return made
 
 
-Ended = tuple[Reservation, Amount, str]  # a call, what it is charged in the end, and its state from now on
+Closed = tuple[Reservation, Amount, str]  # a call, what it is charged in the end, and its state from now on
 
 
-def settle(connection: sql.Connection, entity: str, ended: Sequence[Ended], how: Statement = SETTLE) -> None:
+def settle(connection: sql.Connection, entity: str, ended: Sequence[Closed], how: Statement = SETTLE) -> None:
     """Charges calls what they used, which may be more than was reserved.
 
     how: the statement that changes a call's row if it may be changed. Raises `ValueError` when an amount is negative or

@@ -3,7 +3,8 @@
 A hold binds the maker and our legal entity on every route, with every key, through every aggregator: `openai/gpt-4` is
 OpenAI's whether it is asked at `api`, `azure` or `openrouter`. It is kept in account state, where every workspace and
 process looks in the same transaction that reserves a call, and written to the ledger of the workspace that met it. The
-address and the key that it was met with are held too (`way`), so that no other name is a way on.
+address and the key that it was met with are held too (`way`), so that no other name is a way on; when it is met on a
+further way while it stands, that one as well, until the same release.
 """
 
 import json
@@ -17,12 +18,13 @@ from trueseed.core.canonical import canonical, file_digest, now
 from trueseed.core.driver import Driver, Statement
 from trueseed.core.durable import state_folder
 from trueseed.errors import ConfigError, Refused
-from trueseed.ledger.holds import held
+from trueseed.ledger.holds import WAY, held
+from trueseed.ledger.holds import ways as written_ways
 from trueseed.ledger.log import Ledger
 from trueseed.ledger.signing import Signer, decode, load
 from trueseed.ledger.statement import HOLD, RELEASE, envelope, statement
 from trueseed.teachers.account import way as ways
-from trueseed.teachers.account.remembered import forget, remember, remembered
+from trueseed.teachers.account.hold_files import forget, remember, remembered
 from trueseed.teachers.account.state import Account
 from trueseed.teachers.account.way import Way
 from trueseed.terms.model import parse_source
@@ -105,7 +107,7 @@ class Holds:
 
     def place(self, maker: str, reason: str, evidence: str, way: Way | None = None) -> Hold:
         """Puts `maker` on hold; returns the standing hold when there is one. evidence: a SHA-256. way: by which it was
-        reached, held under every name.
+        reached, held under every name, also when the hold stood before.
 
         Raises `ConfigError` when `maker` is no maker, `AccountUnavailable`.
         """
@@ -113,10 +115,12 @@ class Holds:
         with self._account.writing() as connection:
             found = standing(connection, self.entity, maker)
             if found is None:
-                _place(connection, made, way)
-        if found is None:
-            remember({**asdict(made), **(asdict(way) if way else {})})
-        return found or made
+                connection.execute(_PLACE, asdict(made))
+            stands = found or made
+            is_further = bool(way and ways.keep(connection, self.entity, maker, stands.placed_at, way))
+        if found is None or is_further:
+            remember({**asdict(stands), **(asdict(way) if way else {})})
+        return stands
 
     def on(self, maker: str) -> Hold | None:
         """The hold that stands on `maker`. Raises `AccountUnavailable`."""
@@ -155,39 +159,45 @@ class Holds:
         """Places again what `ledger` has on hold, or the user's state folder for whatever entity, and the account, lost
         or replaced, knows nothing of. ledger: None where there is none yet. Raises `Broken`, `AccountUnavailable`.
         """
-        found: list[tuple[Hold, Way | None]] = []
+        found: list[tuple[Hold, list[Way]]] = []
         for kept in remembered():
-            way = Way(**{name: kept.pop(name) for name in ("route", "address", "key")}) if "route" in kept else None
+            way = [Way(**{name: kept.pop(name) for name in WAY})] if kept.keys() >= WAY else []
             found.append((Hold(**kept), way))
         for (maker, entity), entry in held(ledger or ()).items():
-            said = {key: str(entry.predicate[key]) for key in ("reason", "evidence")}
-            if entity == self.entity:
-                found.append((Hold(maker=maker, entity=entity, placed_at=str(entry.predicate["at"]), **said), None))
-        return [hold for hold, way in found if self._place_again(hold, way)]
+            if ledger and entity == self.entity:
+                said, at = entry.predicate, str(entry.predicate["at"])
+                lost = Hold(
+                    maker=maker, entity=entity, reason=str(said["reason"]), evidence=str(said["evidence"]), placed_at=at
+                )
+                found.append((lost, [Way(**way) for way in written_ways(ledger, maker, entity, at)]))
+        return [hold for hold, ways in found if self._place_again(hold, ways)]
 
-    def _place_again(self, lost: Hold, way: Way | None) -> bool:
+    def _place_again(self, lost: Hold, met: list[Way]) -> bool:
         known = {"entity": lost.entity, "maker": lost.maker, "placed_at": lost.placed_at}
         with self._account.writing() as connection:
-            if connection.scalar(_KNOWN, known) or standing(connection, lost.entity, lost.maker):
-                return False
-            _place(connection, lost, way)
-        return True
-
-
-def _place(connection: sql.Connection, made: Hold, way: Way | None) -> None:
-    connection.execute(_PLACE, asdict(made))
-    if way:
-        ways.keep(connection, made.entity, made.maker, made.placed_at, way)
+            stands = standing(connection, lost.entity, lost.maker)
+            is_new = stands is None and not connection.scalar(_KNOWN, known)
+            if is_new:
+                connection.execute(_PLACE, asdict(lost))
+            if is_new or (stands and stands.placed_at == lost.placed_at):
+                for way in met:
+                    ways.keep(connection, lost.entity, lost.maker, lost.placed_at, way)
+        return is_new
 
 
 def hold(ledger: Ledger, holds: Holds, *, maker: str, reason: str, evidence: str, way: Way | None = None) -> Hold:
-    """Puts `maker` on hold in account state, where it binds at once, then in the ledger. Raises as `Holds.place`."""
+    """Puts `maker` on hold in account state, where it binds at once, then in the ledger; a further way on which a
+    standing hold is met is written there too, with what it was met by. Raises as `Holds.place`.
+    """
     placed = holds.place(maker, reason, evidence, way)
     written = held(ledger).get((placed.maker, holds.entity))
+    said = {"maker": placed.maker, "entity": placed.entity, "at": placed.placed_at}
+    met = {"way": asdict(way)} if way else {}
     if written is None or written.predicate["at"] != placed.placed_at:
-        said = {**asdict(placed), "at": placed.placed_at}
-        del said["placed_at"]
-        ledger.append(HOLD, [], said)
+        own = met if evidence == placed.evidence else {}
+        ledger.append(HOLD, [], {**said, "reason": placed.reason, "evidence": placed.evidence, **own})
+    if way and asdict(way) not in written_ways(ledger, **said):
+        ledger.append(HOLD, [], {**said, "reason": reason, "evidence": evidence, **met})
     return placed
 
 

@@ -9,7 +9,7 @@ to the account that was suspended. Another entity with a key of its own is anoth
 An aggregator or a cloud carries many makers over one address and key; there, only the maker that suspended us is held.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,10 @@ _PORTS = {"http": 80, "https": 443}
 _KEEP = sql.text(
     "INSERT INTO hold_ways (entity, maker, placed_at, route, address, key)"
     " VALUES (:entity, :maker, :placed_at, :route, :address, :key)"
+)
+_KEPT = sql.text(
+    "SELECT count(*) FROM hold_ways WHERE entity = :entity AND maker = :maker AND placed_at = :placed_at"
+    " AND route = :route AND address = :address AND key = :key"
 )
 _MET = sql.text(
     "SELECT h.entity, h.maker, h.placed_at, h.reason, w.route, w.address, w.key FROM hold_ways w JOIN holds h"
@@ -53,10 +57,13 @@ class Way:
         )
 
 
-def keep(connection: sql.Connection, entity: str, maker: str, placed_at: str, way: Way) -> None:
-    """Notes by which way the maker was reached that was put on hold."""
-    said = {"entity": entity, "maker": maker, "placed_at": placed_at}
-    connection.execute(_KEEP, {**said, "route": way.route, "address": way.address, "key": way.key})
+def keep(connection: sql.Connection, entity: str, maker: str, placed_at: str, way: Way) -> bool:
+    """Notes by which way the maker was reached that was put on hold; False when that is noted already."""
+    said = {"entity": entity, "maker": maker, "placed_at": placed_at, **asdict(way)}
+    if connection.scalar(_KEPT, said):
+        return False
+    connection.execute(_KEEP, said)
+    return True
 
 
 def barred(connection: sql.Connection, entity: str, source: str, way: Way) -> str | None:

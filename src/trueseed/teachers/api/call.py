@@ -8,7 +8,6 @@ stays charged at its upper bound.
 """
 
 import asyncio
-import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,6 @@ from typing import Any, TypeVar
 
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, Request
-from trueseed.core.redact import redact
 from trueseed.errors import TrueSeedError
 from trueseed.teachers.account.allowance import Allowance, Amount, Price, Reservation
 from trueseed.teachers.account.holds import Holds
@@ -27,6 +25,7 @@ from trueseed.teachers.api import actions, headers, wire
 from trueseed.teachers.api.actions import Action
 from trueseed.teachers.api.headers import Live
 from trueseed.teachers.api.providers import Provider
+from trueseed.teachers.api.suspension import evidence, words
 from trueseed.terms.model import Use, parse_source
 
 MOST_SHOWN = 300  # characters of a provider's own words in an error
@@ -52,10 +51,6 @@ class Ended:
     def told(self) -> str:
         """As much of it as an error shows."""
         return self.said[:MOST_SHOWN]
-
-    @property
-    def evidence(self) -> str:
-        return hashlib.sha256(self.said.encode()).hexdigest()
 
 
 class Books:
@@ -184,7 +179,7 @@ class Caller:
         suspended = ended.action is not None and ended.action.kind == "hold"
         try:
             if suspended and ended.action is not None:
-                await self._books.hold(ended.action.because, ended.evidence)
+                await self._books.hold(ended.action.because, evidence(ended.said))
             await self._books.failed(reservation, err)
         except TrueSeedError as unbooked:  # a suspension weighs more than an account that cannot be written
             return ended if suspended else Ended(error=unbooked)
@@ -192,10 +187,9 @@ class Caller:
 
     def _unanswered(self, err: Exception) -> Ended:
         failure = wire.failure(err)
-        words = " ".join(redact(failure.message, [self._key]).split())
         return Ended(
             action=actions.decide(failure, time.time()),
-            said=(f"{failure.status}: " if failure.status else "") + words,
+            said=words(failure, self._key),
             live=headers.live(failure.headers, time.time()),
         )
 

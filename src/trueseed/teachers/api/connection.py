@@ -144,6 +144,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as err:
             self._break(f"what came is not HTTP ({type(err).__name__})")
+            self.close()
         if not self._status and self._head_bytes > HEAD_BYTES:
             self._break(f"the head of the answer is longer than {HEAD_BYTES} bytes")
 
@@ -171,6 +172,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._headers = {}
+        if self._ended:
+            raise BrokenOff("there is another answer behind the one that was asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         key, said = name.decode("latin-1").lower(), value.decode("latin-1")

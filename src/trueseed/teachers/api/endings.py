@@ -6,16 +6,14 @@ model, address) may not, nor what is ours (the account, Ctrl-C).
 
 from datetime import UTC, datetime, timedelta
 
-from trueseed.core.durable import write_atomic
 from trueseed.errors import ConfigError, Paused, Refused, TeacherError, TrueSeedError
-from trueseed.teachers.account.holds import Holds, OnHold, hold
+from trueseed.teachers.account.holds import Holds, OnHold
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.api.actions import Action
 from trueseed.teachers.api.call import Ended
+from trueseed.teachers.api.suspension import suspended
 from trueseed.terms.model import parse_source
 from trueseed.workspace import Step
-
-EVIDENCE = "evidence"  # folder of the workspace: what providers said when they suspended us, named by its SHA-256
 
 
 class NotServed(Refused):
@@ -64,11 +62,9 @@ class Endings:
 
     def _held(self, message: str, action: Action, ended: Ended) -> OnHold:
         """The hold in account state and ledger, and the words that it rests on beside the ledger."""
-        maker, workspace = parse_source(self._source).maker, self._step.workspace
-        write_atomic(workspace.folder / EVIDENCE / f"{ended.evidence}.txt", ended.said)
-        said = {"reason": action.because, "evidence": ended.evidence}
-        hold(workspace.ledger, self._holds, maker=maker, **said, way=self._way)
-        return OnHold(f"{message}. Everything of {maker!r} is on hold for us")
+        told = {"source": self._source, "because": action.because, "said": ended.said}
+        suspended(self._step.workspace, self._holds, **told, way=self._way)
+        return OnHold(f"{message}. Everything of {parse_source(self._source).maker!r} is on hold for us")
 
 
 def _used_up(message: str, before: str, after: float | None) -> UsedUp:

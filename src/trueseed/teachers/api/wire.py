@@ -26,11 +26,13 @@ _NEVER_LEFT = ("ConnectError", "ConnectTimeout", "PoolTimeout", "UnsupportedProt
 
 
 class Unusable(Exception):  # noqa: N818  named as `Failure.cause` is
-    """The server answered, but not with a chat completion as asked. cause: `BadBody` or `NoLogprobs`."""
+    """The server answered, but not with a chat completion as asked. cause: `BadBody` or `NoLogprobs`. code, type: of
+    the error that it holds instead, as routers send one with status 200.
+    """
 
-    def __init__(self, message: str, cause: str = "BadBody") -> None:
+    def __init__(self, message: str, cause: str = "BadBody", *, code: str = "", type: str = "") -> None:
         super().__init__(message)
-        self.cause = cause
+        self.cause, self.code, self.type = cause, code, type
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +113,15 @@ def most(request: Request) -> Usage:
 
 def read(raw: bytes, request: Request) -> Reply:
     """The answer in a response's body. Raises `Unusable`."""
+    value = None
     try:
         value = json.loads(raw)
         choice = value["choices"][0]
         message = choice["message"]
         said, finish = message.get("content"), choice.get("finish_reason")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as err:
-        raise Unusable(f"{type(err).__name__}: {raw[:200].decode('utf-8', 'replace')}") from None
+        code, kind = _named(_inner(value))
+        raise Unusable(f"{type(err).__name__}: {raw[:200].decode('utf-8', 'replace')}", code=code, type=kind) from None
     if not isinstance(said, str | None):
         raise Unusable(f"the content is {type(said).__name__}, not text")
     usage = usage_of(value.get("usage"))
@@ -207,11 +211,12 @@ def _logprobs(value: Any, answer: Answer) -> tuple[TokenLogprob, ...]:
 def failure(error: Exception) -> Failure:
     """What the SDK's exception says. No key is in it: headers of the request are not read."""
     if isinstance(error, Unusable):
-        return Failure(status=200, message=str(error)[:MOST_TOLD], cause=error.cause)
+        text = str(error)[:MOST_TOLD]
+        return Failure(status=200, code=error.code, type=error.type, message=text, cause=error.cause)
     response = getattr(error, "response", None)
     said = getattr(error, "body", None)
     inner, cause = _inner(said), type(error).__name__
-    code, kind = (str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type"))
+    code, kind = _named(inner)
     if response is None:
         chain = " < ".join(f"{type(each).__name__}: {each}" for each in _chain(error))
         return Failure(code=code, type=kind, message=chain[:MOST_TOLD], cause=cause)
@@ -226,13 +231,15 @@ def failure(error: Exception) -> Failure:
     )
 
 
-def told(status: int, headers: Mapping[str, str], raw: bytes) -> Failure:
-    """What a response says that came to us without the SDK. headers: names in lower case."""
+def told(status: int | None, headers: Mapping[str, str], raw: bytes) -> Failure:
+    """What a response says that came to us without the SDK. status: None for an error within an answer that had begun
+    well. headers: names in lower case.
+    """
     try:
         inner = _inner(json.loads(raw))
     except (ValueError, RecursionError):
         inner = {}
-    code, kind = (str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type"))
+    code, kind = _named(inner)
     message = str(inner.get("message") or raw[:MOST_TOLD].decode("utf-8", "replace"))
     return Failure(status=status, code=code, type=kind, message=message[:MOST_TOLD], headers=headers)
 
@@ -249,6 +256,12 @@ def _inner(said: Any) -> Mapping[str, Any]:
     if isinstance(said, Mapping) and isinstance(said.get("error"), Mapping):
         said = said["error"]
     return said if isinstance(said, Mapping) else {}
+
+
+def _named(inner: Mapping[str, Any]) -> tuple[str, str]:
+    """Code and type of an error."""
+    code, kind = (str(inner[name]) if inner.get(name) is not None else "" for name in ("code", "type"))
+    return code, kind
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

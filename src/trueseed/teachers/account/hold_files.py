@@ -1,7 +1,7 @@
 """What this user's own state folder remembers of holds, so that an account which was lost, replaced by an older copy or
 put aside for another one takes them back, whatever workspace is at work.
 
-    <state>/holds/<maker>.<digest of our legal entity>.json
+    <state>/holds/<maker>.<digest of our legal entity>[.<digest of the way>].json
 """
 
 import json
@@ -20,10 +20,11 @@ WAY = {"route", "address", "key"}
 
 
 def remember(hold: Mapping[str, str]) -> None:
-    """Keeps a hold, as the members of `holds.Hold` and of its `Way`, if there is one. A failure is told and no more:
-    the hold stands in the account.
+    """Keeps a hold, as the members of `holds.Hold` and of the `Way` on which it was met, if there is one: once for each
+    way. A failure is told and no more: the hold stands in the account.
     """
-    path = _path(hold)
+    way = [hold[name] for name in sorted(WAY & hold.keys())]
+    path = _folder() / f"{_name(hold)}{'.' + sha256(repr(way).encode())[:16] if way else ''}.json"
     try:
         write_atomic(path, json.dumps(dict(hold), sort_keys=True) + "\n", mode=0o600)
     except OSError as err:
@@ -32,7 +33,7 @@ def remember(hold: Mapping[str, str]) -> None:
 
 def remembered() -> Iterator[dict[str, str]]:
     """Every hold that is kept here. Raises `Broken` for a file that is none."""
-    for path in sorted((state_folder() / "holds").glob("*.json")):
+    for path in sorted(_folder().glob("*.json")):
         try:
             text = path.read_text()
         except FileNotFoundError:
@@ -50,8 +51,13 @@ def remembered() -> Iterator[dict[str, str]]:
 
 def forget(hold: Mapping[str, str]) -> None:
     """The hold was released."""
-    _path(hold).unlink(missing_ok=True)
+    for path in (_folder() / f"{_name(hold)}.json", *_folder().glob(f"{_name(hold)}.{'[0-9a-f]' * 16}.json")):
+        path.unlink(missing_ok=True)
 
 
-def _path(hold: Mapping[str, str]) -> Path:
-    return state_folder() / "holds" / f"{hold['maker']}.{sha256(hold['entity'].encode())[:16]}.json"
+def _folder() -> Path:
+    return state_folder() / "holds"
+
+
+def _name(hold: Mapping[str, str]) -> str:
+    return f"{hold['maker']}.{sha256(hold['entity'].encode())[:16]}"
