@@ -145,7 +145,7 @@ class Relay:
         try:
             charged = await self._to_desk(Return(ticket, ended))
         except Exception as err:
-            _log.warning("call %s stays reserved: %s", ticket.id, err)
+            _log.warning("the answer of call %s is not let go: %s", ticket.id, err)
             raise ours(err) from err
         self._metrics.settled(
             ticket.wanted.source,
