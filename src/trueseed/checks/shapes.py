@@ -111,7 +111,7 @@ def json_object(answer: str, keys: list[str]) -> str:
     return "" if all(map(_says_something, value.values())) else "one of its JSON values is empty"
 
 
-_NO_OBJECT = unlike(r"(?:```(?:json)?\s*)?{.*".replace("{", r"\{"))
+_NO_OBJECT = unlike(r"(?:```(?:json)?\s*)?\{.*")
 
 
 def _no_such_object(beginning: str, keys: list[str]) -> bool:
@@ -233,7 +233,7 @@ def _labelled_otherwise(beginning: str, labels: list[str]) -> bool:
     ended, under_way = settled_lines(beginning), lines(beginning)
     if len(under_way) > len(labels):
         return True
-    if any("a line" in labelled(line, [label]) for label, line in zip(labels, ended, strict=False)):
+    if any(labelled(line, [label]) for label, line in zip(labels, ended, strict=False)):
         return True
     return len(under_way) > len(ended) and unlike(r"{label}:.*|\*\*.*")(under_way[-1], label=labels[len(ended)])
 
