@@ -68,8 +68,7 @@ class Story:
         self._close()
 
     def _count_what_was_lost(self) -> None:
-        while (counts := self.provider.counts())["open"]:
-            time.sleep(0.005)
+        counts = self.provider.settled()
         given = counts["admitted"] - sum(n for kind, n in counts["faults"].items() if kind in WITHOUT_ANSWER)
         if self.ends[-1] == 0:
             return

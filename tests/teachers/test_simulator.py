@@ -101,14 +101,6 @@ def refused(provider: Simulator, error: type[openai.APIStatusError], dialect: st
     return caught.value
 
 
-def settled(provider: Simulator) -> Any:
-    """The counts once no call is open."""
-    deadline = time.monotonic() + SOON_S
-    while (counts := provider.counts())["open"] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return counts
-
-
 # What it answers
 
 
@@ -546,7 +538,7 @@ def test_a_connection_that_ends_early_is_billed_if_there_was_an_answer(
     provider = simulate(faults=Faults(**{fault: 1}))
     with pytest.raises((openai.APIConnectionError, httpx.TransportError)):
         streamed(provider) if stream else ask(provider)
-    assert settled(provider)["billed"] == billed
+    assert provider.settled()["billed"] == billed
 
 
 def test_a_cut_stream_has_begun_and_does_not_say_that_it_is_done(simulate: Simulate) -> None:
@@ -649,7 +641,7 @@ def test_a_call_is_billed_although_the_client_has_hung_up(simulate: Simulate) ->
     provider = simulate(latency_s=0.3)
     with openai_client(provider, timeout=0.05) as client, pytest.raises(openai.APITimeoutError):
         client.chat.completions.create(model="simulated", messages=[{"role": "user", "content": "hello"}])
-    assert settled(provider)["billed"] == 1
+    assert provider.settled()["billed"] == 1
 
 
 def test_a_call_that_was_open_at_a_reset_is_not_counted_after_it(simulate: Simulate) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 
@@ -62,9 +63,7 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
     folder, form = step.read(dataset), Format(weights)
     rows = _examples(folder / "train.parquet", form, config.max_length, step)
     held_out = _examples(folder / "validation.parquet", form, config.max_length, step, may_be_empty=True)
-    model = network.prepare(checkpoint.load(weights, named(config.dtype, "cpu")))
-    model.get_input_embeddings().requires_grad_(not config.freeze_embeddings)
-    learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
+    model, learner = prepared(config, weights)
     loss = partial(network.loss, model)
 
     def measured() -> float | None:
@@ -93,6 +92,16 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
     step.count("tokens", sum(point.tokens for point in curve))
     step.count("targets", sum(point.targets for point in curve))
     return step.write("weights", fill, {"method": "sft", **summary})
+
+
+def prepared(config: Config, weights: Path) -> tuple[Any, Any]:
+    """The network that computes the loss, and what of it learns: itself, or its adapters.
+
+    Raises `ConfigError` for weights that cannot be loaded.
+    """
+    model = network.prepare(checkpoint.load(weights, named(config.dtype, "cpu")))
+    model.get_input_embeddings().requires_grad_(not config.freeze_embeddings)
+    return model, adapted(model, config.lora, seed=config.seed) if config.lora else model
 
 
 def schedule(rows: Sequence[Example], config: Config) -> tuple[tuple[Rows, ...], ...]:

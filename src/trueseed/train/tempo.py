@@ -12,14 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from trueseed.core.records import Record
-from trueseed.lm import checkpoint
-from trueseed.lm.arithmetic import named
 from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example
 from trueseed.train.loop import fit
-from trueseed.train.lora import adapted
-from trueseed.train.sft import Config, schedule
+from trueseed.train.sft import Config, prepared, schedule
 
 STEPS = 2  # the first warms up and is not counted
 MOST_TOKENS = 512  # of a step: enough to see the pace, and seconds on a slow machine
@@ -35,9 +32,7 @@ def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
     """tokens: of each record. Weights in `base` are read and not changed. Raises `ConfigError` as `sft.train`."""
     form = Format(base)
     lengths = tuple(len(form.training(record.messages)[0]) for record in records)
-    model = network.prepare(checkpoint.load(base, named(config.dtype, "cpu")))
-    model.get_input_embeddings().requires_grad_(not config.freeze_embeddings)
-    learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
+    model, learner = prepared(config, base)
     noise = [_noise(n, i, model.config.vocab_size) for i, n in enumerate(_few(lengths, config.max_length))]
     still = config.model_copy(update={"learning_rate": 0.0, "num_train_epochs": STEPS})
     steps = schedule(noise, still)

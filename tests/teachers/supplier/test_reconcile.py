@@ -94,7 +94,7 @@ def test_after_faults_cut_answers_and_kills_the_makers_count_is_ours_to_the_unit
     with simulator(Behaviour(latency_s=0.02, faults=faults), process=True) as provider:
         run = subprocess.run([sys.executable, "-c", KILLED, provider.openai, str(place.folder)])
         assert run.returncode == -signal.SIGKILL
-        billed = provider.counts()["billed"]
+        billed = provider.settled()["billed"]
         found = compare(place, figures_of(provider))
         again = compare(place, exports_of(provider, place))
     before = sum(cell.doubtful.requests for cell, _ in found.days)

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ except ImportError as err:
     raise ConfigError("the simulator needs an HTTP server; pip install 'trueseed[serve]'") from err
 
 _PATIENCE_S = 30
+_LOOK_S = 0.01
 
 
 class _Connection(AutoHTTPProtocol):  # type: ignore[misc,valid-type]  # one of two, chosen when uvicorn is imported
@@ -67,6 +69,13 @@ class Simulator:
 
     def counts(self) -> Counts:
         return cast(Counts, json.loads(self._ask("GET", "counts")))
+
+    def settled(self) -> Counts:
+        """The counts once no call is open: one whose caller was killed is still answered, and billed, after it."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while (counts := self.counts())["open"] and time.monotonic() < deadline:
+            time.sleep(_LOOK_S)
+        return counts
 
     def behave(self, behaviour: Behaviour) -> None:
         """From now on. Limits start anew; a suspension lasts and what was counted stays."""
