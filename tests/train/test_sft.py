@@ -237,3 +237,19 @@ def test_frozen_embeddings_stay_as_they_are_while_the_rest_learns(workspace, tin
     base = checkpoint.load(tiny_llama)
     assert torch.equal(student.get_input_embeddings().weight, base.get_input_embeddings().weight)
     assert not torch.equal(student.model.layers[0].mlp.up_proj.weight, base.model.layers[0].mlp.up_proj.weight)
+
+
+@pytest.mark.parametrize("lora", [None, Lora(rank=2)])
+def test_frozen_layers_stay_as_they_are_while_those_above_learn(workspace, tiny_llama, lora):
+    student = checkpoint.load(trained(workspace, tiny_llama, freeze_layers=1, lora=lora, learning_rate=1e-2).folder)
+    changed = [
+        not torch.equal(ours.mlp.up_proj.weight, theirs.mlp.up_proj.weight)
+        for ours, theirs in zip(student.model.layers, checkpoint.load(tiny_llama).model.layers, strict=True)
+    ]
+    assert changed == [False, *[True] * (len(changed) - 1)]
+    assert len(changed) > 1
+
+
+def test_frozen_layers_leave_something_to_train(workspace, tiny_llama):
+    with pytest.raises(ConfigError, match="freeze_layers: 2 leaves nothing to train: the network has 2 layers"):
+        trained(workspace, tiny_llama, freeze_layers=2)

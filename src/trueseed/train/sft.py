@@ -19,6 +19,7 @@ from pydantic import Field
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.records import read_parquet
+from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint
 from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.format import Format
@@ -37,8 +38,10 @@ class Config(Optimizing):
     values of adapters. max_length: records of more tokens are left out and counted. tokens_per_batch: tokens of the
     rows of one forward and backward pass, which bounds memory. gradient_accumulation_steps: passes a step. lora: null
     trains the whole network. freeze_embeddings: the table of tokens stays as it is, and with it an output head that is
-    tied to it; of a small model that is a large part. wise_ft_alpha: how far the student stands on the line from the
-    base to the trained network (1: as trained; see `interpolation`). dtype: what is computed in (see `lm.arithmetic`).
+    tied to it; of a small model that is a large part. freeze_layers: so many of the lowest layers stay as they are;
+    with frozen embeddings nothing is carried back through them either. wise_ft_alpha: how far the student stands on the line
+    from the base to the trained network (1: as trained; see `interpolation`). dtype: what is computed in (see
+    `lm.arithmetic`).
     """
 
     num_train_epochs: int = Field(default=2, ge=1)
@@ -49,6 +52,7 @@ class Config(Optimizing):
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     lora: Lora | None = None
     freeze_embeddings: bool = False
+    freeze_layers: int = Field(default=0, ge=0)
     wise_ft_alpha: float = Field(default=1.0, gt=0, le=1)
     dtype: Arithmetic = "auto"
 
@@ -97,11 +101,26 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
 def prepared(config: Config, weights: Path) -> tuple[Any, Any]:
     """The network that computes the loss, and what of it learns: itself, or its adapters.
 
-    Raises `ConfigError` for weights that cannot be loaded.
+    Raises `ConfigError` for weights that cannot be loaded, or with fewer layers than are to be frozen.
     """
     model = network.prepare(checkpoint.load(weights, named(config.dtype, "cpu")))
-    model.get_input_embeddings().requires_grad_(not config.freeze_embeddings)
-    return model, adapted(model, config.lora, seed=config.seed) if config.lora else model
+    learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
+    layers = getattr(model.base_model, "layers", ())
+    if config.freeze_layers and config.freeze_layers >= len(layers):
+        raise ConfigError(
+            f"freeze_layers: {config.freeze_layers} leaves nothing to train: {_has(len(layers))}; freeze fewer"
+        )
+    if config.freeze_embeddings:
+        model.get_input_embeddings().requires_grad_(False)
+    for layer in layers[: config.freeze_layers]:
+        layer.requires_grad_(False)
+    return model, learner
+
+
+def _has(layers: int) -> str:
+    return (
+        f"the network has {layers} layers" if layers else "its layers are not known by that name"
+    )
 
 
 def schedule(rows: Sequence[Example], config: Config) -> tuple[tuple[Rows, ...], ...]:
