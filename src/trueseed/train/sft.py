@@ -39,8 +39,8 @@ class Config(Optimizing):
     rows of one forward and backward pass, which bounds memory. gradient_accumulation_steps: passes a step. lora: null
     trains the whole network. freeze_embeddings: the table of tokens stays as it is, and with it an output head that is
     tied to it; of a small model that is a large part. freeze_layers: so many of the lowest layers stay as they are;
-    with frozen embeddings nothing is carried back through them either. wise_ft_alpha: how far the student stands on the line
-    from the base to the trained network (1: as trained; see `interpolation`). dtype: what is computed in (see
+    with frozen embeddings nothing is carried back through them either. wise_ft_alpha: how far the student stands on the
+    line from the base to the trained network (1: as trained; see `interpolation`). dtype: what is computed in (see
     `lm.arithmetic`).
     """
 
@@ -118,9 +118,7 @@ def prepared(config: Config, weights: Path) -> tuple[Any, Any]:
 
 
 def _has(layers: int) -> str:
-    return (
-        f"the network has {layers} layers" if layers else "its layers are not known by that name"
-    )
+    return f"the network has {layers} layers" if layers else "its layers are not known by that name"
 
 
 def schedule(rows: Sequence[Example], config: Config) -> tuple[tuple[Rows, ...], ...]:
