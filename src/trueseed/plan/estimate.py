@@ -23,7 +23,7 @@ from trueseed.report.planned import Estimate, Planned, Quantity, Range
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.amounts import Price
 
-NO_ROWS = "nothing was asked: `--rows N` asks a few real questions"
+NO_ROWS = "no question was answered: `--rows N` asks a few real ones"
 NO_PRICE = "the price is not known: give a price in the run file (`price: {input: …, output: …}`)"
 NO_SPEED = "nothing was measured of it here; the first run of this step in this workspace will be"
 NO_BASE = "the base weights are not here yet: `trueseed weights SPEC` fetches them, then plan again"

@@ -45,6 +45,7 @@ class Verification:
         told = [
             f"{head}: {self.ledger.size} ledger entries, {self.artifacts} artifacts re-read; root {self.ledger.root}"
         ]
+        told += [f"  compared with: {text}" for text in self.ledger.evidence]
         return told + [f"  broken: {text}" for text in self.findings] + [f"  note: {text}" for text in self.notes]
 
 
