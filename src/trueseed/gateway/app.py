@@ -25,12 +25,12 @@ from trueseed.access.keys import Unauthorised
 from trueseed.core.journal import SYNC_EVERY_S
 from trueseed.gateway.desk import Desk
 from trueseed.gateway.faults import ours
-from trueseed.gateway.lots import Lots
 from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
 from trueseed.gateway.relay import Relay
 from trueseed.gateway.settings import Config
 from trueseed.gateway.ticket import Ask, Ticket
 from trueseed.gateway.wanted import read
+from trueseed.teachers.account.lots import Lots
 from trueseed.teachers.api.forward import Forward
 from trueseed.terms.model import parse_source
 

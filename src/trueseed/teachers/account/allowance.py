@@ -22,6 +22,7 @@ from typing import Any, Literal
 import sqlalchemy as sql
 
 from trueseed.core.driver import Driver, Statement
+from trueseed.errors import TrueSeedError
 from trueseed.teachers.account import charging
 from trueseed.teachers.account.amounts import FREE, NOTHING, Amount, Price, price_of
 from trueseed.teachers.account.charging import Closed, Limits, Lot, Reservation, Wanted
@@ -116,6 +117,36 @@ class Allowance:
     def lot(self, connection: sql.Connection) -> Lot:
         """Reservations of several calls in the writing transaction that `connection` is in."""
         return Lot(connection, entity=self.entity, limits=self._limits, clock=self._clock)
+
+    def together(
+        self, over: Sequence[Closed], wanted: Sequence[Wanted], *, way: Way | None, wait: bool = True
+    ) -> list[Reservation | TrueSeedError]:
+        """Closes the calls that are over and reserves for those that are wanted, in one transaction and in that order.
+        Gives, for each that is wanted, its reservation or why there is none, as `reserve` raises it.
+
+        wait: for this writer's turn, else `Busy` is raised. Raises `ValueError` as `settle`, `AccountUnavailable`; then
+        nothing of it was done.
+        """
+        refused: dict[int, TrueSeedError] = {}
+        with self._account.writing(wait=wait) as connection:
+            self.settle_all(connection, over)
+            if not wanted:
+                return []
+            lot = self.lot(connection)
+            for place, call in enumerate(wanted):
+                try:
+                    lot.take(
+                        source=call.source,
+                        use=call.use,
+                        project=call.project,
+                        request=call.request,
+                        upper=call.upper,
+                        way=way,
+                    )
+                except TrueSeedError as err:
+                    refused[place] = err
+            kept = iter(lot.write())
+        return [refused[place] if place in refused else next(kept) for place in range(len(wanted))]
 
     def settle(self, reservation: Reservation, actual: Amount, outcome: Outcome) -> None:
         """The call came back and used `actual`, which is charged even where it is more than was reserved.

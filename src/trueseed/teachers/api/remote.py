@@ -23,12 +23,13 @@ from trueseed.teachers.account.allowance import Allowance
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.api.background import Background
-from trueseed.teachers.api.call import Books, Caller, Ended
+from trueseed.teachers.api.call import Caller, Ended
 from trueseed.teachers.api.endings import Endings
 from trueseed.teachers.api.headers import Live
 from trueseed.teachers.api.held import must_be_free
 from trueseed.teachers.api.providers import Endpoint, Provider, Reach, provider, reach
 from trueseed.teachers.api.round import Round
+from trueseed.teachers.api.tab import Tab
 from trueseed.teachers.api.throttle import Throttle
 from trueseed.workspace import Step
 
@@ -57,7 +58,7 @@ class Remote:
         self._step, self._patience_s = step, endpoint.patience_s
         self._throttle = Throttle(endpoint.at_once, pause_s)
         client = _client(endpoint, known, there)
-        self._books = Books(
+        self._tab = Tab(
             source=self.source,
             use=use,
             project=step.workspace.project,
@@ -68,7 +69,7 @@ class Remote:
         )
         self._caller = Caller(
             client,
-            self._books,
+            self._tab,
             provider=known,
             model=endpoint.wire_model,
             key=there.key,
@@ -93,7 +94,7 @@ class Remote:
     def close(self) -> None:
         """Ends the thread. What is still under way is broken off, and stays charged at the most it can cost."""
         self._background.close(self._caller.close)
-        self._books.close()
+        self._tab.close()
 
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
         """See `ChatModel.answers`. A question that cannot be answered comes back with finish `skipped`.
@@ -110,7 +111,7 @@ class Remote:
 
     def cached(self, request: str) -> None:
         """Counts an answer to the request of this digest that came from the cache. Raises `OnHold`."""
-        self._books.cached(request)
+        self._tab.cached(request)
 
     def stream(self, request: Request) -> Iterator[str | Answer]:
         """Pieces as they come, then the whole. One try: what was spoken cannot be taken back. Raises as `answers`, and
