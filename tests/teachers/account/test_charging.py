@@ -5,7 +5,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trueseed.errors import Paused, Refused
-from trueseed.teachers.account.allowance import NOTHING, Allowance, Amount, Limit
+from trueseed.teachers.account.allowance import NOTHING, Allowance, Amount, Exhausted, Limit
+from trueseed.teachers.account.charging import Wanted
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.state import Account
 from trueseed.terms.model import Use
@@ -108,3 +109,28 @@ def test_nothing_of_a_lot_is_settled_when_one_of_it_was_before(account):
     with pytest.raises(ValueError, match="settled or released before"), account.writing() as connection:
         allowance.settle_all(connection, [(second, NOTHING, "released"), (first, NOTHING, "released")])
     assert {row[4:] for row in sums(account)} == {(2, 200, 400)}
+
+
+def wanted(tokens, source=SOURCES[0]):
+    return Wanted(source, Use.JUDGE, "seed", "0" * 64, Amount(1, tokens, tokens))
+
+
+def test_what_is_over_makes_room_for_what_is_wanted_beside_it_and_one_that_has_none_hinders_no_other(account):
+    allowance = Allowance(account, [Limit(source="*", per="total", tokens=100)], "us")
+    first, full = allowance.together([], [wanted(90), wanted(20)], way=None)
+    assert isinstance(full, Exhausted)
+    second, full, third = allowance.together(
+        [(first, Amount(1, 10, 10), "answered")], [wanted(50), wanted(50), wanted(40)], way=None
+    )
+    assert isinstance(full, Exhausted)
+    assert [call.upper.tokens for call in (second, third)] == [50, 40]
+    assert {row[5] for row in sums(account)} == {100}
+
+
+def test_of_a_lot_that_closes_a_call_twice_nothing_stands(account):
+    allowance = Allowance(account, (), "us")
+    (first,) = allowance.together([], [wanted(90)], way=None)
+    allowance.together([(first, NOTHING, "released")], [], way=None)
+    with pytest.raises(ValueError, match="settled or released before"):
+        allowance.together([(first, NOTHING, "released")], [wanted(5)], way=None)
+    assert {row[4:] for row in sums(account)} == {(0, 0, 0)}
