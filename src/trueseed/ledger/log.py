@@ -109,8 +109,9 @@ class Ledger:
         was signed, or are older than what `state` remembers; `ConfigError` when there is no ledger, it is of a newer
         format, or cannot be read.
         """
+        begun = (folder / ENTRIES).exists()  # looked for first: another process makes both appear in one step
         if not (folder / KEYS).exists():
-            if (folder / ENTRIES).exists():
+            if begun:
                 raise Broken(f"{folder / KEYS} is missing; {_ADVICE}")
             if not create:
                 raise ConfigError(
