@@ -13,6 +13,8 @@ from filelock import FileLock
 from tests.teachers.acme import Place
 from tests.tiny_run import run_file
 
+from trueseed.terms.model import Use
+
 pytestmark = pytest.mark.xdist_group("cli")
 
 
@@ -59,6 +61,11 @@ def test_terms_are_listed_and_shown():
     assert "azure-openai-product-terms" in {document["id"] for document in listed}
     assert trueseed("terms", "show", "azure-openai-product-terms").returncode == 0
     assert trueseed("terms", "show", "azure").returncode == 2
+
+
+def test_the_help_of_may_names_every_use():
+    told = " ".join(trueseed("may", "--help", env={"COLUMNS": "300"}).stdout.split())
+    assert [use.value for use in Use if use.value not in told] == []
 
 
 def test_an_unknown_verb_or_option_exits_with_two():

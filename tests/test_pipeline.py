@@ -150,6 +150,7 @@ def test_a_recalled_source_is_offered_no_longer(tmp_path, tiny_llama):
     assert trueseed("chat", "--workspace", work, check=3).stderr
     assert trueseed("run", path, "--workspace", work, check=3).stderr
     assert json.loads(trueseed("verify", work, "--json").stdout)["verdict"] == "whole"
+    assert "compared with: the checkpoint in the user's state" in trueseed("verify", work).stdout
 
 
 def test_killed_at_twenty_random_moments_runs_still_end_whole(tmp_path, tiny_llama):

@@ -5,7 +5,7 @@ import pytest
 
 from trueseed.errors import ConfigError
 from trueseed.terms import Catalog, Use, Verdict, listing, may, shown
-from trueseed.terms.answers import lines, sentences
+from trueseed.terms.answers import lines, sentences, told
 
 CATALOG = Catalog.load()
 TODAY = date(2026, 11, 21)
@@ -98,6 +98,20 @@ def test_a_document_is_told_in_lines():
     told = "\n".join(lines(shown(CATALOG, "apache-2.0-weights")))
     for part in ("c71d239df91726fc", "learned from UltraFeedback", "publish_benchmark          permit"):
         assert part in told
+
+
+def test_a_document_tells_what_is_owed_for_its_weights_too():
+    [owed, *_] = [line for line in lines(shown(CATALOG, "apache-2.0-weights")) if line.startswith("  owed")]
+    duty = CATALOG.document("apache-2.0-weights").duties[0]
+    assert duty.text in owed
+    assert "weights" in owed
+
+
+def test_the_list_is_told_with_whole_ids_and_sources():
+    lines_told = told(listing(CATALOG))
+    for document in CATALOG.documents:
+        assert f"{document.id}: {document.document}" in lines_told
+        assert any(", ".join(document.sources) in line for line in lines_told)
 
 
 def test_the_answer_is_a_sentence():

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, out, print_json
 
@@ -60,12 +59,8 @@ def terms_list(workspace: WorkspaceOption = WORK, as_json: JsonOption = False) -
     if as_json:
         print_json({"documents": rows})
         return
-    table = Table(box=None)
-    for column in rows[0] if rows else ():
-        table.add_column(column, no_wrap=column == "id", overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    out.print(table)
+    for line in answers.told(rows):
+        out.print(line, markup=False, soft_wrap=True)
 
 
 @terms_app.command("show")

@@ -270,9 +270,7 @@ class Network:
         y = layer.out(mixed.reshape(len(x), -1))
         x = x + (y if layer.after_attention_norm is None else self._normed(y, layer.after_attention_norm))
         gate, up = layer.gate_up(self._normed(x, layer.mlp_norm)).chunk(2, -1)
-        y = layer.down(
-            shape.activation(gate).mul_(up)
-        )  # in place: as much time goes into fresh memory as into the product
+        y = layer.down(shape.activation(gate).mul_(up))  # in place: one tensor of that size less
         return x + (y if layer.after_mlp_norm is None else self._normed(y, layer.after_mlp_norm))
 
 

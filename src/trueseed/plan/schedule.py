@@ -6,7 +6,7 @@ from typing import Any
 
 from trueseed.asking import ASKING, USES
 from trueseed.plan.calendar import DIMENSIONS, Dimension, Finish, Work, finish
-from trueseed.plan.estimate import NO_ROWS, Wire
+from trueseed.plan.estimate import Wire
 from trueseed.plan.measured import Answered
 from trueseed.report.planned import Estimate, Planned, Quantity
 from trueseed.runfile import RunFile
@@ -69,7 +69,8 @@ def calendar(file: RunFile, made: Estimate, answered: Answered, wire: Wire, *, s
 
     likely = at("likely")
     if len(lacking) == len(steps) and likely.at is not None:  # what can never be done is told without any times
-        return Calendar(earliest=None, likely=None, latest=None, rooms=bound, unknown=f"seconds: {NO_ROWS}")
+        why = steps[lacking[0]].unknown["seconds"]
+        return Calendar(earliest=None, likely=None, latest=None, rooms=bound, unknown=f"seconds: {why}")
     return Calendar(earliest=at("low"), likely=likely, latest=at("high"), rooms=bound, unknown_s=lacking)
 
 

@@ -1,6 +1,7 @@
 """What people ask of the terms: may I, what is known, what does it say. Data in, data or lines out; `cli` prints it."""
 
 import difflib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any, TypeVar, get_args
@@ -56,6 +57,17 @@ def listing(catalog: Catalog) -> list[dict[str, Any]]:
     return [{column: "" if row[column] is None else row[column] for column in _COLUMNS} for row in rows]
 
 
+def told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What `listing` gives, for people: ids whole, whatever the width."""
+    found = []
+    for row in rows:
+        until = f" until {row['effective_until']}" if row["effective_until"] else ""
+        found.append(f"{row['id']}: {row['document']}")
+        found.append(f"  from {row['effective_from']}{until}; {row['verification']}, {row['reading']} reading")
+        found.append(f"  {', '.join(row['sources']) or 'governs nothing by itself; others incorporate it'}")
+    return found
+
+
 def shown(catalog: Catalog, identity: str) -> dict[str, Any]:
     """One document as plain JSON, with its digest and, under `uses`, the verdicts for a distributed chat student.
 
@@ -102,10 +114,16 @@ def lines(document: dict[str, Any]) -> list[str]:
         f"  {use:26} {verdict['verdict']:7} clause {verdict['clause']}: {verdict['because']}"
         for use, verdict in document["uses"].items()
     ]
+    duties = [
+        f"  owed       {duty['text']} (clause {duty['clause']}; for {', '.join(duty['uses'])}; of what comes of its "
+        f"{' and '.join(duty['relations'])})"
+        for duty in document["duties"]
+    ]
     upstream = [f"  learned from {up['teacher']}" for up in document["upstream"]]
     return [
         f"{document['id']}: {document['provider']}, {document['document']}, version {document['version']}",
         *(f"  {name:10} {value}" for name, value in head.items() if value),
+        *duties,
         *upstream,
         "for a chat student that is distributed:",
         *uses,

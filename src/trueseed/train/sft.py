@@ -101,24 +101,27 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
 def prepared(config: Config, weights: Path) -> tuple[Any, Any]:
     """The network that computes the loss, and what of it learns: itself, or its adapters.
 
-    Raises `ConfigError` for weights that cannot be loaded, or with fewer layers than are to be frozen.
+    Raises `ConfigError` for weights that cannot be loaded, and when `freeze_layers` leaves none or cannot find them.
     """
     model = network.prepare(checkpoint.load(weights, named(config.dtype, "cpu")))
     learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
-    layers = getattr(model.base_model, "layers", ())
-    if config.freeze_layers and config.freeze_layers >= len(layers):
-        raise ConfigError(
-            f"freeze_layers: {config.freeze_layers} leaves nothing to train: {_has(len(layers))}; freeze fewer"
-        )
     if config.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
-    for layer in layers[: config.freeze_layers]:
+    for layer in _lowest(config.freeze_layers, model) if config.freeze_layers else ():
         layer.requires_grad_(False)
     return model, learner
 
 
-def _has(layers: int) -> str:
-    return f"the network has {layers} layers" if layers else "its layers are not known by that name"
+def _lowest(n: int, model: Any) -> Any:
+    layers = getattr(model.base_model, "layers", None)
+    if layers is None:
+        kind = model.config.model_type
+        raise ConfigError(f"freeze_layers: the layers of the architecture {kind!r} are not known; leave it out")
+    if n >= len(layers):
+        raise ConfigError(
+            f"freeze_layers: {n} leaves nothing to train: the network has {len(layers)} layers; freeze fewer"
+        )
+    return layers[:n]
 
 
 def schedule(rows: Sequence[Example], config: Config) -> tuple[tuple[Rows, ...], ...]:

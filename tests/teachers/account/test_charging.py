@@ -117,10 +117,10 @@ def wanted(tokens, source=SOURCES[0]):
 
 def test_what_is_over_makes_room_for_what_is_wanted_beside_it_and_one_that_has_none_hinders_no_other(account):
     allowance = Allowance(account, [Limit(source="*", per="total", tokens=100)], "us")
-    first, full = allowance.together([], [wanted(90), wanted(20)], way=None)
+    first, full = allowance.together([], [wanted(90), wanted(20)])
     assert isinstance(full, Exhausted)
     second, full, third = allowance.together(
-        [(first, Amount(1, 10, 10), "answered")], [wanted(50), wanted(50), wanted(40)], way=None
+        [(first, Amount(1, 10, 10), "answered")], [wanted(50), wanted(50), wanted(40)]
     )
     assert isinstance(full, Exhausted)
     assert [call.upper.tokens for call in (second, third)] == [50, 40]
@@ -129,8 +129,8 @@ def test_what_is_over_makes_room_for_what_is_wanted_beside_it_and_one_that_has_n
 
 def test_of_a_lot_that_closes_a_call_twice_nothing_stands(account):
     allowance = Allowance(account, (), "us")
-    (first,) = allowance.together([], [wanted(90)], way=None)
-    allowance.together([(first, NOTHING, "released")], [], way=None)
+    (first,) = allowance.together([], [wanted(90)])
+    allowance.together([(first, NOTHING, "released")], [])
     with pytest.raises(ValueError, match="settled or released before"):
-        allowance.together([(first, NOTHING, "released")], [wanted(5)], way=None)
+        allowance.together([(first, NOTHING, "released")], [wanted(5)])
     assert {row[4:] for row in sums(account)} == {(0, 0, 0)}

@@ -108,18 +108,17 @@ class Allowance:
         A retry is another call. Money limits do not hold up what costs nothing. Raises `Exhausted` when a limit has no
         room, `OnHold` when the maker or the way is, `AccountUnavailable`; then nothing is reserved.
         """
-        with self._account.writing() as connection:
-            lot = self.lot(connection)
-            lot.take(source=source, use=use, project=project, request=request, upper=upper, way=way)
-            (kept,) = lot.write()
-        return kept
+        (told,) = self.together([], [Wanted(source, use, project, request, upper)], way=way)
+        if isinstance(told, TrueSeedError):
+            raise told
+        return told
 
     def lot(self, connection: sql.Connection) -> Lot:
         """Reservations of several calls in the writing transaction that `connection` is in."""
         return Lot(connection, entity=self.entity, limits=self._limits, clock=self._clock)
 
     def together(
-        self, over: Sequence[Closed], wanted: Sequence[Wanted], *, way: Way | None, wait: bool = True
+        self, over: Sequence[Closed], wanted: Sequence[Wanted], *, way: Way | None = None, wait: bool = True
     ) -> list[Reservation | TrueSeedError]:
         """Closes the calls that are over and reserves for those that are wanted, in one transaction and in that order.
         Gives, for each that is wanted, its reservation or why there is none, as `reserve` raises it.
@@ -154,8 +153,7 @@ class Allowance:
         Raises `ValueError` when it was settled or released before, or `actual` is negative; `AccountUnavailable`, and
         then it stays charged at its reservation until it is settled after all, or reconciled.
         """
-        with self._account.writing() as connection:
-            self._close(connection, reservation, actual, outcome)
+        self.together([(reservation, actual, outcome)], [])
 
     def settle_all(self, connection: sql.Connection, ended: Sequence[Closed]) -> None:
         """As `settle` and `release`, of several calls in the writing transaction that `connection` is in: each with its
@@ -165,8 +163,7 @@ class Allowance:
 
     def release(self, reservation: Reservation) -> None:
         """The call provably never left: nothing is charged. Raises `ValueError` as `settle`, `AccountUnavailable`."""
-        with self._account.writing() as connection:
-            self._close(connection, reservation, NOTHING, "released")
+        self.together([(reservation, NOTHING, "released")], [])
 
     def cached(self, *, source: str, use: Use, project: str, request: str, way: Way | None = None) -> None:
         """Counts an answer that came from a cache: in reports, against no limit.
@@ -234,11 +231,6 @@ class Allowance:
             counts = {row.state: getattr(so_far, row.state) + int(row.n)}
             found[key] = replace(so_far, charged=so_far.charged + _charged(row), **counts)
         return [found[key] for key in sorted(found)]
-
-    # -- the pieces ------------------------------------------------------------------------------------------------
-
-    def _close(self, connection: sql.Connection, call: Reservation, actual: Amount, state: str) -> None:
-        charging.settle(connection, self.entity, [(call, actual, state)])
 
 
 def _charged(row: Any) -> Amount:

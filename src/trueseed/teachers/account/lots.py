@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+_LOOK_S = 0.001  # between looks whether all is written, which is wanted once, at the end
+
 Waiting = tuple[Any, "asyncio.Future[Any]"]
 
 
@@ -72,6 +74,3 @@ class Lots:
             self._bring()
         else:
             self._at_work = False
-
-
-_LOOK_S = 0.001

@@ -8,10 +8,8 @@ Calls that come or go in the same moment are written in one transaction (`accoun
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, TypeVar
 
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Request
@@ -25,12 +23,11 @@ from trueseed.teachers.account.way import Way
 from trueseed.teachers.api import wire
 from trueseed.terms.model import Use, parse_source
 
-T = TypeVar("T")
-Verdict = Reservation | Exception | None  # of a wanted call, of one that is wanted or over, of one that is over
+Verdict = Reservation | Exception | None  # None: the call that was over is closed
 
 
 class Tab:
-    """Every method but `close` raises `AccountUnavailable`."""
+    """Used from one event loop, but for `cached` and `close`. What writes raises `AccountUnavailable`."""
 
     def __init__(
         self, *, source: str, use: Use, project: str, price: Price, allowance: Allowance, holds: Holds, way: Way
@@ -67,13 +64,15 @@ class Tab:
 
     async def hold(self, because: str, evidence: str) -> None:
         """At once, for every process that shares the account."""
-        await self._waited(self._holds.place, parse_source(self.source).maker, because, evidence, self._way)
+        maker, loop = parse_source(self.source).maker, asyncio.get_running_loop()
+        await loop.run_in_executor(self._thread, self._holds.place, maker, because, evidence, self._way)
 
     async def written(self) -> None:
         """Waits until all is written, of calls that were broken off too."""
         await self._lots.written()
 
     def close(self) -> None:
+        """Ends the thread, once it has written what it has."""
         self._thread.shutdown()
 
     def _amount(self, usage: wire.Usage) -> Amount:
@@ -101,6 +100,3 @@ class Tab:
         wanted = [each for each in lot if isinstance(each, Wanted)]
         told = iter(self._allowance.together(over, wanted, way=self._way, wait=wait))
         return [next(told) if isinstance(each, Wanted) else None for each in lot]
-
-    async def _waited(self, write: Callable[..., T], *args: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(write, *args))

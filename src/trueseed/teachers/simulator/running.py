@@ -71,9 +71,14 @@ class Simulator:
         return cast(Counts, json.loads(self._ask("GET", "counts")))
 
     def settled(self) -> Counts:
-        """The counts once no call is open: one whose caller was killed is still answered, and billed, after it."""
+        """The counts once no call is open: one whose caller was killed is still answered, and billed, after it.
+
+        Raises `TimeoutError` when one stays open for half a minute.
+        """
         deadline = time.monotonic() + _PATIENCE_S
-        while (counts := self.counts())["open"] and time.monotonic() < deadline:
+        while (counts := self.counts())["open"]:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{counts['open']} calls are still open after {_PATIENCE_S} s; see `latency_s`")
             time.sleep(_LOOK_S)
         return counts
 
