@@ -50,7 +50,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """Somewhere to ask. base: address up to `/v1`. pid: of the process whose time is counted."""
+    """Somewhere to ask. base: address up to `/v1`. pid: of the process whose time is counted, with its children's."""
 
     base: str
     model: str
@@ -67,8 +67,13 @@ class Road:
 
     @property
     def processor_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return sum(_ticks(pid) for pid in (str(self.pid), *children)) / TICKS_PER_S
+
+
+def _ticks(pid: str) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def main() -> None:
