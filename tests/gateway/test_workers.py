@@ -161,7 +161,8 @@ def test_one_that_dies_is_replaced_and_its_call_stays_charged(tmp_path):
         token, first = place.key(), place.workers()
         assert len(first) == 2
         call = thread.submit(place.ask, token)
-        until(lambda: place.counted("in_flight") == 1)
+        until(lambda: [used.reserved for used in place.used()] == [1])
+        assert place.counted("in_flight") == 1
         for pid in first:
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(httpx.HTTPError):

@@ -72,5 +72,5 @@ class Metrics:
         if FOLDER not in os.environ:
             return generate_latest(self._registry)
         all_of_them = CollectorRegistry()
-        MultiProcessCollector(all_of_them)
+        MultiProcessCollector(all_of_them)  # type: ignore[no-untyped-call]
         return generate_latest(all_of_them)

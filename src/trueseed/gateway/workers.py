@@ -40,7 +40,7 @@ from trueseed.workspace import Workspace
 
 Order = Literal["end", "now"]
 _READY = "ready"
-_MEMORY = Path("/dev/shm")  # noqa: S108  a file system in memory, if there is one
+_MEMORY = Path("/dev/shm")  # a file system in memory, if there is one
 _PROCESSES = multiprocessing.get_context("spawn")  # a fork would inherit locks in whatever state they are
 _log = logging.getLogger(__name__)
 
@@ -211,7 +211,7 @@ class _Crew:
             worker.process.join()
             worker.line.close()
             self._workers.remove(worker)
-            multiprocess.mark_process_dead(worker.process.pid, str(self._counts))
+            multiprocess.mark_process_dead(worker.process.pid, str(self._counts))  # type: ignore[no-untyped-call]
         return ended
 
     def _tell(self, order: Order) -> None:
