@@ -10,6 +10,7 @@ from trueseed.access.faults import Fault
 from trueseed.access.keys import BudgetSpent, Grant, Keys, Unauthorised
 from trueseed.gateway.desk import Desk
 from trueseed.gateway.door import Door
+from trueseed.gateway.lots import Shortly
 from trueseed.gateway.ticket import Ask, Ended, Return, Ticket
 from trueseed.gateway.wanted import read
 from trueseed.similarity.remembered import ANSWERS, Remembered
@@ -129,8 +130,8 @@ def test_a_call_that_was_settled_before_holds_up_nobody_else(desk, keys):
 def test_the_event_loop_waits_for_no_other_writer(desk, keys, account):
     token = issued(keys)
     desk.work([Ask(token, None, WANTED)])  # opens the step
-    with Account.open().writing():
-        assert desk.at_once([Ask(token, None, WANTED)]) is None
+    with Account.open().writing(), pytest.raises(Shortly):
+        desk.at_once([Ask(token, None, WANTED)])
     assert names(desk.at_once([Ask(token, None, WANTED)])) == ["Ticket"]
     assert sum(used.reserved for used in used_of(account)) == 2
 
