@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 FEW = 8  # read before they leave: fewer cost more transactions than the first of a burst gain, more keep them waiting
-SHORTLY_S, TRIES = 0.0001, 50  # how soon it is tried again, and how often before a thread is to wait
+SHORTLY_S, TRIES = 0.0001, 5  # how soon it is tried again, and how often before a thread is to wait
 Waiting = tuple[Any, "asyncio.Future[Any]"]
 
 
