@@ -2,11 +2,11 @@
 
     python -m bench.gateway [--litellm PATH/TO/litellm] [--seconds 10] [--rounds 5]
 
-Needs Debian's `hey` and `wrk`, and takes PostgreSQL besides SQLite where Debian's is installed, each with one worker and
-with two. Latency: hey with 50 clients at 2 requests a second each, straight to a provider that takes 200 ms and through
-each proxy, by turns; added is the difference of the quantiles in a round, its median over the rounds. hey's clients
-tick together, so calls come in bursts of 50, and the last of a burst waits for the processor time of the others.
-Saturation: wrk with 64 connections against a provider that takes no time, by turns.
+Needs Debian's `hey` and `wrk`, and takes PostgreSQL besides SQLite where Debian's is installed, each with one worker
+and with two. Latency: hey with 50 clients at 2 requests a second each, straight to a provider that takes 200 ms and
+through each proxy, by turns; added is the difference of the quantiles in a round, its median over the rounds. hey's
+clients tick together, so calls come in bursts of 50, and the last of a burst waits for the processor time of the
+others. Saturation: wrk with 64 connections against a provider that takes no time, by turns.
 
 The gateway does all that it does in use: key, terms, holds, a limit, reservation and settlement committed, journal,
 memory of answers. LiteLLM runs as its documentation shows, without a database: it counts and keeps nothing. Everything
