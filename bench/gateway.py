@@ -2,11 +2,11 @@
 
     python -m bench.gateway [--litellm PATH/TO/litellm] [--seconds 10] [--rounds 5]
 
-Needs Debian's `hey` and `wrk`, and takes PostgreSQL besides SQLite where Debian's is installed. Latency: hey with 50
-clients at 2 requests a second each, straight to a provider that takes 200 ms and through each proxy, by turns; added is
-the difference of the quantiles in a round, its median over the rounds. hey's clients tick together, so calls come in
-bursts of 50, and the last of a burst waits for the processor time of the others. Saturation: wrk with 64 connections
-against a provider that takes no time, by turns.
+Needs Debian's `hey` and `wrk`, and takes PostgreSQL besides SQLite where Debian's is installed, each with one worker
+and with two. Latency: hey with 50 clients at 2 requests a second each, straight to a provider that takes 200 ms and
+through each proxy, by turns; added is the difference of the quantiles in a round, its median over the rounds. hey's
+clients tick together, so calls come in bursts of 50, and the last of a burst waits for the processor time of the
+others. Saturation: wrk with 64 connections against a provider that takes no time, by turns.
 
 The gateway does all that it does in use: key, terms, holds, a limit, reservation and settlement committed, journal,
 memory of answers. LiteLLM runs as its documentation shows, without a database: it counts and keeps nothing. Everything
@@ -50,7 +50,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """Somewhere to ask. base: address up to `/v1`. pid: of the process whose time is counted."""
+    """Somewhere to ask. base: address up to `/v1`. pid: of the process whose time is counted, with its children's."""
 
     base: str
     model: str
@@ -67,8 +67,13 @@ class Road:
 
     @property
     def processor_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return sum(_ticks(pid) for pid in (str(self.pid), *children)) / TICKS_PER_S
+
+
+def _ticks(pid: str) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12])
 
 
 def main() -> None:
@@ -145,9 +150,11 @@ def roads(folder: Path, latency_s: float, server: str | None, litellm: str | Non
     """Straight to a provider and through every proxy that there is, all open at once."""
     with ExitStack() as stack:
         straight = stack.enter_context(provider(latency_s))
-        open_ = {"straight": straight, "gateway": stack.enter_context(gateway(folder, straight.base, None))}
-        if server:
-            open_["gateway_postgresql"] = stack.enter_context(gateway(folder, straight.base, server))
+        open_ = {"straight": straight}
+        for name, account in {"gateway": None, **({"gateway_postgresql": server} if server else {})}.items():
+            open_[name] = stack.enter_context(gateway(folder, straight.base, account))
+            two = gateway(folder, straight.base, account, workers=2)
+            open_[f"{name}_2_workers"] = stack.enter_context(two)
         if litellm:
             open_["litellm"] = stack.enter_context(proxy(folder, straight.base, litellm))
         yield open_
@@ -167,17 +174,19 @@ def provider(latency_s: float) -> Iterator[Road]:
 
 
 @contextmanager
-def gateway(folder: Path, upstream: str, account: str | None) -> Iterator[Road]:
-    """account: a database URL; None is SQLite in the state folder."""
+def gateway(folder: Path, upstream: str, account: str | None, workers: int = 1) -> Iterator[Road]:
+    """account: a database URL; None is SQLite in a file of its own."""
     place = Path(tempfile.mkdtemp(dir=folder))
+    account = account or f"sqlite:///{place / 'account.db'}"
     config = place / "gateway.yaml"
     endpoint = {"source": SOURCE, "model": "simulated", "base_url": upstream, "price": {"input": 1, "output": 1}}
     limit = {"source": "*", "per": "minute", "requests": 10_000_000}
-    said = {"upstreams": [endpoint], "limits": [limit]} | ({"account": account} if account else {})
+    said = {"upstreams": [endpoint], "limits": [limit], "account": account}
     config.write_text(json.dumps(said))
     grant = Grant(owner="bench", project="bench", uses=frozenset({Use.JUDGE}), budget_micros=10**12)
     key = Keys(Account.open(account)).issue(grant).token
     command = [sys.executable, "-m", "trueseed", "gateway", "--port", "0", "--config", str(config)]
+    command += ["--workers", str(workers)]
     with subprocess.Popen([*command, "-w", str(place / "work")], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         address = process.stderr.readline().split()[2]

@@ -15,6 +15,7 @@ from trueseed.gateway.wanted import read
 from trueseed.similarity.remembered import ANSWERS, Remembered
 from trueseed.teachers.account.allowance import Allowance, Amount, Exhausted, Limit
 from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.lots import Shortly
 from trueseed.teachers.account.state import Account, AccountUnavailable
 from trueseed.teachers.api.forward import Upstream
 from trueseed.teachers.api.providers import Endpoint
@@ -129,8 +130,8 @@ def test_a_call_that_was_settled_before_holds_up_nobody_else(desk, keys):
 def test_the_event_loop_waits_for_no_other_writer(desk, keys, account):
     token = issued(keys)
     desk.work([Ask(token, None, WANTED)])  # opens the step
-    with Account.open().writing():
-        assert desk.at_once([Ask(token, None, WANTED)]) is None
+    with Account.open().writing(), pytest.raises(Shortly):
+        desk.at_once([Ask(token, None, WANTED)])
     assert names(desk.at_once([Ask(token, None, WANTED)])) == ["Ticket"]
     assert sum(used.reserved for used in used_of(account)) == 2
 

@@ -24,6 +24,7 @@ def gateway(
     workspace: WorkspaceOption = WORK,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8100,
     host: Annotated[str, typer.Option(help="Anything but loopback must be asked for.")] = "127.0.0.1",
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the port.")] = 1,
 ) -> None:
     """Let other tools ask teachers, under the same terms, allowance and ledger: an OpenAI-compatible proxy."""
     from trueseed.core.settings import read
@@ -31,8 +32,13 @@ def gateway(
     from trueseed.gateway.settings import Config
     from trueseed.workspace import Workspace
 
-    settings = read(config, Config)
-    offer.over_http(Workspace.open(workspace, create=True), settings, host=host, port=port)
+    settings, opened = read(config, Config), Workspace.open(workspace, create=True)
+    if workers == 1:
+        offer.over_http(opened, settings, host=host, port=port)
+    else:
+        from trueseed.gateway import workers as crew
+
+        crew.serve(opened, settings, host=host, port=port, workers=workers)
 
 
 @keys_app.command("issue")

@@ -12,6 +12,7 @@
     metrics    what is counted, for Prometheus
     app        the routes
     offer      all of it, opened in order and closed again
+    workers    several of them on one port
 
 A call: read → admitted (key, model, use, terms, holds, budget and allowance; committed) → forwarded → settled
 (committed, journalled) → the end of the answer is let go. The journal is sealed into the ledger in batches.

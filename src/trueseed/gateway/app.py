@@ -125,7 +125,9 @@ class Gateway:
         began = time.perf_counter()
         try:
             token, use = _credentials(scope)
-            wanted = read(await _body(receive), max_tokens=self._config.max_tokens)
+            body = await _body(receive)
+            await self._lots.turn()
+            wanted = read(body, max_tokens=self._config.max_tokens)
             if self._in_flight >= self._config.in_flight:
                 again = {"retry-after": "1"}
                 raise Fault(429, "too many calls are in flight; try again shortly", code="busy", headers=again)

@@ -30,6 +30,7 @@ from trueseed.similarity.remembered import Remembered, sketch
 from trueseed.teachers.account.allowance import Allowance, Amount, Reservation
 from trueseed.teachers.account.charging import Closed
 from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.lots import Shortly
 from trueseed.teachers.account.state import Account, AccountUnavailable, Busy
 from trueseed.teachers.api.actions import Action
 from trueseed.teachers.api.forward import Upstream
@@ -52,6 +53,10 @@ class _Judged:
     passage: Passage
 
 
+class _Unopened(Exception):  # noqa: N818
+    """A step is yet to be opened, which takes a while."""
+
+
 Verdict = Ticket | Amount | Exception
 
 
@@ -72,6 +77,7 @@ class Desk:
         self._upstreams, self._account, self._keys, self._door = upstreams, account, keys, door
         self._ways = {source: upstream.way for source, upstream in upstreams.items()}
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
+        self._is_on_a_server = not account.name.startswith("sqlite:")
         self._remembering = Lock()
         self._said: deque[Said] = deque()
         self._journal = Journal(door.done, self._said)
@@ -83,12 +89,16 @@ class Desk:
 
     def at_once(self, lot: Sequence[Ask | Return]) -> list[Verdict] | None:
         """As `work`, if nothing need be waited for: no other writer, no server, no disk, no step to be opened. Else
-        None, and nothing was done.
+        None, and nothing was done; nor was it when it raises `Shortly`.
         """
         if not self._door.is_current:
             return None
         try:
             verdicts = self._together(lot, wait=False)
+        except Busy as err:
+            if self._is_on_a_server:
+                return None
+            raise Shortly from err
         except Exception:  # nothing was committed, and `work` finds out why
             return None
         self._done(lot)
@@ -136,7 +146,7 @@ class Desk:
                 self._settle(connection, [each for _, each in returns], charged)
             told = self._admit(connection, [ask for _, ask in asks]) if asks else []
             if None in told and not wait:
-                raise Busy("a step is yet to be opened")
+                raise _Unopened
         if returns:
             back = [(each, amount) for (_, each), amount in zip(returns, charged, strict=True)]
             stuck = self._journal.write(back)

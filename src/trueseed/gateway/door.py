@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime
 from secrets import token_hex
 from threading import Lock
 
+from filelock import FileLock
+
 from trueseed.errors import Refused
 from trueseed.ledger.calls import CALLS, Calls, seal_left
 from trueseed.ledger.log import CHECKPOINT
@@ -20,6 +22,7 @@ from trueseed.terms.model import Use
 from trueseed.terms.rules import judge_use
 from trueseed.workspace import RELATION_OF_USE, Step, Workspace
 
+OPENING = "opening.lock"
 _log = logging.getLogger(__name__)
 
 
@@ -52,7 +55,10 @@ class Door:
     _looked_at: int = 0  # size of the ledger when recalls were last looked for
 
     def __post_init__(self) -> None:
-        seal_left(self.workspace.ledger, self.workspace.folder / CALLS)
+        folder = self.workspace.folder / CALLS
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder / OPENING):  # two that begin together would seal the same calls twice
+            seal_left(self.workspace.ledger, folder)
 
     def passage(self, source: str, use: Use, region: str | None) -> Passage:
         """The step under which `source` may be asked for `use` now, opened if need be. region: where the asker is, if

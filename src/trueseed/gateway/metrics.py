@@ -1,15 +1,22 @@
-"""What is counted, for Prometheus. Labels are sources, uses and codes: no key, project or text."""
+"""What is counted, for Prometheus. Labels are sources, uses and codes: no key, project or text.
 
+Of several workers each counts into a file of its own, in the folder that the environment names before prometheus_client
+is imported, and whoever is asked adds them up; those of workers that died still count, but for their calls in flight.
+"""
+
+import os
 from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's name for it
 _ADDED_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2)
 
 
 class Metrics:
-    """Counters of one gateway."""
+    """Counters of one process; `text` is of all that share the port."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -29,7 +36,9 @@ class Metrics:
         self.micros = Counter(
             "trueseed_gateway_micros", "Millionths of a US dollar charged", ("source", "use"), registry=self._registry
         )
-        self.in_flight = Gauge("trueseed_gateway_in_flight", "Calls in flight", registry=self._registry)
+        self.in_flight = Gauge(
+            "trueseed_gateway_in_flight", "Calls in flight", registry=self._registry, multiprocess_mode="livesum"
+        )
         self.admission = Histogram(
             "trueseed_gateway_admission_seconds",
             "From the request to its leave",
@@ -60,4 +69,8 @@ class Metrics:
         )
 
     def text(self) -> bytes:
-        return generate_latest(self._registry)
+        if FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        all_of_them = CollectorRegistry()
+        MultiProcessCollector(all_of_them)  # type: ignore[no-untyped-call]
+        return generate_latest(all_of_them)

@@ -1,9 +1,11 @@
 """The gateway of a workspace: what it needs is opened in order, and closed again."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from socket import socket
 
+import uvicorn
 from starlette.types import ASGIApp
 
 from trueseed.access import listen
@@ -53,9 +55,23 @@ def gateway(workspace: Workspace, config: Config, hosts: tuple[str, ...] = LOOPB
 
 def over_http(workspace: Workspace, config: Config, *, host: str, port: int) -> None:
     """Serves until Ctrl-C or SIGTERM. Raises as `gateway`, and `ConfigError` when the port cannot be opened."""
-    hosts = LOOPBACK if host in LOOPBACK else (*LOOPBACK, host)
-    with gateway(workspace, config, hosts) as service:
-        gc.collect()
-        gc.freeze()  # what stands now stands to the end; to look through it again and again took 5 % of the time
-        gc.set_threshold(20_000, 20, 100)
-        listen.run(service, host=host, port=port, patience_s=PATIENCE_S)
+    with gateway(workspace, config, hosts(host)) as service:
+        (opened,) = listen.open_port(host, port)
+        with opened, listen.ending_quietly():
+            listen.say(listen.address(host, opened))
+            serve(service, opened)
+
+
+def serve(service: ASGIApp, opened: socket, began: Callable[[uvicorn.Server], None] = lambda _: None) -> None:
+    """On an open port, until Ctrl-C or SIGTERM, or until the server that `began` is told of is told to end."""
+    gc.collect()
+    gc.freeze()  # what stands now stands to the end; to look through it again and again took 5 % of the time
+    gc.set_threshold(20_000, 20, 100)
+    server = uvicorn.Server(listen.settings(service, patience_s=PATIENCE_S))
+    began(server)
+    server.run(sockets=[opened])
+
+
+def hosts(host: str) -> tuple[str, ...]:
+    """The names that a service listening on `host` answers to."""
+    return LOOPBACK if host in LOOPBACK else (*LOOPBACK, host)

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from starlette.responses import StreamingResponse
 
@@ -60,7 +60,8 @@ class Relay:
     async def whole(self) -> bytes:
         """The answer, settled. Raises `Fault`."""
         try:
-            async with self._asked() as reply:
+            async with self._sent() as reply:
+                await _must_answer(reply)
                 raw = await reply.whole()
             ended = answer.whole(raw)
         except Exception as err:
@@ -81,7 +82,8 @@ class Relay:
         """Reads the stream to its end and settles it, whether or not anyone listens."""
         stream = Stream(self._ticket.wanted)
         try:
-            async with self._asked() as reply:
+            async with self._sent() as reply:
+                await _must_answer(reply)
                 if not reply.headers.get("content-type", "").startswith("text/event-stream"):
                     raise Garbled("a stream was asked for, and something else came")
                 await self._read(reply, stream)
@@ -108,16 +110,10 @@ class Relay:
             if not stream.is_done:
                 raise
 
-    @asynccontextmanager
-    async def _asked(self) -> AsyncIterator[Reply]:
-        """The provider's reply. Raises `Declined` for any status but 200, and as `Forward.ask`."""
+    def _sent(self) -> AbstractAsyncContextManager[Reply]:
+        """Raises as `Forward.ask`."""
         upstream = self._ticket.upstream
-        async with self._forward.ask(upstream, self._ticket.wanted.to(upstream)) as reply:
-            if reply.status != 200:
-                raise Declined(reply, await reply.whole())
-            if (encoding := reply.headers.get("content-encoding", "identity")) != "identity":
-                raise Garbled(f"it came compressed by {encoding[:20]!r}, which was not asked for")
-            yield reply
+        return self._forward.ask(upstream, self._ticket.wanted.to(upstream))
 
     async def _let_go(self, first: bytes | None) -> AsyncIterator[bytes]:
         item: bytes | Fault | None = first
@@ -196,3 +192,11 @@ class Relay:
                 _log.exception("the hold on the maker of %s could not be written down", source)
                 return ours(failed)
         return theirs(source, action, failure, key)
+
+
+async def _must_answer(reply: Reply) -> None:
+    """Raises `Declined` for any status but 200, `Garbled` for bytes that cannot be read here."""
+    if reply.status != 200:
+        raise Declined(reply, await reply.whole())
+    if (encoding := reply.headers.get("content-encoding", "identity")) != "identity":
+        raise Garbled(f"it came compressed by {encoding[:20]!r}, which was not asked for")

@@ -38,8 +38,8 @@ _LONGER = ("best_of", "n_predict", "max_new_tokens", "max_output_tokens", "max_t
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """source: whom. request: SHA-256 of the bytes as they came. stream: as events. wants_usage: and the client asked
-    for the usage among them. choices: how many answers. most: tokens that it can use at most. body: what to send on,
-    but for the model's name and the bound.
+    for the usage among them. choices: how many answers. most: tokens that it can use at most. options: `stream_options`
+    as they came. rest: what to send on as it is, a JSON object.
     """
 
     source: str
@@ -49,24 +49,23 @@ class Wanted:
     choices: int
     most: Usage
     longest: int
-    body: Mapping[str, Any]
+    options: Mapping[str, Any] | None
+    rest: bytes
 
     def to(self, upstream: Upstream) -> bytes:
         """The request as this upstream gets it."""
-        body = {**self.body, "model": upstream.model}
-        for name in ("max_tokens", "max_completion_tokens"):
-            body.pop(name, None)
-        body[upstream.bound] = self.longest
-        if self.stream and upstream.stream_usage:
-            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-        elif not upstream.stream_usage:
-            body.pop("stream_options", None)
-        return _written(body)
+        ours: dict[str, Any] = {"model": upstream.model, upstream.bound: self.longest}
+        if upstream.stream_usage:
+            if self.stream:
+                ours["stream_options"] = {**(self.options or {}), "include_usage": True}
+            elif self.options is not None:
+                ours["stream_options"] = self.options
+        return b"%b,%b" % (_written(ours)[:-1], self.rest[1:])
 
 
 def read(raw: bytes, *, max_tokens: int) -> Wanted:
     """Raises `Fault` naming the parameter to change. max_tokens: longest answer, and the bound where none is given."""
-    body, written = _json(raw)
+    body, rest = _json(raw)
     source, messages = body.get("model"), body.get("messages")
     if not isinstance(source, str) or not source:
         raise _invalid("model", "give one of the sources that /v1/models lists")
@@ -93,26 +92,31 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
         stream=_flag(body, "stream"),
         wants_usage=_flag(body.get("stream_options") or {}, "include_usage"),
         choices=choices,
-        most=Usage(max(len(raw), written), longest * choices),  # a number may be longer as we write it
+        most=Usage(max(len(raw), len(rest)), longest * choices),  # a number may be longer as we write it
         longest=longest,
-        body=body,
+        options=body.get("stream_options"),
+        rest=rest,
     )
 
 
-def _json(raw: bytes) -> tuple[dict[str, Any], int]:
-    """The body, and how many bytes it has as we send it on. Raises `Fault` for what is no JSON object in UTF-8."""
+def _json(raw: bytes) -> tuple[dict[str, Any], bytes]:
+    """The body, and what of it is sent on as it is. Raises `Fault` for what is no JSON object in UTF-8."""
     try:
         body = json.loads(raw.decode())  # strictly, as no provider can be sent half of a surrogate pair
-        written = len(_written(body))
+        if not isinstance(body, dict):
+            raise Fault(400, "the body is not a JSON object", code="invalid_json")
+        _written([body.get(name) for name in _OURS])
+        return body, _written({name: value for name, value in body.items() if name not in _OURS})
     except (ValueError, RecursionError) as err:
         raise Fault(400, f"the body is not JSON in UTF-8: {type(err).__name__}", code="invalid_json") from err
-    if not isinstance(body, dict):
-        raise Fault(400, "the body is not a JSON object", code="invalid_json")
-    return body, written
+
+
+_OURS = ("model", "max_tokens", "max_completion_tokens", "stream_options")  # written anew for the upstream
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def _written(body: Any) -> bytes:
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode(body).encode()
 
 
 def _are_functions(tools: Any) -> bool:

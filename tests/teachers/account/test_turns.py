@@ -1,0 +1,119 @@
+"""How what waits for the desk is brought to it: a few at a time, each once, and nobody is left behind."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trueseed.teachers.account.lots import FEW, TRIES, Lots, Shortly
+
+Verdicts = Sequence[Any] | None
+SOON = 20
+
+
+class Desk:
+    """Gives back what it is brought, and writes down in which lots. at_once: what becomes of each try."""
+
+    def __init__(self, *at_once: str) -> None:
+        self.lots: list[list[Any]] = []
+        self.tries = 0
+        self._says = list(at_once)
+
+    def work(self, lot: Sequence[Any]) -> Sequence[Any]:
+        self.lots.append(list(lot))
+        return lot
+
+    def at_once(self, lot: Sequence[Any]) -> Verdicts:
+        self.tries += 1
+        match self._says.pop(0) if self._says else "now":
+            case "shortly":
+                raise Shortly
+            case "thread":
+                return None
+        return self.work(lot)
+
+
+def brought(desk: Desk, ask: Callable[[Lots], Any]) -> Any:
+    async def all_of_it() -> Any:
+        return await asyncio.wait_for(ask(Lots(desk.work, desk.at_once, thread)), SOON)
+
+    with ThreadPoolExecutor(1) as thread:
+        return asyncio.run(all_of_it())
+
+
+async def burst(lots: Lots, many: int, unreadable: frozenset[int] = frozenset()) -> list[Any]:
+    """Verdicts on `many` that come in one turn of the loop; some turn out to be none when they are read."""
+    left: list[Any] = []
+
+    async def one(number: int) -> None:
+        await lots.turn()
+        if number not in unreadable:
+            left.append(await lots.verdict(number))
+
+    await asyncio.gather(*map(one, range(many)))
+    return left
+
+
+def test_the_first_of_a_burst_leave_before_the_last_are_read():
+    desk = Desk()
+    assert brought(desk, lambda lots: burst(lots, 3 * FEW)) == list(range(3 * FEW))
+    assert [len(lot) for lot in desk.lots] == [FEW] * 3
+
+
+def test_while_the_desk_waits_in_its_thread_all_are_read():
+    desk = Desk("thread")
+    assert brought(desk, lambda lots: burst(lots, 5 * FEW)) == list(range(5 * FEW))
+    assert [len(lot) for lot in desk.lots] == [FEW, 4 * FEW]
+
+
+@given(
+    st.integers(0, 6 * FEW),
+    st.frozensets(st.integers(0, 6 * FEW)),
+    st.lists(st.sampled_from(["now", "shortly", "thread"]), max_size=8),
+)
+def test_each_is_brought_once_and_in_its_order_whatever_the_others_are(many, unreadable, says):
+    desk = Desk(*says)
+    expected = [number for number in range(many) if number not in unreadable]
+    assert brought(desk, lambda lots: burst(lots, many, unreadable)) == expected
+    assert [number for lot in desk.lots for number in lot] == expected
+
+
+def test_another_process_that_keeps_its_turn_is_waited_for_in_the_thread():
+    desk = Desk(*["shortly"] * (TRIES + 1))
+    assert brought(desk, lambda lots: burst(lots, 1)) == [0]
+    assert (desk.tries, desk.lots) == (TRIES + 1, [[0]])
+
+
+def test_one_that_is_cancelled_while_it_waits_holds_up_nobody():
+    async def some_leave(lots: Lots) -> list[Any]:
+        tasks = [asyncio.create_task(burst(lots, 1)) for _ in range(3 * FEW)]
+        await asyncio.sleep(0)
+        for task in tasks[FEW : 2 * FEW]:
+            task.cancel()
+        done = []
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                done += await task
+        return done
+
+    assert len(brought(Desk(), some_leave)) == 2 * FEW
+
+
+def test_what_the_desk_has_against_one_is_raised_to_it_alone():
+    def refuse(lot: Sequence[Any]) -> list[Any]:
+        return [ValueError("odd") if number % 2 else number for number in lot]
+
+    async def ask(lots: Lots) -> list[Any]:
+        return await asyncio.gather(*(lots.verdict(number) for number in range(3)), return_exceptions=True)
+
+    desk = Desk()
+    desk.work = refuse  # type: ignore[method-assign]
+    first, second, third = brought(desk, ask)
+    assert (first, third) == (0, 2)
+    with pytest.raises(ValueError, match="odd"):
+        raise second
