@@ -22,7 +22,7 @@ from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError
 from trueseed.evaluate import measure, sets
 from trueseed.failover import Part
-from trueseed.generate.prompts import everyday, must_have_papers, read_prompts
+from trueseed.generate.prompts import must_have_papers, named
 from trueseed.lm.engine import Engine
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, is_here, matching, resolve
 from trueseed.report import gather
@@ -149,7 +149,7 @@ def _resolve(model: Model) -> Weights:
 
 
 def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
-    found = read_prompts(Path(file.prompts.file)) if file.prompts.file else everyday()
+    found = named(file.prompts.file)
     with workspace.step(
         "prompts", brings={file.prompts.source: Relation.OUTPUT}, config={"digest": found.digest}
     ) as step:

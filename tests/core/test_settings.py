@@ -51,6 +51,14 @@ def test_a_missing_key_is_named(tmp_path):
         read(written(tmp_path, "train: {}\n"), Outer)
 
 
+def test_a_misspelt_key_is_told_before_the_one_that_is_missing_for_it(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read(written(tmp_path, "projct: a\n"), Outer)
+    first, second = str(caught.value).splitlines()
+    assert "unknown key 'projct'; did you mean 'project'?" in first
+    assert "'project' is missing" in second
+
+
 def test_a_value_of_the_wrong_type_is_told_with_its_line(tmp_path):
     with pytest.raises(ConfigError, match=r"line 3: 'train.steps' is 'three'"):
         read(written(tmp_path, "project: a\ntrain:\n  steps: three\n"), Outer)

@@ -72,6 +72,15 @@ def test_all_is_well_and_nothing_was_asked(look, provider):
     assert provider.counts()["billed"] == 0
 
 
+def test_a_prompts_file_with_a_broken_line_is_told_beforehand(look, tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"id": "a", "prompt": "Hello"}\n{"id": "b"}\n')
+    findings = look(prompts={"file": "mine.jsonl", "source": "own/me"})
+    check = found(findings, "file", of="prompts")
+    assert check.meaning.endswith("line 2")
+    assert check.next.startswith("'prompt' must be a string")
+    assert findings.exit_code == 2
+
+
 def test_a_wrong_key(look):
     findings = look(key="sk-wrong-0123456789")
     assert found(findings, "key").status == "fails"

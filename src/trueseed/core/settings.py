@@ -44,7 +44,8 @@ def read(path: Path, model: type[Model]) -> Model:
     try:
         return model.model_validate(value)
     except ValidationError as err:
-        mistakes = [_sentence(path, lines, model, mistake) for mistake in err.errors()]
+        found = sorted(err.errors(), key=lambda mistake: mistake["type"] == "missing")  # perhaps only misspelt above
+        mistakes = [_sentence(path, lines, model, mistake) for mistake in found]
         raise ConfigError("\n".join(mistakes)) from err
 
 

@@ -1,4 +1,4 @@
-"""Everything that a run file names, looked at in order: each teacher, then the base.
+"""Everything that a run file names, looked at in order: the prompts, each teacher, the base.
 
 found = examine(runfile.load(path), Path("work"))
 found.exit_code       # 0 when all is well, else that of the worst failure
@@ -14,8 +14,10 @@ from trueseed.doctor import permission, reach, weights
 from trueseed.doctor.check import Check, Findings, Subject
 from trueseed.doctor.known import Known
 from trueseed.errors import ConfigError, TrueSeedError
+from trueseed.generate import prompts
 from trueseed.lm.source import source_of
 from trueseed.runfile import Asked, RunFile
+from trueseed.similarity.remembered import ANSWERS
 from trueseed.terms.catalog import Catalog
 from trueseed.workspace import Workspace
 
@@ -34,12 +36,25 @@ def examine(file: RunFile, workspace: Path, environment: Mapping[str, str] = os.
         except TrueSeedError as err:
             found.append(Subject("workspace", str(workspace)).error("ledger", err))
     known = Known(file=file, catalog=catalog, now=now, folder=workspace, workspace=place, environment=environment)
+    found += _prompts(known)
     teachers = in_order(file)
     for of, asked in teachers.items():
         found += _teacher(of, asked, known)
     found += _base(known)
     is_remote = any(asked.remote for asked in teachers.values())
     return Findings(checks=tuple(found), unchecked=reach.UNCHECKED if is_remote else ())
+
+
+def _prompts(known: Known) -> Iterator[Check]:
+    asked = known.file.prompts
+    subject = Subject("prompts", asked.source)
+    try:
+        read = prompts.named(asked.file)
+        prompts.must_have_papers(read, asked.source, known.folder / ANSWERS)
+    except TrueSeedError as err:
+        yield subject.error("file", err)
+        return
+    yield subject.ok("file", f"{len(read.prompts)} prompts in {asked.file or 'the file shipped for everyday tasks'}")
 
 
 def _teacher(of: str, asked: Asked, known: Known) -> Iterator[Check]:

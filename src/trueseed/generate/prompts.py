@@ -45,6 +45,11 @@ def everyday() -> Imported:
     return read_prompts(EVERYDAY)
 
 
+def named(file: str | None) -> Imported:
+    """Those of a user's file, or everyday tasks where none is named. Raises as `read_prompts`."""
+    return read_prompts(Path(file)) if file else everyday()
+
+
 def must_have_papers(found: Imported, source: str, answers: Path) -> None:
     """Raises `Refused` when a prompt is an answer that our gateway relayed, said to be of another source than it was.
 
