@@ -1,22 +1,22 @@
 """Requests that are as most are go to an app whole, and its answer to the connection whole.
 
 ASGI passes both on in messages, through apps that are called one inside the other, and that costs as much as carrying a
-call on. A request that is odd in any way goes by ASGI all the same: what is wrong with it is found and told there alone.
+call on. A request that is odd in any way goes by ASGI all the same, where what is wrong with it is found and told. So
+does every request under a uvicorn whose protocol has no place of its own where a request begins (0.54 has one).
 """
 
-import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from trueseed.access.arrival import Arrival
 
 AT_MOST = 64 * 1024  # bytes of a body: of a longer one uvicorn reads on as it is taken
 Headers = list[tuple[bytes, bytes]]
 Answer = Callable[[bytes], Awaitable[ASGIApp]]
-_log = logging.getLogger(__name__)
+Cycle = Any  # uvicorn's `RequestResponseCycle`: a request, and what came of it so far
 
 
 class App(Protocol):
@@ -43,11 +43,11 @@ class Whole:
 class Straight(Arrival, HttpToolsProtocol):  # type: ignore[misc]
     """One connection of a server whose app is an `App`."""
 
-    _awaited: tuple[RequestResponseCycle, Answer] | None = None  # a request whose body is yet to come
+    _awaited: tuple[Cycle, Answer] | None = None  # a request whose body is yet to come
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGIApp) -> None:
+    def _start_asgi_task(self, cycle: Cycle, app: Any) -> None:
         """Where uvicorn begins a request, whose head is there."""
-        answer = self.app.straight(cycle.scope) if app is self.app else None
+        answer: Answer | None = app.straight(cycle.scope) if app is self.app else None
         if answer is None:
             super()._start_asgi_task(cycle, app)
         elif cycle.more_body:
@@ -60,13 +60,13 @@ class Straight(Arrival, HttpToolsProtocol):  # type: ignore[misc]
         if self._awaited and self._awaited[0] is self.cycle:
             self._begin(*self._awaited)
 
-    def _begin(self, cycle: RequestResponseCycle, answer: Answer) -> None:
+    def _begin(self, cycle: Cycle, answer: Answer) -> None:
         self._awaited = None
         task = self.loop.create_task(self._answer(cycle, answer))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _answer(self, cycle: RequestResponseCycle, answer: Answer) -> None:
+    async def _answer(self, cycle: Cycle, answer: Answer) -> None:
         body, cycle.body = bytes(cycle.body), bytearray()
         cycle.message_event.clear()
         reply = await answer(body)
@@ -78,7 +78,7 @@ class Straight(Arrival, HttpToolsProtocol):  # type: ignore[misc]
         if not cycle.disconnected:
             self._write(cycle, reply)
 
-    def _write(self, cycle: RequestResponseCycle, reply: Whole) -> None:
+    def _write(self, cycle: Cycle, reply: Whole) -> None:
         """In one piece: two are two packets."""
         cycle.response_started = cycle.response_complete = True
         headers = self.server_state.default_headers + reply.headers

@@ -1,7 +1,7 @@
 """A connection that is kept for an account's turns, used by the driver alone.
 
-What SQLAlchemy does about a transaction (a connection from its pool and back, BEGIN, COMMIT, a cursor for each) is a
-quarter of the time that a lot of eight calls takes.
+What SQLAlchemy does about a transaction (a connection from its pool and back, BEGIN, COMMIT, a cursor for each) was a
+quarter of the time that a lot of eight calls took.
 """
 
 from collections.abc import Iterator
