@@ -23,13 +23,15 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        fault = self._fault(scope["method"], Headers(scope=scope))
+        fault = self.fault(scope)
         if fault is not None:
             await fault.response()(scope, receive, send)
             return
         await self._app(scope, self._bounded(receive), send)
 
-    def _fault(self, method: str, headers: Headers) -> Fault | None:
+    def fault(self, scope: Scope) -> Fault | None:
+        """What is against a request, by its head."""
+        method, headers = scope["method"], Headers(scope=scope)
         host = headers.get("host", "")
         if _name(host) not in self._hosts:
             return Fault(400, f"this server does not answer for host {host!r}; use http://localhost", code="wrong_host")

@@ -227,14 +227,14 @@ class Keys:
         Looked up by the hash, so how long it takes says nothing about the tokens that are stored.
         """
         with self._database.reading() as connection:
-            found = self.within(connection, token, at)
+            found = self.within(Driver.of(connection), token, at)
         if isinstance(found, Unauthorised):
             raise found
         return found
 
-    def within(self, connection: sql.Connection, token: str, at: datetime | None = None) -> "Key | Unauthorised":
-        """As `authenticate`, of the transaction that `connection` is in; what it would raise is returned."""
-        found = Driver(connection).all(_BY_HASH, {"wanted": sha256(token.encode())})
+    def within(self, driver: Driver, token: str, at: datetime | None = None) -> "Key | Unauthorised":
+        """As `authenticate`, of the transaction that `driver` is in; what it would raise is returned."""
+        found = driver.all(_BY_HASH, {"wanted": sha256(token.encode())})
         if not found:
             return Unauthorised("this key is not known here; `trueseed keys issue` makes one", "unknown")
         key = _remembered(*found[0])
@@ -251,21 +251,21 @@ class Keys:
         with self._database.writing() as connection:
             row = connection.execute(sql.select(_keys).where(_keys.c.id == key.id)).one()
             _key(row).must_afford(micros)
-            self.count(connection, {key.id: micros})
+            self.count(Driver.of(connection), {key.id: micros})
 
     def correct(self, key: Key, micros: int) -> None:
         """Adds `micros`, usually negative: what a call cost in the end, less what was charged for it."""
         if micros:
             with self._database.writing() as connection:
-                self.count(connection, {key.id: micros})
+                self.count(Driver.of(connection), {key.id: micros})
 
-    def count(self, connection: sql.Connection, micros: Mapping[str, int]) -> None:
-        """Adds to what is charged to keys, by their ids, in the writing transaction that `connection` is in. Whoever
+    def count(self, driver: Driver, micros: Mapping[str, int]) -> None:
+        """Adds to what is charged to keys, by their ids, in the writing transaction that `driver` is in. Whoever
         charges asks `must_afford` of the keys as they stand there. Keys without a budget are not counted.
         """
         changed = [{"identity": identity, "more": more} for identity, more in micros.items() if more]
         if changed:
-            Driver(connection).each(_COUNT, changed)
+            driver.each(_COUNT, changed)
 
     def _change(self, identity: str, **values: Any) -> None:
         with self._database.writing() as connection:

@@ -80,7 +80,7 @@ def settings(api: ASGIApp, *, patience_s: int = 1, log_level: str = "warning") -
     """How every server of ours listens."""
     return uvicorn.Config(
         api,
-        http=Arrival,
+        http=getattr(api, "arrival", Arrival),  # an app may bring a kind of its own
         log_level=log_level,
         access_log=False,
         proxy_headers=False,  # nothing here asks where a request came from

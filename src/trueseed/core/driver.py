@@ -1,15 +1,15 @@
 """Statements of the way of a call, run by the database's driver itself.
 
     STANDING = Statement("SELECT … WHERE entity = :entity")
-    rows = Driver(connection).all(STANDING, {"entity": "us"})
+    rows = Driver.of(connection).all(STANDING, {"entity": "us"})
 
 Everything else in a database goes through SQLAlchemy, which takes 30 to 50 µs of processor time for a statement; the
 drivers take 5, and a call needs a dozen. The text is the same for SQLite and PostgreSQL; only the mark that a parameter
-carries differs. The transaction stays SQLAlchemy's.
+carries differs.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sql
@@ -26,15 +26,20 @@ class Statement:
 
 
 class Driver:
-    """The driver's cursor in the transaction that `connection` is in.
+    """A cursor of the driver's, in a transaction that somebody else began and ends.
 
     Raises the driver's own errors, which whoever opened the transaction knows; the connection is not used again then.
     """
 
-    def __init__(self, connection: sql.Connection) -> None:
-        self._connection = connection
-        self._cursor = connection.connection.cursor()
-        self._is_sqlite = connection.dialect.name == "sqlite"
+    def __init__(self, cursor: Any, *, is_sqlite: bool, spoil: Callable[[], None]) -> None:
+        """spoil: keeps the cursor's connection from being used again."""
+        self._cursor, self._is_sqlite, self._spoil = cursor, is_sqlite, spoil
+
+    @classmethod
+    def of(cls, connection: sql.Connection) -> "Driver":
+        """In the transaction that SQLAlchemy's `connection` is in."""
+        is_sqlite = connection.dialect.name == "sqlite"
+        return cls(connection.connection.cursor(), is_sqlite=is_sqlite, spoil=connection.invalidate)
 
     def all(self, statement: Statement, given: Given) -> list[tuple[Any, ...]]:
         """The rows of a question."""
@@ -42,7 +47,7 @@ class Driver:
             self._cursor.execute(statement.text if self._is_sqlite else statement.of_psycopg, given)
             return list(self._cursor.fetchall())
         except BaseException:
-            self._connection.invalidate()
+            self._spoil()
             raise
 
     def each(self, statement: Statement, rows: Sequence[Given]) -> int:
@@ -51,5 +56,5 @@ class Driver:
             self._cursor.executemany(statement.text if self._is_sqlite else statement.of_psycopg, rows)
             return int(self._cursor.rowcount)
         except BaseException:
-            self._connection.invalidate()
+            self._spoil()
             raise

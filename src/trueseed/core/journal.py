@@ -13,6 +13,9 @@ from trueseed.errors import Broken, ConfigError
 SYNC_EVERY_S = 1.0  # a killed process loses nothing; a power cut loses at most this much
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # `json.dumps` makes one for every line
+
+
 class Journal:
     """An append-only JSONL file with one writer.
 
@@ -51,7 +54,7 @@ class Journal:
 
     def extend(self, lines: Iterable[Mapping[str, Any]]) -> list[bytes]:
         """As `append` of each, in one write: all of them or none."""
-        written = [json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() for line in lines]
+        written = [_encode(line).encode() for line in lines]
         left = whole = b"".join(line + b"\n" for line in written)
         with self._told():
             try:

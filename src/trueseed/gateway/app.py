@@ -22,11 +22,12 @@ from trueseed.access import faults
 from trueseed.access.faults import Fault
 from trueseed.access.guard import LOOPBACK, Guard
 from trueseed.access.keys import Unauthorised
+from trueseed.access.straight import AT_MOST, Answer, Straight, Whole
 from trueseed.core.journal import SYNC_EVERY_S
 from trueseed.gateway.desk import Desk
 from trueseed.gateway.faults import ours
 from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
-from trueseed.gateway.relay import Relay
+from trueseed.gateway.relay import Relay, Road, Streamed
 from trueseed.gateway.settings import Config
 from trueseed.gateway.ticket import Ask, Ticket
 from trueseed.gateway.wanted import read
@@ -41,6 +42,13 @@ PATIENCE_S = 20  # for calls in flight when the gateway stops; what takes longer
 _log = logging.getLogger(__name__)
 
 
+class _Credentials(NamedTuple):
+    """use: as the client declared it, None when it did not."""
+
+    token: str
+    use: str | None
+
+
 class Gateway:
     """One desk, one pool of connections, and the calls in flight. desk: opened in the desk's own thread."""
 
@@ -50,8 +58,8 @@ class Gateway:
         self._desk = self._thread.submit(desk).result()
         self._streams: set[asyncio.Task[None]] = set()
         self._in_flight = 0
-        self._forward: Forward
         self._lots: Lots
+        self._road: Road
 
     def app(self, hosts: tuple[str, ...] = LOOPBACK) -> ASGIApp:
         routes = [
@@ -66,17 +74,23 @@ class Gateway:
 
         async def front(scope: Scope, receive: Receive, send: Send) -> None:
             """Completions are answered here: routes, middleware and responses cost as much as all else of a call."""
-            if scope["type"] == "http" and scope["path"] == COMPLETIONS and scope["method"] == "POST":
+            if scope["type"] == "http" and _asks(scope):
                 await self._completions(scope, receive, send)
             else:
                 await others(scope, receive, send)
 
-        return Guard(front, hosts=hosts, body_bytes=self._config.body_bytes)
+        return _Service(front, self._answer, hosts=hosts, body_bytes=self._config.body_bytes)
 
     @asynccontextmanager
     async def _living(self, _: Starlette) -> AsyncIterator[None]:
         self._lots = Lots(self._desk.work, self._desk.at_once, self._thread)
-        async with Forward() as self._forward:
+        async with Forward() as forward:
+            self._road = Road(
+                settle=self._lots.verdict,
+                suspended=partial(self._at_desk, self._desk.suspended),
+                forward=forward,
+                metrics=self._metrics,
+            )
             keeping = asyncio.create_task(self._keeping())
             yield
             if self._streams:
@@ -96,45 +110,39 @@ class Gateway:
 
     async def _completions(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            ticket = await self._admitted(scope, receive)
-            relay = Relay(
-                ticket,
-                settle=self._lots.verdict,
-                suspended=partial(self._at_desk, self._desk.suspended),
-                forward=self._forward,
-                metrics=self._metrics,
-            )
-            if ticket.wanted.stream:
-                stream = asyncio.create_task(self._leaving(relay.pump()))
-                self._streams.add(stream)
-                stream.add_done_callback(self._streams.discard)
-                reply: ASGIApp = await relay.streamed()
-            else:
-                raw = await self._leaving(relay.whole())
-                await send({"type": "http.response.start", "status": 200, "headers": _head(ticket.id, len(raw))})
-                await send({"type": "http.response.body", "body": raw})
-                return
+            asker = _credentials(scope)
+            reply = await self._answer(asker, await _body(receive))
         except ClientDisconnect:
             return
         except Exception as err:
-            reply = ours(err).response()
+            reply = self._turned_away(err).response()
         await reply(scope, receive, send)
 
-    async def _admitted(self, scope: Scope, receive: Receive) -> Ticket:
-        """Raises `Fault`, `ClientDisconnect`."""
+    async def _answer(self, asker: _Credentials, body: bytes) -> ASGIApp:
+        """What a call comes to: admitted, forwarded and settled, or why it was not."""
+        try:
+            ticket = await self._admitted(asker, body)
+            if ticket.wanted.stream:
+                relay = Streamed(ticket, self._road)
+                stream = asyncio.create_task(self._leaving(relay.pump()))
+                self._streams.add(stream)
+                stream.add_done_callback(self._streams.discard)
+                return await relay.response()
+            return Whole(_head(ticket.id), await self._leaving(Relay(ticket, self._road).whole()))
+        except Exception as err:
+            return ours(err).response()
+
+    async def _admitted(self, asker: _Credentials, body: bytes) -> Ticket:
+        """Raises `Fault`."""
         began = time.perf_counter()
         try:
-            token, use = _credentials(scope)
-            body = await _body(receive)
             await self._lots.turn()
             wanted = read(body, max_tokens=self._config.max_tokens)
             if self._in_flight >= self._config.in_flight:
                 again = {"retry-after": "1"}
                 raise Fault(429, "too many calls are in flight; try again shortly", code="busy", headers=again)
             with self._entering():
-                ticket: Ticket = await self._lots.verdict(Ask(token, use, wanted))
-        except ClientDisconnect:
-            raise
+                ticket: Ticket = await self._lots.verdict(Ask(asker.token, asker.use, wanted))
         except Exception as err:
             raise self._turned_away(err) from err
         self._metrics.admission.observe(time.perf_counter() - began)
@@ -212,15 +220,41 @@ class Gateway:
                 _log.exception("the calls could not be kept or sealed")
 
 
+class _Service(Guard):
+    """The app. answer: to a completion that is asked for."""
+
+    arrival = Straight
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        answer: Callable[[_Credentials, bytes], Awaitable[ASGIApp]],
+        *,
+        hosts: tuple[str, ...],
+        body_bytes: int,
+    ) -> None:
+        super().__init__(app, hosts=hosts, body_bytes=body_bytes)
+        self._answer = answer
+
+    def straight(self, scope: Scope) -> Answer | None:
+        """A completion whose head is in order. What is not goes by ASGI, where it is told why."""
+        headers = dict(scope["headers"])
+        if not _asks(scope) or len(headers) < len(scope["headers"]) or b"expect" in headers or self.fault(scope):
+            return None
+        if not 0 < int(headers.get(b"content-length", b"0")) <= AT_MOST:
+            return None
+        with suppress(Fault):
+            return partial(self._answer, _credentials(scope))
+        return None
+
+
+def _asks(scope: Scope) -> bool:
+    """Whether it is for a completion."""
+    return bool(scope["path"] == COMPLETIONS and scope["method"] == "POST")
+
+
 async def _post_only(_: Request) -> Response:
     raise Fault(405, "ask with POST", headers={"allow": "POST"})
-
-
-class _Credentials(NamedTuple):
-    """use: as the client declared it, None when it did not."""
-
-    token: str
-    use: str | None
 
 
 def _credentials(scope: Scope) -> _Credentials:
@@ -236,15 +270,10 @@ def _credentials(scope: Scope) -> _Credentials:
     return _Credentials(_token(found.get(b"authorization", "")), found.get(b"x-trueseed-use"))
 
 
-def _head(call: str, length: int) -> list[tuple[bytes, bytes]]:
+def _head(call: str) -> list[tuple[bytes, bytes]]:
     """Of an answer that comes whole."""
     name = call.encode()
-    return [
-        (b"content-type", b"application/json"),
-        (b"content-length", b"%d" % length),
-        (b"x-trueseed-call", name),
-        (b"x-request-id", name),
-    ]
+    return [(b"content-type", b"application/json"), (b"x-trueseed-call", name), (b"x-request-id", name)]
 
 
 async def _body(receive: Receive) -> bytes:

@@ -17,11 +17,10 @@ from datetime import UTC, datetime
 from secrets import token_hex
 from threading import Lock
 
-import sqlalchemy as sql
-
 from trueseed.access.faults import Fault
 from trueseed.access.keys import Key, Keys, Unauthorised
 from trueseed.core.canonical import now
+from trueseed.core.driver import Driver
 from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.gateway.door import Door, Passage
 from trueseed.gateway.journal import Journal, Said
@@ -141,10 +140,10 @@ class Desk:
         if asks and (because := self._journal.write_late() or self._recalls_unknown()):
             verdicts |= {place: because for place, _ in asks}
             asks = []
-        with self._account.writing(wait=wait) as connection:
+        with self._account.turn(wait=wait) as driver:
             if returns:
-                self._settle(connection, [each for _, each in returns], charged)
-            told = self._admit(connection, [ask for _, ask in asks]) if asks else []
+                self._settle(driver, [each for _, each in returns], charged)
+            told = self._admit(driver, [ask for _, ask in asks]) if asks else []
             if None in told and not wait:
                 raise _Unopened
         if returns:
@@ -191,13 +190,13 @@ class Desk:
 
     # -- admission -------------------------------------------------------------------------------------------------
 
-    def _admit(self, connection: sql.Connection, asks: Sequence[Ask]) -> list[Ticket | Exception | None]:
+    def _admit(self, driver: Driver, asks: Sequence[Ask]) -> list[Ticket | Exception | None]:
         """None for an ask whose step is yet to be opened."""
-        lot, keys, spent = self._allowance.lot(connection), dict[str, Key | Unauthorised](), Counter[str]()
+        lot, keys, spent = self._allowance.lot(driver), dict[str, Key | Unauthorised](), Counter[str]()
         at_once, verdicts, judged = datetime.now(UTC), list[Exception | None](), list[_Judged | None]()
         for ask in asks:
             if ask.token not in keys:
-                keys[ask.token] = self._keys.within(connection, ask.token, at_once)
+                keys[ask.token] = self._keys.within(driver, ask.token, at_once)
             verdict: Exception | None = None
             found: _Judged | None = None
             try:
@@ -219,7 +218,7 @@ class Desk:
                 verdict, found = err, None
             verdicts.append(verdict)
             judged.append(found)
-        self._keys.count(connection, spent)
+        self._keys.count(driver, spent)
         reservations, at = iter(lot.write()), now()
         return [
             _ticket(found, next(reservations), at) if found else verdict
@@ -236,7 +235,7 @@ class Desk:
 
     # -- settlement ------------------------------------------------------------------------------------------------
 
-    def _settle(self, connection: sql.Connection, returns: Sequence[Return], charged: Sequence[Amount]) -> None:
+    def _settle(self, driver: Driver, returns: Sequence[Return], charged: Sequence[Amount]) -> None:
         ended, corrected = list[Closed](), Counter[str]()
         for each, amount in zip(returns, charged, strict=True):
             call = each.ticket.reservation
@@ -245,8 +244,8 @@ class Desk:
             if each.ticket.key.grant.budget_micros is not None:
                 corrected[each.ticket.key.id] += amount.micros - call.upper.micros
         if ended:
-            self._allowance.settle_all(connection, ended)
-        self._keys.count(connection, corrected)
+            self._allowance.settle_all(driver, ended)
+        self._keys.count(driver, corrected)
 
     # -- besides ---------------------------------------------------------------------------------------------------
 

@@ -104,7 +104,7 @@ class Remembered:
     def keep(self, sketches: Iterable[Sketch | None]) -> None:
         """Remembers answers that were sketched, in one transaction; None is one too short to be someone's."""
         with self._engine.begin() as connection:
-            driver, rows = Driver(connection), list[dict[str, int]]()
+            driver, rows = Driver.of(connection), list[dict[str, int]]()
             for each in sketches:
                 if each is None:
                     continue

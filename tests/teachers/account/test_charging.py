@@ -60,12 +60,12 @@ def test_a_lot_has_the_room_that_its_calls_have_one_by_one(tmp_path_factory, lot
     for lot in lots:
         said = []
         for call in lot:
-            with one.writing() as connection:
-                single = alone.lot(connection)
+            with one.turn() as driver:
+                single = alone.lot(driver)
                 said.append(take(single, call))
                 single.write()
-        with many.writing() as connection:
-            joint = together.lot(connection)
+        with many.turn() as driver:
+            joint = together.lot(driver)
             assert [take(joint, call) for call in lot] == said
             assert len(joint.write()) == said.count("taken")
     assert sums(one) == sums(many)
@@ -73,8 +73,8 @@ def test_a_lot_has_the_room_that_its_calls_have_one_by_one(tmp_path_factory, lot
 
 def test_reservations_come_in_the_order_in_which_they_were_taken(account):
     allowance = Allowance(account, (), "us")
-    with account.writing() as connection:
-        lot = allowance.lot(connection)
+    with account.turn() as driver:
+        lot = allowance.lot(driver)
         for tokens in (5, 3, 9):
             lot.take(
                 source=SOURCES[0], use=Use.JUDGE, project="seed", request="0" * 64, upper=Amount(1, tokens, tokens)
@@ -93,8 +93,8 @@ def test_calls_settled_together_are_charged_what_each_used(account):
         for _ in range(3)
     ]
     ends = [(Amount(1, 10, 20), "answered"), (Amount(1, 0, 0), "failed"), (NOTHING, "released")]
-    with account.writing() as connection:
-        allowance.settle_all(connection, [(call, *end) for call, end in zip(kept, ends, strict=True)])
+    with account.turn() as driver:
+        allowance.settle_all(driver, [(call, *end) for call, end in zip(kept, ends, strict=True)])
     assert {row[4:] for row in sums(account)} == {(2, 10, 20)}
 
 
@@ -106,8 +106,8 @@ def test_nothing_of_a_lot_is_settled_when_one_of_it_was_before(account):
         for _ in range(2)
     )
     allowance.settle(first, upper, "answered")
-    with pytest.raises(ValueError, match="settled or released before"), account.writing() as connection:
-        allowance.settle_all(connection, [(second, NOTHING, "released"), (first, NOTHING, "released")])
+    with pytest.raises(ValueError, match="settled or released before"), account.turn() as driver:
+        allowance.settle_all(driver, [(second, NOTHING, "released"), (first, NOTHING, "released")])
     assert {row[4:] for row in sums(account)} == {(2, 200, 400)}
 
 

@@ -113,9 +113,9 @@ class Allowance:
             raise told
         return told
 
-    def lot(self, connection: sql.Connection) -> Lot:
-        """Reservations of several calls in the writing transaction that `connection` is in."""
-        return Lot(connection, entity=self.entity, limits=self._limits, clock=self._clock)
+    def lot(self, driver: Driver) -> Lot:
+        """Reservations of several calls in the writing transaction that `driver` is in."""
+        return Lot(driver, entity=self.entity, limits=self._limits, clock=self._clock)
 
     def together(
         self, over: Sequence[Closed], wanted: Sequence[Wanted], *, way: Way | None = None, wait: bool = True
@@ -127,11 +127,11 @@ class Allowance:
         nothing of it was done.
         """
         refused: dict[int, TrueSeedError] = {}
-        with self._account.writing(wait=wait) as connection:
-            self.settle_all(connection, over)
+        with self._account.turn(wait=wait) as driver:
+            self.settle_all(driver, over)
             if not wanted:
                 return []
-            lot = self.lot(connection)
+            lot = self.lot(driver)
             for place, call in enumerate(wanted):
                 try:
                     lot.take(
@@ -155,11 +155,11 @@ class Allowance:
         """
         self.together([(reservation, actual, outcome)], [])
 
-    def settle_all(self, connection: sql.Connection, ended: Sequence[Closed]) -> None:
-        """As `settle` and `release`, of several calls in the writing transaction that `connection` is in: each with its
+    def settle_all(self, driver: Driver, ended: Sequence[Closed]) -> None:
+        """As `settle` and `release`, of several calls in the writing transaction that `driver` is in: each with its
         amount and its new state, `released` with `NOTHING`. After a `ValueError` it must not be committed.
         """
-        charging.settle(connection, self.entity, ended)
+        charging.settle(driver, self.entity, ended)
 
     def release(self, reservation: Reservation) -> None:
         """The call provably never left: nothing is charged. Raises `ValueError` as `settle`, `AccountUnavailable`."""
@@ -170,12 +170,10 @@ class Allowance:
 
         Raises `OnHold` when the maker or the way is, and then it must not be handed out; `AccountUnavailable`.
         """
-        with self._account.writing() as connection:
-            must_be_free(connection, self.entity, source, way)
-            now = tick(connection, self._clock)
-            charging.insert(
-                Driver(connection), self.entity, [Wanted(source, use, project, request, NOTHING)], "cached", now
-            )
+        with self._account.turn() as driver:
+            must_be_free(driver, self.entity, source, way)
+            now = tick(driver, self._clock)
+            charging.insert(driver, self.entity, [Wanted(source, use, project, request, NOTHING)], "cached", now)
 
     # -- calls of which nobody knows what became ---------------------------------------------------------------------
 
@@ -186,7 +184,7 @@ class Allowance:
         after `FORGOTTEN_MS`, longer than any call takes. If one does come back it is settled like any other.
         """
         with self._account.writing() as connection:
-            now = tick(connection, self._clock)
+            now = tick(Driver.of(connection), self._clock)
             lost = []
             for row in connection.execute(_IN_FLIGHT, {"entity": self.entity}):
                 gone = Process(row.host, row.boot, row.pid, row.started).is_gone()
@@ -209,7 +207,7 @@ class Allowance:
         with, and what amends calls that are unknown or failed. Raises `AccountUnavailable`.
         """
         with self._account.writing() as connection:
-            yield connection, partial(charging.settle, connection, self.entity, how=_AMEND)
+            yield connection, partial(charging.settle, Driver.of(connection), self.entity, how=_AMEND)
 
     # -- reports ---------------------------------------------------------------------------------------------------
 

@@ -4,8 +4,7 @@
 4500
 """
 
-import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -22,17 +21,10 @@ class Amount:
     micros: int = 0
 
     def __add__(self, other: "Amount") -> "Amount":
-        return self._each(operator.add, other)
+        return Amount(self.requests + other.requests, self.tokens + other.tokens, self.micros + other.micros)
 
     def __sub__(self, other: "Amount") -> "Amount":
-        return self._each(operator.sub, other)
-
-    def _each(self, combine: Callable[[int, int], int], other: "Amount") -> "Amount":
-        return Amount(
-            combine(self.requests, other.requests),
-            combine(self.tokens, other.tokens),
-            combine(self.micros, other.micros),
-        )
+        return Amount(self.requests - other.requests, self.tokens - other.tokens, self.micros - other.micros)
 
 
 NOTHING = Amount()

@@ -1,7 +1,7 @@
 """How calls are written into the account and charged: any number of them in one transaction.
 
-    with account.writing() as connection:
-        lot = Lot(connection, entity="us", limits=limits, clock=clock)
+    with account.turn() as driver:
+        lot = Lot(driver, entity="us", limits=limits, clock=clock)
         lot.take(source=…, use=…, project=…, request=…, upper=…)      # or `OnHold`, `Exhausted`; as often as need be
         reservations = lot.write()
 
@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
-
-import sqlalchemy as sql
 
 from trueseed.core.driver import Driver, Statement
 from trueseed.teachers.account.amounts import NOTHING, Amount
@@ -111,10 +109,9 @@ class Limits(tuple[Limit, ...]):
 class Lot:
     """Reservations of one transaction, in the order of `take`. Nothing is written before `write`."""
 
-    def __init__(self, connection: sql.Connection, *, entity: str, limits: Limits, clock: Clock) -> None:
-        self._connection, self._entity, self._limits, self._clock = connection, entity, limits, clock
-        self._driver = Driver(connection)
-        self._now = tick(connection, clock)
+    def __init__(self, driver: Driver, *, entity: str, limits: Limits, clock: Clock) -> None:
+        self._driver, self._entity, self._limits, self._clock = driver, entity, limits, clock
+        self._now = tick(driver, clock)
         self._free: set[tuple[str, Way | None]] = set()  # sources and ways of which no hold was found
         self._charged: list[Amount] = []  # by the place of the limit, what was taken here included
         self._taken: list[Wanted] = []
@@ -127,7 +124,7 @@ class Lot:
         if min(upper.requests, upper.tokens, upper.micros) < 0:
             raise ValueError(f"a call cannot use less than nothing: {upper}")
         if (source, way) not in self._free:
-            must_be_free(self._connection, self._entity, source, way)
+            must_be_free(self._driver, self._entity, source, way)
             self._free.add((source, way))
         binding = self._limits.binding(source, use, project)
         if binding:
@@ -212,7 +209,7 @@ def insert(driver: Driver, entity: str, wanted: Sequence[Wanted], state: str, no
 Closed = tuple[Reservation, Amount, str]  # a call, what it is charged in the end, and its state from now on
 
 
-def settle(connection: sql.Connection, entity: str, ended: Sequence[Closed], how: Statement = SETTLE) -> None:
+def settle(driver: Driver, entity: str, ended: Sequence[Closed], how: Statement = SETTLE) -> None:
     """Charges calls what they used, which may be more than was reserved.
 
     how: the statement that changes a call's row if it may be changed. Raises `ValueError` when an amount is negative or
@@ -223,7 +220,6 @@ def settle(connection: sql.Connection, entity: str, ended: Sequence[Closed], how
     for _, actual, _ in ended:
         if min(actual.requests, actual.tokens, actual.micros) < 0:
             raise ValueError(f"a call cannot use less than nothing: {actual}")
-    driver = Driver(connection)
     rows = [{"id": call.id, "state": state, **counted(actual)} for call, actual, state in ended]
     if driver.each(how, rows) != len(rows):
         which = ", ".join(f"{call.id} to {call.source!r}" for call, *_ in ended)

@@ -15,8 +15,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import sqlalchemy as sql
-
 from trueseed.core.driver import Driver, Statement
 from trueseed.teachers.account.process import boot, this_process
 
@@ -51,9 +49,8 @@ _KEEP = Statement(
 )
 
 
-def tick(connection: sql.Connection, clock: Clock) -> int:
+def tick(driver: Driver, clock: Clock) -> int:
     """Account time now, in milliseconds since 1970. Call it in a writing transaction."""
-    driver = Driver(connection)
     wall, steady = round(clock.wall() * 1000), round(clock.steady() * 1000)
     seen = {host: (of, int(at), int(then)) for host, of, at, then in driver.all(_ALL, {})}
     ours = seen.get(clock.host)

@@ -17,10 +17,12 @@ from pathlib import Path
 
 import sqlalchemy as sql
 from filelock import FileLock, Timeout
-from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DatabaseError, IntegrityError, ProgrammingError
 
+from trueseed.core.driver import Driver
 from trueseed.core.durable import state_folder, write_atomic
 from trueseed.errors import Broken, ConfigError, Paused
+from trueseed.teachers.account.kept import Kept
 
 VERSION = 1
 PATIENCE_S = 30.0  # how long a writer waits for its turn
@@ -119,7 +121,7 @@ class Account:
         self._url = url
         self._path = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
         self._file: tuple[int, int] | None = None
-        self._parents: list[sql.Pool] = []
+        self._parents: list[tuple[sql.Pool, Kept]] = []
         self._begin_here()
 
     @classmethod
@@ -138,44 +140,42 @@ class Account:
         return account
 
     @contextmanager
-    def writing(self, *, wait: bool = True) -> Iterator[sql.Connection]:
+    def writing(self) -> Iterator[sql.Connection]:
         """One transaction, alone among the account's writers: all of it is kept, or after an exception nothing.
 
+        Raises `AccountUnavailable`; then nothing was kept, or, when a server was lost in the very commit, it may have
+        been. A reservation that nobody came to hold stays charged, and is unknown once its process has ended.
+        """
+        with self._alone(wait=True), self._engine.connect() as connection:
+            connection.exec_driver_sql(self._take_turn)
+            yield connection
+            connection.commit()
+
+    @contextmanager
+    def turn(self, *, wait: bool = True) -> Iterator[Driver]:
+        """As `writing`, for what every call needs: by the driver alone, over a connection that is kept.
+
         wait: for this writer's turn; else raises `Busy` when another has it, or when that cannot be known at once, as
-        with a server. Raises `AccountUnavailable`; then nothing was kept, or, when a server was lost in the very
-        commit, it may have been. A reservation that nobody came to hold stays charged, and is unknown once its process
-        has ended.
+        with a server.
         """
         if not wait and self._path is None:
             raise Busy(f"the account {self.name} is on a server, which is waited for")
+        with self._alone(wait=wait), self._kept.turn(wait=wait) as driver:
+            yield driver
+
+    @contextmanager
+    def _alone(self, *, wait: bool) -> Iterator[None]:
+        """The turn among the threads of this process. Raises `Busy`, `AccountUnavailable`."""
         self._must_be_here()
         if not self._turn.acquire(timeout=PATIENCE_S if wait else 0):
             if not wait:
                 raise Busy(f"the account {self.name} is being written")
             raise AccountUnavailable(f"the account {self.name} was busy for {PATIENCE_S:.0f} s; {_AGAIN}")
         try:
-            with self._explained(), self._engine.connect() as connection:
-                if wait:
-                    connection.exec_driver_sql(self._take_turn)
-                else:
-                    self._take_turn_at_once(connection)
-                yield connection
-                connection.commit()
+            with self._explained():
+                yield
         finally:
             self._turn.release()
-
-    def _take_turn_at_once(self, connection: sql.Connection) -> None:
-        """Raises `Busy`."""
-        cursor = connection.connection.cursor()
-        cursor.execute("PRAGMA busy_timeout = 0")
-        try:
-            connection.exec_driver_sql(self._take_turn)
-        except OperationalError as err:
-            if getattr(err.orig, "sqlite_errorname", "") == "SQLITE_BUSY":
-                raise Busy(f"the account {self.name} is being written by another process") from err
-            raise
-        finally:
-            cursor.execute(f"PRAGMA busy_timeout = {PATIENCE_S * 1000:.0f}")
 
     @contextmanager
     def reading(self) -> Iterator[sql.Connection]:
@@ -194,7 +194,8 @@ class Account:
 
     def close(self) -> None:
         """Gives the connections back; the next use takes new ones. Also done when nothing refers to the account."""
-        self._engine.dispose()
+        with self._turn:
+            _dispose(self._engine, self._kept, self._pid)
 
     # -- the pieces --
 
@@ -216,12 +217,13 @@ class Account:
         driver = self._engine.dialect.dbapi
         assert driver is not None  # a dialect that has connected has its driver
         self._driver = driver
-        weakref.finalize(self, _dispose, self._engine, self._pid)
+        self._kept = Kept(self._engine, self._take_turn, PATIENCE_S)
+        weakref.finalize(self, _dispose, self._engine, self._kept, self._pid)
 
     def _must_be_here(self) -> None:
         if self._pid != os.getpid():
             # The parent's connections are not ours to use or to close, so they are kept from being collected.
-            self._parents.append(self._engine.pool)
+            self._parents.append((self._engine.pool, self._kept))
             self._begin_here()
         if self._path:
             try:
@@ -281,9 +283,8 @@ class Account:
             if code in ("SQLITE_CORRUPT", "SQLITE_NOTADB"):
                 raise Broken(f"the account {self.name} is damaged ({cause}); restore it from a copy") from err
             said = " ".join(str(cause).split())
-            raise AccountUnavailable(
-                f"the account {self.name} cannot be used: {said}; {_NEXT.get(code, _AGAIN)}"
-            ) from err
+            kind = Busy if code == "SQLITE_BUSY" else AccountUnavailable
+            raise kind(f"the account {self.name} cannot be used: {said}; {_NEXT.get(code, _AGAIN)}") from err
         except OSError as err:
             raise AccountUnavailable(f"the account {self.name} cannot be used: {err.strerror}; {_AGAIN}") from err
 
@@ -297,8 +298,9 @@ _NEXT = {
 }
 
 
-def _dispose(engine: sql.Engine, pid: int) -> None:
+def _dispose(engine: sql.Engine, kept: Kept, pid: int) -> None:
     if os.getpid() == pid:
+        kept.close()
         engine.dispose()
 
 

@@ -10,12 +10,13 @@ An aggregator or a cloud carries many makers over one address and key; there, on
 """
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import sqlalchemy as sql
 
 from trueseed.core.canonical import sha256
+from trueseed.core.driver import Driver, Statement
 from trueseed.terms.model import parse_source
 
 ONE_MAKER = ("api", "weights", "")  # routes that carry one; the name of an aggregator is its own
@@ -30,7 +31,7 @@ _KEPT = sql.text(
     "SELECT count(*) FROM hold_ways WHERE entity = :entity AND maker = :maker AND placed_at = :placed_at"
     " AND route = :route AND address = :address AND key = :key"
 )
-_MET = sql.text(
+_MET = Statement(
     "SELECT h.entity, h.maker, h.placed_at, h.reason, w.route, w.address, w.key FROM hold_ways w JOIN holds h"
     " ON h.entity = w.entity AND h.maker = w.maker AND h.placed_at = w.placed_at"
     " WHERE h.release IS NULL AND ((w.address = :address AND h.entity = :entity) OR (w.key = :key AND w.key <> ''))"
@@ -57,6 +58,18 @@ class Way:
         )
 
 
+class _Met(NamedTuple):
+    """A standing hold, and a way on which it was met."""
+
+    entity: str
+    maker: str
+    placed_at: str
+    reason: str
+    route: str
+    address: str
+    key: str
+
+
 def keep(connection: sql.Connection, entity: str, maker: str, placed_at: str, way: Way) -> bool:
     """Notes by which way the maker was reached that was put on hold; False when that is noted already."""
     said = {"entity": entity, "maker": maker, "placed_at": placed_at, **asdict(way)}
@@ -66,10 +79,11 @@ def keep(connection: sql.Connection, entity: str, maker: str, placed_at: str, wa
     return True
 
 
-def barred(connection: sql.Connection, entity: str, source: str, way: Way) -> str | None:
+def barred(driver: Driver, entity: str, source: str, way: Way) -> str | None:
     """Why `source` may not be asked this way although its maker is not on hold for `entity`; None when it may."""
     maker = parse_source(source).maker
-    for met in connection.execute(_MET, {"entity": entity, "address": way.address, "key": way.key}):
+    for row in driver.all(_MET, {"entity": entity, "address": way.address, "key": way.key}):
+        met = _Met(*row)
         if because := _because(met, entity, maker, way):
             return (
                 f"{source!r} may not be asked: {because} that {met.maker!r} suspended; it is on hold for "
@@ -80,7 +94,7 @@ def barred(connection: sql.Connection, entity: str, source: str, way: Way) -> st
     return None
 
 
-def _because(met: Any, entity: str, maker: str, way: Way) -> str | None:
+def _because(met: _Met, entity: str, maker: str, way: Way) -> str | None:
     carries_many = met.route == way.route and way.route not in ONE_MAKER
     if way.key and met.key == way.key and (met.maker == maker or not carries_many):
         return "its key is that of the account"

@@ -53,6 +53,7 @@ class Reply:
             yield piece
 
     async def whole(self) -> bytes:
+        """All of the body. Raises as `pieces`."""
         return b"".join([piece async for piece in self.pieces()])
 
 

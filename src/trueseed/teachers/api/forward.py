@@ -118,6 +118,10 @@ class Address:
         return "\r\n".join([*lines, "content-length: "]).encode("ascii")
 
 
+def _request(upstream: Upstream, body: bytes) -> bytes:
+    return b"%b%d\r\n\r\n%b" % (upstream.head, len(body), body)
+
+
 class Forward:
     """Connections to all upstreams, kept open between calls, the last one used first.
 
@@ -140,15 +144,30 @@ class Forward:
     @asynccontextmanager
     async def ask(self, upstream: Upstream, body: bytes) -> AsyncIterator[Reply]:
         """Sends `body`; the reply is open until the block ends. Raises `NeverLeft`, `BrokenOff`."""
-        address = upstream.address
-        connection = self._rested(address) or await self._connected(address, min(CONNECT_S, upstream.timeout_s))
+        connection = await self._connection(upstream)
         try:
-            yield await connection.ask(b"%b%d\r\n\r\n%b" % (upstream.head, len(body), body), upstream.timeout_s)
+            yield await connection.ask(_request(upstream, body), upstream.timeout_s)
         finally:
-            if connection.is_free:
-                self._idle[address].append(connection)
-            else:
-                connection.close()
+            self._back(upstream, connection)
+
+    async def whole(self, upstream: Upstream, body: bytes) -> tuple[Reply, bytes]:
+        """As `ask`, with all that the reply holds."""
+        connection = await self._connection(upstream)
+        try:
+            reply = await connection.ask(_request(upstream, body), upstream.timeout_s)
+            return reply, await reply.whole()
+        finally:
+            self._back(upstream, connection)
+
+    async def _connection(self, upstream: Upstream) -> Connection:
+        address = upstream.address
+        return self._rested(address) or await self._connected(address, min(CONNECT_S, upstream.timeout_s))
+
+    def _back(self, upstream: Upstream, connection: Connection) -> None:
+        if connection.is_free:
+            self._idle[upstream.address].append(connection)
+        else:
+            connection.close()
 
     def _rested(self, address: Address) -> Connection | None:
         idle, now = self._idle[address], asyncio.get_running_loop().time()
