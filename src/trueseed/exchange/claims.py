@@ -16,6 +16,7 @@ from typing import Any
 
 from trueseed.checks.whose import introduces, makers
 from trueseed.core.chat import Message
+from trueseed.errors import ConfigError
 from trueseed.terms.model import parse_source
 
 COLUMNS = frozenset({
@@ -44,6 +45,9 @@ def claims(row: Mapping[str, Any], messages: Sequence[Message], declared: str) -
             yield Claim(reported(said), f"column {column!r} says {said!r}")
     if row.get(DISTILABEL) is not None and declared.startswith("own/"):
         yield Claim("unknown/unknown@reported", f"column {DISTILABEL!r} is what distilabel writes beside a model's words")
+    ours = row.get(OUR_COLUMN)
+    if isinstance(ours, Mapping) and isinstance(ours.get("source"), str) and ours["source"] != declared:
+        yield Claim(_as_source(ours["source"]), f"column {OUR_COLUMN!r} says {ours['source']!r}")
     for message in messages:
         said_of_itself = introduces(message.content) if message.role == "assistant" else None
         if said_of_itself is None:
@@ -51,6 +55,13 @@ def claims(row: Mapping[str, Any], messages: Sequence[Message], declared: str) -
         own, maker = declared.startswith("own/"), said_of_itself.maker
         if (maker and maker not in _makers_of(declared)) or (own and not maker):
             yield Claim(f"{maker or 'unknown'}/unknown@reported", f"the answer says {said_of_itself.words!r}")
+
+
+def _as_source(said: str) -> str:
+    try:
+        return str(parse_source(said))
+    except ConfigError:
+        return reported(said)
 
 
 def columns(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

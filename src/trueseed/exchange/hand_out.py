@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import sha256
 from trueseed.core.durable import write_atomic
 from trueseed.core.records import read_parquet
 from trueseed.errors import ConfigError
 from trueseed.exchange.claims import OUR_COLUMN
+from trueseed.ledger.lineage import Lineage
 from trueseed.terms.model import Effect
-from trueseed.workspace import Workspace
+from trueseed.workspace import FLAGS, Workspace
 
 PARTS = {"records": ("records",), "dataset": ("train", "validation")}
 
@@ -40,6 +43,21 @@ class HandedOut:
             "sha256": self.sha256,
             "sources": list(self.sources),
         }
+
+
+def listing(workspace: Workspace) -> list[dict[str, Any]]:
+    """Every artifact that holds records and was made by a step here."""
+    lineage = Lineage.read(workspace.ledger)
+    return [
+        {
+            "artifact": f"{each.kind}:{each.digest}",
+            "records": sum(pq.ParquetFile(each.path(f"{part}.parquet")).metadata.num_rows for part in PARTS[each.kind]),
+            "sources": sorted({source for source, _, _ in lineage.labels(each.digest)}),
+            **{flag: True for flag in FLAGS if each.meta.get(flag)},
+        }
+        for each in workspace.store.all()
+        if each.kind in PARTS and lineage.maker(each.digest) is not None
+    ]
 
 
 def hand_out(workspace: Workspace, artifact: Artifact, file: Path, *, part: str | None = None) -> HandedOut:
