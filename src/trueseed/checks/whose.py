@@ -38,7 +38,8 @@ _SPEAKS_OF_MODELS = re.compile(  # what tells a chatbot from people and animals 
 )
 _AN_AI = r"(?:ai|artificial intelligence|large language model|language model|llm|chat ?bot|virtual assistant)"
 _MADE_BY = re.compile(
-    rf"\b(?:trained|developed|created|made|built|designed)\s+by\s+(?:the\s+)?(?:\w+\s+){{0,2}}?(?:{_ANY})\b", re.IGNORECASE
+    rf"\b(?:trained|developed|created|made|built|designed)\s+by\s+(?:the\s+)?(?:\w+\s+){{0,2}}?(?:{_ANY})\b",
+    re.IGNORECASE,
 )
 _I_AM_NAMED = re.compile(
     rf"\b(?:i am|i['’]m|my name is|call me)\s+(?:an?\s+|the\s+|called\s+|named\s+)?(?:{_ANY})\b", re.IGNORECASE

@@ -1,4 +1,4 @@
-"""The verbs of records: take other people's in, list what is here, hand ours to other tools."""
+"""The verbs of records: take other people's in, redact, list what is here, hand ours to other tools."""
 
 from pathlib import Path
 from typing import Annotated
@@ -73,3 +73,27 @@ def records_export(
         print_json(written.to_json())
         return
     out.print(f"{written.file}  {written.records} records of {', '.join(written.sources)}", markup=False)
+
+
+@app.command()
+def redact(
+    artifact: Annotated[str, typer.Argument(help="As `trueseed records list` names it.")],
+    types: Annotated[list[str] | None, typer.Option("--type", help="As Presidio names them. Repeatable.")] = None,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace personal data by pseudonyms. Every label stays; names of people are not looked for."""
+    from trueseed.curate.redact import Config
+    from trueseed.curate.redact import redact as redacting
+    from trueseed.workspace import Workspace
+
+    place, config = Workspace.open(workspace), Config(types=types) if types else Config()
+    given = place.store.get(artifact)
+    with place.step("redact", inputs=[given], config=config.model_dump()) as step:
+        made = step.earlier(given.kind) or redacting(config, given, step)
+        counts = {name.removeprefix("redacted:"): n for name, n in step.counts.items() if name.startswith("redacted:")}
+    if as_json:
+        print_json({"artifact": f"{made.kind}:{made.digest}", "redacted": counts})
+        return
+    told = ", ".join(f"{n} {name}" for name, n in counts.items()) or "nothing new"
+    out.print(f"{made}  replaced: {told}", markup=False)
