@@ -41,7 +41,8 @@ RECORDS_FILE = "records.parquet"
 class Config(Settings):
     """near_duplicate: resemblance of answers from which the later one goes. overlap_words: in a row, shared with an
     evaluation prompt. balance: a kind keeps at most so many times the median. identity_filter: declare that answers
-    naming a model or maker are taken out. redact: replace personal data by pseudonyms, before all else. validation: share of the records. seed: of balance and split.
+    naming a model or maker are taken out. redact: replace personal data by pseudonyms, before all else. validation:
+    share of the records. seed: of balance and split.
     """
 
     quality: Quality = Quality()

@@ -1,10 +1,10 @@
-"""Personal data is replaced by pseudonyms, and who it came from stays known: every label, and the parent of each record.
+"""Personal data is replaced by pseudonyms, and who it came from stays known: every label, and each record's parent.
 
     <EMAIL_ADDRESS_5b1c20fe9d>      HMAC-SHA256 of type and value, under a key that stays in the user's state folder
 
 Found by the pattern recognisers of Presidio, many of which check sums too; names of people are not looked for. The same
-value gets the same pseudonym everywhere. Where what is taken out names a model or its maker, the pseudonym says so: that
-is no personal data, and only a declared identity filter removes it.
+value gets the same pseudonym everywhere. Where what is taken out names a model or its maker, the pseudonym says so:
+that is no personal data, and only a declared identity filter removes it.
 """
 
 import hmac
@@ -152,9 +152,9 @@ def _recognisers(types: Sequence[str]) -> dict[str, Any]:
         raise ConfigError("redaction needs Presidio: pip install 'trueseed[pii]'") from err
     offline = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # the list that it ships, never the network
 
-    class Email(shipped.EmailRecognizer):  # type: ignore[misc,name-defined]
+    class Email(shipped.EmailRecognizer):  # type: ignore[misc]
         def validate_result(self, pattern_text: str) -> bool:
-            return offline(pattern_text).fqdn != ""
+            return bool(offline(pattern_text).fqdn)
 
     logger = logging.getLogger("presidio-analyzer")
     if not any(isinstance(each, _Late) for each in logger.handlers):

@@ -97,7 +97,7 @@ def bring(workspace: Workspace, config: Config) -> Brought:
         raise Refused(f"nothing was imported: {not_established(config.source, Use.TRAIN)}")
     found = foreign.find(Path(config.file), config.split)
     digest = found.digest
-    with Known(workspace, digest) as known:
+    with Known(workspace, digest, config.source) as known:
         rows = _read(found, config.source, known)
         _keep_documents(known, rows, workspace)
     contradictions = [words for row in rows for words in row.against(config.source)]
@@ -151,8 +151,8 @@ def _told(contradictions: Sequence[str], config: Config) -> str:
     more = f" (and {len(contradictions) - SHOWN} more)" if len(contradictions) > SHOWN else ""
     shown = "; ".join(contradictions[:SHOWN])
     return (
-        f"{config.file!r} is said to come from {config.source!r}, and says otherwise itself: {shown}{more}. Nothing was "
-        f"imported. Take those rows out, declare where they come from, or import with `inherit` (--inherit), so that "
+        f"{config.file!r} is said to come from {config.source!r}, and says otherwise itself: {shown}{more}. Nothing "
+        f"was imported. Take those rows out, declare where they come from, or import with `inherit` (--inherit), so that "
         f"the records carry the labels of what they were made of"
     )
 
@@ -186,7 +186,11 @@ def _write(rows: Sequence[Taken], config: Config, step: Step) -> Artifact:
     step.count("imported", len(records))
     step.count("recognised", sum(1 for row in rows if any(row.against(config.source))))
     meta = {"records": len(records), "record_root": record_root(each.id for each in records), "imported": True, **flags}
-    return step.write("records", lambda folder: write_parquet(records, folder / RECORDS_FILE) and None, meta)
+
+    def fill(folder: Path) -> None:
+        write_parquet(records, folder / RECORDS_FILE)
+
+    return step.write("records", fill, meta)
 
 
 def _record(row: Taken, number: int, declared: str, own: Origin, step: Step) -> Record:

@@ -44,9 +44,7 @@ def claims(row: Mapping[str, Any], messages: Sequence[Message], declared: str) -
         if not _agrees(said, declared):
             yield Claim(reported(said), f"column {column!r} says {said!r}")
     if row.get(DISTILABEL) is not None and declared.startswith("own/"):
-        yield Claim(
-            "unknown/unknown@reported", f"column {DISTILABEL!r} is what distilabel writes beside a model's words"
-        )
+        yield Claim("unknown/unknown@reported", f"column {DISTILABEL!r} is of distilabel: a model wrote it")
     ours = row.get(OUR_COLUMN)
     if isinstance(ours, Mapping) and isinstance(ours.get("source"), str) and ours["source"] != declared:
         yield Claim(_as_source(ours["source"]), f"column {OUR_COLUMN!r} says {ours['source']!r}")

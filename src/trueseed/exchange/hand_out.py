@@ -7,7 +7,7 @@ comes back, also without that column.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,13 +80,20 @@ def hand_out(workspace: Workspace, artifact: Artifact, file: Path, *, part: str 
         said = {"sha256": sha256(text), "records": len(rows), "form": "messages"}
         if step.earlier("report") is None:
             step.count("exported", len(rows))
-            step.write("report", lambda at: (at / "export.json").write_text(json.dumps(said)) and None, said)
+            step.write("report", _note(said), said)
         sources = tuple(sorted({label.source for label in workspace.labels(artifact)}))
     try:
         write_atomic(file, text)
     except FileNotFoundError as err:
         raise ConfigError(f"{file} cannot be written: {err.strerror}; name another file") from err
     return HandedOut(file=file, records=len(rows), sha256=sha256(text), sources=sources)
+
+
+def _note(said: dict[str, Any]) -> Callable[[Path], None]:
+    def fill(folder: Path) -> None:
+        (folder / "export.json").write_text(json.dumps(said))
+
+    return fill
 
 
 def _rows(folder: Path, parts: tuple[str, ...], artifact: Artifact, log: str) -> Iterator[dict[str, Any]]:

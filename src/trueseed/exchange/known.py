@@ -2,7 +2,7 @@
 the caches, and the records of every artifact, of all workspaces that were opened under this user's state.
 
     with Known(workspace) as known:
-        known.find(text)         # Finding(labels=…, words="an answer of 'deepseek/…' (asked to train on 2026-03-01)", …)
+        known.find(text)         # Finding(labels=…, words="an answer of 'deepseek/…' (asked to …)", …)
 
 A text that we hold carries the labels of everything here that holds it. The fingerprints of caches and artifacts are
 kept in `known.sqlite` beside each ledger, which is brought up to date first and may be deleted at any time.
@@ -46,15 +46,15 @@ class Finding:
 
 class Known:
     """Raises `ConfigError` or `Broken` when one of the workspaces cannot be read: what is not known is not waved
-    through. A folder that is gone is passed over. file: digest of what is imported; what was made of it before says
-    nothing of where it comes from.
+    through. A folder that is gone is passed over. file, source: digest and declared
+    source of what is imported; what came of it when it was imported so before says nothing of where it comes from.
     """
 
-    def __init__(self, workspace: Workspace, file: str) -> None:
+    def __init__(self, workspace: Workspace, file: str, source: str) -> None:
         here = workspace.folder.resolve()
         other = [path.parent for path in places(state_folder()) if path.parent != here]
         there = [Workspace.open(path) for path in other if (path / "format").exists()]
-        self._places = [_Place(each, file) for each in (workspace, *there)]
+        self._places = [_Place(each, file, source) for each in (workspace, *there)]
 
     def find(self, messages: Sequence[Message]) -> list[Finding]:
         """Every message that is recognised, and the chat as a whole where its answer is short."""
@@ -78,11 +78,11 @@ class Known:
 class _Place:
     """One workspace."""
 
-    def __init__(self, workspace: Workspace, file: str) -> None:
+    def __init__(self, workspace: Workspace, file: str, source: str) -> None:
         self.workspace = workspace
         self._lineage = Lineage.read(workspace.ledger)
         self._artifacts = {str(each): each for each in workspace.store.all() if self._is_made(each)}
-        self._after = _made_of(file, self._artifacts.values(), self._lineage)
+        self._after = _made_of((file, source), self._artifacts.values(), self._lineage)
         self._known = [_brought_up_to_date(workspace, self._artifacts)]
         if (workspace.folder / ANSWERS).exists():
             self._known.append(Remembered(workspace.folder / ANSWERS))
@@ -117,13 +117,14 @@ class _Place:
             known.close()
 
 
-def _made_of(file: str, artifacts: Iterable[Artifact], lineage: Lineage) -> frozenset[str]:
-    """What was imported from the very same bytes before, and all that was made of it."""
+def _made_of(file: tuple[str, str], artifacts: Iterable[Artifact], lineage: Lineage) -> frozenset[str]:
+    """What was imported from the very same bytes under the same source before, and all that was made of it."""
     held = {artifact.digest: str(artifact) for artifact in artifacts}
     after: set[str] = set()
     for digest in held:
         maker = lineage.maker(digest)
-        if maker and maker.predicate["step"] == "import" and maker.predicate["config"].get("digest") == file:
+        said = maker.predicate["config"] if maker and maker.predicate["step"] == "import" else {}
+        if (said.get("digest"), said.get("source")) == file:
             after |= {digest, *lineage.downstream(digest)}
     return frozenset(held[digest] for digest in after if digest in held)
 

@@ -1,5 +1,5 @@
-"""What is left of a text when case, accents' encoding, punctuation and spacing do not count; and what is left when look-
-alike letters and everything that redaction takes out do not count either.
+"""What is left of a text when case, accents' encoding, punctuation and spacing do not count; and what is left when
+look-alike letters and everything that redaction takes out do not count either.
 """
 
 import json
