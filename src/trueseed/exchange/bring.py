@@ -20,7 +20,7 @@ from trueseed.core.records import Origin, Record, record_root, write_parquet
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError, Refused
 from trueseed.exchange import foreign
-from trueseed.exchange.claims import claims
+from trueseed.exchange.claims import OUR_COLUMN, claims
 from trueseed.exchange.known import Finding, Known
 from trueseed.exchange.shapes import chat
 from trueseed.terms.catalog import Catalog, keep
@@ -136,7 +136,8 @@ def _read(found: foreign.Foreign, source: str, known: Known) -> list[Taken]:
             wrong.append(f"{row.place}: {err}")
             continue
         findings = known.find(messages)
-        reported = claims(row.value, () if findings else messages, source)
+        told = {name: said for name, said in row.value.items() if not findings or name != OUR_COLUMN}
+        reported = claims(told, () if findings else messages, source)  # what we know comes before what is said
         said = tuple((claim.source, claim.words) for claim in reported)
         rows.append(Taken(place=row.place, messages=messages, findings=tuple(findings), reported=said))
     if wrong:
@@ -151,7 +152,7 @@ def _told(contradictions: Sequence[str], config: Config) -> str:
     more = f" (and {len(contradictions) - SHOWN} more)" if len(contradictions) > SHOWN else ""
     shown = "; ".join(contradictions[:SHOWN])
     return (
-        f"{config.file!r} is said to come from {config.source!r}, and says otherwise itself: {shown}{more}. Nothing "
+        f"{config.file!r} is said to come from {config.source!r}, and says otherwise: {shown}{more}. Nothing "
         f"was imported. Take those rows out, declare where they come from, or import with `inherit` (--inherit), so that "
         f"the records carry the labels of what they were made of"
     )
