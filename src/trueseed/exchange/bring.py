@@ -153,7 +153,7 @@ def _told(contradictions: Sequence[str], config: Config) -> str:
     shown = "; ".join(contradictions[:SHOWN])
     return (
         f"{config.file!r} is said to come from {config.source!r}, and says otherwise: {shown}{more}. Nothing "
-        f"was imported. Take those rows out, declare where they come from, or import with `inherit` (--inherit), so that "
+        f"was imported. Take those rows out, declare where they come from, or import with `inherit` (--inherit): then "
         f"the records carry the labels of what they were made of"
     )
 
