@@ -19,8 +19,9 @@ from trueseed.asking import must_be_in_force
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
-from trueseed.errors import ConfigError
+from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import measure, sets
+from trueseed.exchange.bring import bring
 from trueseed.failover import Part
 from trueseed.generate.prompts import must_have_papers, named
 from trueseed.lm.engine import Engine
@@ -61,6 +62,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
     found = [_teacher(asked, file, workspace) for asked in file.teachers]
     base_weights = _resolve(file.base)
     with _lock_run(workspace, file.project):
+        brought = _import_records(file, workspace)
         prompts = _import_prompts(file, workspace)
         held_out = _freeze_sets(file, workspace)
         voices = [teacher() for teacher in found]
@@ -68,7 +70,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         failover.must_be_permitted(further, workspace.catalog, workspace.facts, _today())
         base = _import_weights(base_weights, workspace)
         parts = failover.generate(file, workspace, prompts, voices)
-        dataset = _curate(file, workspace, [part.records for part in parts if part.accepted], held_out)
+        dataset = _curate(file, workspace, [*brought, *(part.records for part in parts if part.accepted)], held_out)
         before = failover.baseline(file, workspace, held_out, voices, parts)
         for voice in voices:
             voice.close()
@@ -155,6 +157,15 @@ def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
     ) as step:
         must_have_papers(found, file.prompts.source, workspace.folder / ANSWERS)
         return step.earlier("prompts") or found.write(step)
+
+
+def _import_records(file: RunFile, workspace: Workspace) -> list[Artifact]:
+    """Raises `Refused` when they may not be trained on: before a teacher is asked."""
+    found = [bring(workspace, each) for each in file.imports]
+    for verdict in (verdict for each in found for verdict in each.verdicts):
+        if not verdict.permitted:
+            raise Refused(f"`import` names records that may not be trained on: {verdict}")
+    return [each.records for each in found]
 
 
 def _freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
 from trueseed.evaluate import measure
+from trueseed.exchange import bring
 from trueseed.generate import verifiable
 from trueseed.lm.source import source_of
 from trueseed.teachers.account.allowance import Limit
@@ -90,6 +91,7 @@ class RunFile(Settings):
     limits: list[Limit] = Field(default=[])
     cache: bool = True
     prompts: Prompts = Prompts()
+    imports: list[bring.Config] = Field(default=[], alias="import")
     engine: Speed = Speed()
     generate: verifiable.Config
     curate: curation.Config = curation.Config()
@@ -121,9 +123,10 @@ class RunFile(Settings):
 
 
 def load(path: Path) -> RunFile:
-    """Reads a run file; a relative prompts file is looked for beside it. Raises `ConfigError`."""
+    """Reads a run file; relative files of prompts and imports are looked for beside it. Raises `ConfigError`."""
     file = read(path, RunFile)
-    if file.prompts.file and not Path(file.prompts.file).is_absolute():
-        prompts = file.prompts.model_copy(update={"file": str(path.parent / file.prompts.file)})
-        return file.model_copy(update={"prompts": prompts})
-    return file
+    imports = [each.model_copy(update={"file": str(path.parent / each.file)}) for each in file.imports]
+    prompts = file.prompts
+    if prompts.file:
+        prompts = prompts.model_copy(update={"file": str(path.parent / prompts.file)})
+    return file.model_copy(update={"prompts": prompts, "imports": imports})

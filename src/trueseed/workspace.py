@@ -42,7 +42,7 @@ from trueseed.terms.rules import RULES_VERSION, Verdict, judge_earlier, judge_us
 
 FORMAT = 1
 KEPT = "ledger/terms"  # the documents that labels name by digest, as they were when the door relied on them
-FLAGS = ("identity_filter",)  # a dataset from which names of models or makers were taken out says so for ever
+FLAGS = ("identity_filter", "redacted")  # what was taken out of a dataset is said of all that comes of it
 
 RELATION_OF_USE = {
     Use.TRAIN: Relation.OUTPUT,
@@ -68,6 +68,7 @@ class Opening:
     effect: Effect
     ask: Mapping[str, Use]
     brings: Mapping[str, Relation]  # sources that enter here from outside: prompts, base weights
+    carries: tuple[Label, ...]  # what that is known to carry from earlier: answers that come back
     config: Mapping[str, Any]
 
     @property
@@ -77,11 +78,13 @@ class Opening:
     def to_json(self) -> dict[str, Any]:
         used = [{"kind": a.kind, "digest": a.digest, "role": "input"} for a in self.inputs]
         beside = [{"kind": a.kind, "digest": a.digest, "role": "against"} for a in self.against]
+        carried = {"carries": [label.to_json() for label in self.carries]} if self.carries else {}
         return {
             "step": self.name,
             "effect": self.effect.value,
             "asks": [{"source": source, "use": use.value} for source, use in sorted(self.ask.items())],
             "brings": [{"source": source, "relation": rel.value} for source, rel in sorted(self.brings.items())],
+            **carried,
             "inputs": used + beside,
         }
 
@@ -289,6 +292,16 @@ class Step:
             asked_in=told.log if told else "",
         )
 
+    def handed_on(self, earlier: Origin, parent: str) -> Origin:
+        """Mints the origin of what was made of a record, or is an answer that came back from outside: the source, use
+        and terms of the `earlier` one stay. parent: id of the record, '' when it is not known.
+
+        Raises `Refused` when this step does not carry that source under those terms.
+        """
+        if (earlier.source, earlier.terms) not in {(label.source, label.terms) for label in self.labels}:
+            raise Refused(f"step {self.name!r} does not carry {earlier.source!r}: no record may claim it as origin")
+        return replace(earlier, kind="transform", project=self._project, parents=(parent,) if parent else ())
+
     def _heard(self, source: str, request: str) -> Told:
         for teacher in reversed(self._told.get(source, [])):
             if told := teacher(request):
@@ -421,6 +434,7 @@ class Workspace:
         effect: Effect = Effect.NONE,
         ask: Mapping[str, Use] | None = None,
         brings: Mapping[str, Relation] | None = None,
+        carries: Iterable[Label] = (),
         config: Mapping[str, Any] | None = None,
     ) -> Iterator[Step]:
         """Opens a step, and closes it with one signed statement whatever happens inside.
@@ -435,6 +449,7 @@ class Workspace:
             effect=effect,
             ask=dict(ask or {}),
             brings=dict(brings or {}),
+            carries=tuple(sorted(set(carries))),
             config=dict(config or {}),
         )
         folder = self.folder / "steps" / opening.fingerprint[:16]
@@ -481,6 +496,7 @@ class Workspace:
         labels = {label for artifact in opening.inputs for label in self.labels(artifact)}
         labels |= {replace(label, relation=Relation.FILTER) for a in opening.against for label in self.labels(a)}
         labels |= {Label(source=source, relation=relation, terms=terms[source]) for source, relation in new.items()}
+        labels |= set(opening.carries)
         for document in filter(None, documents.values()):
             keep(document, self.folder / KEPT)
         asked = tuple(

@@ -6,6 +6,7 @@
     sound      what no constraint states: that it is an answer at all
     task       a prompt with its constraints, and the words it is asked in
     text       what a word, a sentence and a line are
+    whose      whose words an answer says it is
 
 >>> check(Constraint("bullets", {"n": 2}), "- eat early\\n- sleep well")
 True

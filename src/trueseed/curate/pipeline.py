@@ -27,6 +27,8 @@ from trueseed.curate.identity import identity
 from trueseed.curate.overlap import overlap
 from trueseed.curate.quality import Config as Quality
 from trueseed.curate.quality import quality
+from trueseed.curate.redact import Config as Redaction
+from trueseed.curate.redact import Redactor
 from trueseed.curate.split import split
 from trueseed.errors import ConfigError
 
@@ -39,7 +41,8 @@ RECORDS_FILE = "records.parquet"
 class Config(Settings):
     """near_duplicate: resemblance of answers from which the later one goes. overlap_words: in a row, shared with an
     evaluation prompt. balance: a kind keeps at most so many times the median. identity_filter: declare that answers
-    naming a model or maker are taken out. validation: share of the records. seed: of balance and split.
+    naming a model or maker are taken out. redact: replace personal data by pseudonyms, before all else. validation:
+    share of the records. seed: of balance and split.
     """
 
     quality: Quality = Quality()
@@ -47,6 +50,7 @@ class Config(Settings):
     overlap_words: int = Field(default=8, ge=2)
     balance: float = Field(default=2.0, gt=0)
     identity_filter: bool = False
+    redact: Redaction | None = None
     validation: float = Field(default=0.05, ge=0, lt=1)
     seed: int = 0
 
@@ -64,6 +68,8 @@ def curate(config: Config, records: Sequence[Artifact], held_out: Sequence[Artif
     train on.
     """
     found = [record for each in records for record in read_parquet(step.read(each) / RECORDS_FILE)]
+    if config.redact:
+        found = Redactor(config.redact).records(found, step)
     prompts = [text for artifact in held_out for text in _texts(artifact, step)]
     sifted = sift(found, concerns(config, prompts))
     reasons = Counter(drop.reason for _, drop in sifted.dropped)
@@ -86,6 +92,7 @@ def curate(config: Config, records: Sequence[Artifact], held_out: Sequence[Artif
         "dropped": dict(sorted(reasons.items())),
         "record_root": record_root(record.id for record in (*train, *validation)),
         "identity_filter": config.identity_filter or any(each.meta.get("identity_filter") for each in records),
+        **({"redacted": True} if config.redact else {}),
     }
     return step.write("dataset", fill, meta)
 

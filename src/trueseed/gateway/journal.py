@@ -14,10 +14,11 @@ from trueseed.core.canonical import now
 from trueseed.errors import Paused
 from trueseed.gateway.door import Passage
 from trueseed.gateway.ticket import Ended, Return, Ticket
+from trueseed.similarity.remembered import Mark
 from trueseed.teachers.account.amounts import Amount
 
 TELL_EVERY_S = 60.0
-Said = tuple[str, str, str]  # an answer to remember: text, source, about
+Said = tuple[str, Mark]  # an answer to remember, and whose it is
 _Back = tuple[Return, Amount]  # what came back, and what it is charged
 _log = logging.getLogger(__name__)
 
@@ -88,7 +89,9 @@ class Journal:
             step.count("micros", amount.micros)
             if each.ended.texts:
                 about = f"relayed to {ticket.use.value} for {ticket.key.grant.project!r} on {ticket.at[:10]}"
-                self._said.extend((text, ticket.wanted.source, about) for text in each.ended.texts)
+                terms = step.terms_of(ticket.wanted.source)
+                mark = Mark(source=ticket.wanted.source, terms=terms, record=ticket.id, about=about)
+                self._said.extend((text, mark) for text in each.ended.texts)
 
 
 def _held_back(back: Return) -> Return:

@@ -129,6 +129,7 @@ class Ledger:
             with ledger._remembered.locked():
                 ledger._compare_with_remembered()
                 ledger._remember()
+                ledger._remembered.keep_place(folder)
         except OSError as err:
             ledger._warn_forgetful(err)
         return ledger

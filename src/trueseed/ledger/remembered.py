@@ -42,11 +42,22 @@ class Remembered:
     def identity(self) -> str | None:
         return _read(self.folder / "keys")
 
+    def keep_place(self, folder: Path) -> None:
+        """Where the ledger was opened last."""
+        place = str(folder.resolve())
+        if _read(self.folder / "place") != place:
+            write_atomic(self.folder / "place", place)
+
     def keep_checkpoint(self, note: str) -> None:
         write_atomic(self.folder / "checkpoint", note)
 
     def keep_identity(self, note: str) -> None:
         write_atomic(self.folder / "keys", note)
+
+
+def places(state: Path) -> tuple[Path, ...]:
+    """Where this user's ledgers were opened last. Raises `ConfigError` when that cannot be read."""
+    return tuple(Path(_read(path) or "") for path in sorted((state / "ledgers").glob("*/place")))
 
 
 def _read(path: Path) -> str | None:

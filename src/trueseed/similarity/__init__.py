@@ -9,9 +9,11 @@
 True
 """
 
-from trueseed.similarity.fingerprint import fingerprint, normalise, shingles
+from trueseed.similarity.fingerprint import bare, fingerprint, normalise, shingles
 from trueseed.similarity.near import NearIndex
 from trueseed.similarity.overlap import OverlapIndex
-from trueseed.similarity.remembered import Recognised, Remembered
+from trueseed.similarity.remembered import Mark, Recognised, Remembered
 
-__all__ = ["NearIndex", "OverlapIndex", "Recognised", "Remembered", "fingerprint", "normalise", "shingles"]
+__all__ = [
+    "Mark", "NearIndex", "OverlapIndex", "Recognised", "Remembered", "bare", "fingerprint", "normalise", "shingles",
+]  # fmt: skip
