@@ -282,7 +282,6 @@ class Document:
     reaches_models_trained_on_output: str
     incorporates: tuple[str, ...] = ()
     silent_on: tuple[Use, ...] = ()  # read for these and found silent: left to the documents that bind together with it
-    evidence: str = ""  # a provider's written permission: the file beside this one that text_sha256 is the digest of
     regions: Regions | None = None
     permissions: tuple[Permission, ...] = ()
     duties: tuple[Duty, ...] = ()
