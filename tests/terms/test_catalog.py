@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from trueseed.core.canonical import digest
 from trueseed.errors import Broken, ConfigError
 from trueseed.terms import Catalog
-from trueseed.terms.catalog import SHIPPED, from_json, keep, parse
+from trueseed.terms.catalog import SHIPPED, from_json, keep
+from trueseed.terms.files import parse
 
 CATALOG = Catalog.load()
 OWN = (SHIPPED / "own/own-work.toml").read_text("utf-8")
