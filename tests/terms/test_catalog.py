@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from trueseed.core.canonical import digest
 from trueseed.errors import Broken, ConfigError
 from trueseed.terms import Catalog
-from trueseed.terms.catalog import SHIPPED, from_json, keep, parse
+from trueseed.terms.catalog import SHIPPED, from_json, keep
+from trueseed.terms.files import parse
 
 CATALOG = Catalog.load()
 OWN = (SHIPPED / "own/own-work.toml").read_text("utf-8")
@@ -51,7 +52,7 @@ def governed_by(source: str, day: str) -> str | None:
         ("deepseek/deepseek-chat@api", "2025-06-01", "deepseek-platform-2025-01-20"),
         ("deepseek/deepseek-chat@api", "2026-11-21", "deepseek-platform-2026-04-29"),
         ("meta/llama-3.1-8b-instruct@weights", "2026-11-21", "llama3.1-community"),
-        ("meta/llama-3.3-70b-instruct@weights", "2026-11-21", None),
+        ("meta/llama-3.3-70b-instruct@weights", "2026-11-21", "llama3.3-community"),
         ("google/gemma-3-270m@weights", "2026-11-21", "gemma-terms-2025-03-24"),
         ("google/gemma-4-1b@weights", "2026-11-21", None),
         ("huggingfacetb/smollm2-135m-instruct@weights", "2026-11-21", "apache-2.0-weights"),
@@ -61,6 +62,16 @@ def governed_by(source: str, day: str) -> str | None:
         ("anthropic/claude@api", "2026-11-21", "anthropic-commercial-2025-06-17"),
         ("own/anna", "2026-11-21", "own-work"),
         ("nobody/knows@api", "2026-11-21", None),
+        ("meta-llama/llama-3-8b@weights", "2026-11-21", None),
+        ("meta-llama/meta-llama-3-8b@weights", "2026-11-21", "llama3-community"),
+        ("meta-llama/llama-3.2-1b@weights", "2026-11-21", "llama3.2-community"),
+        ("meta-llama/llama-3.2-11b-vision@weights", "2026-11-21", "llama3.2-community-multimodal"),
+        ("xai/grok@api", "2026-08-13", "xai-enterprise-2025-06-27"),
+        ("xai/grok@api", "2026-08-14", "xai-enterprise-2026-08-14"),
+        ("google/gemini-2.5-pro@api", "2026-11-21", "gemini-api-2025-11-20"),
+        ("google/gemini-2.5-pro@api+search", "2026-11-21", "gemini-api-grounding-2025-11-20"),
+        ("google/gemini-2.5-pro@app", "2026-11-21", "google-tos-2024-05-22"),
+        ("qwen/qwen3-8b@openrouter", "2026-11-21", "openrouter-2025-04-15"),
     ],
 )
 def test_the_version_in_force_on_the_day_governs(source, day, document):

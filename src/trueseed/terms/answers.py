@@ -11,6 +11,7 @@ from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Relation, Student, StudentKind, Use, parse_source
 from trueseed.terms.rules import Verdict, judge_use, not_established
 
+_READING = {"shipped": "shipped reading", "operator": "the operator's own reading"}
 Word = TypeVar("Word", bound=str)
 _COLUMNS = ("id", "document", "effective_from", "effective_until", "verification", "reading", "sources")
 
@@ -63,7 +64,7 @@ def told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         until = f" until {row['effective_until']}" if row["effective_until"] else ""
         found.append(f"{row['id']}: {row['document']}")
-        found.append(f"  from {row['effective_from']}{until}; {row['verification']}, {row['reading']} reading")
+        found.append(f"  from {row['effective_from']}{until}; {row['verification']}, {_READING[row['reading']]}")
         found.append(f"  {', '.join(row['sources']) or 'governs nothing by itself; others incorporate it'}")
     return found
 
@@ -107,8 +108,9 @@ def lines(document: dict[str, Any]) -> list[str]:
         "on ending": document["on_termination"],
         "reaches": f"models trained on output: {document['reaches_models_trained_on_output']}",
         "together": ", ".join(document["incorporates"]),
+        "silent on": ", ".join(document["silent_on"]),
         "note": document["notes"],
-        "digest": f"{document['digest']} ({document['reading']} reading)",
+        "digest": f"{document['digest']} ({_READING[document['reading']]})",
     }
     uses = [
         f"  {use:26} {verdict['verdict']:7} clause {verdict['clause']}: {verdict['because']}"

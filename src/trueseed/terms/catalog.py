@@ -12,26 +12,22 @@ catalogue makes a new digest and leaves the old labels judged by what they were 
 
 import difflib
 import json
-import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import TypeAdapter, ValidationError
-
 from trueseed.core.canonical import canonical
 from trueseed.core.durable import write_atomic
 from trueseed.errors import Broken, ConfigError
-from trueseed.terms.model import Document, Duty, Permission, Regions, Upstream, parse_source
+from trueseed.terms.files import ADAPTER
+from trueseed.terms.files import read as read_file
+from trueseed.terms.model import Document, parse_source
 
 SHIPPED = Path(__file__).parent.parent / "catalog"
-_SET_HERE = {"reading", "companions"}
-_TABLES: Mapping[Any, type] = {"permissions": Permission, "duties": Duty, "regions": Regions, "upstream": Upstream}
-_ADAPTER = TypeAdapter(Document)
 
 
 @dataclass(frozen=True)
@@ -109,28 +105,9 @@ class Catalog:
         )
 
 
-def parse(text: str, file: str) -> Document:
-    """One document from TOML. Raises `ConfigError` naming `file`, the key and the nearest valid key."""
-    try:
-        raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
-        raise ConfigError(f"{file}: not valid TOML: {err}") from err
-    _reject_unknown(raw.keys(), Document, "", file)
-    try:
-        document: Document = _ADAPTER.validate_python(raw)
-    except ValidationError as err:
-        first = err.errors()[0]
-        where, key = first["loc"][:-1], str(first["loc"][-1])
-        if first["type"] == "unexpected_keyword_argument":
-            _reject_unknown([key], _TABLES[where[0]], "".join(f"{part}." for part in where), file)
-        raise ConfigError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from err
-    _reject_repeats(document, file)
-    return document
-
-
 def from_json(value: dict[str, Any]) -> Document:
     """The document that `Document.to_json` made. Raises `pydantic.ValidationError` for anything else."""
-    document: Document = _ADAPTER.validate_python(value)
+    document: Document = ADAPTER.validate_python(value)
     return document
 
 
@@ -152,32 +129,10 @@ def _read_kept(path: Path) -> Document:
     return document
 
 
-def _reject_unknown(keys: Iterable[str], table: type, prefix: str, file: str) -> None:
-    valid = [field.name for field in fields(table) if field.name not in _SET_HERE]
-    for key in keys:
-        if key not in valid:
-            near = difflib.get_close_matches(key, valid, n=1, cutoff=0)
-            raise ConfigError(f"{file}: unknown key {prefix + key!r}; nearest valid key: {near[0]!r}")
-
-
-def _reject_repeats(document: Document, file: str) -> None:
-    seen = set()
-    for permission in document.permissions:
-        if permission.verdict == "conditional" and not permission.has_conditions:
-            raise ConfigError(f"{file}: a conditional permission needs a condition (distributed, commercial, …)")
-        for said in ((use, relation) for use in permission.uses for relation in permission.relations):
-            if said in seen:
-                raise ConfigError(f"{file}: {said[0].value} ({said[1].value}) is given two permissions; keep one")
-            seen.add(said)
-
-
 def _read_folder(folder: Path, reading: Literal["shipped", "operator"]) -> dict[str, Document]:
     read: dict[str, Document] = {}
     for path in sorted(folder.rglob("*.toml")):
-        try:
-            document = parse(path.read_text("utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as err:
-            raise ConfigError(f"{path}: cannot be read: {err}") from err
+        document = read_file(path)
         if document.id in read:
             raise ConfigError(f"{path}: a second document with id {document.id!r}; rename one")
         read[document.id] = replace(document, reading=reading)

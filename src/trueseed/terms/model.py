@@ -281,6 +281,7 @@ class Document:
     on_termination: str
     reaches_models_trained_on_output: str
     incorporates: tuple[str, ...] = ()
+    silent_on: tuple[Use, ...] = ()  # read for these and found silent: left to the documents that bind together with it
     regions: Regions | None = None
     permissions: tuple[Permission, ...] = ()
     duties: tuple[Duty, ...] = ()

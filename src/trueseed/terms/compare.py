@@ -1,0 +1,136 @@
+"""Documents side by side: what changed from one version to the next, and every source against every use.
+
+Both tell verdicts for a chat student that is distributed, not words: two texts that read differently and rule alike
+do not differ here.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from trueseed.terms.catalog import Catalog
+from trueseed.terms.model import Document, Duty, Facts, Relation, Use
+from trueseed.terms.rules import Verdict, judge_use
+
+_SHOWN = (Relation.OUTPUT, Relation.WEIGHTS)
+_HEADS = ("train", "class", "rewrd", "judge", "bench", "pub.b", "serve", "publ")
+_MARKS = {"permit": "yes", "refuse": "no", "not established": "?"}
+
+
+def difference(catalog: Catalog, before: str, after: str) -> dict[str, Any]:
+    """What changed in uses and duties from one document to another, each with those it incorporates on its first day.
+
+    Plain JSON. Raises `ConfigError` naming the nearest ids.
+    """
+    old, new = catalog.document(before), catalog.document(after)
+    uses = []
+    for use in Use:
+        for relation in _SHOWN:
+            was, now = _ruling(old, use, relation), _ruling(new, use, relation)
+            if was["verdict"] != now["verdict"]:
+                uses.append({"use": use.value, "relation": relation.value, "before": was, "after": now})
+    gone, come = _duties(old), _duties(new)
+    return {
+        "before": _named(old),
+        "after": _named(new),
+        "changed": bool(uses) or gone.keys() != come.keys(),
+        "uses": uses,
+        "duties_gone": [gone[key] for key in sorted(gone.keys() - come.keys())],
+        "duties_come": [come[key] for key in sorted(come.keys() - gone.keys())],
+    }
+
+
+def difference_told(found: Mapping[str, Any]) -> list[str]:
+    """What `difference` gives, for people."""
+    old, new = found["before"], found["after"]
+    lines = [f"{each['id']}: from {each['effective_from']}, {each['verification']}" for each in (old, new)]
+    for each in found["uses"]:
+        lines.append(f"{each['use']} ({each['relation']}): {each['before']['verdict']} -> {each['after']['verdict']}")
+        for name in ("before", "after"):
+            ruling = each[name]
+            lines.append(f"  {name:6} {ruling['document']}, clause {ruling['clause']}: {ruling['because']}")
+    lines += [_owed("no longer owed", duty) for duty in found["duties_gone"]]
+    lines += [_owed("newly owed", duty) for duty in found["duties_come"]]
+    return lines if found["changed"] else [*lines, "no use and no duty differs"]
+
+
+def matrix(catalog: Catalog, at: date) -> dict[str, Any]:
+    """Every source pattern against every use on the day `at`. Plain JSON: pattern -> document and verdicts."""
+    rows: dict[str, Any] = {}
+    for pattern in catalog.sources():
+        source = pattern.replace("*", "x" if "/" in pattern else "x/x")
+        document = catalog.governing(source, at)
+        uses = {use: judge_use(source, document, use, Relation.OUTPUT, Facts(), at) for use in Use}
+        rows[pattern] = {
+            "document": document.id if document else "",
+            "reading": document.reading if document else "",
+            "uses": {use.value: _answer(verdict) for use, verdict in uses.items()},
+        }
+    return {"at": at.isoformat(), "sources": rows}
+
+
+def matrix_told(found: Mapping[str, Any], width: int) -> list[str]:
+    """What `matrix` gives, as a table that fits `width` columns: a long source has a line of its own."""
+    rows = found["sources"]
+    room = max(12, min(max(map(len, rows)), width - 6 * len(_HEADS)))
+    lines = [f"on {found['at']}, for a chat student that is distributed", " " * room + _cells(_HEADS)]
+    for source, row in rows.items():
+        name = source + (" †" if row["reading"] == "operator" else "")
+        cells = _cells([_MARKS[answer] for answer in row["uses"].values()])
+        lines += [name, " " * room + cells] if len(name) > room else [name.ljust(room) + cells]
+    names = [f"{head} {use.value}" for head, use in zip(_HEADS, Use, strict=True) if head != use.value]
+    lines += ["yes permitted, no refused, ? refused because it is not established", ", ".join(names)]
+    if any(row["reading"] == "operator" for row in rows.values()):
+        lines.append("† the operator's own reading")
+    return lines
+
+
+def _owed(how: str, duty: Mapping[str, str]) -> str:
+    return f"{how}, for {duty['uses']} (of {duty['relations']}): {duty['text']} (clause {duty['clause']})"
+
+
+def _cells(words: Sequence[str]) -> str:
+    return "".join(f"{word:>6}" for word in words)
+
+
+def _answer(verdict: Verdict) -> str:
+    return "permit" if verdict.permitted else "refuse" if verdict.established else "not established"
+
+
+def _ruling(document: Document, use: Use, relation: Relation) -> dict[str, str]:
+    day = document.effective_from if isinstance(document.effective_from, date) else None
+    verdict = judge_use(f"doc:{document.id}", document, use, relation, Facts(), day)
+    answer = _answer(verdict)
+    texts = [text for text in (document, *document.companions) if text.id == verdict.document]
+    said = texts[0].permission(use, relation) if texts else None
+    if verdict.permitted and said is not None and said.verdict == "conditional":
+        answer = "permit on a condition"
+    return {"verdict": answer, "document": verdict.document, "clause": verdict.clause, "because": verdict.because}
+
+
+def _duties(document: Document) -> dict[tuple[str, str, tuple[str, ...], tuple[str, ...], bool], dict[str, str]]:
+    """By what a duty asks, when: its words alone do not make another of it, unless they are all there is."""
+
+    def key(duty: Duty) -> tuple[str, str, tuple[str, ...], tuple[str, ...], bool]:
+        asks = duty.value or (duty.text if duty.kind in ("conduct", "display") else "")
+        return duty.kind, asks, tuple(sorted(duty.uses)), tuple(sorted(duty.relations)), duty.distributed
+
+    return {
+        key(duty): {
+            "kind": duty.kind,
+            "text": duty.text,
+            "clause": duty.clause,
+            "uses": ", ".join(duty.uses),
+            "relations": ", ".join(duty.relations),
+        }
+        for duty in document.duties
+    }
+
+
+def _named(document: Document) -> dict[str, str]:
+    return {
+        "id": document.id,
+        "effective_from": str(document.effective_from),
+        "verification": document.verification,
+        "reading": document.reading,
+    }
