@@ -32,10 +32,11 @@ from trueseed.core.journal import Journal
 from trueseed.core.records import Origin, OriginKind
 from trueseed.errors import Broken, ConfigError, Paused, Refused
 from trueseed.ledger.calls import Batch
+from trueseed.ledger.entered import Entered, Tally
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
-from trueseed.ledger.withdrawals import withdrawn
+from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Student, Use
 from trueseed.terms.rules import RULES_VERSION, Verdict, judge_earlier, judge_use, may_flow
@@ -98,13 +99,14 @@ class Admission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """How an answer came about. at: when it was asked. terms: digest of the document in force then. use: asked for.
-    log: name of the ledger it was asked under, '' for this one.
+    """How an answer came about. at: when it was asked. terms: digest of the document in force then. use, project: asked
+    for and by. log: name of the ledger it was asked under, '' for this one.
     """
 
     at: str
     terms: str
     use: Use
+    project: str = ""
     log: str = ""
 
 
@@ -115,13 +117,14 @@ class Step:
         self.workspace = workspace
         self.name = opening.name
         self.run = secrets.token_hex(8)
-        self.began = time.monotonic()
+        self.began, self._began_at = time.monotonic(), now()
         self.counts: Counter[str] = Counter()
         self.outputs: list[Artifact] = []
         self._opening, self._admission, self._folder = opening, admission, folder
         self._staging = Store(folder / "staged")
         self._journals: dict[str, Journal] = {}
         self._told: dict[str, list[Callable[[str], Told | None]]] = {}  # by source
+        self._heard_of = Tally()
         self._learned: dict[Label, Verdict] = {}
         self._ends: list[Callable[[], None]] = []
         self._looked_at = -1  # size of the ledger when recalls were last looked for
@@ -193,8 +196,8 @@ class Step:
         return tuple(sorted({duty for verdict in self.verdicts for duty in verdict.obligations}))
 
     def look_again(self) -> None:
-        """For long-lived steps. Raises `Refused` when a source among the labels was recalled since."""
-        self.workspace.look_for_recalls(self.labels)
+        """For long-lived steps. Raises `Refused` when something of this step was recalled since."""
+        self.workspace.look_for_recalls(self.labels, self._passing)
 
     def look_if_grown(self) -> None:
         """As `look_again`, when the ledger grew since: cheap enough for every answer."""
@@ -202,6 +205,37 @@ class Step:
         if self.workspace.ledger.size != self._looked_at:
             self.look_again()
             self._looked_at = self.workspace.ledger.size
+
+    @property
+    def _passing(self) -> Passing:
+        opening, terms = self._opening, self._admission.terms
+        return Passing(
+            inputs=tuple(artifact.digest for artifact in opening.inputs + opening.against),
+            asks=tuple(
+                Asking(source, use, terms.get(source, ""), self._project) for source, use in opening.ask.items()
+            ),
+            entered=(*self._heard_of.lines(), *self._brought()),
+            taken_out=taken_out(opening.to_json() | {"config": dict(opening.config)}),
+        )
+
+    @property
+    def entered(self) -> tuple[Entered, ...]:
+        """What came in from outside so far. Of an asked source that was not heard by way of a bound teacher, no more is
+        known than when the step began.
+        """
+        asked = self._opening.ask.items() - {(source, self._opening.ask[source]) for source in self._heard_of.sources()}
+        unheard = (self._line(source, use.value, self._began_at) for source, use in sorted(asked))
+        return (*self._heard_of.lines(), *unheard, *self._brought())
+
+    def _brought(self) -> Iterator[Entered]:
+        """Weights are not asked for a use; what else is brought may have been asked before, by whomever."""
+        for source, relation in sorted(self._opening.brings.items()):
+            is_weights = relation is Relation.WEIGHTS
+            yield self._line(source, "" if is_weights else None, self._began_at if is_weights else None)
+
+    def _line(self, source: str, use: str | None, first: str | None) -> Entered:
+        terms = self._admission.terms.get(source, "")
+        return Entered(source=source, terms=terms, use=use, project=self._project, first=first, last=now())
 
     @cached_property
     def _project(self) -> str:
@@ -260,6 +294,12 @@ class Step:
         self._told.setdefault(source, []).append(told)
         return before
 
+    def heard(self, source: str, told: Told) -> None:
+        """An answer was handed out in this step. It entered for what it was asked for, and for what it is used here."""
+        uses = {(told.use.value, told.project), (self.admits(source).value, self._project)}
+        for use, project in uses:
+            self._heard_of.add(source=source, terms=told.terms, use=use, project=project, at=told.at)
+
     def origin(
         self, *, source: str, request: str = "", parents: Sequence[str] = (), transformed: bool = False
     ) -> Origin:
@@ -287,6 +327,7 @@ class Step:
             parents=tuple(parents),
             asked_for=told.use.value if told and told.use.value != use else "",
             asked_in=told.log if told else "",
+            asked_by=told.project if told and told.project != self._project else "",
         )
 
     def _heard(self, source: str, request: str) -> Told:
@@ -333,6 +374,7 @@ class Workspace:
     store: Store
     catalog: Catalog
     report: Progress = field(default=_silent)
+    recalls: Recalls = field(default_factory=Recalls)
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, report: Progress = _silent) -> "Workspace":
@@ -397,17 +439,25 @@ class Workspace:
             for source, relation, terms in lineage.labels(artifact.digest)
         )
 
-    def look_for_recalls(self, labels: Iterable[Label]) -> None:
-        """Raises `Refused` when a source among the labels was recalled."""
+    def look_for_recalls(self, labels: Iterable[Label], passing: Passing | None = None) -> None:
+        """Raises `Refused` when a source among the labels was recalled, or a part of one that `passing` would take
+        further or ask again.
+        """
         self.ledger.refresh()
-        recalled = withdrawn(self.ledger.entries())
-        for label in sorted(labels):
-            if label.source in recalled:
-                said = recalled[label.source].predicate
-                raise Refused(
-                    f"{label.source!r} was recalled on {said['at']} ({said['reason']}); what learned from it stops. "
-                    f"`trueseed recall {label.source} --dry-run` shows what a rebuild needs"
-                )
+        self.recalls.catch_up(self.ledger)
+        named = frozenset((label.source, label.relation.value, label.terms) for label in labels)
+        if stop := self.recalls.stop(replace(passing or Passing(), labels=named)):
+            raise Refused(
+                f"{stop.withdrawal}; {stop.because}. `trueseed recall {stop.withdrawal.source} --dry-run` shows what a "
+                f"rebuild needs"
+            )
+
+    def may_be_asked(self, source: str, uses: Iterable[Use], relation: Relation = Relation.OUTPUT) -> None:
+        """Raises `Refused` when a recall forbids asking, or bringing, this source today."""
+        document = self.catalog.governing(source, datetime.now(UTC).date())
+        terms, project = document.digest if document else "", self.project
+        asks = tuple(Asking(source, use.value, terms, project) for use in uses)
+        self.look_for_recalls([Label(source=source, relation=relation, terms=terms)], Passing(asks=asks))
 
     # the door
 
@@ -461,7 +511,7 @@ class Workspace:
             for artifact in opening.inputs + opening.against:
                 check(artifact)
             admission = self._read_terms(opening)
-            self.look_for_recalls(admission.labels)
+            Step(self, opening, admission, self.folder).look_again()
             self._held_out_stays_out(opening)
             for verdict in admission.verdicts:
                 if not verdict.permitted:
@@ -574,6 +624,7 @@ class Workspace:
                 "outputs": [{"kind": a.kind, "digest": a.digest} for a in outputs],
                 "labels": [label.to_json() for label in step.labels],
                 **learned,
+                **({"entered": [each.to_json() for each in step.entered]} if event == "done" else {}),
                 "terms": dict(admission.terms),
                 "rules": RULES_VERSION,
                 "verdicts": [verdict.to_json() for verdict in step.verdicts],

@@ -36,16 +36,31 @@ def verify(
 def recall(
     source: Annotated[str, typer.Argument(help="maker/model@route")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would stop; change nothing.")] = False,
-    reason: Annotated[str, typer.Option(help="Goes into the ledger.")] = "withdrawn by the operator",
+    terms: Annotated[str, typer.Option(help="Only what was asked under this document (id or digest).")] = "",
+    use: Annotated[str, typer.Option(help="Only what was asked for this use.")] = "",
+    project: Annotated[str, typer.Option(help="Only what this project asked.")] = "",
+    asked_between: Annotated[
+        tuple[str, str], typer.Option(help="Only what was asked from the first to the last day (UTC); '-' for no end.")
+    ] = ("-", "-"),
+    asking_goes_on: Annotated[
+        bool, typer.Option("--asking-goes-on", help="Withdraw what was asked; it may be asked again.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option("--why", "--reason", help="Goes into the ledger.")
+    ] = "withdrawn by the operator",
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
-    """Withdraw a source: whatever learned from it stops being trained on, served or published."""
+    """Withdraw a source, or a part: whatever learned from it stops being trained on, served or published.
+
+    What is reached is quarantined, not deleted, until `trueseed release SOURCE --evidence FILE`.
+    """
     from trueseed import recall as recalling
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace)
-    reach = recalling.reach(place, source) if dry_run else recalling.recall(place, source, reason)
+    part = recalling.Part(terms=terms, use=use, project=project, asked=asked_between, asking_goes_on=asking_goes_on)
+    reach = recalling.reach(place, source, part) if dry_run else recalling.recall(place, source, reason, part)
     if as_json:
         print_json({**reach.to_json(), "dry_run": dry_run})
         return

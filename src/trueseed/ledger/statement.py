@@ -25,6 +25,7 @@ WITHDRAWAL: Final = "https://trueseed.dev/withdrawal/v1"
 WAIVER: Final = "https://trueseed.dev/waiver/v1"
 HOLD: Final = "https://trueseed.dev/hold/v1"
 RELEASE: Final = "https://trueseed.dev/release/v1"
+RECALL_RELEASE: Final = "https://trueseed.dev/recall-release/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
 IMPORT: Final = "https://trueseed.dev/import/v1"
 DECLARATION: Final = "https://trueseed.dev/declaration/v1"
@@ -42,6 +43,7 @@ SIGNED_BY: Mapping[str, frozenset[Role]] = {
     WAIVER: frozenset({"reviewer"}),
     HOLD: frozenset({"operator", "reviewer"}),
     RELEASE: frozenset({"reviewer"}),
+    RECALL_RELEASE: frozenset({"reviewer"}),
 }
 
 

@@ -3,17 +3,20 @@
 Every closing has its opening (a step may also be refused before it opens); it reads what its opening named; only a
 done step puts artifacts out; labels never shrink: a done step carries the labels of its inputs, of what it asked and of
 what it brought in, all that its opening named, and beyond those only what it says it learned, of sources that it asked;
-nothing recalled is trained on, served or published afterwards.
+nothing recalled is trained on, served or published afterwards, nor asked, where only a part of a source was recalled.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from trueseed.errors import Broken
+from trueseed.ledger.entered import entered
 from trueseed.ledger.lineage import CLOSINGS, Label, Made, labels_of, made_by
 from trueseed.ledger.log import Entry
-from trueseed.ledger.statement import STEP, WITHDRAWAL
+from trueseed.ledger.statement import STEP
+from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 
 TAKES_FURTHER = frozenset({"train", "serve", "publish"})
 
@@ -31,7 +34,7 @@ def faults(entries: Iterable[Entry]) -> Iterator[str]:
     for entry in entries:
         try:
             yield from (f"entry {entry.index} (line {entry.index + 1}): {fault}" for fault in watch.see(entry))
-        except (KeyError, TypeError, AttributeError, ValueError) as err:
+        except (KeyError, TypeError, AttributeError, ValueError, Broken) as err:
             yield f"entry {entry.index} (line {entry.index + 1}): its predicate is malformed ({err!r})"
 
 
@@ -42,18 +45,17 @@ class _Watch:
         self._labels: defaultdict[str, frozenset[Label]] = defaultdict(frozenset)
         self._made: set[str] = set()
         self._open: defaultdict[tuple[str, str], list[_Opening]] = defaultdict(list)
-        self._withdrawn: dict[str, int] = {}
+        self._recalls = Recalls()
 
     def see(self, entry: Entry) -> Iterator[str]:
         said = entry.predicate
-        if entry.predicate_type == WITHDRAWAL:
-            self._withdrawn.setdefault(said["source"], entry.index)
-        elif entry.predicate_type == STEP and said["event"] == "opened":
+        if entry.predicate_type == STEP and said["event"] == "opened":
             yield from self._opened(said)
         elif entry.predicate_type == STEP and said["event"] in CLOSINGS:
             yield from self._closed(said)
         elif entry.predicate_type == STEP:
             yield f"its event {said['event']!r} is none of opened, {', '.join(sorted(CLOSINGS))}"
+        self._recalls.see(entry)
 
     def _opened(self, said: Mapping[str, Any]) -> Iterator[str]:
         carried: set[Label] = set()
@@ -90,12 +92,26 @@ class _Watch:
         for each in (*said.get("asks", ()), *said.get("brings", ())):
             if each["source"] not in present:
                 yield f"{name} names {each['source']!r} but does not carry its label"
-        for source in sorted(present & set(self._withdrawn)):
-            if said.get("effect") in TAKES_FURTHER:
-                yield f"{name} takes {source!r} further, which was recalled in entry {self._withdrawn[source]}"
+        yield from (f"{name} {fault}" for fault in self._recalled(said, labels))
         for output in outputs:
             self._made.add(output.digest)
             self._labels[output.digest] |= labels
+
+    def _recalled(self, said: Mapping[str, Any], labels: frozenset[Label]) -> Iterator[str]:
+        """What a done step did in spite of a recall that stands."""
+        own = entered(said)
+        inputs = tuple(made.digest for made in made_by(said, "inputs")) if said.get("effect") in TAKES_FURTHER else ()
+        passing = Passing(inputs=inputs, entered=own, taken_out=taken_out(said))
+        if said.get("effect") in TAKES_FURTHER:
+            passing = replace(passing, labels=labels)
+        for stop in self._recalls.stops(passing):
+            each = stop.withdrawal
+            yield f"takes {each.source!r} further, which was recalled in entry {each.index}: {stop.because}"
+        for each in self._recalls.standing.values():
+            for what in () if each.is_whole else own:
+                asking = Asking(what.source, what.use or "", what.terms, what.project or "")
+                if what.count and (what.last or "") > each.at and each.forbids(asking):
+                    yield f"asked {what.source!r} to {what.use}, which was recalled in entry {each.index}"
 
 
 def _learned(said: Mapping[str, Any], labels: frozenset[Label], opening: _Opening | None) -> Iterator[str]:
