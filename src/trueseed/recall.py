@@ -10,17 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
-from trueseed.core.canonical import now, sha256
-from trueseed.core.durable import write_atomic
+from trueseed.core.canonical import now
 from trueseed.errors import ConfigError
+from trueseed.evidence import keep
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.statement import RECALL_RELEASE, WITHDRAWAL, subject
 from trueseed.ledger.withdrawals import Recalls, Withdrawal
 from trueseed.teachers.answers import holdings
 from trueseed.terms.answers import use_named
 from trueseed.workspace import Workspace
-
-EVIDENCE = "evidence"  # folder in a workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,14 +80,8 @@ def release(workspace: Workspace, source: str, evidence: Path) -> tuple[Withdraw
     standing = tuple(each for each in Recalls.read(workspace.ledger).standing.values() if each.source == source)
     if not standing:
         raise ConfigError(f"no recall of {source!r} stands in {str(workspace.folder)!r}; there is nothing to release")
-    try:
-        shown = evidence.read_bytes()
-    except OSError as err:
-        raise ConfigError(f"the evidence {evidence} cannot be read ({err.strerror}); give what shows it") from err
-    if not shown:
-        raise ConfigError(f"{evidence} is empty; give what shows that the cause of the recall ended")
-    digest = sha256(shown)
-    write_atomic(workspace.folder / EVIDENCE / f"{digest}.txt", shown)
+    (document,) = keep(workspace.folder, [evidence])
+    digest = document.sha256
     for each in standing:
         said = {"withdrawal": each.index, "source": source, "evidence": digest, "at": now()}
         workspace.ledger.append(RECALL_RELEASE, [subject("evidence", digest)], said, role="reviewer")

@@ -11,7 +11,6 @@ spent. Closing appends one signed statement and only then do the artifacts appea
 """
 
 import secrets
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,11 +31,13 @@ from trueseed.core.journal import Journal
 from trueseed.core.records import Origin, OriginKind
 from trueseed.errors import Broken, ConfigError, Paused, Refused
 from trueseed.ledger.calls import Batch
+from trueseed.ledger.destroyed import Destroyed
 from trueseed.ledger.entered import Entered, Tally
-from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.lineage import Lineage, Made, labels_of
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
+from trueseed.retained import Retained
 from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Student, Use
 from trueseed.terms.rules import RULES_VERSION, Verdict, judge_earlier, judge_use, may_flow
@@ -174,6 +175,14 @@ class Step:
         if name not in self._journals:
             self._journals[name] = Journal(self._folder / f"{name}.jsonl")
         return self._journals[name]
+
+    def let_go(self, path: Path) -> None:
+        """Deletes what this step left in its own folder and needs no more; kept while a case or hold touches it."""
+        self.workspace.retained.let_go(path, self._sources)
+
+    @property
+    def _sources(self) -> frozenset[str]:
+        return frozenset(label.source for label in self.labels)
 
     def checkpoint(self, name: str) -> Path:
         """A folder that survives a kill and goes when the step is done."""
@@ -398,6 +407,11 @@ class Workspace:
             report=report,
         )
 
+    @cached_property
+    def retained(self) -> Retained:
+        """By which everything here is deleted, or kept while a case or hold is open."""
+        return Retained(self.folder, self.ledger)
+
     # declared facts
 
     def declare(self, project: str, facts: Facts) -> None:
@@ -501,13 +515,14 @@ class Workspace:
             except BaseException as err:
                 step._end()
                 self._append(_ending(err), step, reason=_reason(err))
-                shutil.rmtree(folder / "staged", ignore_errors=True)
+                step.let_go(folder / "staged")
                 raise
             self._close(step)
-            shutil.rmtree(folder, ignore_errors=True)
+            step.let_go(folder)
 
     def _admit(self, opening: Opening) -> Admission:
         try:
+            self._must_not_be_destroyed(opening)
             for artifact in opening.inputs + opening.against:
                 check(artifact)
             admission = self._read_terms(opening)
@@ -522,6 +537,17 @@ class Workspace:
             self._append("refused", refused, reason=str(err))
             raise
         return admission
+
+    def _must_not_be_destroyed(self, opening: Opening) -> None:
+        """What was destroyed is not read from a copy, nor made again by the same step."""
+        gone = Destroyed.read(self.ledger).artifacts
+        again = [Made(out["kind"], out["digest"]) for out in self._outputs_before(opening)]
+        for each in (*(Made(a.kind, a.digest) for a in opening.inputs + opening.against), *again):
+            if stone := gone.get(each.digest):
+                raise Refused(
+                    f"step {opening.name!r}: {each.kind}:{each.digest[:12]} was {stone}; it is not used or made again. "
+                    f"Change what the step is made from, and a new one is made"
+                )
 
     def _read_terms(self, opening: Opening) -> Admission:
         today, facts = datetime.now(UTC).date(), self.facts
@@ -571,16 +597,19 @@ class Workspace:
         for entry in open_runs.values():
             said = {**entry.predicate, "event": "abandoned", "at": now(), "reason": "the process died"}
             self.ledger.append(STEP, [], said)
-        shutil.rmtree(self.folder / "steps" / opening.fingerprint[:16] / "staged", ignore_errors=True)
+        sources = {source for entry in open_runs.values() for source, _, _ in labels_of(entry.predicate)}
+        self.retained.let_go(self.folder / "steps" / opening.fingerprint[:16] / "staged", sources)
 
     def _done_before(self, opening: Opening) -> tuple[Artifact, ...]:
-        for entry in reversed(self._statements(opening.fingerprint)):
-            if entry.predicate["event"] == "done":
-                outputs = tuple(self.store.get(f"{out['kind']}:{out['digest']}") for out in entry.predicate["outputs"])
-                for artifact in outputs:
-                    check(artifact)
-                return outputs
-        return ()
+        outputs = tuple(self.store.get(f"{out['kind']}:{out['digest']}") for out in self._outputs_before(opening))
+        for artifact in outputs:
+            check(artifact)
+        return outputs
+
+    def _outputs_before(self, opening: Opening) -> Sequence[Mapping[str, str]]:
+        """What the newest identical step put out, as its statement names it."""
+        done = (e for e in reversed(self._statements(opening.fingerprint)) if e.predicate["event"] == "done")
+        return next((entry.predicate["outputs"] for entry in done), ())
 
     def _statements(self, fingerprint: str) -> list[Entry]:
         """What the ledger says of the steps with this fingerprint, oldest first."""
@@ -597,12 +626,20 @@ class Workspace:
         try:
             for artifact in step.outputs if step._learned else ():
                 step._must_be_writable(artifact.kind)
-            self._append("done", step, reason=step._cut_short, unless=lambda _: step.look_again())
+            self._append("done", step, reason=step._cut_short, unless=lambda _: self._may_close(step))
         except Refused as err:
             for artifact in appeared:
-                shutil.rmtree(artifact.folder, ignore_errors=True)
+                step.let_go(artifact.folder)
             self._append("refused", step, reason=str(err))
             raise
+
+    def _may_close(self, step: Step) -> None:
+        """Asked under the ledger's lock. Raises `Refused` for what was recalled, or destroyed before."""
+        step.look_again()
+        gone = Destroyed.read(self.ledger).artifacts
+        for artifact in step.outputs:
+            if stone := gone.get(artifact.digest):
+                raise Refused(f"step {step.name!r} made {artifact} again, which was {stone}")
 
     def _append(
         self, event: str, step: Step, *, reason: str = "", unless: Callable[[Ledger], None] | None = None

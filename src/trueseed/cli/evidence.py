@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, out, print_json, shown
-from trueseed.errors import Broken
+from trueseed.errors import Broken, ConfigError
 
 app = typer.Typer()
 
@@ -70,3 +70,43 @@ def recall(
     out.print("a rebuild starts from what stands:")
     for artifact in reach.stands:
         out.print(f"  {artifact}")
+
+
+@app.command()
+def destroy(
+    target: Annotated[
+        list[str], typer.Argument(help="A source (all that comes from it), kind:digest, or answers:RUN of the cache.")
+    ],
+    why: Annotated[str, typer.Option(help="Goes into the ledger.")] = "",
+    evidence: Annotated[Path | None, typer.Option(help="What demands it; kept by its digest.")] = None,
+    descendants: Annotated[bool, typer.Option("--descendants", help="Also all that was made from it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; change nothing.")] = False,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete for good, with the reviewer's key: a signed tombstone stays. Refused while a case or hold forbids it."""
+    from trueseed import destroy as destroying
+    from trueseed.workspace import Workspace
+
+    place = Workspace.open(workspace)
+    if not dry_run and (not why or evidence is None):
+        raise ConfigError("give --why and --evidence, what demands it (or --dry-run, to see what would go)")
+    if not dry_run:
+        destroying.settle(place)
+    doomed = destroying.look(place, target, descendants=descendants)
+    if not dry_run and evidence is not None:
+        destroying.destroy(place, doomed, destroying.Because(why=why, evidence=evidence))
+    if as_json:
+        print_json({**doomed.to_json(), "dry_run": dry_run})
+        return
+    out.print("would be destroyed:" if dry_run else "destroyed:")
+    for made in doomed.artifacts:
+        out.print(f"  {made.kind}:{made.digest[:12]}")
+    for run in doomed.answers:
+        out.print(f"  answers:{run}")
+    for path in doomed.steps:
+        out.print(f"  {path.parent.name}/{path.name}")
+    for made in doomed.beyond:
+        out.print(f"made from it, and stays (--descendants takes it too): {made.kind}:{made.digest[:12]}")
+    if dry_run and doomed.forbidden:
+        out.print(f"it would be refused: {shown(doomed.forbidden)}", markup=False)

@@ -3,7 +3,8 @@
 Every closing has its opening (a step may also be refused before it opens); it reads what its opening named; only a
 done step puts artifacts out; labels never shrink: a done step carries the labels of its inputs, of what it asked and of
 what it brought in, all that its opening named, and beyond those only what it says it learned, of sources that it asked;
-nothing recalled is trained on, served or published afterwards, nor asked, where only a part of a source was recalled.
+nothing recalled is trained on, served or published afterwards, nor asked, where only a part of a source was recalled;
+nothing is destroyed while a case is open or a hold stands that touches it, nor read or put out after it was destroyed.
 """
 
 from collections import defaultdict
@@ -12,9 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trueseed.errors import Broken
+from trueseed.ledger.destroyed import Destroyed, Tombstone
 from trueseed.ledger.entered import entered
 from trueseed.ledger.lineage import CLOSINGS, Label, Made, labels_of, made_by
 from trueseed.ledger.log import Entry
+from trueseed.ledger.retention import Retention
+from trueseed.ledger.sources import Runs
 from trueseed.ledger.statement import STEP
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 
@@ -45,7 +49,8 @@ class _Watch:
         self._labels: defaultdict[str, frozenset[Label]] = defaultdict(frozenset)
         self._made: set[str] = set()
         self._open: defaultdict[tuple[str, str], list[_Opening]] = defaultdict(list)
-        self._recalls = Recalls()
+        self._recalls, self._retention, self._destroyed = Recalls(), Retention(), Destroyed()
+        self._runs = Runs()
 
     def see(self, entry: Entry) -> Iterator[str]:
         said = entry.predicate
@@ -56,12 +61,32 @@ class _Watch:
         elif entry.predicate_type == STEP:
             yield f"its event {said['event']!r} is none of opened, {', '.join(sorted(CLOSINGS))}"
         self._recalls.see(entry)
+        self._runs.see(entry)
+        self._retention.see(entry)
+        if stone := self._destroyed.see(entry):
+            yield from self._buried(stone)
+
+    def _buried(self, stone: Tombstone) -> Iterator[str]:
+        """What a tombstone may not say."""
+        sources = {source for each in stone.artifacts for source, _, _ in self._labels[each.digest]}
+        runs = self._runs.sources()
+        for each in stone.artifacts:
+            if each.digest not in self._made:
+                yield f"it destroys {each.kind}:{each.digest[:12]}, which was made by no step before it"
+        for run in stone.answers:
+            if run not in runs:
+                yield f"it destroys answers of run {run!r}, which no entry before it sealed"
+            sources |= runs.get(run, frozenset())
+        if because := self._retention.forbids(sources):
+            yield f"it destroys what must stay: {because}"
 
     def _opened(self, said: Mapping[str, Any]) -> Iterator[str]:
         carried: set[Label] = set()
         for each in said["inputs"]:
             if each["digest"] not in self._made:
                 yield f"its input {each['kind']}:{each['digest'][:12]} was made by no step before it"
+            if stone := self._destroyed.artifacts.get(each["digest"]):
+                yield f"its input {each['kind']}:{each['digest'][:12]} was {stone}"
             labels = self._labels[each["digest"]]
             if each.get("role") == "against":  # it decided what is kept, so whatever it carried acted as a filter
                 labels = frozenset((source, "filter", terms) for source, _, terms in labels)
@@ -94,6 +119,8 @@ class _Watch:
                 yield f"{name} names {each['source']!r} but does not carry its label"
         yield from (f"{name} {fault}" for fault in self._recalled(said, labels))
         for output in outputs:
+            if stone := self._destroyed.artifacts.get(output.digest):
+                yield f"{name} puts out {output.kind}:{output.digest[:12]} again, which was {stone}"
             self._made.add(output.digest)
             self._labels[output.digest] |= labels
 
