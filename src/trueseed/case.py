@@ -108,8 +108,10 @@ def _append(workspace: Workspace, index: int, word: Word, files: Iterable[Path])
 
     documents = keep(workspace.folder, files)
     said = {"case": index, **_said(word.said, word.state, documents)}
-    kind, role = (CASE_END, "reviewer") if word.state in ENDS else (CASE, "operator")
-    workspace.ledger.append(kind, _subjects(documents), said, role=role, unless=still_open)
+    if word.state in ENDS:
+        workspace.ledger.append(CASE_END, _subjects(documents), said, role="reviewer", unless=still_open)
+    else:
+        workspace.ledger.append(CASE, _subjects(documents), said, unless=still_open)
     return Cases.read(workspace.ledger).all[index]
 
 

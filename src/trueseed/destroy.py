@@ -75,9 +75,9 @@ def look(workspace: Workspace, targets: Sequence[str], *, descendants: bool = Fa
     Raises `ConfigError` for a target that names nothing here.
     """
     lineage = Lineage.read(workspace.ledger)
-    sources = [each for each in targets if "@" in each]
+    sources = [each for each in targets if "/" in each]
     runs = Runs.read(workspace.ledger).sources()
-    chosen = set(_artifacts(workspace, lineage, [each for each in targets if "@" not in each]))
+    chosen = set(_artifacts(workspace, lineage, [each for each in targets if "/" not in each]))
     answers = {each.partition(":")[2] for each in targets if each.startswith("answers:")}
     for source in sources:
         chosen |= lineage.artifacts_of(source)
@@ -91,7 +91,7 @@ def look(workspace: Workspace, targets: Sequence[str], *, descendants: bool = Fa
     made = [each for each in lineage.artifacts() if each.digest in chosen]
     if not made and not answers:
         raise ConfigError(
-            f"nothing here comes from {', '.join(targets)}; `trueseed why` and `cache show` say what does"
+            f"nothing here comes from {', '.join(targets)}; `trueseed cache show` says whose answers are here"
         )
     touched = {label[0] for each in made for label in lineage.labels(each.digest)}
     touched |= {source for run in answers for source in runs[run]}
@@ -189,7 +189,7 @@ def _unfinished(workspace: Workspace, sources: set[str], digests: set[str]) -> I
 def _locked(workspace: Workspace, doomed: Doomed) -> list[FileLock]:
     """The locks of the steps whose folders go, and of cache files that may be written still."""
     paths = [path.parent / f"{path.name}.lock" for path in doomed.steps if path.parent.name == "steps"]
-    paths += [lock for run in doomed.answers if (lock := _file(workspace, run).with_suffix(".lock")).exists()]
+    paths += [path for run in doomed.answers if (path := _file(workspace, run).with_suffix(".lock")).exists()]
     held: list[FileLock] = []
     for path in dict.fromkeys(paths):
         lock = FileLock(path)
