@@ -9,12 +9,13 @@ from typer.testing import CliRunner
 
 from trueseed import case as cases
 from trueseed import destroy as destroying
+from trueseed import recall as recalling
 from trueseed.case import Word
 from trueseed.cli import app
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer
 from trueseed.core.durable import state_folder
-from trueseed.destroy import Because, destroy, look
+from trueseed.destroy import Because, Wanted, destroy, look
 from trueseed.errors import ConfigError, Refused
 from trueseed.ledger.destroyed import Destroyed
 from trueseed.ledger.statement import DESTRUCTION, subject
@@ -22,8 +23,10 @@ from trueseed.report import verify
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.answers.cache import Cache
-from trueseed.terms.model import Use
+from trueseed.terms.model import Relation, Use
 from trueseed.workspace import Workspace
+
+GEMMA = "google/gemma-3-270m-it@weights"
 
 
 @pytest.fixture
@@ -62,7 +65,7 @@ def test_what_is_destroyed_is_gone_and_verify_says_by_whom(workspace, because):
     made = records(workspace)
     data = dataset(workspace, made)
     assert held_words(workspace.folder)
-    doomed = destroy(workspace, look(workspace, [SMOL]), because)
+    doomed = destroy(workspace, look(workspace, Wanted(targets=(SMOL,))), because)
     assert {each.digest for each in doomed.artifacts} == {made.digest, data.digest}
     assert not held_words(workspace.folder)
     told = verify.workspace(workspace.folder)
@@ -78,9 +81,11 @@ def test_what_is_destroyed_is_gone_and_verify_says_by_whom(workspace, because):
 def test_one_artifact_goes_and_what_was_made_from_it_is_named(workspace, because):
     made = records(workspace)
     data = dataset(workspace, made)
-    found = look(workspace, [f"records:{made.digest[:12]}"])
+    found = look(workspace, Wanted(targets=(f"records:{made.digest[:12]}",)))
     assert [each.digest for each in found.beyond] == [data.digest]
-    assert [each.digest for each in look(workspace, [made.digest], descendants=True).artifacts][-1] == data.digest
+    assert [each.digest for each in look(workspace, Wanted(targets=(made.digest,), descendants=True)).artifacts][
+        -1
+    ] == data.digest
     destroy(workspace, found, because)
     assert (made.folder.exists(), data.folder.exists()) == (False, True)
 
@@ -88,7 +93,7 @@ def test_one_artifact_goes_and_what_was_made_from_it_is_named(workspace, because
 @pytest.mark.parametrize("about", ["huggingfacetb", "own"])
 def test_a_case_forbids_it_and_its_end_permits_it(workspace, because, about):
     made = records(workspace)
-    doomed = look(workspace, [made.digest])
+    doomed = look(workspace, Wanted(targets=(made.digest,)))
     case = cases.open_case(workspace, [about], Word(said="they ask"))  # after looking: asked again under the lock
     with pytest.raises(Refused, match=f"case {case.index} about {about}"):
         destroy(workspace, doomed, because)
@@ -101,9 +106,9 @@ def test_a_case_forbids_it_and_its_end_permits_it(workspace, because, about):
 def test_a_hold_that_only_the_account_knows_forbids_it(workspace, because):
     made = records(workspace)
     Holds(Account.open(), our_entity()).place("huggingfacetb", "suspended", "e" * 64)
-    assert "on hold" in look(workspace, [made.digest]).forbidden
+    assert "on hold" in look(workspace, Wanted(targets=(made.digest,))).forbidden
     with pytest.raises(Refused, match="on hold"):
-        destroy(workspace, look(workspace, [SMOL]), because)
+        destroy(workspace, look(workspace, Wanted(targets=(SMOL,))), because)
     assert made.folder.exists()
 
 
@@ -111,7 +116,7 @@ def test_without_the_reviewers_key_nothing_goes(workspace, because):
     made = records(workspace)
     (state_folder() / "keys" / "reviewer.pem").unlink()
     with pytest.raises(ConfigError, match="reviewer"):
-        destroy(Workspace.open(workspace.folder), look(workspace, [made.digest]), because)
+        destroy(Workspace.open(workspace.folder), look(workspace, Wanted(targets=(made.digest,))), because)
     assert made.folder.exists()
 
 
@@ -120,19 +125,19 @@ def test_a_kill_after_the_tombstone_is_found_and_the_same_command_ends_it(worksp
     with monkeypatch.context() as patched:
         patched.setattr(destroying, "_delete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            destroy(workspace, look(workspace, [SMOL]), because)
+            destroy(workspace, look(workspace, Wanted(targets=(SMOL,))), because)
     assert [("still here" in each) for each in verify.workspace(workspace.folder).findings] == [True, True]
     with pytest.raises(Refused, match="was destroyed by entry"):
         dataset(workspace, made)
     size = workspace.ledger.size
-    destroy(workspace, look(workspace, [SMOL]), because)
+    destroy(workspace, look(workspace, Wanted(targets=(SMOL,))), because)
     assert workspace.ledger.size == size
     assert not held_words(workspace.folder)
 
 
 def test_what_was_destroyed_is_not_made_again(workspace, because):
     made = records(workspace)
-    destroy(workspace, look(workspace, [SMOL]), because)
+    destroy(workspace, look(workspace, Wanted(targets=(SMOL,))), because)
     with pytest.raises(Refused, match="Change what the step is made from"):
         records(workspace)
     with (
@@ -180,5 +185,20 @@ def test_what_is_not_here_is_a_mistake(workspace):
     prompts(workspace)
     for target in (GPT, "records:123456789", "abc", "answers:nobody", f"prompts:{'0' * 64}"):
         with pytest.raises(ConfigError):
-            look(workspace, [target])
-    assert look(workspace, [OWN]).artifacts
+            look(workspace, Wanted(targets=(target,)))
+    assert look(workspace, Wanted(targets=(OWN,))).artifacts
+
+
+def test_by_licence_only_what_must_go_goes(workspace, because):
+    dataset(workspace, records(workspace))  # Apache-2.0: nothing has to be deleted when it ends
+    with pytest.raises(ConfigError, match="must go by its licence"):
+        look(workspace, Wanted(targets=(SMOL,), by_licence=True))
+    with workspace.step("train", brings={GEMMA: Relation.WEIGHTS}) as step:
+        put(step, "weights", "gemma's")
+        put(step, "scores", "of gemma")
+    doomed = look(workspace, Wanted(targets=(GEMMA,), by_licence=True))
+    assert [each.kind for each in doomed.artifacts] == ["weights"]
+    said = {ending.document for ending in recalling.reach(workspace, GEMMA).endings}
+    assert said == {"gemma-terms-2025-03-24"}
+    destroy(workspace, doomed, because)
+    assert not verify.workspace(workspace.folder).broken

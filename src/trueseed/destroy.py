@@ -1,6 +1,6 @@
 """Destroying what a licence demands, or what a person asks to have erased: apart from recalls, and not undone.
 
-    found = look(workspace, ["openai/gpt-4@api", "weights:3f2a…"])
+    found = look(workspace, Wanted(targets=("openai/gpt-4@api", "weights:3f2a…")))
     destroy(workspace, found, Because(why="the licence ended", evidence=Path("letter.pdf")))
 
 A signed tombstone with the digests is written first, by the reviewer; then the bytes go. A kill in between leaves a
@@ -8,7 +8,7 @@ statement that the same command makes true. Refused while a case or a hold touch
 and again under the ledger's lock. See ADR 9, also for why one record is erased with the artifacts that hold it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,8 @@ from trueseed.retained import remove
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.answers.cache import CACHE, seal_the_dead
+from trueseed.terms.ending import of_artifact
+from trueseed.terms.model import Label, Relation
 from trueseed.workspace import Workspace
 
 
@@ -68,41 +70,47 @@ def settle(workspace: Workspace) -> None:
     seal_the_dead(workspace.ledger, workspace.folder / CACHE)
 
 
-def look(workspace: Workspace, targets: Sequence[str], *, descendants: bool = False) -> Doomed:
-    """What destroying would take. targets: sources (all that carries a label of them, with their answers), artifacts
-    (`kind:digest`), or `answers:RUN` (a file of the cache).
-
-    Raises `ConfigError` for a target that names nothing here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """targets: sources (all that carries a label of them, with their answers and what unfinished steps hold), artifacts
+    (`kind:digest`), or `answers:RUN` (a file of the cache). descendants: also what was made from it. by_licence: of
+    the sources only the artifacts that must go when their licence ends.
     """
-    lineage = Lineage.read(workspace.ledger)
-    sources = [each for each in targets if "/" in each]
-    runs = Runs.read(workspace.ledger).sources()
-    chosen = set(_artifacts(workspace, lineage, [each for each in targets if "/" not in each]))
-    answers = {each.partition(":")[2] for each in targets if each.startswith("answers:")}
-    for source in sources:
-        chosen |= lineage.artifacts_of(source)
-        answers |= {run for run, asked in runs.items() if source in asked and _file(workspace, run).exists()}
-    if unknown := sorted(run for run in answers if run not in runs):
+
+    targets: tuple[str, ...]
+    descendants: bool = False
+    by_licence: bool = False
+
+
+def look(workspace: Workspace, wanted: Wanted) -> Doomed:
+    """What destroying would take. Raises `ConfigError` for a target that names nothing here."""
+    lineage, runs = Lineage.read(workspace.ledger), Runs.read(workspace.ledger).sources()
+    sources = {each for each in wanted.targets if "/" in each}
+    chosen = set(_artifacts(workspace, lineage, [each for each in wanted.targets if "/" not in each]))
+    chosen |= set(_of_sources(workspace, lineage, sources, by_licence=wanted.by_licence))
+    whole = set() if wanted.by_licence else sources
+    answers = {each.partition(":")[2] for each in wanted.targets if each.startswith("answers:")}
+    if unknown := sorted(answers - runs.keys()):
         raise ConfigError(f"the ledger knows no answers of run {unknown[0]!r}; `trueseed cache show` says what is here")
+    answers |= {run for run, asked in runs.items() if whole & asked and _file(workspace, run).exists()}
     below = {digest for each in chosen for digest in lineage.downstream(each)} - chosen
-    if descendants:
+    if wanted.descendants:
         chosen, below = chosen | below, set()
-    gone = Destroyed.read(workspace.ledger)
     made = [each for each in lineage.artifacts() if each.digest in chosen]
     if not made and not answers:
+        which = " that must go by its licence" if wanted.by_licence else ""
         raise ConfigError(
-            f"nothing here comes from {', '.join(targets)}; `trueseed cache show` says whose answers are here"
+            f"nothing here comes from {', '.join(wanted.targets)}{which}; `trueseed recall --dry-run` tells"
         )
     touched = {label[0] for each in made for label in lineage.labels(each.digest)}
     touched |= {source for run in answers for source in runs[run]}
+    gone = Destroyed.read(workspace.ledger).artifacts
     found = Doomed(
         artifacts=tuple(made),
         answers=tuple(sorted(answers)),
-        steps=tuple(_unfinished(workspace, set(sources), {each.digest for each in made})),
+        steps=tuple(_unfinished(workspace, whole, {each.digest for each in made})),
         sources=tuple(sorted(touched)),
-        beyond=tuple(
-            each for each in lineage.artifacts() if each.digest in below and each.digest not in gone.artifacts
-        ),
+        beyond=tuple(each for each in lineage.artifacts() if each.digest in below and each.digest not in gone),
         forbidden="",
     )
     return replace(found, forbidden=_forbidden(workspace, found))
@@ -152,6 +160,16 @@ def _forbidden(workspace: Workspace, doomed: Doomed) -> str:
     holds = Holds(Account.open(), our_entity())
     makers = sorted({source.partition("/")[0] for source in doomed.sources} - {"own"})
     return next((str(hold) for maker in makers if (hold := holds.on(maker))), "")
+
+
+def _of_sources(workspace: Workspace, lineage: Lineage, sources: Iterable[str], *, by_licence: bool) -> Iterator[str]:
+    """Digests of what carries a label of these sources, or only of what must go when their licence ends."""
+    kinds = {made.digest: made.kind for made in lineage.artifacts()}
+    for source in sources:
+        for each in lineage.artifacts_of(source):
+            named = [Label(source=s, relation=Relation(r), terms=t) for s, r, t in lineage.labels(each) if s == source]
+            if not by_licence or of_artifact(named, kinds[each], workspace.catalog).outcome == "must go":
+                yield each
 
 
 def _artifacts(workspace: Workspace, lineage: Lineage, targets: Iterable[str]) -> Iterator[str]:

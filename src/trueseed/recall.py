@@ -18,6 +18,7 @@ from trueseed.ledger.statement import RECALL_RELEASE, WITHDRAWAL, subject
 from trueseed.ledger.withdrawals import Recalls, Withdrawal
 from trueseed.teachers.answers import holdings
 from trueseed.terms.answers import use_named
+from trueseed.terms.ending import Ending, of_artifact
 from trueseed.workspace import Workspace
 
 
@@ -40,13 +41,15 @@ WHOLE = Part()
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
     """How far a source reached. touched: artifacts whose labels name it; stops: those that may no longer be trained on,
-    served or published; stands: the other artifacts, from which a rebuild starts.
+    served or published; stands: the other artifacts, from which a rebuild starts. endings: for each touched one, what
+    the end of the source's licence would ask of it.
     """
 
     source: str
     touched: tuple[Artifact, ...]
     stops: tuple[Artifact, ...]
     stands: tuple[Artifact, ...]
+    endings: tuple[Ending, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -54,6 +57,10 @@ class Reach:
             "touched": [str(artifact) for artifact in self.touched],
             "stops": [str(artifact) for artifact in self.stops],
             "stands": [str(artifact) for artifact in self.stands],
+            "when_the_licence_ends": [
+                {"artifact": str(artifact), **ending.to_json()}
+                for artifact, ending in zip(self.touched, self.endings, strict=True)
+            ],
         }
 
 
@@ -150,4 +157,8 @@ def _reach(workspace: Workspace, made: Withdrawal) -> Reach:
         touched=touched,
         stops=tuple(a for a in touched if a.kind in ("records", "dataset", "weights")),
         stands=tuple(artifact for digest, artifact in stored.items() if digest not in named),
+        endings=tuple(
+            of_artifact([each for each in workspace.labels(a) if each.source == source], a.kind, workspace.catalog)
+            for a in touched
+        ),
     )

@@ -67,6 +67,9 @@ def recall(
     out.print(f"{source}: {'would stop' if dry_run else 'stopped'}")
     for artifact in reach.stops:
         out.print(f"  {artifact}")
+    out.print("when its licence ends (`trueseed destroy SOURCE --by-licence`):")
+    for artifact, ending in zip(reach.touched, reach.endings, strict=True):
+        out.print(f"  {artifact} {ending.outcome}: {shown(ending.because)}", markup=False)
     out.print("a rebuild starts from what stands:")
     for artifact in reach.stands:
         out.print(f"  {artifact}")
@@ -80,6 +83,9 @@ def destroy(
     why: Annotated[str, typer.Option(help="Goes into the ledger.")] = "",
     evidence: Annotated[Path | None, typer.Option(help="What demands it; kept by its digest.")] = None,
     descendants: Annotated[bool, typer.Option("--descendants", help="Also all that was made from it.")] = False,
+    by_licence: Annotated[
+        bool, typer.Option("--by-licence", help="Of a source, only what the end of its licence says must go.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; change nothing.")] = False,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
@@ -93,7 +99,8 @@ def destroy(
         raise ConfigError("give --why and --evidence, what demands it (or --dry-run, to see what would go)")
     if not dry_run:
         destroying.settle(place)
-    doomed = destroying.look(place, target, descendants=descendants)
+    wanted = destroying.Wanted(targets=tuple(target), descendants=descendants, by_licence=by_licence)
+    doomed = destroying.look(place, wanted)
     if not dry_run and evidence is not None:
         destroying.destroy(place, doomed, destroying.Because(why=why, evidence=evidence))
     if as_json:
