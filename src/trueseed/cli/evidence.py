@@ -1,12 +1,16 @@
 """The verbs of the ledger: check it, and withdraw a source."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, out, print_json, shown
 from trueseed.errors import Broken, ConfigError
+
+if TYPE_CHECKING:
+    from trueseed.recall import Part
+    from trueseed.workspace import Workspace
 
 app = typer.Typer()
 
@@ -36,6 +40,9 @@ def verify(
 def recall(
     source: Annotated[str, typer.Argument(help="maker/model@route")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would stop; change nothing.")] = False,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what a rebuild without those records costs; change nothing.")
+    ] = False,
     terms: Annotated[str, typer.Option(help="Only what was asked under this document (id or digest).")] = "",
     use: Annotated[str, typer.Option(help="Only what was asked for this use.")] = "",
     project: Annotated[str, typer.Option(help="Only what this project asked.")] = "",
@@ -60,6 +67,9 @@ def recall(
 
     place = Workspace.open(workspace)
     part = recalling.Part(terms=terms, use=use, project=project, asked=asked_between, asking_goes_on=asking_goes_on)
+    if plan:
+        _show_rebuild(place, source, part, as_json=as_json)
+        return
     reach = recalling.reach(place, source, part) if dry_run else recalling.recall(place, source, reason, part)
     if as_json:
         print_json({**reach.to_json(), "dry_run": dry_run})
@@ -73,6 +83,23 @@ def recall(
     out.print("a rebuild starts from what stands:")
     for artifact in reach.stands:
         out.print(f"  {artifact}")
+
+
+def _show_rebuild(place: "Workspace", source: str, part: "Part", *, as_json: bool) -> None:
+    from trueseed.rebuild import plan_rebuild
+
+    found = plan_rebuild(place, source, part)
+    if as_json:
+        print_json(found.to_json())
+        return
+    out.print(f"{source}: a rebuild without it", markup=False)
+    for each in found.records:
+        out.print(f"  {each.artifact}: {each.reached} of {each.records} records go", markup=False)
+    for step in found.again:
+        likely = "" if step.likely_s is None else f", about {step.likely_s:.0f} s for what is left"
+        out.print(f"  {step.step} again, for {step.made}: {step.took_s:.0f} s last time{likely}", markup=False)
+    out.print(f"  {found.missing} answers to ask of another source, to have as many as before")
+    out.print(f"  {len(found.reused)} artifacts stay as they are")
 
 
 @app.command()
