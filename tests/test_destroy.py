@@ -23,7 +23,7 @@ from trueseed.report import verify
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.answers.cache import Cache
-from trueseed.terms.model import Relation, Use
+from trueseed.terms.model import Effect, Relation, Use
 from trueseed.workspace import Workspace
 
 GEMMA = "google/gemma-3-270m-it@weights"
@@ -202,3 +202,23 @@ def test_by_licence_only_what_must_go_goes(workspace, because):
     assert said == {"gemma-terms-2025-03-24"}
     destroy(workspace, doomed, because)
     assert not verify.workspace(workspace.folder).broken
+
+
+def test_what_an_unfinished_step_holds_of_a_source_goes_too(workspace, because):
+    made = records(workspace)
+    with pytest.raises(KeyboardInterrupt), workspace.step("train", inputs=[made], effect=Effect.TRAIN) as step:
+        (step.checkpoint("training") / "state").write_text("learned the secret")
+        raise KeyboardInterrupt
+    doomed = look(workspace, Wanted(targets=(SMOL,)))
+    assert [path.parent.name for path in doomed.steps] == ["steps"]
+    destroy(workspace, doomed, because)
+    assert not held_words(workspace.folder)
+
+
+def test_a_running_step_is_not_destroyed_under(workspace, because):
+    made = records(workspace)
+    with workspace.step("train", inputs=[made], effect=Effect.TRAIN):
+        other = Workspace.open(workspace.folder)
+        with pytest.raises(ConfigError, match="is running"):
+            destroy(other, look(other, Wanted(targets=(SMOL,))), because)
+        assert made.folder.exists()

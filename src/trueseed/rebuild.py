@@ -5,7 +5,8 @@
     plan.again          # the steps to run again, with the seconds that they took
 
 A record is reached when its own origin is (`Withdrawal`), or when it was made from one that is (its `parents`).
-Whatever is not known of an origin counts as reached. Columns are read, never whole records: a million are counted in seconds.
+Whatever is not known of an origin counts as reached. Columns are read, never whole records, so a
+million are counted in seconds.
 """
 
 from collections.abc import Iterator, Mapping
@@ -161,7 +162,7 @@ def _said(table: pa.Table) -> list[str]:
 
 
 def _again(touched: list[Artifact], lineage: Lineage, counted: Mapping[str, Counted]) -> Iterator[Again]:
-    """The steps that made what is touched, each once, in order; not those that asked: of theirs, records are left out."""
+    """The steps that made what is touched, each once, in order. What was asked is not asked again, only left out."""
     seen: set[int] = set()
     for artifact in touched:
         maker = lineage.maker(artifact.digest)
