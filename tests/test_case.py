@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.test_workspace import GPT, OWN, SMOL, prompts, put
@@ -35,7 +36,7 @@ def letter(tmp_path: Path) -> Path:
 def test_a_case_goes_from_inquiry_to_reinstatement_on_the_command_line(workspace, letter):
     where = ["--workspace", str(workspace.folder), "--json"]
 
-    def run(*words: str) -> dict:
+    def run(*words: str) -> Any:
         said = CliRunner().invoke(app, ["case", *words, *where], catch_exceptions=False)
         return json.loads(said.stdout)
 
@@ -112,7 +113,7 @@ def test_a_hold_keeps_until_its_release_and_so_does_one_met_elsewhere(workspace)
 
 
 def failing(workspace: Workspace) -> None:
-    """A step that staged records and kept a checkpoint, and failed; then one that refuses at its close."""
+    """A step that staged records and failed; then one that is refused when it closes, its records being there already."""
     with pytest.raises(RuntimeError), workspace.step("generate", ask={SMOL: Use.TRAIN}) as step:
         put(step, "records", "of a teacher")
         raise RuntimeError
