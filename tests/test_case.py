@@ -113,7 +113,7 @@ def test_a_hold_keeps_until_its_release_and_so_does_one_met_elsewhere(workspace)
 
 
 def failing(workspace: Workspace) -> None:
-    """A step that staged records and failed; then one that is refused when it closes, its records being there already."""
+    """A step that staged records and failed; then one that is refused at its close, its records being there."""
     with pytest.raises(RuntimeError), workspace.step("generate", ask={SMOL: Use.TRAIN}) as step:
         put(step, "records", "of a teacher")
         raise RuntimeError
