@@ -11,7 +11,6 @@ spent. Closing appends one signed statement and only then do the artifacts appea
 """
 
 import secrets
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,10 +31,13 @@ from trueseed.core.journal import Journal
 from trueseed.core.records import Origin, OriginKind
 from trueseed.errors import Broken, ConfigError, Paused, Refused
 from trueseed.ledger.calls import Batch
-from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.destroyed import Destroyed
+from trueseed.ledger.entered import Entered, Tally
+from trueseed.ledger.lineage import Lineage, Made, labels_of
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
-from trueseed.ledger.withdrawals import withdrawn
+from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
+from trueseed.retained import Retained
 from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Student, Use
 from trueseed.terms.rules import RULES_VERSION, Verdict, judge_earlier, judge_use, may_flow
@@ -101,13 +103,14 @@ class Admission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """How an answer came about. at: when it was asked. terms: digest of the document in force then. use: asked for.
-    log: name of the ledger it was asked under, '' for this one.
+    """How an answer came about. at: when it was asked. terms: digest of the document in force then. use, project: asked
+    for and by. log: name of the ledger it was asked under, '' for this one.
     """
 
     at: str
     terms: str
     use: Use
+    project: str = ""
     log: str = ""
 
 
@@ -118,13 +121,14 @@ class Step:
         self.workspace = workspace
         self.name = opening.name
         self.run = secrets.token_hex(8)
-        self.began = time.monotonic()
+        self.began, self._began_at = time.monotonic(), now()
         self.counts: Counter[str] = Counter()
         self.outputs: list[Artifact] = []
         self._opening, self._admission, self._folder = opening, admission, folder
         self._staging = Store(folder / "staged")
         self._journals: dict[str, Journal] = {}
         self._told: dict[str, list[Callable[[str], Told | None]]] = {}  # by source
+        self._heard_of = Tally()
         self._learned: dict[Label, Verdict] = {}
         self._ends: list[Callable[[], None]] = []
         self._looked_at = -1  # size of the ledger when recalls were last looked for
@@ -175,6 +179,14 @@ class Step:
             self._journals[name] = Journal(self._folder / f"{name}.jsonl")
         return self._journals[name]
 
+    def let_go(self, path: Path) -> None:
+        """Deletes what this step left in its own folder and needs no more; kept while a case or hold touches it."""
+        self.workspace.retained.let_go(path, self._sources)
+
+    @property
+    def _sources(self) -> frozenset[str]:
+        return frozenset(label.source for label in self.labels)
+
     def checkpoint(self, name: str) -> Path:
         """A folder that survives a kill and goes when the step is done."""
         folder = self._folder / name
@@ -196,8 +208,8 @@ class Step:
         return tuple(sorted({duty for verdict in self.verdicts for duty in verdict.obligations}))
 
     def look_again(self) -> None:
-        """For long-lived steps. Raises `Refused` when a source among the labels was recalled since."""
-        self.workspace.look_for_recalls(self.labels)
+        """For long-lived steps. Raises `Refused` when something of this step was recalled since."""
+        self.workspace.look_for_recalls(self.labels, self._passing)
 
     def look_if_grown(self) -> None:
         """As `look_again`, when the ledger grew since: cheap enough for every answer."""
@@ -205,6 +217,37 @@ class Step:
         if self.workspace.ledger.size != self._looked_at:
             self.look_again()
             self._looked_at = self.workspace.ledger.size
+
+    @property
+    def _passing(self) -> Passing:
+        opening, terms = self._opening, self._admission.terms
+        return Passing(
+            inputs=tuple(artifact.digest for artifact in opening.inputs + opening.against),
+            asks=tuple(
+                Asking(source, use, terms.get(source, ""), self._project) for source, use in opening.ask.items()
+            ),
+            entered=(*self._heard_of.lines(), *self._brought()),
+            taken_out=taken_out(opening.to_json() | {"config": dict(opening.config)}),
+        )
+
+    @property
+    def entered(self) -> tuple[Entered, ...]:
+        """What came in from outside so far. Of an asked source that was not heard by way of a bound teacher, no more is
+        known than when the step began.
+        """
+        asked = self._opening.ask.items() - {(source, self._opening.ask[source]) for source in self._heard_of.sources()}
+        unheard = (self._line(source, use.value, self._began_at) for source, use in sorted(asked))
+        return (*self._heard_of.lines(), *unheard, *self._brought())
+
+    def _brought(self) -> Iterator[Entered]:
+        """Weights are not asked for a use; what else is brought may have been asked before, by whomever."""
+        for source, relation in sorted(self._opening.brings.items()):
+            is_weights = relation is Relation.WEIGHTS
+            yield self._line(source, "" if is_weights else None, self._began_at if is_weights else None)
+
+    def _line(self, source: str, use: str | None, first: str | None) -> Entered:
+        terms = self._admission.terms.get(source, "")
+        return Entered(source=source, terms=terms, use=use, project=self._project, first=first, last=now())
 
     @cached_property
     def _project(self) -> str:
@@ -263,6 +306,12 @@ class Step:
         self._told.setdefault(source, []).append(told)
         return before
 
+    def heard(self, source: str, told: Told) -> None:
+        """An answer was handed out in this step. It entered for what it was asked for, and for what it is used here."""
+        uses = {(told.use.value, told.project), (self.admits(source).value, self._project)}
+        for use, project in uses:
+            self._heard_of.add(source=source, terms=told.terms, use=use, project=project, at=told.at)
+
     def origin(
         self, *, source: str, request: str = "", parents: Sequence[str] = (), transformed: bool = False
     ) -> Origin:
@@ -290,6 +339,7 @@ class Step:
             parents=tuple(parents),
             asked_for=told.use.value if told and told.use.value != use else "",
             asked_in=told.log if told else "",
+            asked_by=told.project if told and told.project != self._project else "",
         )
 
     def handed_on(self, earlier: Origin, parent: str) -> Origin:
@@ -346,6 +396,7 @@ class Workspace:
     store: Store
     catalog: Catalog
     report: Progress = field(default=_silent)
+    recalls: Recalls = field(default_factory=Recalls)
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, report: Progress = _silent) -> "Workspace":
@@ -368,6 +419,11 @@ class Workspace:
             catalog=Catalog.load(folder / "terms", folder / KEPT),
             report=report,
         )
+
+    @cached_property
+    def retained(self) -> Retained:
+        """By which everything here is deleted, or kept while a case or hold is open."""
+        return Retained(self.folder, self.ledger)
 
     # declared facts
 
@@ -410,17 +466,25 @@ class Workspace:
             for source, relation, terms in lineage.labels(artifact.digest)
         )
 
-    def look_for_recalls(self, labels: Iterable[Label]) -> None:
-        """Raises `Refused` when a source among the labels was recalled."""
+    def look_for_recalls(self, labels: Iterable[Label], passing: Passing | None = None) -> None:
+        """Raises `Refused` when a source among the labels was recalled, or a part of one that `passing` would take
+        further or ask again.
+        """
         self.ledger.refresh()
-        recalled = withdrawn(self.ledger.entries())
-        for label in sorted(labels):
-            if label.source in recalled:
-                said = recalled[label.source].predicate
-                raise Refused(
-                    f"{label.source!r} was recalled on {said['at']} ({said['reason']}); what learned from it stops. "
-                    f"`trueseed recall {label.source} --dry-run` shows what a rebuild needs"
-                )
+        self.recalls.catch_up(self.ledger)
+        named = frozenset((label.source, label.relation.value, label.terms) for label in labels)
+        if stop := self.recalls.stop(replace(passing or Passing(), labels=named)):
+            raise Refused(
+                f"{stop.withdrawal}; {stop.because}. `trueseed recall {stop.withdrawal.source} --dry-run` shows what a "
+                f"rebuild needs"
+            )
+
+    def may_be_asked(self, source: str, uses: Iterable[Use], relation: Relation = Relation.OUTPUT) -> None:
+        """Raises `Refused` when a recall forbids asking, or bringing, this source today."""
+        document = self.catalog.governing(source, datetime.now(UTC).date())
+        terms, project = document.digest if document else "", self.project
+        asks = tuple(Asking(source, use.value, terms, project) for use in uses)
+        self.look_for_recalls([Label(source=source, relation=relation, terms=terms)], Passing(asks=asks))
 
     # the door
 
@@ -466,17 +530,18 @@ class Workspace:
             except BaseException as err:
                 step._end()
                 self._append(_ending(err), step, reason=_reason(err))
-                shutil.rmtree(folder / "staged", ignore_errors=True)
+                step.let_go(folder / "staged")
                 raise
             self._close(step)
-            shutil.rmtree(folder, ignore_errors=True)
+            step.let_go(folder)
 
     def _admit(self, opening: Opening) -> Admission:
         try:
+            self._must_not_be_destroyed(opening)
             for artifact in opening.inputs + opening.against:
                 check(artifact)
             admission = self._read_terms(opening)
-            self.look_for_recalls(admission.labels)
+            Step(self, opening, admission, self.folder).look_again()
             self._held_out_stays_out(opening)
             for verdict in admission.verdicts:
                 if not verdict.permitted:
@@ -487,6 +552,17 @@ class Workspace:
             self._append("refused", refused, reason=str(err))
             raise
         return admission
+
+    def _must_not_be_destroyed(self, opening: Opening) -> None:
+        """What was destroyed is not read from a copy, nor made again by the same step."""
+        gone = Destroyed.read(self.ledger).artifacts
+        again = [Made(out["kind"], out["digest"]) for out in self._outputs_before(opening)]
+        for each in (*(Made(a.kind, a.digest) for a in opening.inputs + opening.against), *again):
+            if stone := gone.get(each.digest):
+                raise Refused(
+                    f"step {opening.name!r}: {each.kind}:{each.digest[:12]} was {stone}; it is not used or made again. "
+                    f"Change what the step is made from, and a new one is made"
+                )
 
     def _read_terms(self, opening: Opening) -> Admission:
         today, facts = datetime.now(UTC).date(), self.facts
@@ -537,16 +613,19 @@ class Workspace:
         for entry in open_runs.values():
             said = {**entry.predicate, "event": "abandoned", "at": now(), "reason": "the process died"}
             self.ledger.append(STEP, [], said)
-        shutil.rmtree(self.folder / "steps" / opening.fingerprint[:16] / "staged", ignore_errors=True)
+        sources = {source for entry in open_runs.values() for source, _, _ in labels_of(entry.predicate)}
+        self.retained.let_go(self.folder / "steps" / opening.fingerprint[:16] / "staged", sources)
 
     def _done_before(self, opening: Opening) -> tuple[Artifact, ...]:
-        for entry in reversed(self._statements(opening.fingerprint)):
-            if entry.predicate["event"] == "done":
-                outputs = tuple(self.store.get(f"{out['kind']}:{out['digest']}") for out in entry.predicate["outputs"])
-                for artifact in outputs:
-                    check(artifact)
-                return outputs
-        return ()
+        outputs = tuple(self.store.get(f"{out['kind']}:{out['digest']}") for out in self._outputs_before(opening))
+        for artifact in outputs:
+            check(artifact)
+        return outputs
+
+    def _outputs_before(self, opening: Opening) -> Sequence[Mapping[str, str]]:
+        """What the newest identical step put out, as its statement names it."""
+        done = (e for e in reversed(self._statements(opening.fingerprint)) if e.predicate["event"] == "done")
+        return next((entry.predicate["outputs"] for entry in done), ())
 
     def _statements(self, fingerprint: str) -> list[Entry]:
         """What the ledger says of the steps with this fingerprint, oldest first."""
@@ -563,12 +642,20 @@ class Workspace:
         try:
             for artifact in step.outputs if step._learned else ():
                 step._must_be_writable(artifact.kind)
-            self._append("done", step, reason=step._cut_short, unless=lambda _: step.look_again())
+            self._append("done", step, reason=step._cut_short, unless=lambda _: self._may_close(step))
         except Refused as err:
             for artifact in appeared:
-                shutil.rmtree(artifact.folder, ignore_errors=True)
+                step.let_go(artifact.folder)
             self._append("refused", step, reason=str(err))
             raise
+
+    def _may_close(self, step: Step) -> None:
+        """Asked under the ledger's lock. Raises `Refused` for what was recalled, or destroyed before."""
+        step.look_again()
+        gone = Destroyed.read(self.ledger).artifacts
+        for artifact in step.outputs:
+            if stone := gone.get(artifact.digest):
+                raise Refused(f"step {step.name!r} made {artifact} again, which was {stone}")
 
     def _append(
         self, event: str, step: Step, *, reason: str = "", unless: Callable[[Ledger], None] | None = None
@@ -590,6 +677,7 @@ class Workspace:
                 "outputs": [{"kind": a.kind, "digest": a.digest} for a in outputs],
                 "labels": [label.to_json() for label in step.labels],
                 **learned,
+                **({"entered": [each.to_json() for each in step.entered]} if event == "done" else {}),
                 "terms": dict(admission.terms),
                 "rules": RULES_VERSION,
                 "verdicts": [verdict.to_json() for verdict in step.verdicts],

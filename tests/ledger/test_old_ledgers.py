@@ -11,7 +11,7 @@ from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Ledger
 from trueseed.ledger.proof import check_consistency, check_inclusion
 from trueseed.ledger.verify import verify_ledger
-from trueseed.ledger.withdrawals import withdrawn
+from trueseed.ledger.withdrawals import Recalls
 
 OLD = Path(__file__).parents[1] / "old_ledgers"
 ROOT = "c7435f5c962b4bf5e43fcb7d089df957abb47e9f29bbbaee4f252715f390b8c5"
@@ -55,4 +55,6 @@ def test_lineage_of_format_1_reads_the_same(old):
     assert {source for source, _, _ in lineage.labels(weights)} == {
         "huggingfacetb/smollm2-135m-instruct@weights", "mistral/mistral-large@api", "own/prompts",
     }  # fmt: skip
-    assert list(withdrawn(old)) == ["mistral/mistral-large@api"]
+    (recall,) = Recalls.read(old).standing.values()
+    assert (recall.source, recall.is_whole) == ("mistral/mistral-large@api", True)
+    assert Recalls.read(old).reached(recall) == {made.digest for made in lineage.artifacts()[-2:]}

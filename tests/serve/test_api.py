@@ -433,3 +433,19 @@ def test_a_port_that_is_taken_is_said():
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError, match=f"port {port} of 127.0.0.1 cannot be opened"):
             run(app({}, allowed=lambda name: None), port=port)
+
+
+def test_a_recall_ends_an_answer_in_the_middle(monkeypatch):
+    monkeypatch.setattr("trueseed.serve.api.LOOK_EVERY_S", 0.05)
+    recalled, spoken = threading.Event(), threading.Event()
+
+    def still(name: str) -> None:
+        if recalled.is_set():
+            spoken.set()
+            raise Refused("acme/large@api was recalled")
+
+    speaker = Speaker(lambda request: "word " * 400, lambda position: spoken.wait(0.02))
+    with client(speaker, still=still) as connected, pytest.raises(openai.APIError, match="was recalled"):
+        for _ in ask(connected, stream=True):
+            recalled.set()
+    assert speaker.left.wait(SOON)

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -115,6 +116,7 @@ def test_a_loss_that_explodes_stops_the_run(tiny_llama, tmp_path):
             [[(row,)]] * 3,
             loop.Optimizing(),
             checkpoints=tmp_path,
+            let_go=shutil.rmtree,
             progress=lambda *_: None,
         )
 

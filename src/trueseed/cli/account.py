@@ -12,16 +12,27 @@ app = typer.Typer()
 
 @app.command()
 def release(
-    maker: Annotated[str, typer.Argument(help="Who reinstated our account, as in maker/model@route.")],
-    evidence: Annotated[Path, typer.Option(help="The message that says so; its digest goes into the ledger.")],
+    maker: Annotated[
+        str, typer.Argument(help="Who reinstated our account, as in maker/model@route; or a source that was recalled.")
+    ],
+    evidence: Annotated[Path, typer.Option(help="What shows it; its digest goes into the ledger.")],
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
-    """End a hold on a maker, with the reviewer's key: it may be asked again."""
+    """End a hold on a maker, or the recalls of a source, with the reviewer's key."""
+    from trueseed import recall as recalling
     from trueseed.teachers.account import holds
     from trueseed.teachers.account.state import Account, our_entity
     from trueseed.workspace import Workspace
 
+    if "/" in maker:
+        released = recalling.release(Workspace.open(workspace), maker, evidence)
+        if as_json:
+            print_json({"source": maker, "released": [{"entry": each.index, **each.to_json()} for each in released]})
+            return
+        for each in released:
+            out.print(f"{maker}: released entry {each.index}; {each}", markup=False)
+        return
     standing = holds.Holds(Account.open(), our_entity())
     ended = holds.release(Workspace.open(workspace).ledger, standing, maker=maker, evidence=evidence)
     if as_json:

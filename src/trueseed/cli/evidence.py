@@ -1,12 +1,16 @@
 """The verbs of the ledger: check it, and withdraw a source."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, out, print_json, shown
-from trueseed.errors import Broken
+from trueseed.errors import Broken, ConfigError
+
+if TYPE_CHECKING:
+    from trueseed.recall import Part
+    from trueseed.workspace import Workspace
 
 app = typer.Typer()
 
@@ -36,22 +40,107 @@ def verify(
 def recall(
     source: Annotated[str, typer.Argument(help="maker/model@route")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would stop; change nothing.")] = False,
-    reason: Annotated[str, typer.Option(help="Goes into the ledger.")] = "withdrawn by the operator",
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what a rebuild without those records costs; change nothing.")
+    ] = False,
+    terms: Annotated[str, typer.Option(help="Only what was asked under this document (id or digest).")] = "",
+    use: Annotated[str, typer.Option(help="Only what was asked for this use.")] = "",
+    project: Annotated[str, typer.Option(help="Only what this project asked.")] = "",
+    asked_between: Annotated[
+        tuple[str, str], typer.Option(help="Only what was asked from the first to the last day (UTC); '-' for no end.")
+    ] = ("-", "-"),
+    asking_goes_on: Annotated[
+        bool, typer.Option("--asking-goes-on", help="Withdraw what was asked; it may be asked again.")
+    ] = False,
+    reason: Annotated[
+        str, typer.Option("--why", "--reason", help="Goes into the ledger.")
+    ] = "withdrawn by the operator",
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
-    """Withdraw a source: whatever learned from it stops being trained on, served or published."""
+    """Withdraw a source, or a part: whatever learned from it stops being trained on, served or published.
+
+    What is reached is quarantined, not deleted, until `trueseed release SOURCE --evidence FILE`.
+    """
     from trueseed import recall as recalling
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace)
-    reach = recalling.reach(place, source) if dry_run else recalling.recall(place, source, reason)
+    part = recalling.Part(terms=terms, use=use, project=project, asked=asked_between, asking_goes_on=asking_goes_on)
+    if plan:
+        _show_rebuild(place, source, part, as_json=as_json)
+        return
+    reach = recalling.reach(place, source, part) if dry_run else recalling.recall(place, source, reason, part)
     if as_json:
         print_json({**reach.to_json(), "dry_run": dry_run})
         return
     out.print(f"{source}: {'would stop' if dry_run else 'stopped'}")
     for artifact in reach.stops:
         out.print(f"  {artifact}")
+    out.print("when its licence ends (`trueseed destroy SOURCE --by-licence`):")
+    for artifact, ending in zip(reach.touched, reach.endings, strict=True):
+        out.print(f"  {artifact} {ending.outcome}: {shown(ending.because)}", markup=False)
     out.print("a rebuild starts from what stands:")
     for artifact in reach.stands:
         out.print(f"  {artifact}")
+
+
+def _show_rebuild(place: "Workspace", source: str, part: "Part", *, as_json: bool) -> None:
+    from trueseed.rebuild import plan_rebuild
+
+    found = plan_rebuild(place, source, part)
+    if as_json:
+        print_json(found.to_json())
+        return
+    out.print(f"{source}: a rebuild without it", markup=False)
+    for each in found.records:
+        out.print(f"  {each.artifact}: {each.reached} of {each.records} records go", markup=False)
+    for step in found.again:
+        likely = "" if step.likely_s is None else f", about {step.likely_s:.0f} s for what is left"
+        out.print(f"  {step.step} again, for {step.made}: {step.took_s:.0f} s last time{likely}", markup=False)
+    out.print(f"  {found.missing} answers to ask of another source, to have as many as before")
+    out.print(f"  {len(found.reused)} artifacts stay as they are")
+
+
+@app.command()
+def destroy(
+    target: Annotated[
+        list[str], typer.Argument(help="A source (all that comes from it), kind:digest, or answers:RUN of the cache.")
+    ],
+    why: Annotated[str, typer.Option(help="Goes into the ledger.")] = "",
+    evidence: Annotated[Path | None, typer.Option(help="What demands it; kept by its digest.")] = None,
+    descendants: Annotated[bool, typer.Option("--descendants", help="Also all that was made from it.")] = False,
+    by_licence: Annotated[
+        bool, typer.Option("--by-licence", help="Of a source, only what the end of its licence says must go.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; change nothing.")] = False,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete for good, with the reviewer's key: a signed tombstone stays. Refused while a case or hold forbids it."""
+    from trueseed import destroy as destroying
+    from trueseed.workspace import Workspace
+
+    place = Workspace.open(workspace)
+    if not dry_run and (not why or evidence is None):
+        raise ConfigError("give --why and --evidence, what demands it (or --dry-run, to see what would go)")
+    if not dry_run:
+        destroying.settle(place)
+    wanted = destroying.Wanted(targets=tuple(target), descendants=descendants, by_licence=by_licence)
+    doomed = destroying.look(place, wanted)
+    if not dry_run and evidence is not None:
+        destroying.destroy(place, doomed, destroying.Because(why=why, evidence=evidence))
+    if as_json:
+        print_json({**doomed.to_json(), "dry_run": dry_run})
+        return
+    out.print("would be destroyed:" if dry_run else "destroyed:")
+    for made in doomed.artifacts:
+        out.print(f"  {made.kind}:{made.digest[:12]}")
+    for run in doomed.answers:
+        out.print(f"  answers:{run}")
+    for path in doomed.steps:
+        out.print(f"  {path.parent.name}/{path.name}")
+    for made in doomed.beyond:
+        out.print(f"made from it, and stays (--descendants takes it too): {made.kind}:{made.digest[:12]}")
+    if dry_run and doomed.forbidden:
+        out.print(f"it would be refused: {shown(doomed.forbidden)}", markup=False)

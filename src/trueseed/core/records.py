@@ -27,8 +27,8 @@ class Origin:
 
     source: `maker/model@route`, or `own/<name>` for a person's own work. terms: digest of the terms document in force
     when it was asked. asked_at: RFC 3339, UTC. request: digest of the request as sent. parents: ids of the records it
-    was made from. asked_for: the use for which an answer from the cache was asked, when that was another than `use`.
-    asked_in: the name of the ledger under which it was asked, when it was imported from another.
+    was made from. asked_for, asked_by: the use for which, and the project by which, an answer from the cache was asked,
+    when that was another. asked_in: the name of the ledger under which it was asked, when it was imported from another.
     """
 
     kind: OriginKind
@@ -41,9 +41,10 @@ class Origin:
     parents: tuple[str, ...] = ()
     asked_for: str = ""
     asked_in: str = ""
+    asked_by: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        elsewhere = {"asked_for": self.asked_for, "asked_in": self.asked_in}
+        elsewhere = {"asked_for": self.asked_for, "asked_in": self.asked_in, "asked_by": self.asked_by}
         return {
             "kind": self.kind,
             "source": self.source,
@@ -109,7 +110,8 @@ _SCHEMA = pa.schema(
             "origin",
             pa.struct(
                 [(name, pa.string()) for name in ("kind", "source", "project", "use", "terms", "asked_at", "request")]
-                + [("parents", pa.list_(pa.string())), ("asked_for", pa.string()), ("asked_in", pa.string())]
+                + [("parents", pa.list_(pa.string()))]
+                + [(name, pa.string()) for name in ("asked_for", "asked_in", "asked_by")]
             ),
         ),
         ("task", pa.string()),  # canonical JSON: recipes differ in what they ask

@@ -89,7 +89,7 @@ def _recall(subject: Subject, relation: Relation, known: Known) -> Iterator[Chec
     if known.workspace is None:
         return
     try:
-        known.workspace.look_for_recalls([Label(source=subject.source, relation=relation, terms="")])
+        known.workspace.may_be_asked(subject.source, USES if relation is Relation.OUTPUT else (), relation)
     except TrueSeedError as err:
         yield subject.error("recall", err)
     else:

@@ -17,7 +17,7 @@ from filelock import FileLock
 from trueseed.errors import Refused
 from trueseed.ledger.calls import CALLS, Calls, seal_left
 from trueseed.ledger.log import CHECKPOINT
-from trueseed.ledger.statement import WITHDRAWAL
+from trueseed.ledger.statement import RECALL_RELEASE, WITHDRAWAL
 from trueseed.terms.model import Use
 from trueseed.terms.rules import judge_use
 from trueseed.workspace import RELATION_OF_USE, Step, Workspace
@@ -118,7 +118,10 @@ class Door:
         ledger = self.workspace.ledger
         ledger.refresh()
         looked_at, self._looked_at = self._looked_at, ledger.size
-        if any(entry.predicate_type == WITHDRAWAL for entry in ledger.entries(looked_at)):
+        new = {entry.predicate_type for entry in ledger.entries(looked_at)}
+        if RECALL_RELEASE in new:
+            self._refused.clear()  # each is refused again, or no longer
+        if WITHDRAWAL in new:
             self._leave_what_was_recalled(day)
         self._seen = checkpoint
 

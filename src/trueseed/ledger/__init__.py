@@ -8,7 +8,8 @@
     log          the log itself: open, append, read
     index        looking things up in it
     lineage      what was made from what, and which labels it carries
-    withdrawals  which sources were recalled
+    entered      whose words entered a step, when, and what for
+    withdrawals  what was recalled, how far that reaches, what was released
     holds        which makers are on hold
     steps        do the statements obey the rules of the door?
     verify       re-reads every byte and says what is broken, and what could not be excluded
@@ -23,7 +24,7 @@ from trueseed.ledger.proof import check_consistency, check_inclusion, prove_cons
 from trueseed.ledger.signing import Key
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, WAIVER, WITHDRAWAL, subject
 from trueseed.ledger.verify import Report, verify_ledger
-from trueseed.ledger.withdrawals import withdrawn
+from trueseed.ledger.withdrawals import Recalls, Withdrawal
 
 __all__ = [
     "DECLARATION",
@@ -38,12 +39,13 @@ __all__ = [
     "Ledger",
     "Lineage",
     "Made",
+    "Recalls",
     "Report",
+    "Withdrawal",
     "check_consistency",
     "check_inclusion",
     "prove_consistency",
     "prove_inclusion",
     "subject",
     "verify_ledger",
-    "withdrawn",
 ]

@@ -25,6 +25,10 @@ WITHDRAWAL: Final = "https://trueseed.dev/withdrawal/v1"
 WAIVER: Final = "https://trueseed.dev/waiver/v1"
 HOLD: Final = "https://trueseed.dev/hold/v1"
 RELEASE: Final = "https://trueseed.dev/release/v1"
+RECALL_RELEASE: Final = "https://trueseed.dev/recall-release/v1"
+CASE: Final = "https://trueseed.dev/case/v1"
+CASE_END: Final = "https://trueseed.dev/case-end/v1"
+DESTRUCTION: Final = "https://trueseed.dev/destruction/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
 IMPORT: Final = "https://trueseed.dev/import/v1"
 DECLARATION: Final = "https://trueseed.dev/declaration/v1"
@@ -42,6 +46,10 @@ SIGNED_BY: Mapping[str, frozenset[Role]] = {
     WAIVER: frozenset({"reviewer"}),
     HOLD: frozenset({"operator", "reviewer"}),
     RELEASE: frozenset({"reviewer"}),
+    RECALL_RELEASE: frozenset({"reviewer"}),
+    CASE: frozenset({"operator", "reviewer"}),
+    CASE_END: frozenset({"reviewer"}),
+    DESTRUCTION: frozenset({"reviewer"}),
 }
 
 

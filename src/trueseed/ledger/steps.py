@@ -3,17 +3,24 @@
 Every closing has its opening (a step may also be refused before it opens); it reads what its opening named; only a
 done step puts artifacts out; labels never shrink: a done step carries the labels of its inputs, of what it asked and of
 what it brought in, all that its opening named, and beyond those only what it says it learned, of sources that it asked;
-nothing recalled is trained on, served or published afterwards.
+nothing recalled is trained on, served or published afterwards, nor asked, where only a part of a source was recalled;
+nothing is destroyed while a case is open or a hold stands that touches it, nor read or put out after it was destroyed.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from trueseed.errors import Broken
+from trueseed.ledger.destroyed import Destroyed, Tombstone
+from trueseed.ledger.entered import entered
 from trueseed.ledger.lineage import CLOSINGS, Label, Made, labels_of, made_by
 from trueseed.ledger.log import Entry
-from trueseed.ledger.statement import STEP, WITHDRAWAL
+from trueseed.ledger.retention import Retention
+from trueseed.ledger.sources import Runs
+from trueseed.ledger.statement import STEP
+from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 
 TAKES_FURTHER = frozenset({"train", "serve", "publish"})
 
@@ -31,7 +38,7 @@ def faults(entries: Iterable[Entry]) -> Iterator[str]:
     for entry in entries:
         try:
             yield from (f"entry {entry.index} (line {entry.index + 1}): {fault}" for fault in watch.see(entry))
-        except (KeyError, TypeError, AttributeError, ValueError) as err:
+        except (KeyError, TypeError, AttributeError, ValueError, Broken) as err:
             yield f"entry {entry.index} (line {entry.index + 1}): its predicate is malformed ({err!r})"
 
 
@@ -42,24 +49,44 @@ class _Watch:
         self._labels: defaultdict[str, frozenset[Label]] = defaultdict(frozenset)
         self._made: set[str] = set()
         self._open: defaultdict[tuple[str, str], list[_Opening]] = defaultdict(list)
-        self._withdrawn: dict[str, int] = {}
+        self._recalls, self._retention, self._destroyed = Recalls(), Retention(), Destroyed()
+        self._runs = Runs()
 
     def see(self, entry: Entry) -> Iterator[str]:
         said = entry.predicate
-        if entry.predicate_type == WITHDRAWAL:
-            self._withdrawn.setdefault(said["source"], entry.index)
-        elif entry.predicate_type == STEP and said["event"] == "opened":
+        if entry.predicate_type == STEP and said["event"] == "opened":
             yield from self._opened(said)
         elif entry.predicate_type == STEP and said["event"] in CLOSINGS:
             yield from self._closed(said)
         elif entry.predicate_type == STEP:
             yield f"its event {said['event']!r} is none of opened, {', '.join(sorted(CLOSINGS))}"
+        self._recalls.see(entry)
+        self._runs.see(entry)
+        self._retention.see(entry)
+        if stone := self._destroyed.see(entry):
+            yield from self._buried(stone)
+
+    def _buried(self, stone: Tombstone) -> Iterator[str]:
+        """What a tombstone may not say."""
+        sources = {source for each in stone.artifacts for source, _, _ in self._labels[each.digest]}
+        runs = self._runs.sources()
+        for each in stone.artifacts:
+            if each.digest not in self._made:
+                yield f"it destroys {each.kind}:{each.digest[:12]}, which was made by no step before it"
+        for run in stone.answers:
+            if run not in runs:
+                yield f"it destroys answers of run {run!r}, which no entry before it sealed"
+            sources |= runs.get(run, frozenset())
+        if because := self._retention.forbids(sources):
+            yield f"it destroys what must stay: {because}"
 
     def _opened(self, said: Mapping[str, Any]) -> Iterator[str]:
         carried: set[Label] = set()
         for each in said["inputs"]:
             if each["digest"] not in self._made:
                 yield f"its input {each['kind']}:{each['digest'][:12]} was made by no step before it"
+            if stone := self._destroyed.artifacts.get(each["digest"]):
+                yield f"its input {each['kind']}:{each['digest'][:12]} was {stone}"
             labels = self._labels[each["digest"]]
             if each.get("role") == "against":  # it decided what is kept, so whatever it carried acted as a filter
                 labels = frozenset((source, "filter", terms) for source, _, terms in labels)
@@ -90,12 +117,28 @@ class _Watch:
         for each in (*said.get("asks", ()), *said.get("brings", ())):
             if each["source"] not in present:
                 yield f"{name} names {each['source']!r} but does not carry its label"
-        for source in sorted(present & set(self._withdrawn)):
-            if said.get("effect") in TAKES_FURTHER:
-                yield f"{name} takes {source!r} further, which was recalled in entry {self._withdrawn[source]}"
+        yield from (f"{name} {fault}" for fault in self._recalled(said, labels))
         for output in outputs:
+            if stone := self._destroyed.artifacts.get(output.digest):
+                yield f"{name} puts out {output.kind}:{output.digest[:12]} again, which was {stone}"
             self._made.add(output.digest)
             self._labels[output.digest] |= labels
+
+    def _recalled(self, said: Mapping[str, Any], labels: frozenset[Label]) -> Iterator[str]:
+        """What a done step did in spite of a recall that stands."""
+        own = entered(said)
+        inputs = tuple(made.digest for made in made_by(said, "inputs")) if said.get("effect") in TAKES_FURTHER else ()
+        passing = Passing(inputs=inputs, entered=own, taken_out=taken_out(said))
+        if said.get("effect") in TAKES_FURTHER:
+            passing = replace(passing, labels=labels)
+        for stop in self._recalls.stops(passing):
+            each = stop.withdrawal
+            yield f"takes {each.source!r} further, which was recalled in entry {each.index}: {stop.because}"
+        for each in self._recalls.standing.values():
+            for what in () if each.is_whole else own:
+                asking = Asking(what.source, what.use or "", what.terms, what.project or "")
+                if what.count and (what.last or "") > each.at and each.forbids(asking):
+                    yield f"asked {what.source!r} to {what.use}, which was recalled in entry {each.index}"
 
 
 def _learned(said: Mapping[str, Any], labels: frozenset[Label], opening: _Opening | None) -> Iterator[str]:

@@ -32,7 +32,7 @@ from trueseed.plan.verdicts import Ruling, Sources, rulings
 from trueseed.report.planned import ESTIMATE, Estimate
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.amounts import FREE, Price
-from trueseed.terms.model import Label, Relation, Use
+from trueseed.terms.model import Relation, Use
 from trueseed.workspace import Workspace
 
 PLAN = "plan.json"
@@ -206,6 +206,6 @@ def _recalled(sources: Sources, workspace: Workspace) -> Iterator[Refused]:
     """What the door refuses of base and prompts beside the terms."""
     for source, relation in ((sources.base, Relation.WEIGHTS), (sources.prompts, Relation.OUTPUT)):
         try:
-            workspace.look_for_recalls([Label(source=source, relation=relation, terms="")])
+            workspace.may_be_asked(source, (), relation)
         except Refused as err:
             yield err

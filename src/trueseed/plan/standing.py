@@ -11,12 +11,11 @@ from functools import partial
 from typing import Any
 
 from trueseed import failover
-from trueseed.asking import in_order, must_be_in_force, verdicts
+from trueseed.asking import USES, in_order, must_be_in_force, verdicts
 from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.runfile import Asked, RunFile
 from trueseed.teachers.account.holds import OnHold
 from trueseed.teachers.api.held import look
-from trueseed.terms.model import Label, Relation
 from trueseed.terms.rules import Verdict
 from trueseed.workspace import Workspace
 
@@ -83,7 +82,7 @@ def _questions(
     yield partial(must_be_in_force, asked.contract, source, catalog, today)
     if of != "teacher":
         yield partial(failover.must_be_permitted, [source], catalog, file.facts, today)
-    yield partial(workspace.look_for_recalls, [Label(source=source, relation=Relation.OUTPUT, terms="")])
+    yield partial(workspace.may_be_asked, source, USES)
     if (remote := asked.remote) is not None:
         yield partial(look, remote, workspace.ledger)
         yield remote.known_price

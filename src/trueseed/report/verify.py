@@ -1,6 +1,6 @@
 """Is everything still what the ledger says? Statements, signatures, tree, artifacts, relayed calls, the cache."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -8,10 +8,16 @@ from typing import Any, cast
 from trueseed.core.artifacts import Artifact, Kind, Store, check
 from trueseed.core.durable import state_folder
 from trueseed.errors import Broken, ConfigError
+from trueseed.evidence import Document
+from trueseed.evidence import faults as faults_of_documents
 from trueseed.ledger import batches
 from trueseed.ledger.calls import CALLS, faults
+from trueseed.ledger.cases import Cases
+from trueseed.ledger.destroyed import Destroyed
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Ledger
+from trueseed.ledger.retention import Retention
+from trueseed.ledger.sources import Runs
 from trueseed.ledger.verify import Report, verify_ledger
 from trueseed.teachers.answers.cache import CACHE
 
@@ -66,17 +72,45 @@ def workspace(folder: Path, *, since: Path | None = None, keys: Sequence[str] = 
         checked = _artifacts(folder, log, findings, notes)
         findings += faults(log, folder / CALLS)
         findings += batches.faults(log, folder / CACHE, "answers")
-        for path, entry in batches.missing(log, folder / CACHE, "answers"):
-            notes.append(f"{path} was deleted; entry {entry} still says what it held")
+        _answers(folder, log, findings, notes)
+        findings += _documents(folder, log)
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
+
+
+def _answers(folder: Path, ledger: Ledger, findings: list[str], notes: list[str]) -> None:
+    """Cache files that are gone: they may be, but for what an open case or a hold touches."""
+    gone, runs, retention = Destroyed.read(ledger), Runs.read(ledger).sources(), Retention()
+    retention.catch_up(ledger)
+    for path, entry in batches.missing(ledger, folder / CACHE, "answers"):
+        if stone := gone.answers.get(path.stem):
+            notes.append(f"{path.name} was {stone}; entry {entry} still says what it held")
+        elif because := retention.forbids(runs[path.stem]):
+            findings.append(f"{path} was deleted, and must stay: {because}")
+        else:
+            notes.append(f"{path} was deleted; entry {entry} still says what it held")
+    for run, stone in gone.answers.items():
+        if (folder / CACHE / f"{run}.jsonl").exists():
+            findings.append(f"cache file {run}.jsonl is still here, and was {stone}; give `trueseed destroy` again")
+
+
+def _documents(folder: Path, ledger: Ledger) -> Iterator[str]:
+    """Of every case: what was shown must be here as it was."""
+    for case in Cases.read(ledger).all.values():
+        named = (Document(name=name, sha256=sha256) for each in case.statements for name, sha256 in each.documents)
+        yield from (f"case {case.index}: {fault}" for fault in faults_of_documents(folder, named))
 
 
 def _artifacts(folder: Path, ledger: Ledger, findings: list[str], notes: list[str]) -> int:
     lineage = Lineage.read(ledger)
     store = Store(folder / "store")
+    gone = Destroyed.read(ledger).artifacts
     promised = [(made.kind, made.digest) for made in lineage.artifacts()]
     for kind, digest in promised:
         place = store.folder / kind / digest
+        if stone := gone.get(digest):
+            told = f"{kind}:{digest[:12]} is still here, and was {stone}; give `trueseed destroy` again"
+            findings.append(told) if place.exists() else notes.append(f"{kind}:{digest[:12]} was {stone}")
+            continue
         try:
             check(Artifact(cast(Kind, kind), digest, place, {}))
         except Broken as err:
@@ -84,4 +118,4 @@ def _artifacts(folder: Path, ledger: Ledger, findings: list[str], notes: list[st
     for path in sorted(store.folder.glob("*/*")):
         if not path.name.startswith(".") and (path.parent.name, path.name) not in promised:
             notes.append(f"{path.parent.name}:{path.name[:12]} is in the store, but no step in the ledger made it")
-    return len(promised)
+    return sum(digest not in gone for _, digest in promised)

@@ -4,7 +4,7 @@
     listen.run(api, port=8000)
 
 `allowed(model)` is asked before every answer and raises `Refused` when the model may no longer be served, so a recall
-reaches a running server without a restart.
+reaches a running server without a restart; `still(model)` is asked while an answer is spoken, which then breaks off.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ from trueseed.serve.wire import ChatBody, Reply
 
 _T = TypeVar("_T")
 _RETRY_AFTER_S = 5
+LOOK_EVERY_S = 2.0  # while an answer is spoken
 _NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 _log = logging.getLogger(__name__)
 
@@ -117,6 +118,7 @@ def app(
     about: Mapping[str, About] | None = None,
     limits: Limits | None = None,
     hosts: tuple[str, ...] = LOOPBACK,
+    still: Callable[[str], None] | None = None,
 ) -> FastAPI:
     """The service over `models`, by the name clients call them. hosts: the names it answers to, without port."""
     limits = limits or Limits()
@@ -158,9 +160,26 @@ def app(
         except Busy as err:
             headers = {"Retry-After": str(_RETRY_AFTER_S)}
             raise Fault(429, "too many are talking; try again shortly", code="busy", headers=headers) from err
+        _watch(talk, still or allowed, body.model)
         return await (_streamed if body.stream else _whole)(request, body, talk)
 
     return api
+
+
+def _watch(talk: Talk, still: Callable[[str], None], name: str) -> None:
+    """Breaks the answer off, with the reason, when the model may no longer speak."""
+
+    async def looking() -> None:
+        while not talk.left:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await run_in_threadpool(still, name)
+            except Exception as err:
+                talk.tell(err)
+                return
+
+    watching = asyncio.ensure_future(looking())
+    talk.at_end(watching.cancel)
 
 
 class _Gone(Exception):  # noqa: N818

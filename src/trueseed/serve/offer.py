@@ -54,10 +54,12 @@ def student(workspace: Workspace, where: str) -> Iterator[Offered]:
 
 def over_http(offered: Offered, *, host: str, port: int) -> None:
     """Serves until stopped. Every request looks for recalls; the ledger hears of the work at intervals."""
+    watch = _Watch(offered.step)
     listen.run(
         api.app(
             {offered.name: offered.model},
-            allowed=_Watch(offered.step),
+            allowed=watch,
+            still=lambda _: offered.step.look_if_grown(),
             about={offered.name: _about(offered.step)},
             hosts=LOOPBACK if host in LOOPBACK else (*LOOPBACK, host),
         ),

@@ -7,7 +7,8 @@ speaks a piece of each answer in turn. An answer whose listener left ends at the
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -93,6 +94,11 @@ class Talk:
         self._heard: asyncio.Queue[Piece | Exception] = asyncio.Queue()
         self._open = requests
         self.left = False
+        self._ends: list[Callable[[], object]] = []
+
+    def at_end(self, call: Callable[[], object]) -> None:
+        """To be called in the listener's event loop when nobody listens any more."""
+        self._ends.append(call)
 
     def __aiter__(self) -> "Talk":
         return self
@@ -111,6 +117,9 @@ class Talk:
     def leave(self) -> None:
         """Nobody listens any more: the model stops at its next round."""
         self.left = True
+        for call in self._ends:
+            with suppress(RuntimeError):  # the event loop is closed, and with it what was to be ended
+                self._loop.call_soon_threadsafe(call)
 
     def tell(self, item: Piece | Exception) -> None:
         """Called by the thread that speaks."""

@@ -8,7 +8,6 @@ bit-identical weights, given the same number of threads.
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +24,7 @@ from trueseed.train.batches import Batch, Rows, pack
 
 Loss = Callable[[Batch], torch.Tensor]  # sum over the batch's answer tokens, float32 scalar
 Progress = Callable[[int, int, str, str], None]  # done, total, unit, note
+LetGo = Callable[[Path], None]
 
 _BETAS = (0.9, 0.99)  # a second moment over 100 steps: runs here have tens to hundreds
 _EXPLODED = 5.0  # nats a token above the first step
@@ -100,11 +100,13 @@ def fit(
     config: Optimizing,
     *,
     checkpoints: Path,
+    let_go: LetGo,
     progress: Progress,
 ) -> tuple[Point, ...]:
     """Trains `model` in place, step by step, from the newest checkpoint in the folder `checkpoints` if there is one.
 
-    steps: for each step the batches it accumulates. Returns the whole curve, earlier steps of a resumed run included.
+    steps: for each step the batches it accumulates. let_go: deletes an older checkpoint. Returns the whole
+    curve, earlier steps of a resumed run included.
     Raises `ConfigError` when loss or gradient stop being numbers, or the loss explodes.
     """
     masters = Masters(model)
@@ -119,7 +121,7 @@ def fit(
         curve.append(point)
         seen += point.tokens
         if len(curve) % config.save_steps == 0 and len(curve) < len(steps):
-            _save(checkpoints, masters, optimizer, curve)
+            _save(checkpoints, masters, optimizer, curve, let_go)
         progress(
             len(curve), len(steps), "steps", f"loss {point.loss:.3f}, {seen / (time.monotonic() - began):.0f} tokens/s"
         )
@@ -197,7 +199,9 @@ def _rate(at: int, steps: int, config: Optimizing) -> float:
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def _save(checkpoints: Path, masters: Masters, optimizer: torch.optim.Optimizer, curve: Sequence[Point]) -> None:
+def _save(
+    checkpoints: Path, masters: Masters, optimizer: torch.optim.Optimizer, curve: Sequence[Point], let_go: LetGo
+) -> None:
     state = {f"weights.{name}": weight for name, weight in masters.weights.items()}
     for name, weight in masters.weights.items():
         state |= {f"{moment}.{name}": optimizer.state[weight][moment] for moment in _MOMENTS}
@@ -207,7 +211,7 @@ def _save(checkpoints: Path, masters: Masters, optimizer: torch.optim.Optimizer,
         (folder / "curve.json").write_text(json.dumps([asdict(point) for point in curve]))
     for path in checkpoints.iterdir():
         if path != final:  # older ones, and what a kill left half-written
-            shutil.rmtree(path)
+            let_go(path)
 
 
 def _restore(checkpoints: Path, masters: Masters, optimizer: torch.optim.Optimizer) -> list[Point]:

@@ -80,6 +80,7 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
         schedule(rows, config),
         config,
         checkpoints=step.checkpoint("training"),
+        let_go=step.let_go,
         progress=step.progress,
     )
     student = merged(learner) if config.lora else model

@@ -4,6 +4,7 @@ tempo(config, records, base, step)   # tokens of each record as the student read
 """
 
 import random
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -42,7 +43,8 @@ def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
         ended.append(time.monotonic())
 
     with tempfile.TemporaryDirectory() as folder:
-        curve = fit(learner, partial(network.loss, model), steps, still, checkpoints=Path(folder), progress=progress)
+        loss = partial(network.loss, model)
+        curve = fit(learner, loss, steps, still, checkpoints=Path(folder), let_go=shutil.rmtree, progress=progress)
     counted = len(curve) // STEPS  # steps of the first epoch
     seconds = ended[-1] - ended[counted]
     return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in curve[counted:]))

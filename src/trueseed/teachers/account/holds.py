@@ -18,13 +18,13 @@ from trueseed.core.canonical import canonical, file_digest, now
 from trueseed.core.driver import Driver, Statement
 from trueseed.core.durable import state_folder
 from trueseed.errors import ConfigError, Refused
+from trueseed.ledger.hold_files import forget, remember, remembered
 from trueseed.ledger.holds import WAY, held
 from trueseed.ledger.holds import ways as written_ways
 from trueseed.ledger.log import Ledger
 from trueseed.ledger.signing import Signer, decode, load
 from trueseed.ledger.statement import HOLD, RELEASE, envelope, statement
 from trueseed.teachers.account import way as ways
-from trueseed.teachers.account.hold_files import forget, remember, remembered
 from trueseed.teachers.account.state import Account
 from trueseed.teachers.account.way import Way
 from trueseed.terms.model import parse_source

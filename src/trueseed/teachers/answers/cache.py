@@ -83,6 +83,7 @@ class Cache:
         if found is None:
             return None
         place, kept = found
+        self._step.heard(kept.source, _told(kept))
         cached = self._is_of_another(place, kept)
         if cached:
             self._step.look_if_grown()
@@ -112,6 +113,7 @@ class Cache:
         )
         self._writer = self._writer or self._begun()
         self._writer.add(kept)
+        self._step.heard(self._source, _told(kept))
         self._step.count("asked")
         self._step.count("prompt_tokens", answer.prompt_tokens)
         self._step.count("completion_tokens", answer.completion_tokens)
@@ -122,7 +124,7 @@ class Cache:
         if found is None:
             return None
         place, kept = found
-        return Told(at=kept.asked_at, terms=kept.terms, use=kept.use, log=self._seals.log(place.run))
+        return _told(kept, self._seals.log(place.run))
 
     def _chosen(self, request: str, refused: list[str]) -> tuple[Place, Kept] | None:
         """The oldest that may be used, so that what is kept later changes nothing. refused: gains why others may not
@@ -130,6 +132,9 @@ class Cache:
         """
         for place in self._candidates(request):
             kept = self._shelf.read(place)
+            if recalled := self._step.workspace.recalls.takes_back(kept.entered):
+                refused.append(f"recalled in entry {recalled.index} of the ledger")
+                continue
             if self._is_own(place):
                 return place, kept
             if kept.answer.finish == "skipped" and self._is_of_another(place, kept):
@@ -178,6 +183,10 @@ class Cache:
         said = {"step": self._step.name, "run": self._step.run, "counts": {}, "at": now()}
         self._step.workspace.ledger.append(SEAL, [], {**said, "answers": batch.to_json()})
         written.sealed(batch)
+
+
+def _told(kept: Kept, log: str = "") -> Told:
+    return Told(at=kept.asked_at, terms=kept.terms, use=kept.use, project=kept.project, log=log)
 
 
 def seal_the_dead(ledger: Ledger, folder: Path) -> None:

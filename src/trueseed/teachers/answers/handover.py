@@ -30,7 +30,7 @@ from trueseed.ledger.batches import Batch, lines, seals
 from trueseed.ledger.proof import prove_inclusion
 from trueseed.ledger.signing import Key, encode
 from trueseed.ledger.statement import IMPORT
-from trueseed.ledger.withdrawals import withdrawn
+from trueseed.ledger.withdrawals import Recalls
 from trueseed.teachers.answers.cache import CACHE, seal_the_dead
 from trueseed.teachers.answers.exported import IMPORTED, Export, Head, read
 from trueseed.teachers.answers.kept import Kept
@@ -86,7 +86,7 @@ class _Sealed:
 def write(workspace: Workspace, path: Path, *, sources: Sequence[str] = ()) -> Written:
     """Exports the answers of sources that match one of the patterns (all, if there are none).
 
-    Left out are answers of recalled sources, what was itself imported, and questions that have no answer. Raises
+    Left out are answers that were recalled, what was itself imported, and questions that have no answer. Raises
     `ConfigError` when `path` is there already or nothing is left to export, `Broken` when a file is not as sealed.
     """
     if path.exists():
@@ -124,7 +124,7 @@ class _Chosen:
         self.left_out: Counter[str] = Counter()
         self._ledger, self._catalog, self._folder = workspace.ledger, workspace.catalog, workspace.folder / CACHE
         self._sources = tuple(sources) or ("*",)
-        self._recalled = withdrawn(workspace.ledger)
+        self._recalled = Recalls.read(workspace.ledger)
         batches = (pair for run in seals(workspace.ledger, "answers").values() for pair in run)
         self._batches = sorted(batches, key=lambda pair: pair[0])
 
@@ -163,7 +163,7 @@ class _Chosen:
     def _why_not(self, kept: Kept) -> str:
         if not any(fnmatchcase(kept.source, pattern) for pattern in self._sources):
             return "of another source"
-        if kept.source in self._recalled:
+        if self._recalled.takes_back(kept.entered):
             return "recalled"
         return "without an answer" if kept.answer.finish == "skipped" else ""
 

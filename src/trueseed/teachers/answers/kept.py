@@ -21,6 +21,7 @@ from typing import Any
 
 from trueseed.core.chat import Answer, TokenLogprob
 from trueseed.errors import ConfigError
+from trueseed.ledger.entered import Entered
 from trueseed.terms.model import Use, parse_source
 
 VERSION = 1  # to be raised when the same request goes over the wire in another way
@@ -57,6 +58,19 @@ class Kept:
     @property
     def asked_on(self) -> date:
         return date.fromisoformat(self.asked_at[:10])
+
+    @property
+    def entered(self) -> Entered:
+        """As a recall sees it."""
+        return Entered(
+            source=self.source,
+            terms=self.terms,
+            use=self.use.value,
+            project=self.project,
+            first=self.asked_at,
+            last=self.asked_at,
+            count=1,
+        )
 
     def to_json(self) -> dict[str, Any]:
         said = {name: getattr(self, name) for name in _WORDS}

@@ -130,11 +130,10 @@ class Shelf:
             self._index.execute("UPDATE files SET taken = ? WHERE id = ?", (end, identity))
 
     def forget(self, run: str) -> None:
-        """Removes a file and all that the index knows of it."""
+        """Takes out of the index all that it knows of a file, which is gone."""
         with self._writing():
             self._index.execute("DELETE FROM places WHERE file = (SELECT id FROM files WHERE name = ?)", (run,))
             self._index.execute("DELETE FROM files WHERE name = ?", (run,))
-        self.path(run).unlink(missing_ok=True)
 
     def close(self) -> None:
         self._index.close()

@@ -10,13 +10,12 @@ import hashlib
 
 from trueseed.core.durable import write_atomic
 from trueseed.core.redact import redact
+from trueseed.evidence import EVIDENCE
 from trueseed.teachers.account.holds import Hold, Holds, hold
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.api.actions import Failure
 from trueseed.terms.model import parse_source
 from trueseed.workspace import Workspace
-
-EVIDENCE = "evidence"
 
 
 def words(failure: Failure, key: str) -> str:

@@ -2,7 +2,9 @@
 
 A hold binds our legal entity on every route, and stands in the account. A recall stands in the ledger of a workspace,
 and is looked for in those that are named. What the maker counted beyond ours shows in its figures only: exactly where
-they are finer than the stop, and as a possibility on the day on which it began.
+they are finer than the stop, and as a possibility on the day on which it began, or when the recall is of one use or
+project, which no maker's figures tell. A recall by terms is no stop here: under which terms a call was made is not
+counted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +13,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal
 
 from trueseed.ledger.log import Ledger
-from trueseed.ledger.withdrawals import withdrawn
-from trueseed.teachers.account.allowance import Allowance
+from trueseed.ledger.withdrawals import Recalls, Withdrawal
+from trueseed.teachers.account.allowance import Allowance, Used
 from trueseed.teachers.account.holds import Spell
 from trueseed.teachers.supplier.bill import Bill
 from trueseed.teachers.supplier.books import Books, Span
@@ -24,12 +26,25 @@ AT_ONCE = timedelta(seconds=5)  # a call may have been reserved in the very seco
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stop:
-    """what: the maker on hold, or the source recalled."""
+    """what: the maker on hold, or the source recalled. use, project: for or by which it was; '' for every one."""
 
     kind: Literal["hold", "recall"]
     what: str
     why: str
     span: Span
+    use: str = ""
+    project: str = ""
+
+    @property
+    def is_narrow(self) -> bool:
+        return bool(self.use or self.project)
+
+    def covers(self, used: Used) -> bool:
+        return (
+            self.binds(used.source)
+            and (not self.use or used.use == self.use)
+            and (not self.project or used.project == self.project)
+        )
 
     def binds(self, source: str) -> bool:
         return source == self.what or (self.kind == "hold" and source.partition("/")[0] == self.what)
@@ -37,7 +52,8 @@ class Stop:
     def __str__(self) -> str:
         stood = "on hold" if self.kind == "hold" else "recalled"
         until = "" if self.span.until == FOR_EVER else f" until {self.span.until:%Y-%m-%dT%H:%M:%SZ}"
-        return f"{self.what!r} was {stood} from {self.span.since:%Y-%m-%dT%H:%M:%SZ}{until} ({self.why})"
+        only = (f" to {self.use}" if self.use else "") + (f" by project {self.project!r}" if self.project else "")
+        return f"{self.what!r} was {stood}{only} from {self.span.since:%Y-%m-%dT%H:%M:%SZ}{until} ({self.why})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +91,9 @@ class Past:
     def __str__(self) -> str:
         who = "made outside TrueSeed" if self.outside else f"made by project {self.project!r} for {self.use}"
         much = f"{self.calls} {self.unit}" if self.calls == self.at_most else f"up to {self.at_most} {self.unit}"
-        perhaps = "" if self.calls == self.at_most else "; the figures do not tell the hour, so some may be from before"
+        tells = "use and project" if self.stop.is_narrow else "the hour"
+        other = "for something else" if self.stop.is_narrow else "from before"
+        perhaps = "" if self.calls == self.at_most else f"; the figures do not tell {tells}, so some may be {other}"
         return f"{self.day}: {much} to {self.name}, {who}, although {self.stop}{perhaps}"
 
 
@@ -92,17 +110,36 @@ def holds_on(spells: Iterable[Spell]) -> list[Stop]:
 
 
 def recalls_in(ledgers: Iterable[Ledger], maker: str) -> list[Stop]:
-    """The first recall of each source of `maker`. Raises `Broken` when a ledger changed underneath."""
-    found: dict[str, Stop] = {}
+    """The recalls that forbid asking sources of `maker`, of several of one kind the longest. Raises `Broken` when a
+    ledger changed underneath.
+    """
+    stops: list[Stop | None] = []
     for ledger in ledgers:
-        for source, entry in withdrawn(ledger).items():
-            if source.partition("/")[0] != maker:
-                continue
-            since = _read(str(entry.predicate["at"]))
-            if source not in found or since < found[source].span.since:
-                why = str(entry.predicate.get("reason", ""))
-                found[source] = Stop(kind="recall", what=source, why=why, span=Span(since, FOR_EVER))
-    return [found[source] for source in sorted(found)]
+        recalls = Recalls.read(ledger)
+        stops += [_recalled(each, FOR_EVER) for each in recalls.standing.values()]
+        stops += [_recalled(each, _read(str(entry.predicate["at"]))) for each, entry in recalls.released.values()]
+    found: list[Stop] = []
+    for stop in sorted(filter(None, stops), key=lambda stop: (stop.what, stop.span.since)):
+        kind = (stop.what, stop.use, stop.project)
+        if stop.what.partition("/")[0] == maker and not any(
+            (known.what, known.use, known.project) == kind and known.span.until >= stop.span.until for known in found
+        ):
+            found.append(stop)
+    return found
+
+
+def _recalled(each: Withdrawal, until: datetime) -> Stop | None:
+    """None for a recall under which the source may be asked."""
+    if each.asking_goes_on or each.terms:
+        return None
+    return Stop(
+        kind="recall",
+        what=each.source,
+        why=each.reason,
+        span=Span(_read(each.at), until),
+        use=each.use,
+        project=each.project,
+    )
 
 
 def past(stops: Sequence[Stop], cells: Sequence[Cell], bill: Bill, books: Books) -> list[Past]:
@@ -115,6 +152,7 @@ def past(stops: Sequence[Stop], cells: Sequence[Cell], bill: Bill, books: Books)
             if not cell.outside or not stop.span.meets(day) or not any(stop.binds(each) for each in cell.group.sources):
                 continue
             surely = cell.outside if stop.span.holds(day) else min(cell.outside, _after(stop, cell, bill, books, day))
+            surely = 0 if stop.is_narrow else surely
             found.append(
                 Past(
                     stop=stop,
@@ -138,7 +176,7 @@ def ours(stops: Sequence[Stop], allowance: Allowance, within: Span) -> list[Past
             continue
         for used in allowance.used(since=since, until=until):
             calls = used.answered + used.failed + used.unknown + used.reserved + used.reconciled
-            if calls and stop.binds(used.source):
+            if calls and stop.covers(used):
                 found.append(
                     Past(
                         stop=stop,

@@ -1,0 +1,95 @@
+"""What a rebuild without recalled records costs: exactly those records, and the steps that read them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.test_workspace import prompts
+from typer.testing import CliRunner
+
+from trueseed.cli import app
+from trueseed.core.artifacts import Artifact, Kind
+from trueseed.core.chat import Message
+from trueseed.core.records import Origin, Record, write_parquet
+from trueseed.rebuild import plan_rebuild
+from trueseed.recall import Part
+from trueseed.terms.model import Relation
+from trueseed.workspace import Step, Workspace
+
+ADA, BOB = "own/ada", "own/bob"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / "work", create=True)
+
+
+def record(text: str, source: str, at: str = "2026-02-10T00:00:00Z", **said: Any) -> Record:
+    kind = "transform" if "parents" in said else "teacher"
+    told = {"project": "seed", "use": "train", "terms": "", **said}
+    origin = Origin(kind=kind, source=source, asked_at=at, **told)
+    return Record(messages=(Message(role="assistant", content=text),), origin=origin)
+
+
+def put(step: Step, kind: Kind, name: str, records: list[Record]) -> Artifact:
+    return step.write(kind, lambda folder: write_parquet(records, folder / name) and None, {})
+
+
+def river(workspace: Workspace) -> None:
+    """Four records, one made from another's; a dataset of three of them; a student."""
+    first, second = record("a", ADA), record("b", BOB, "2026-03-10T00:00:00Z", use="judge", asked_for="train")
+    child = record("c", BOB, parents=(first.id,))
+    grandchild = record("d", BOB, parents=(child.id,))
+    brings = {ADA: Relation.OUTPUT, BOB: Relation.OUTPUT}
+    with workspace.step("generate", inputs=[prompts(workspace)], brings=brings) as step:
+        made = put(step, "records", "records.parquet", [grandchild, first, second, child])
+    with workspace.step("curate", inputs=[made]) as step:
+        data = put(step, "dataset", "train.parquet", [second, child, grandchild])
+    with workspace.step("train", inputs=[data]) as step:
+        put(step, "weights", "none.parquet", [])
+
+
+def test_what_was_made_from_a_recalled_record_goes_with_it(workspace):
+    river(workspace)
+    plan = plan_rebuild(workspace, ADA)
+    assert [(each.records, each.reached, each.answers) for each in plan.records] == [(4, 3, 1), (3, 2, 0)]
+    assert [each.step for each in plan.again] == ["curate", "train"]
+    assert plan.missing == 1
+    assert [name.partition(":")[0] for name in plan.reused] == ["prompts"]
+
+
+@pytest.mark.parametrize(
+    ("part", "reached"),
+    [
+        (Part(), 3),
+        (Part(asked=("2026-02-01", "2026-02-28")), 2),
+        (Part(asked=("2026-03-01", "-")), 1),
+        (Part(use="judge"), 1),
+        (Part(use="train"), 3),
+        (Part(project="another"), 0),
+    ],
+)
+def test_a_part_counts_what_was_asked_so_by_record(workspace, part, reached):
+    river(workspace)
+    found = plan_rebuild(workspace, BOB, part).records
+    assert sum(each.reached for each in found if each.artifact.startswith("records:")) == reached
+
+
+def test_the_share_that_is_left_scales_the_time(workspace):
+    river(workspace)
+    for each in plan_rebuild(workspace, ADA).again:
+        share = {"curate": 1 / 4, "train": 1 / 3}[each.step]
+        assert each.likely_s == pytest.approx(each.took_s * share, abs=0.001)
+
+
+def test_the_command_line_plans_and_changes_nothing(workspace):
+    river(workspace)
+    workspace.ledger.refresh()
+    size = workspace.ledger.size
+    where = ["--workspace", str(workspace.folder)]
+    said = CliRunner().invoke(app, ["recall", ADA, "--plan", "--json", *where], catch_exceptions=False)
+    assert json.loads(said.stdout)["missing"] == 1
+    assert "3 of 4 records go" in CliRunner().invoke(app, ["recall", ADA, "--plan", *where]).stdout
+    workspace.ledger.refresh()
+    assert workspace.ledger.size == size
