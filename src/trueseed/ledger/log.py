@@ -35,7 +35,7 @@ from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity, new_origin
 from trueseed.ledger.index import Index
 from trueseed.ledger.remembered import LOCK_PATIENCE_S, Remembered
-from trueseed.ledger.signing import Role, Signer, decode, load, load_or_create
+from trueseed.ledger.signing import Role, Signer, decode, load, load_or_create, sign_note
 from trueseed.ledger.statement import envelope, open_envelope, parse_canonical, roles, statement
 
 ENTRIES, CHECKPOINT, KEYS, INDEX, LOCK = "entries.jsonl", "checkpoint", "keys", "index.sqlite", "lock"
@@ -243,6 +243,10 @@ class Ledger:
             self._commit(leaf)
             self._remember()
             return Entry.parse(self.size - 1, leaf)
+
+    def note(self, text: str) -> str:
+        """The note that the operator makes of `text` (C2SP signed-note). Raises `ConfigError` without the key."""
+        return sign_note(text, self._signer("operator"), self.origin)
 
     def _commit(self, leaf: bytes) -> None:
         """Writes the line, then its checkpoint. Raises `ConfigError` with the file as it was before."""

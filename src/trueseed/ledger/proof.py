@@ -5,10 +5,10 @@ entry itself as extra data. A consistency proof has the form in which witnesses 
 (https://c2sp.org/tlog-witness, "add-checkpoint"): `old <size>`, the path, an empty line, the newer checkpoint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trueseed.core.merkle import consistency, inclusion, is_consistent, leaf_hash, root_from_inclusion
+from trueseed.core.merkle import Tree, consistency, inclusion, is_consistent, leaf_hash, root_from_inclusion
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.log import Entry, Ledger
@@ -29,8 +29,19 @@ class Included:
 def prove_inclusion(ledger: Ledger, index: int) -> str:
     """The tlog-proof file of one entry. Raises `ConfigError` when there is no such entry."""
     entry, note, hashes = ledger.entry(index), ledger.checkpoint(), ledger.leaf_hashes
-    path = inclusion(hashes, index)
-    return "\n".join([HEADER, f"extra {encode(entry.leaf)}", f"index {index}", *map(encode, path), "", note])
+    return _written(entry, inclusion(hashes, index), note)
+
+
+def prove_each(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[str]:
+    """The tlog-proof file of each entry, all under one checkpoint; a tree is made once, so each costs O(log size)."""
+    note, tree = ledger.checkpoint(), Tree(ledger.leaf_hashes)
+    for entry in entries:
+        yield _written(entry, tree.path(entry.index), note)
+
+
+def _written(entry: Entry, path: Sequence[bytes], note: str) -> str:
+    lines = [HEADER, f"extra {encode(entry.leaf)}", f"index {entry.index}", *map(encode, path)]
+    return "\n".join([*lines, "", note])
 
 
 def check_inclusion(proof: str, operator: Key) -> Included:

@@ -1,0 +1,178 @@
+"""A proof is checked without its workspace; whatever is changed in it is found, and never ends in a traceback."""
+
+import io
+import warnings
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from trueseed.errors import Broken, ConfigError, TrueSeedError
+from trueseed.ledger.packed import pack, unpack, unpacked
+from trueseed.ledger.signing import Key, Signer
+from trueseed.ledger.statement import STEP, subject
+from trueseed.report import verify_proof
+from trueseed.report.proof import _manifest, make
+from trueseed.report.verify_proof import proof
+from trueseed.terms.model import Effect, Facts, Relation
+from trueseed.workspace import Workspace
+
+BASE = "huggingfacetb/smollm2-135m-instruct@weights"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    """A student that was trained on own prompts and a base, and prompts that have nothing to do with it."""
+    workspace = Workspace.open(tmp_path / "work", create=True)
+    workspace.declare("seed", Facts())
+    with workspace.step("prompts", brings={"own/mine": Relation.OUTPUT}) as step:
+        dataset = step.write("dataset", lambda folder: _write(folder, "train.jsonl", "hello"), {})
+    with workspace.step("weights", brings={BASE: Relation.WEIGHTS}) as step:
+        base = step.write("weights", lambda folder: _write(folder, "base", "1"), {})
+    with workspace.step("other", brings={"own/other": Relation.OUTPUT}) as step:
+        step.write("prompts", lambda folder: _write(folder, "p", "unrelated"), {})
+    with workspace.step("train", inputs=[dataset, base], effect=Effect.TRAIN) as step:
+        step.write("weights", lambda folder: _write(folder, "student", "2"), {})
+    return workspace
+
+
+def _write(folder: Path, name: str, text: str) -> None:
+    (folder / name).write_text(text)
+
+
+@pytest.fixture
+def made(place: Workspace, tmp_path: Path) -> Path:
+    path = tmp_path / "proof.zip"
+    path.write_bytes(make(place)[1])
+    return path
+
+
+def key_of(place: Workspace) -> list[Key]:
+    return [place.ledger.identity.operator]
+
+
+def test_the_newest_students_proof_is_whole_for_a_stranger(place, made, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRUESEED_STATE", str(tmp_path / "nobody"))
+    said = proof(made, key_of(place))
+    assert (said.findings, said.differs, said.statements, said.entries) == ((), (), 7, 9)
+    assert said.verdicts >= 4
+    assert any("2 statements of the log are not in it" in note for note in said.notes)
+
+
+def test_the_same_ledger_gives_the_same_bytes(place, made):
+    assert make(Workspace.open(place.folder))[1] == made.read_bytes()
+
+
+def test_without_a_key_it_says_that_nobody_vouched_for_it(place, made, monkeypatch, tmp_path):
+    monkeypatch.setenv("TRUESEED_STATE", str(tmp_path / "nobody"))
+    assert any(str(place.ledger.identity.operator) in note for note in proof(made, []).notes)
+
+
+def test_another_key_is_not_accepted(made):
+    with pytest.raises(Broken, match="not the key given"):
+        proof(made, [Signer.from_seed("operator", bytes(32)).key("trueseed/0123456789abcdef")])
+
+
+def test_texts_are_in_it_only_when_asked_for(place, tmp_path):
+    without, with_texts = make(place)[1], make(place, records=True)[1]
+    assert (b"hello" in without, b"hello" in with_texts) == (False, True)
+    (tmp_path / "texts.zip").write_bytes(with_texts)
+    assert proof(tmp_path / "texts.zip", key_of(place)).findings == ()
+
+
+def test_a_verdict_that_does_not_follow_from_the_terms_is_found(place, tmp_path):
+    """Signed by who holds the key: a step over a source of which nothing is established, said to be permitted."""
+    done = next(e for e in reversed(list(place.ledger.entries())) if e.predicate.get("step") == "train").predicate
+    lie = {**done, "run": "lie", "labels": [*done["labels"], {"source": "x/y@api", "relation": "output", "terms": ""}]}
+    del lie["log"]
+    about = [subject(each["kind"], each["digest"]) for each in lie["outputs"]]
+    place.ledger.append(STEP, about, {**lie, "event": "opened", "outputs": []})
+    place.ledger.append(STEP, about, lie)
+    (tmp_path / "lie.zip").write_bytes(make(place)[1])
+    said = proof(tmp_path / "lie.zip", key_of(place))
+    assert any("x/y@api" in finding and "same rules" in finding for finding in said.findings)
+
+
+def test_other_rules_differ_and_are_not_broken(place, made, monkeypatch):
+    def stricter(*given, **named):
+        return tuple(_refused(verdict) for verdict in may_flow(*given, **named))
+
+    may_flow = verify_proof.may_flow
+    monkeypatch.setattr(verify_proof, "may_flow", stricter)
+    monkeypatch.setattr(verify_proof, "RULES_VERSION", "999")
+    said = proof(made, key_of(place))
+    assert (said.findings, len(said.differs) > 0) == ((), True)
+
+
+def _refused(verdict):
+    return replace(verdict, permitted=False)
+
+
+def test_files_that_the_operator_did_not_sign_are_found(place, made):
+    files = unpack(made)
+    some = next(name for name in files if name.startswith("terms/"))
+    for changed in ({**files, "terms/more.json": b"{}"}, {n: d for n, d in files.items() if n != some}):
+        made.write_bytes(pack(changed))
+        with pytest.raises(Broken, match="manifest"):
+            proof(made, key_of(place))
+
+
+@given(data=st.data())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_changed_byte_is_accepted(place, made, tmp_path, data):
+    whole = made.read_bytes()
+    at = data.draw(st.integers(0, len(whole) - 1))
+    kind = data.draw(st.sampled_from(["flip", "cut", "more", "drop"]))
+    flipped = whole[:at] + bytes([whole[at] ^ data.draw(st.integers(1, 255))]) + whole[at + 1 :]
+    changed = {"flip": flipped, "cut": whole[:at], "more": whole + b"\0", "drop": whole[:at] + whole[at + 1 :]}[kind]
+    (tmp_path / "changed.zip").write_bytes(changed)
+    with pytest.raises(TrueSeedError) as raised:
+        proof(tmp_path / "changed.zip", key_of(place))
+    assert raised.value.exit_code in (2, 4)
+
+
+def zipped(*members: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", compression) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name given twice
+        for name, content in members:
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (zipped(("manifest", bytes(1 << 20)), compression=zipfile.ZIP_DEFLATED), "compressed"),
+        (zipped(("../escape", b"")), "names a file"),
+        (zipped(("/etc/passwd", b"")), "names a file"),
+        (zipped(("a", b"1"), ("a", b"2")), "one name"),
+        (zipped(("a", b"1")), "bytes are not"),
+        (pack({"a": b"1"})[:-3], "damaged"),
+    ],
+    ids=["bomb", "traversal", "absolute", "duplicate", "other packer", "truncated"],
+)
+def test_hostile_zips_are_broken(data, says):
+    with pytest.raises(Broken, match=says):
+        unpacked(data, "proof.zip")
+
+
+def test_what_is_no_proof_is_the_users_mistake(tmp_path):
+    for content in (b"", b"hello", pack({"a": b"1"})):
+        (tmp_path / "p.zip").write_bytes(content)
+        with pytest.raises(ConfigError):
+            proof(tmp_path / "p.zip", [])
+
+
+def test_a_deeply_nested_document_is_no_traceback(place, made):
+    """Even when the operator signed it."""
+    files = unpack(made)
+    del files["manifest"]
+    name = next(name for name in files if name.startswith("terms/"))
+    files[name] = b'{"a":' * 100_000 + b"1" + b"}" * 100_000
+    files["manifest"] = _manifest(place.ledger, make(place)[0], files).encode()
+    made.write_bytes(pack(files))
+    assert any(name in finding for finding in proof(made, key_of(place)).findings)
