@@ -1,6 +1,9 @@
 """A proof is checked without its workspace; whatever is changed in it is found, and never ends in a traceback."""
 
 import io
+import shutil
+import subprocess
+import sys
 import warnings
 import zipfile
 from dataclasses import replace
@@ -132,6 +135,29 @@ def test_no_changed_byte_is_accepted(place, made, tmp_path, data):
     with pytest.raises(TrueSeedError) as raised:
         proof(tmp_path / "changed.zip", key_of(place))
     assert raised.value.exit_code in (2, 4)
+
+
+def alone(path: Path, key: str, elsewhere: Path) -> subprocess.CompletedProcess[str]:
+    """The single-file verifier, where trueseed cannot be imported."""
+    script = str(shutil.copy(Path(__file__).parents[2] / "docs" / "verify_standalone.py", elsewhere))
+    argv = [script, str(path), key]
+    code = (
+        f"import runpy, sys; sys.modules['trueseed'] = None; sys.argv = {argv!r}; "
+        f"runpy.run_path({script!r}, run_name='__main__')"
+    )
+    bare = [sys.executable, "-I", "-c", code]
+    return subprocess.run(bare, capture_output=True, text=True, check=False, cwd=elsewhere)
+
+
+def test_the_single_file_verifier_agrees_and_says_what_it_does_not_check(place, made, tmp_path):
+    done = alone(made, str(key_of(place)[0]), tmp_path)
+    assert (done.returncode, "not checked: what the statements say" in done.stdout) == (0, True), done.stderr
+    files = unpack(made)
+    name = next(each for each in files if each.startswith("statements/"))
+    made.write_bytes(pack({**files, name: files[name].replace(b"index", b"Index")}))
+    assert alone(made, str(key_of(place)[0]), tmp_path).returncode == 4
+    made.write_text("hello")
+    assert alone(made, str(key_of(place)[0]), tmp_path).returncode == 2
 
 
 def zipped(*members: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:

@@ -82,7 +82,10 @@ def proof(file: Path, keys: Sequence[Key]) -> Proof:
     """Raises `ConfigError` when it is no proof, cannot be read, is of a newer format, or no key is the operator's;
     `Broken` when it is damaged so far that nothing can be said of it.
     """
-    return _Reading(unpack(file), file).run(keys)
+    try:
+        return _Reading(unpack(file), file).run(keys)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as err:
+        raise Broken(f"{file}: something that the operator signed is malformed ({err!r})") from err
 
 
 @dataclass
