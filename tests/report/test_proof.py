@@ -1,6 +1,7 @@
 """A proof is checked without its workspace; whatever is changed in it is found, and never ends in a traceback."""
 
 import io
+import os
 import shutil
 import subprocess
 import sys
@@ -24,6 +25,12 @@ from trueseed.terms.model import Effect, Facts, Relation
 from trueseed.workspace import Workspace
 
 BASE = "huggingfacetb/smollm2-135m-instruct@weights"
+
+
+@pytest.fixture(autouse=True)
+def unsynced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test cuts the power, and waiting for the disk takes most of their time."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 @pytest.fixture
