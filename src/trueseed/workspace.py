@@ -94,6 +94,7 @@ class Admission:
     terms: Mapping[str, str]  # source → digest of the document in force, "" when none is established
     verdicts: tuple[Verdict, ...]
     facts: Facts
+    on: date  # by whose terms: a step may take longer than a day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -457,24 +458,25 @@ class Workspace:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _admit(self, opening: Opening) -> Admission:
+        today = datetime.now(UTC).date()
         try:
             for artifact in opening.inputs + opening.against:
                 check(artifact)
-            admission = self._read_terms(opening)
+            admission = self._read_terms(opening, today)
             self.look_for_recalls(admission.labels)
             self._held_out_stays_out(opening)
             for verdict in admission.verdicts:
                 if not verdict.permitted:
                     raise Refused(f"step {opening.name!r} refused: {verdict}")
         except Refused as err:
-            nothing = Admission(labels=frozenset(), terms={}, verdicts=(), facts=Facts())
+            nothing = Admission(labels=frozenset(), terms={}, verdicts=(), facts=Facts(), on=today)
             refused = Step(self, opening, nothing, self.folder)
             self._append("refused", refused, reason=str(err))
             raise
         return admission
 
-    def _read_terms(self, opening: Opening) -> Admission:
-        today, facts = datetime.now(UTC).date(), self.facts
+    def _read_terms(self, opening: Opening, today: date) -> Admission:
+        facts = self.facts
         new = {source: RELATION_OF_USE[use] for source, use in opening.ask.items()} | dict(opening.brings)
         documents = {source: self.catalog.governing(source, today) for source in new}
         terms = {source: document.digest if document else "" for source, document in documents.items()}
@@ -488,7 +490,7 @@ class Workspace:
             for source, use in sorted(opening.ask.items())
         )
         flows = may_flow(sorted(labels), self.catalog, opening.effect, facts)
-        return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows, facts=facts)
+        return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows, facts=facts, on=today)
 
     def _must_still_carry(self, opening: Opening, labels: Sequence[Label]) -> None:
         """Another process may have made the same bytes from other sources since the labels were read."""
@@ -575,6 +577,7 @@ class Workspace:
                 "labels": [label.to_json() for label in step.labels],
                 **learned,
                 "terms": dict(admission.terms),
+                "judged_on": admission.on.isoformat(),
                 "rules": RULES_VERSION,
                 "verdicts": [verdict.to_json() for verdict in step.verdicts],
                 "config": dict(opening.config),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trueseed.core.chat import Message
+from trueseed.core.records import Record, record_root, write_parquet
 from trueseed.errors import Broken, ConfigError, TrueSeedError
 from trueseed.ledger.packed import pack, unpack, unpacked
 from trueseed.ledger.signing import Key, Signer
@@ -209,3 +212,82 @@ def test_a_deeply_nested_document_is_no_traceback(place, made):
     files["manifest"] = _manifest(place.ledger, make(place)[0], files).encode()
     made.write_bytes(pack(files))
     assert any(name in finding for finding in proof(made, key_of(place)).findings)
+
+
+def test_a_step_that_ran_over_midnight_is_judged_by_the_day_it_opened(tmp_path, monkeypatch):
+    """A provider's terms changed in the night: what they said when the step opened counts."""
+    workspace = Workspace.open(tmp_path / "work", create=True)
+    workspace.declare("seed", Facts())
+    with workspace.step("train", brings={BASE: Relation.WEIGHTS}, effect=Effect.TRAIN) as step:
+        step.write("weights", lambda folder: _write(folder, "student", "2"), {})
+        later = "2031-01-01T00:00:01Z"
+        monkeypatch.setattr("trueseed.workspace.now", lambda: later)
+    days = []
+    monkeypatch.setattr(
+        verify_proof, "rederived", lambda said, catalog, facts, day: days.append((said["event"], day.isoformat())) or ()
+    )
+    (tmp_path / "p.zip").write_bytes(make(workspace)[1])
+    proof(tmp_path / "p.zip", key_of(workspace))
+    opened, done = (entry.predicate for entry in workspace.ledger.entries() if entry.predicate_type == STEP)
+    assert (done["at"], done["judged_on"]) == (later, opened["judged_on"])
+    assert days == [("opened", opened["judged_on"]), ("done", opened["judged_on"])]
+
+
+def test_a_day_of_judging_that_is_not_the_day_of_opening_is_found(place, tmp_path):
+    done = next(e for e in reversed(list(place.ledger.entries())) if e.predicate.get("step") == "train").predicate
+    del done["log"]
+    old = {**done, "run": "old", "judged_on": "2021-01-01"}
+    about = [subject(each["kind"], each["digest"]) for each in done["outputs"]]
+    place.ledger.append(STEP, about, {**old, "event": "opened", "outputs": []})
+    place.ledger.append(STEP, about, old)
+    (tmp_path / "old.zip").write_bytes(make(place)[1])
+    assert any("terms of 2021-01-01" in finding for finding in proof(tmp_path / "old.zip", key_of(place)).findings)
+
+
+def test_a_malformed_step_is_broken_and_no_traceback(place):
+    place.ledger.append(STEP, [], {"event": "done", "inputs": 7})
+    with pytest.raises(Broken, match="malformed"):
+        make(place)
+
+
+def test_a_file_whose_name_no_proof_can_hold_is_the_users_mistake(place):
+    with place.step("odd", brings={"own/odd": Relation.OUTPUT}) as step:
+        odd = step.write("dataset", lambda folder: _write(folder, "mein Käse.jsonl", "x"), {})
+    with place.step("train", inputs=[odd], effect=Effect.TRAIN, config={"again": True}) as step:
+        step.write("weights", lambda folder: _write(folder, "student", "3"), {})
+    make(place)
+    with pytest.raises(ConfigError, match="Käse"):
+        make(place, records=True)
+
+
+@pytest.fixture
+def told(place: Workspace) -> Callable[..., Path]:
+    """A proof, with texts, of a student of a dataset with one record that says it is of this source, under this root."""
+
+    def tell(source: str = "own/mine", root: str = "") -> Path:
+        with place.step("tell", brings={"own/mine": Relation.OUTPUT}, config={"s": source, "r": root}) as step:
+            origin = replace(step.origin(source="own/mine"), source=source)
+            said = Record(messages=(Message(role="assistant", content="hello"),), origin=origin)
+            meta = {"record_root": root or record_root([said.id])}
+            dataset = step.write("dataset", lambda folder: _records(folder, said), meta)
+        with place.step("train", inputs=[dataset], effect=Effect.TRAIN) as step:
+            step.write("weights", lambda folder: _write(folder, "student", source + root), {})
+        path = place.folder / "told.zip"
+        path.write_bytes(make(place, records=True)[1])
+        return path
+
+    return tell
+
+
+def _records(folder: Path, said: Record) -> None:
+    write_parquet([said], folder / "train.parquet")
+    write_parquet([], folder / "validation.parquet")
+
+
+def test_the_root_over_records_is_computed_again_from_their_texts(place, told):
+    assert proof(told(), key_of(place)).findings == ()
+    assert any("ab" * 32 in finding for finding in proof(told(root="ab" * 32), key_of(place)).findings)
+
+
+def test_a_record_of_a_source_that_no_label_names_is_found(place, told):
+    assert any("'x/y@api'" in finding for finding in proof(told(source="x/y@api"), key_of(place)).findings)

@@ -21,12 +21,15 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # a zip knows no earlier time
 
 
 def pack(files: Mapping[str, bytes]) -> bytes:
-    """The zip of these files, by name. Raises `ValueError` for a name that `unpack` would refuse."""
+    """The zip of these files, by name. Raises `ConfigError` for a name that `unpack` would refuse."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for name in sorted(files):
             if not _NAME.fullmatch(name):
-                raise ValueError(f"{name!r} is no name of a packed file")
+                raise ConfigError(
+                    f"a file is named {name!r}, which no proof holds; use letters, digits, `.`, `_` and `-`, or leave "
+                    f"the texts out"
+                )
             info = zipfile.ZipInfo(name, _EPOCH)
             info.create_system, info.external_attr = 3, 0o100644 << 16
             archive.writestr(info, files[name])

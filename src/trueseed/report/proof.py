@@ -30,20 +30,26 @@ WITH_TEXTS = ("records", "dataset")
 def make(workspace: Workspace, student: str | None = None, *, records: bool = False) -> tuple[Made, bytes]:
     """The student that is meant, and its proof. student: `kind:digest` or an unambiguous beginning; the newest if None.
 
-    Raises `ConfigError` when there is no such student, or the ledger is another user's; `Broken` when a document, or an
-    artifact whose texts were asked for, is not what the ledger says.
+    Raises `ConfigError` when there is no such student, the ledger is another user's, or a file is named as no proof can
+    hold it; `Broken` when a document, or an artifact whose texts were asked for, is not what the ledger says, or a
+    statement is malformed.
     """
     ledger = workspace.ledger
     ledger.refresh()
     entries = list(ledger.entries())
     lineage = Lineage.read(entries)
-    subject = _student(lineage, student)
-    chosen = list(concerning(entries, lineage, subject.digest))
+    try:
+        subject = _student(lineage, student)
+        chosen = list(concerning(entries, lineage, subject.digest))
+        named = sorted({made for entry in chosen for made in _named(entry)})
+        documents = {digest for entry in chosen for digest in terms_named(entry)}
+    except (KeyError, TypeError, AttributeError) as err:
+        raise Broken(f"a statement in {ledger.folder} is malformed ({err!r}); `trueseed verify` names it") from err
     files = {KEYS: (ledger.folder / KEYS).read_bytes(), CHECKPOINT: ledger.checkpoint().encode()}
     for entry, proof in zip(chosen, prove_each(ledger, chosen), strict=True):
         files[f"statements/{entry.index:08d}.tlog-proof"] = proof.encode()
-    files |= _terms(workspace, chosen)
-    for made in sorted({made for entry in chosen for made in _named(entry)}):
+    files |= _terms(workspace, documents)
+    for made in named:
         files |= _artifact(workspace, made, texts=records and made.kind in WITH_TEXTS)
     files["manifest"] = _manifest(ledger, subject, files).encode()
     return subject, pack(files)
@@ -104,10 +110,10 @@ def _named(entry: Entry) -> tuple[Made, ...]:
     )
 
 
-def _terms(workspace: Workspace, entries: Iterable[Entry]) -> dict[str, bytes]:
+def _terms(workspace: Workspace, digests: Iterable[str]) -> dict[str, bytes]:
     """The documents that labels and steps name."""
     files = {}
-    for digest in sorted({digest for entry in entries for digest in terms_named(entry)}):
+    for digest in sorted(digests):
         document = workspace.catalog.by_digest(digest)
         if document is None:
             raise Broken(f"the terms document {digest} that the ledger names is not kept; restore ledger/terms")

@@ -7,7 +7,7 @@ what could not be established.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from trueseed.ledger.proof import check_inclusion
 from trueseed.ledger.signing import Key, load, open_note
 from trueseed.ledger.statement import DECLARATION, STEP, open_envelope, parse_canonical, roles
 from trueseed.ledger.steps import faults
+from trueseed.report import verify_records
 from trueseed.report.proof import HEADER, terms_named
 from trueseed.terms.catalog import Catalog, from_json
 from trueseed.terms.model import Document, Effect, Facts, Label, Relation, Student, Use
@@ -108,8 +109,9 @@ class _Reading:
         checkpoint = Checkpoint.open(self._text(CHECKPOINT), identity.operator)
         entries = list(self._entries(identity, checkpoint))
         self.findings += faults(entries)
-        self._lineage(entries, subject)
-        self._artifacts(entries)
+        lineage = self._lineage(entries, subject)
+        if lineage is not None:
+            self._artifacts(entries, lineage)
         catalog = self._catalog(entries)
         if not self.findings:
             self._derive(entries, catalog)
@@ -188,16 +190,17 @@ class _Reading:
 
     # -- what was made of what -------------------------------------------------------------------------------------
 
-    def _lineage(self, entries: Sequence[Entry], subject: str) -> None:
+    def _lineage(self, entries: Sequence[Entry], subject: str) -> Lineage | None:
         try:
-            made = {f"{each.kind}:{each.digest}" for each in Lineage.read(entries).artifacts()}
+            lineage = Lineage.read(entries)
         except Broken as err:
             self.findings.append(str(err))
-            return
-        if subject not in made:
+            return None
+        if subject not in {f"{each.kind}:{each.digest}" for each in lineage.artifacts()}:
             self.findings.append(f"no statement in it made {subject}")
+        return lineage
 
-    def _artifacts(self, entries: Sequence[Entry]) -> None:
+    def _artifacts(self, entries: Sequence[Entry], lineage: Lineage) -> None:
         """Manifests and files are those of artifacts that the statements name."""
         try:
             named = {
@@ -220,7 +223,13 @@ class _Reading:
             if sha256(data) != digest:
                 self.findings.append(f"{place}.json is not the manifest with that digest")
                 continue
-            listed |= {f"{place}/{each['path']}": each["sha256"] for each in json.loads(data)["files"]}
+            manifest = json.loads(data)
+            listed |= {f"{place}/{each['path']}": each["sha256"] for each in manifest["files"]}
+            inside = {n.removeprefix(f"{place}/"): d for n, d in self.files.items() if n.startswith(f"{place}/")}
+            if inside:
+                sources = {source for source, _, _ in lineage.labels(digest)}
+                for fault in verify_records.faults(manifest, inside, sources):
+                    self.findings.append(f"{place[10:80]}: {fault}")
         texts = [name for name in self.files if name.startswith("artifacts/") and name.count("/") > 1]
         for name in texts:
             if listed.get(name) != sha256(self.files[name]):
@@ -262,19 +271,33 @@ class _Reading:
         self.evidence.append(f"the catalog of this version: {same} of {len(documents)} documents are the same")
 
     def _derive(self, entries: Sequence[Entry], catalog: Catalog) -> None:
-        """Every recorded verdict, derived again from the documents inside and the facts declared before it."""
+        """Every recorded verdict, derived again from the documents inside, and from the facts and the day by which the
+        door judged when the step opened.
+        """
         facts = Facts()
+        opened: dict[tuple[str, str], tuple[Facts, date]] = {}
         for entry in entries:
             said = entry.predicate
             try:
                 if entry.predicate_type == DECLARATION:
                     facts = Facts(**{**said["facts"], "student": Student(**said["facts"]["student"])})
-                elif (
-                    entry.predicate_type == STEP and said["event"] != "refused"
-                ):  # it names no labels, and asked nobody
-                    self._judge(entry, rederived(said, catalog, facts))
+                elif entry.predicate_type == STEP:
+                    step = said["run"], said["step"]
+                    if said["event"] == "opened":
+                        opened[step] = facts, self._day(entry)
+                    if said["event"] != "refused":  # it names no labels, and asked nobody
+                        self._judge(entry, rederived(said, catalog, *opened.get(step, (facts, self._day(entry)))))
             except (KeyError, TypeError, ValueError, AttributeError) as err:
                 self.notes.append(f"entry {entry.index}: its verdicts cannot be derived again ({err!r})")
+
+    def _day(self, entry: Entry) -> date:
+        """By whose terms a step was judged: on which it opened, or the day before when midnight was in between."""
+        said = entry.predicate
+        wrote = date.fromisoformat(said["at"][:10])
+        judged = date.fromisoformat(said.get("judged_on", said["at"][:10]))
+        if said["event"] == "opened" and not timedelta(0) <= wrote - judged <= timedelta(1):
+            self.findings.append(f"entry {entry.index}: it opened on {wrote} and was judged by the terms of {judged}")
+        return judged
 
     def _judge(self, entry: Entry, verdicts: Sequence[Verdict]) -> None:
         said = entry.predicate
@@ -313,11 +336,10 @@ def _outcome(verdict: Mapping[str, Any]) -> tuple[str, str, str]:
     return str(verdict["verdict"]), str(verdict["document"]), str(verdict["clause"])
 
 
-def rederived(said: Mapping[str, Any], catalog: Catalog, facts: Facts) -> tuple[Verdict, ...]:
-    """The verdicts on a step by its statement, as the door came to them; without those on what it learned from a cache,
-    whose day of asking the statement does not tell.
+def rederived(said: Mapping[str, Any], catalog: Catalog, facts: Facts, day: date) -> tuple[Verdict, ...]:
+    """The verdicts on a step by its statement, as the door came to them by these facts on that day; without those on
+    what it learned from a cache, whose day of asking the statement does not tell.
     """
-    day = date.fromisoformat(said["at"][:10])
     learned = labels_of({"labels": said.get("learned", ())})
     labels = [Label(s, Relation(r), t) for s, r, t in sorted(labels_of(said) - learned)]
     asked = []
