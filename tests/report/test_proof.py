@@ -262,7 +262,7 @@ def test_a_file_whose_name_no_proof_can_hold_is_the_users_mistake(place):
 
 @pytest.fixture
 def told(place: Workspace) -> Callable[..., Path]:
-    """A proof, with texts, of a student of a dataset with one record that says it is of this source, under this root."""
+    """A proof, with texts, of a student of one record that says it is of this source, under this root."""
 
     def tell(source: str = "own/mine", root: str = "") -> Path:
         with place.step("tell", brings={"own/mine": Relation.OUTPUT}, config={"s": source, "r": root}) as step:

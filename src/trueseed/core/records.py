@@ -128,7 +128,7 @@ def write_parquet(records: Iterable[Record], path: Path) -> int:
 
 
 def read_parquet(path: Path | BinaryIO) -> Iterator[Record]:
-    """Reads records back in order, from a file or an open one. Raises `OSError` or `pyarrow.ArrowInvalid` for a file that is not ours."""
+    """Reads records back in order. Raises `OSError` or `pyarrow.ArrowInvalid` for a file that is not ours."""
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
             yield Record.from_json({**row, "task": json.loads(row["task"]), "scores": dict(row["scores"] or ())})

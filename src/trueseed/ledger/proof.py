@@ -84,14 +84,25 @@ def prove_consistency(ledger: Ledger, since: str) -> str:
 
 def check_consistency(proof: str, since: str, operator: Key) -> Checkpoint:
     """The newer checkpoint. Raises `Broken` when the proof is malformed, or the newer log does not continue the old."""
-    head, _, note = proof.partition("\n\n")
-    first, *path = head.split("\n")
+    size, path, note = read_path(proof)
     old, new = Checkpoint.open(since, operator), Checkpoint.open(note, operator)
-    if not first.startswith("old ") or _number(first) != old.size:
+    if size != old.size:
         raise Broken(f"it is not a consistency proof from a checkpoint of {old.size} entries")
-    if not is_consistent(old.root, old.size, new.root, new.size, _decoded(path)):
+    if not is_consistent(old.root, old.size, new.root, new.size, path):
         raise Broken(f"the log of {new.size} entries does not continue that of {old.size}: a fork")
     return new
+
+
+def read_path(proof: str) -> tuple[int, list[bytes], str]:
+    """The size that a consistency proof starts from, its hashes, and the newer checkpoint, which is not checked here.
+
+    Raises `Broken` when it does not have that form.
+    """
+    head, separator, note = proof.partition("\n\n")
+    first, *path = head.split("\n")
+    if not separator or not first.startswith("old "):
+        raise Broken("it does not begin with `old` and a size, or has no empty line before a checkpoint")
+    return _number(first), _decoded(path), note
 
 
 def _number(line: str) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 
 from trueseed.core.merkle import Frontier, leaf_hash, root
 from trueseed.errors import Broken, ConfigError
+from trueseed.ledger import outside
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity
 from trueseed.ledger.log import CHECKPOINT, ENTRIES, KEYS, Entry
@@ -24,6 +25,7 @@ from trueseed.ledger.remembered import Remembered
 from trueseed.ledger.signing import Key, load
 from trueseed.ledger.statement import open_envelope, parse_canonical, roles
 from trueseed.ledger.steps import faults
+from trueseed.ledger.trust import Trust
 
 MOST_FINDINGS = 25  # a ledger read with the wrong key has one a line
 
@@ -59,22 +61,30 @@ class Report:
 
 
 def verify_ledger(
-    folder: Path, *, state: Path | None = None, since: str | None = None, keys: Sequence[str] | None = None
+    folder: Path,
+    *,
+    state: Path | None = None,
+    since: str | None = None,
+    keys: Sequence[str] | None = None,
+    authorities: Sequence[Path] = (),
 ) -> Report:
     """Reads the ledger in `folder` and says all that is wrong with it; writes nothing.
 
     state: the user's state folder, for what it remembers of this log. since: text of a checkpoint kept elsewhere.
     keys: verifier keys to trust instead of those that the ledger names; the operator's must be among them, and vouches
-    for the reviewer's. Raises `ConfigError` when there is no ledger, it is of a newer format or cannot be read, or a
+    for the reviewer's; a witness's are those of whom its cosignatures are believed. authorities: files with the root
+    certificates (PEM) of time-stamping authorities. Raises `ConfigError` when there is no ledger, it is of a newer format or cannot be read, or a
     key is malformed; never for brokenness.
     """
-    given = tuple(Key.parse(key) for key in keys or ())
+    parsed = tuple(Key.parse(key) for key in keys or ())
+    given = tuple(key for key in parsed if key.role != "witness")
+    trust = Trust.of(state, parsed, authorities)
     if given and not any(key.role == "operator" for key in given):
         raise ConfigError("the keys given hold no operator's key; give the first key of the ledger's `keys` file")
     if not any((folder / name).exists() for name in (KEYS, ENTRIES, CHECKPOINT)):
         raise ConfigError(f"there is no ledger in {folder}; name the ledger folder of a workspace")
     try:
-        return _Verification(folder).run(state, since, given)
+        return _Verification(folder, trust).run(state, since, given)
     except OSError as err:
         raise ConfigError(f"the ledger {folder} cannot be read: {err.strerror} ({err.filename})") from err
 
@@ -84,6 +94,7 @@ class _Verification:
     """The findings so far, and what they are about."""
 
     folder: Path
+    trust: Trust
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
@@ -102,6 +113,7 @@ class _Verification:
             self._compare_with_checkpoint(checkpoint)
         if operator:
             self._compare_outside(operator, remembered, since)
+            self._compare_vouched(operator)
         if not self.findings:
             self._steps(entries)
         hidden = len(self.findings) - MOST_FINDINGS
@@ -284,6 +296,27 @@ class _Verification:
                 f"the newest checkpoint from outside covers {reached} of {len(self.hashes)} entries: that later ones "
                 f"were cut off the end (truncation) is not excluded"
             )
+
+    def _compare_vouched(self, operator: Key) -> None:
+        """What witnesses and time-stamping authorities said of its checkpoints."""
+        try:
+            found = list(outside.seen(outside.files(self.folder), operator, self.trust))
+        except Broken as err:
+            self.findings.append(str(err))
+            return
+        for each in found:
+            known = each.checkpoint
+            self.findings += each.findings
+            if known.size > len(self.hashes):
+                self.findings.append(
+                    f"rolled back: {each.place} has a checkpoint of {known.size} entries, the ledger has "
+                    f"{len(self.hashes)}"
+                )
+            elif root(self.hashes[: known.size]) != known.root:
+                self.findings.append(f"a fork: the checkpoint in {each.place} signed another history")
+            else:
+                self.evidence += [f"{who}: {known.size} of {len(self.hashes)} entries" for who in each.by]
+                self.notes += [f"{known.size} entries were vouched for by {who} (--key, --tsa)" for who in each.others]
 
     # -- what the statements say -----------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
     keys, checkpoint            of the ledger
     statements/<entry>.tlog-proof   each a C2SP tlog-proof with the statement inside
     terms/<digest>.json         the documents that the statements name
+    outside/<size>/…            checkpoints that witnesses cosigned or that were time-stamped, and that the log continues them
     artifacts/<kind>-<digest>.json  manifests
     artifacts/<kind>-<digest>/…      with `records` only: the files of records and datasets
 
@@ -16,11 +17,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from trueseed.core.artifacts import MANIFEST, Artifact, check
 from trueseed.core.canonical import canonical, sha256
 from trueseed.errors import Broken, ConfigError
+from trueseed.ledger import outside
 from trueseed.ledger.lineage import Lineage, Made, made_by
 from trueseed.ledger.log import CHECKPOINT, KEYS, Entry, Ledger
 from trueseed.ledger.packed import pack
-from trueseed.ledger.proof import prove_each
+from trueseed.ledger.proof import prove_consistency, prove_each
 from trueseed.ledger.statement import SEAL, STEP
+from trueseed.ledger.trust import Trust
 from trueseed.workspace import Workspace
 
 HEADER = "trueseed.dev/proof@v1"
@@ -48,6 +51,7 @@ def make(workspace: Workspace, student: str | None = None, *, records: bool = Fa
     files = {KEYS: (ledger.folder / KEYS).read_bytes(), CHECKPOINT: ledger.checkpoint().encode()}
     for entry, proof in zip(chosen, prove_each(ledger, chosen), strict=True):
         files[f"statements/{entry.index:08d}.tlog-proof"] = proof.encode()
+    files |= _outside(ledger)
     files |= _terms(workspace, documents)
     for made in named:
         files |= _artifact(workspace, made, texts=records and made.kind in WITH_TEXTS)
@@ -108,6 +112,13 @@ def _named(entry: Entry) -> tuple[Made, ...]:
         if entry.predicate_type == STEP
         else ()
     )
+
+
+def _outside(ledger: Ledger) -> dict[str, bytes]:
+    files = outside.files(ledger.folder)
+    for each in outside.seen(files, ledger.identity.operator, Trust()):
+        files[f"{each.place}/consistency"] = prove_consistency(ledger, each.note).encode()
+    return files
 
 
 def _terms(workspace: Workspace, digests: Iterable[str]) -> dict[str, bytes]:

@@ -16,15 +16,17 @@ from pydantic import ValidationError
 from trueseed.core.canonical import canonical, sha256
 from trueseed.core.durable import state_folder
 from trueseed.errors import Broken, ConfigError
+from trueseed.ledger import outside
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity
 from trueseed.ledger.lineage import Lineage, labels_of, made_by
 from trueseed.ledger.log import CHECKPOINT, KEYS, Entry
 from trueseed.ledger.packed import unpack
-from trueseed.ledger.proof import check_inclusion
+from trueseed.ledger.proof import check_consistency, check_inclusion
 from trueseed.ledger.signing import Key, load, open_note
 from trueseed.ledger.statement import DECLARATION, STEP, open_envelope, parse_canonical, roles
 from trueseed.ledger.steps import faults
+from trueseed.ledger.trust import Trust
 from trueseed.report import verify_records
 from trueseed.report.proof import HEADER, terms_named
 from trueseed.terms.catalog import Catalog, from_json
@@ -79,12 +81,20 @@ class Proof:
         return told + [f"  note: {text}" for text in self.notes]
 
 
-def proof(file: Path, keys: Sequence[Key]) -> Proof:
-    """Raises `ConfigError` when it is no proof, cannot be read, is of a newer format, or no key is the operator's;
+def proof(file: Path, keys: Sequence[Key], *, since: Path | None = None, authorities: Sequence[Path] = ()) -> Proof:
+    """keys: the operator's, and those of witnesses to believe. since: a checkpoint of the log that was kept elsewhere.
+    authorities: files with root certificates of time-stamping authorities.
+
+    Raises `ConfigError` when it is no proof, cannot be read, is of a newer format, or no key is the operator's;
     `Broken` when it is damaged so far that nothing can be said of it.
     """
+    trust = Trust.of(state_folder(), keys, authorities)
     try:
-        return _Reading(unpack(file), file).run(keys)
+        kept = since.read_text() if since else None
+    except (OSError, UnicodeDecodeError) as err:
+        raise ConfigError(f"--since cannot be read: {err}") from err
+    try:
+        return _Reading(unpack(file), file, trust, kept).run(keys)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as err:
         raise Broken(f"{file}: something that the operator signed is malformed ({err!r})") from err
 
@@ -95,6 +105,8 @@ class _Reading:
 
     files: Mapping[str, bytes]
     file: Path
+    trust: Trust
+    since: str | None = None
     findings: list[str] = field(default_factory=list)
     differs: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -107,6 +119,7 @@ class _Reading:
         identity = self._identity(keys)
         subject = self._manifest(identity.operator)
         checkpoint = Checkpoint.open(self._text(CHECKPOINT), identity.operator)
+        self._compare_outside(identity.operator, checkpoint)
         entries = list(self._entries(identity, checkpoint))
         self.findings += faults(entries)
         lineage = self._lineage(entries, subject)
@@ -139,6 +152,7 @@ class _Reading:
     def _identity(self, keys: Sequence[Key]) -> Identity:
         identity = Identity.open(self._text(KEYS))
         given = [key for key in keys if key.role == "operator"]
+        keys = [key for key in keys if key.role != "witness"]
         own = load("operator", state_folder() / "keys")
         if keys and not given:
             raise ConfigError("the keys given hold no operator's key; ask the operator for it")
@@ -187,6 +201,39 @@ class _Reading:
                         raise Broken("it was written for another place")
             except Broken as err:
                 self.findings.append(f"{name}: {err}")
+
+    # -- what was kept elsewhere -----------------------------------------------------------------------------------
+
+    def _compare_outside(self, operator: Key, checkpoint: Checkpoint) -> None:
+        """Witnesses, time stamps, and a checkpoint that the reader kept: each is of a log that this one continues."""
+        found = list(outside.seen(self.files, operator, self.trust))
+        for each in found:
+            self.findings += each.findings
+            path = self._text(f"{each.place}/consistency")
+            try:
+                if check_consistency(path, each.note, operator) != checkpoint:
+                    raise Broken("it leads to another checkpoint than the proof's")
+            except Broken as err:
+                self.findings.append(f"{each.place}/consistency: {err}")
+                continue
+            size = each.checkpoint.size
+            self.evidence += [f"{who}: {size} of {checkpoint.size} entries" for who in each.by]
+            self.notes += [f"{size} entries were vouched for by {who} (--key, --tsa)" for who in each.others]
+        if self.since is not None:
+            self._compare_since(operator, [checkpoint, *(each.checkpoint for each in found)])
+
+    def _compare_since(self, operator: Key, shown: Sequence[Checkpoint]) -> None:
+        kept = Checkpoint.open(self.since or "", operator)
+        same = next((each for each in shown if each.size == kept.size), None)
+        if same is None:
+            self.notes.append(
+                f"the checkpoint given (--since) has {kept.size} entries, and none in the proof has so many: nothing was "
+                f"compared with it. Ask the operator for a proof at {kept.size} entries, or for the ledger"
+            )
+        elif same != kept:
+            self.findings.append(f"a fork: the checkpoint given (--since) signed other {kept.size} entries")
+        else:
+            self.evidence.append(f"the checkpoint given (--since), {kept.size} entries")
 
     # -- what was made of what -------------------------------------------------------------------------------------
 

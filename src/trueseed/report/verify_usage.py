@@ -47,14 +47,17 @@ class Paper:
 
 
 def path(
-    place: Path, *, since: Path | None = None, keys: Sequence[str] = ()
+    place: Path, *, since: Path | None = None, keys: Sequence[str] = (), authorities: Sequence[Path] = ()
 ) -> "verify.Verification | verify_proof.Proof | Paper":
     """Re-reads a workspace, a proof (a zip), or a usage report. Raises `ConfigError` for anything else, `Broken` for a
     proof of which nothing can be said.
     """
     if place.is_file() and _is_zip(place):
-        return verify_proof.proof(place, [Key.parse(text) for text in _key_texts(keys)])
-    return paper(place, keys) if place.is_file() else verify.workspace(place, since=since, keys=keys)
+        known = [Key.parse(text) for text in _key_texts(keys)]
+        return verify_proof.proof(place, known, since=since, authorities=authorities)
+    if place.is_file():
+        return paper(place, keys)
+    return verify.workspace(place, since=since, keys=keys, authorities=authorities)
 
 
 def _is_zip(file: Path) -> bool:
