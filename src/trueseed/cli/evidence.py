@@ -15,14 +15,15 @@ app = typer.Typer()
 def verify(
     path: Annotated[Path, typer.Argument(help="A workspace, a proof (zip), or a usage report.")] = WORK,
     since: Annotated[Path | None, typer.Option(help="A checkpoint kept elsewhere.")] = None,
-    key: Annotated[list[str] | None, typer.Option(help="A public key to trust, or a file that holds it.")] = None,
+    key: Annotated[list[str] | None, typer.Option(help="An operator's or witness's key to trust, or a file.")] = None,
+    tsa: Annotated[list[Path] | None, typer.Option(help="Root certificate (PEM) of a time-stamping authority.")] = None,
     workspace: Annotated[Path | None, typer.Option("--workspace", "-w", help="The same as PATH.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Re-read every byte: statements, signatures, tree, artifacts; or a proof, or a usage report."""
     from trueseed.report import verify_usage as verifying
 
-    result = verifying.path(workspace or path, since=since, keys=key or [])
+    result = verifying.path(workspace or path, since=since, keys=key or [], authorities=tsa or [])
     if as_json:
         print_json(result.to_json())
     else:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from trueseed.core.canonical import sha256
 from trueseed.core.durable import write_atomic
-from trueseed.errors import Broken, ConfigError
+from trueseed.errors import Broken
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.cosignature import cosigned, names
 from trueseed.ledger.signing import Key
@@ -93,20 +93,3 @@ def _hear(name: str, data: bytes, note: str, trust: Trust, by: list[str], others
         others += [] if stamp else ["a time stamp that leads to none of the roots given"]
     elif name.endswith(STAMP):
         others.append("a time stamp, whose authority's root was not given")
-
-
-def matching(files: Mapping[str, bytes], operator: Key, answer: str, witness: Key) -> tuple[Checkpoint, str]:
-    """The checkpoint that this answer of a witness is about, and its note; the newest of those that were asked about.
-
-    Raises `ConfigError` when it is about none of them.
-    """
-    for each in reversed(list(seen(files, operator, Trust()))):
-        try:
-            if list(cosigned(each.note, answer, [witness])):
-                return each.checkpoint, each.note
-        except Broken:
-            continue
-    raise ConfigError(
-        f"the answer holds no cosignature by {witness} of a checkpoint that it was asked about; make a request with "
-        f"`trueseed witness request`, and give what came back to it"
-    )

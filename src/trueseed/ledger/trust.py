@@ -1,7 +1,7 @@
 """Whom of others this user believes: witnesses by key, time-stamping authorities by root certificate.
 
-    <state>/witnesses                 a verifier key a line
-    <state>/authorities/<12 hex>.pem  root certificates
+<state>/witnesses                 a verifier key a line
+<state>/authorities/<12 hex>.pem  root certificates
 """
 
 from collections.abc import Iterable, Sequence

@@ -24,7 +24,7 @@ from trueseed.ledger.cosignature import cosign
 from trueseed.ledger.log import Ledger
 from trueseed.ledger.proof import read_path
 from trueseed.ledger.remembered import LOCK_PATIENCE_S
-from trueseed.ledger.signing import Key, Signer, encode
+from trueseed.ledger.signing import Key, Signer, encode, load_or_create
 
 
 def request(ledger: Ledger, old: int) -> str:
@@ -111,3 +111,23 @@ class Witness:
                 f"the log of {new.size} entries does not continue the one of {size} that {self.name} cosigned: it was "
                 f"rewritten, or is a fork. Both checkpoints are signed by its operator; keep them"
             )
+
+
+def own(state: Path, name: str | None = None) -> Witness:
+    """This user as a witness: the key in `<state>/keys/witness.pem`, the name in `<state>/witness/name`.
+
+    name: to sign under; only the first time. Raises `ConfigError` when there is none yet, or another is given later.
+    """
+    place = state / "witness" / "name"
+    known = place.read_text().strip() if place.exists() else None
+    if known is None and name is None:
+        raise ConfigError("this user is no witness yet; choose a name with `trueseed witness key --name HOST/NAME`")
+    if known and name and known != name:
+        raise ConfigError(f"this user witnesses as {known!r}; others know its key under that name")
+    made = Witness(
+        name=known or name or "", signer=load_or_create("witness", state / "keys"), folder=state / "witness" / "logs"
+    )
+    Key.parse(str(made.key))  # a name that a note cannot hold
+    if known is None:
+        write_atomic(place, f"{made.name}\n")
+    return made
