@@ -1,4 +1,4 @@
-"""The verbs of others' word on a ledger: witnesses that cosign it, authorities that time-stamp it; files in, files out."""
+"""The verbs of others' word on a ledger: witnesses cosign it, authorities time-stamp it; files in, files out."""
 
 import sys
 from pathlib import Path

@@ -92,12 +92,8 @@ class Key:
         role: Role = "reviewer" if name.endswith("/reviewer") else "operator"
         role = "witness" if data[:1] == COSIGNATURE else role
         key = cls(role=role, name=name, public_key=data[1:])
-        if (
-            len(data) != 33
-            or data[:1] not in (ED25519, COSIGNATURE)
-            or not _NAME.fullmatch(name)
-            or str(key) != text.strip()
-        ):
+        well_formed = len(data) == 33 and data[:1] in (ED25519, COSIGNATURE) and _NAME.fullmatch(name)
+        if not well_formed or str(key) != text.strip():
             raise ConfigError(
                 f"{text.strip()!r} is not a verifier key; give one as in the ledger's `keys` file: "
                 f"`<name>+<8 hex>+<base64>`"

@@ -72,9 +72,11 @@ def verify_ledger(
 
     state: the user's state folder, for what it remembers of this log. since: text of a checkpoint kept elsewhere.
     keys: verifier keys to trust instead of those that the ledger names; the operator's must be among them, and vouches
-    for the reviewer's; a witness's are those of whom its cosignatures are believed. authorities: files with the root
-    certificates (PEM) of time-stamping authorities. Raises `ConfigError` when there is no ledger, it is of a newer format or cannot be read, or a
-    key is malformed; never for brokenness.
+    for the reviewer's; a witness's are those of whom cosignatures are believed. authorities: files with the root
+    certificates (PEM) of time-stamping authorities.
+
+    Raises `ConfigError` when there is no ledger, it is of a newer format or cannot be read, or a key is malformed; never
+    for brokenness.
     """
     parsed = tuple(Key.parse(key) for key in keys or ())
     given = tuple(key for key in parsed if key.role != "witness")

@@ -19,7 +19,7 @@ from trueseed.ledger.trust import Trust
 
 
 def ask_witness(ledger: Ledger, key: Key, old: int | None = None) -> str:
-    """The body of `add-checkpoint` for a witness, from what it cosigned last by what the ledger keeps, or from `old`."""
+    """The body of `add-checkpoint` for a witness, from what the ledger keeps of it, or from size `old`."""
     last = [each.checkpoint.size for each in _seen(ledger, Trust(witnesses=(key,))) if each.by]
     body = witness.request(ledger, old if old is not None else max(last, default=0))
     outside.keep(ledger.folder, ledger.checkpoint(), ledger.size)
@@ -39,8 +39,8 @@ def take_cosignature(ledger: Ledger, answer: str, key: Key) -> tuple[int, Cosign
         outside.keep(ledger.folder, each.note, each.checkpoint.size, answer.encode(), COSIGNATURES)
         return each.checkpoint.size, found
     raise ConfigError(
-        f"the answer holds no cosignature by {key} of a checkpoint that was asked about; a witness that answered with a "
-        f"number wants a request from there: `trueseed witness request --old NUMBER`"
+        f"the answer holds no cosignature by {key} of a checkpoint that was asked about; a witness that answered with "
+        f"a number wants a request from there: `trueseed witness request --old NUMBER`"
     )
 
 

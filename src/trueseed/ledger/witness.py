@@ -1,7 +1,7 @@
 """Cosigning other people's logs (https://c2sp.org/tlog-witness, by files instead of HTTP).
 
-A witness keeps, of each log, the largest checkpoint that it cosigned, and cosigns only one that continues it: so it never
-vouches for two histories of one log. It needs no entry of the log, and learns nothing from it but size and root.
+A witness keeps, of each log, the largest checkpoint that it cosigned, and cosigns only one that continues it: so it
+never vouches for two histories of one log. It needs no entry of the log, and learns nothing of it but size and root.
 
     request:   `old <size>`, a consistency proof from there, an empty line, the checkpoint: the body of `add-checkpoint`
     answer:    signature lines, as `add-checkpoint` answers them
@@ -37,8 +37,8 @@ def request(ledger: Ledger, old: int) -> str:
         raise ConfigError(f"{ledger.folder} has no entries yet; there is nothing to witness")
     if old > len(hashes):
         raise ConfigError(
-            f"the ledger has {len(hashes)} entries, and the witness is said to have cosigned {old}; if it did, the ledger "
-            f"was rolled back"
+            f"the ledger has {len(hashes)} entries, and the witness is said to have cosigned {old}; if it did, the "
+            f"ledger was rolled back"
         )
     path = consistency(hashes, old) if old else []
     return "\n".join([f"old {old}", *map(encode, path), "", note])

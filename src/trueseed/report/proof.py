@@ -4,7 +4,7 @@
     keys, checkpoint            of the ledger
     statements/<entry>.tlog-proof   each a C2SP tlog-proof with the statement inside
     terms/<digest>.json         the documents that the statements name
-    outside/<size>/…            checkpoints that witnesses cosigned or that were time-stamped, and that the log continues them
+    outside/<size>/…            checkpoints that were cosigned or time-stamped, and that the log continues them
     artifacts/<kind>-<digest>.json  manifests
     artifacts/<kind>-<digest>/…      with `records` only: the files of records and datasets
 
@@ -116,8 +116,12 @@ def _named(entry: Entry) -> tuple[Made, ...]:
 
 def _outside(ledger: Ledger) -> dict[str, bytes]:
     files = outside.files(ledger.folder)
-    for each in outside.seen(files, ledger.identity.operator, Trust()):
-        files[f"{each.place}/consistency"] = prove_consistency(ledger, each.note).encode()
+    for each in list(outside.seen(files, ledger.identity.operator, Trust())):
+        beside = {name for name in files if name.startswith(f"{each.place}/")}
+        if len(beside) > 1:
+            files[f"{each.place}/consistency"] = prove_consistency(ledger, each.note).encode()
+        else:  # nobody answered yet
+            del files[f"{each.place}/checkpoint"]
     return files
 
 

@@ -227,8 +227,8 @@ class _Reading:
         same = next((each for each in shown if each.size == kept.size), None)
         if same is None:
             self.notes.append(
-                f"the checkpoint given (--since) has {kept.size} entries, and none in the proof has so many: nothing was "
-                f"compared with it. Ask the operator for a proof at {kept.size} entries, or for the ledger"
+                f"the checkpoint given (--since) has {kept.size} entries, and none in the proof has so many: nothing "
+                f"was compared with it. Ask the operator for a proof at {kept.size} entries, or for the ledger"
             )
         elif same != kept:
             self.findings.append(f"a fork: the checkpoint given (--since) signed other {kept.size} entries")
