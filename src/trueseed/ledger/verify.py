@@ -75,8 +75,8 @@ def verify_ledger(
     for the reviewer's; a witness's are those of whom cosignatures are believed. authorities: files with the root
     certificates (PEM) of time-stamping authorities.
 
-    Raises `ConfigError` when there is no ledger, it is of a newer format or cannot be read, or a key is malformed; never
-    for brokenness.
+    Raises `ConfigError` when there is no ledger, it is of a newer format or cannot be read, or a key is malformed;
+    never for brokenness.
     """
     parsed = tuple(Key.parse(key) for key in keys or ())
     given = tuple(key for key in parsed if key.role != "witness")
