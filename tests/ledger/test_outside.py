@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
-
 from tests.ledger.authority import Authority
+
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.cosignature import cosign, cosigned
 from trueseed.ledger.log import Ledger
