@@ -16,10 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trueseed.core.chat import Message
+from trueseed.core.durable import state_folder
 from trueseed.core.records import Record, record_root, write_parquet
 from trueseed.errors import Broken, ConfigError, TrueSeedError
+from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.packed import pack, unpack, unpacked
-from trueseed.ledger.signing import Key, Signer
+from trueseed.ledger.signing import Key, Signer, load
 from trueseed.ledger.statement import STEP, subject
 from trueseed.report import verify_proof
 from trueseed.report.proof import _manifest, make
@@ -291,3 +293,34 @@ def test_the_root_over_records_is_computed_again_from_their_texts(place, told):
 
 def test_a_record_of_a_source_that_no_label_names_is_found(place, told):
     assert any("'x/y@api'" in finding for finding in proof(told(source="x/y@api"), key_of(place)).findings)
+
+
+OLD = Path(__file__).parents[1] / "old_ledgers" / "v1"
+
+
+def test_a_proof_of_format_1_verifies_forever(tmp_path, monkeypatch):
+    """With records, a witness's cosignature and a time stamp; its verdicts may differ under later rules."""
+    monkeypatch.setenv("TRUESEED_STATE", str(tmp_path / "nobody"))
+    witness = Key.parse("witness.example/w1+b72bab2e+BCVDuS/xCVURR2rcg2nbbdyTNmWhGXjdoUBO4QZsqVWd")
+    operator = Key.parse((OLD / "proof-key").read_text())
+    said = proof(OLD / "proof.zip", [operator, witness], authorities=[OLD / "proof-tsa.pem"])
+    assert (said.findings, said.statements, said.entries, said.verdicts) == ((), 9, 13, 6)
+    assert "witness witness.example/w1 at 2025-11-24T16:00:00Z: 11 of 13 entries" in said.evidence
+    assert any("CN=An authority that stamped once at 2026-11-25T12:00:00Z" in text for text in said.evidence)
+    assert alone(OLD / "proof.zip", str(operator), tmp_path).returncode == 0
+
+
+def test_a_checkpoint_kept_elsewhere_is_compared_as_far_as_the_proof_reaches(place, made, tmp_path):
+    kept = tmp_path / "kept"
+    kept.write_text(place.ledger.checkpoint())
+    assert "the checkpoint given (--since), 9 entries" in proof(made, key_of(place), since=kept).evidence
+    kept.write_text(replace(Checkpoint.open(kept.read_text(), key_of(place)[0]), root=bytes(32)).sign(operator_of()))
+    assert any("a fork" in finding for finding in proof(made, key_of(place), since=kept).findings)
+    kept.write_text(Checkpoint(origin=place.ledger.origin, size=3, root=bytes(32)).sign(operator_of()))
+    assert any("nothing was compared" in note for note in proof(made, key_of(place), since=kept).notes)
+
+
+def operator_of() -> Signer:
+    found = load("operator", state_folder() / "keys")
+    assert found is not None
+    return found
