@@ -113,7 +113,7 @@ def parse(text: str, file: str) -> Document:
     """One document from TOML. Raises `ConfigError` naming `file`, the key and the nearest valid key."""
     try:
         raw = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as err:
+    except (tomllib.TOMLDecodeError, RecursionError) as err:
         raise ConfigError(f"{file}: not valid TOML: {err}") from err
     _reject_unknown(raw.keys(), Document, "", file)
     try:
@@ -121,7 +121,7 @@ def parse(text: str, file: str) -> Document:
     except ValidationError as err:
         first = err.errors()[0]
         where, key = first["loc"][:-1], str(first["loc"][-1])
-        if first["type"] == "unexpected_keyword_argument":
+        if first["type"] == "unexpected_keyword_argument" and where:
             _reject_unknown([key], _TABLES[where[0]], "".join(f"{part}." for part in where), file)
         raise ConfigError(f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from err
     _reject_repeats(document, file)
@@ -145,7 +145,7 @@ def keep(document: Document, folder: Path) -> Path:
 def _read_kept(path: Path) -> Document:
     try:
         document = from_json(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as err:
+    except (OSError, ValueError, TypeError, RecursionError) as err:
         raise Broken(f"the kept terms document {path} cannot be read ({err}); restore it") from err
     if document.digest != path.stem:
         raise Broken(f"the kept terms document {path} was changed; it hashes to {document.digest}, not {path.stem}")
