@@ -19,6 +19,7 @@ from trueseed.errors import Broken
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.cosignature import cosigned, names
 from trueseed.ledger.signing import Key
+from trueseed.ledger.succession import Succession
 from trueseed.ledger.timestamp import stamped
 from trueseed.ledger.trust import Trust
 
@@ -54,7 +55,7 @@ def keep(ledger: Path, note: str, size: int, answer: bytes = b"", kind: str = ""
         write_atomic(place / f"{sha256(answer)[:12]}{kind}", answer)
 
 
-def seen(files: Mapping[str, bytes], operator: Key, trust: Trust) -> Iterator[Seen]:
+def seen(files: Mapping[str, bytes], operator: Key | Succession, trust: Trust) -> Iterator[Seen]:
     """Each checkpoint in `outside/`, smallest first. Raises `Broken` when one is not the operator's."""
     for name in sorted(files):
         place, _, last = name.rpartition("/")

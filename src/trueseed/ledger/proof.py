@@ -13,6 +13,7 @@ from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.signing import Key, decode, encode
+from trueseed.ledger.succession import Succession
 
 HEADER = "c2sp.org/tlog-proof@v1"
 LONGEST_PATH = 63  # a tree of 2^63 leaves
@@ -44,7 +45,7 @@ def _written(entry: Entry, path: Sequence[bytes], note: str) -> str:
     return "\n".join([*lines, "", note])
 
 
-def check_inclusion(proof: str, operator: Key) -> Included:
+def check_inclusion(proof: str, operator: Key | Succession) -> Included:
     """Raises `Broken` when the proof is malformed, or does not show what it claims."""
     head, _, note = proof.partition("\n\n")
     match head.split("\n"):
@@ -70,7 +71,7 @@ def prove_consistency(ledger: Ledger, since: str) -> str:
     Raises `Broken` when it does not, or `since` is not a checkpoint of this log; `ConfigError` when `since` is of the
     empty log, which every log continues.
     """
-    old = Checkpoint.open(since, ledger.identity.operator)
+    old = Checkpoint.open(since, ledger.keys)
     note, hashes = ledger.checkpoint(), ledger.leaf_hashes
     if old.size == 0:
         raise ConfigError("every log continues the empty one; give a later checkpoint")
@@ -78,11 +79,11 @@ def prove_consistency(ledger: Ledger, since: str) -> str:
         raise Broken(f"the checkpoint is of {old.size} entries, the log has {len(hashes)}: it was rolled back")
     path = consistency(hashes, old.size)
     proof = "\n".join([f"old {old.size}", *map(encode, path), "", note])
-    check_consistency(proof, since, ledger.identity.operator)
+    check_consistency(proof, since, ledger.keys)
     return proof
 
 
-def check_consistency(proof: str, since: str, operator: Key) -> Checkpoint:
+def check_consistency(proof: str, since: str, operator: Key | Succession) -> Checkpoint:
     """The newer checkpoint. Raises `Broken` when the proof is malformed, or the newer log does not continue the old."""
     size, path, note = read_path(proof)
     old, new = Checkpoint.open(since, operator), Checkpoint.open(note, operator)

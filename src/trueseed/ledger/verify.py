@@ -23,8 +23,9 @@ from trueseed.ledger.identity import Identity
 from trueseed.ledger.log import CHECKPOINT, ENTRIES, KEYS, Entry
 from trueseed.ledger.remembered import Remembered
 from trueseed.ledger.signing import Key, load
-from trueseed.ledger.statement import open_envelope, parse_canonical, roles
+from trueseed.ledger.statement import KEY_CHANGE, open_envelope, parse_canonical, roles
 from trueseed.ledger.steps import faults
+from trueseed.ledger.succession import SUCCESSION, Succession
 from trueseed.ledger.trust import Trust
 
 MOST_FINDINGS = 25  # a ledger read with the wrong key has one a line
@@ -109,13 +110,15 @@ class _Verification:
         operator = next((key for key in keys if key.role == "operator"), None)
         # A writer goes entries, checkpoint, state. Read the other way round, a busy ledger does not look rolled back.
         remembered = Remembered(state, operator.name).checkpoint if state and operator else None
-        checkpoint = self._checkpoint(operator)
-        entries = list(self._entries(keys))
+        chain = self._succession(keys) if operator else None
+        checkpoint = self._checkpoint(chain)
+        entries = list(self._entries(chain))
         if checkpoint:
             self._compare_with_checkpoint(checkpoint)
-        if operator:
-            self._compare_outside(operator, remembered, since)
-            self._compare_vouched(operator)
+        if chain:
+            self._compare_changes(chain, entries)
+            self._compare_outside(chain, remembered, since)
+            self._compare_vouched(chain)
         if not self.findings:
             self._steps(entries)
         hidden = len(self.findings) - MOST_FINDINGS
@@ -190,7 +193,27 @@ class _Verification:
 
     # -- the bytes -------------------------------------------------------------------------------------------------
 
-    def _checkpoint(self, operator: Key | None) -> Checkpoint | None:
+    def _succession(self, keys: tuple[Key, ...]) -> Succession:
+        path = self.folder / SUCCESSION
+        try:
+            return Succession.read(keys, path.read_bytes() if path.exists() else b"")
+        except Broken as err:
+            self.findings.append(f"file {SUCCESSION!r} was edited: {err}")
+            return Succession(keys)
+
+    def _compare_changes(self, chain: Succession, entries: Sequence[Entry]) -> None:
+        """The file says what the log says, no more and no less."""
+        said = {entry.index: entry.leaf for entry in entries if entry.predicate_type == KEY_CHANGE}
+        for index in sorted(said.keys() - {change.index for change in chain.changes}):
+            self.findings.append(f"entry {index} changes a key, and file {SUCCESSION!r} does not have it")
+        for change in chain.changes:
+            if said.get(change.index, change.leaf) != change.leaf or (
+                change.index not in said and change.index < len(self.hashes)
+            ):
+                self.findings.append(f"{change} by file {SUCCESSION!r}, and the log has another entry there")
+            self.notes.append(str(change))
+
+    def _checkpoint(self, operator: Succession | None) -> Checkpoint | None:
         note = self._text(CHECKPOINT)
         if note is None or operator is None:
             return None
@@ -200,13 +223,13 @@ class _Verification:
             self.findings.append(f"file {CHECKPOINT!r} was edited: {err}")
             return None
 
-    def _entries(self, keys: Sequence[Key]) -> Iterator[Entry]:
+    def _entries(self, chain: Succession | None) -> Iterator[Entry]:
         """The entries whose line is in order; a finding for each other line."""
         tree, place = Frontier(), _Place()
         for index, leaf in enumerate(self._lines()):
             try:
-                if keys:
-                    entry = self._read(index, leaf, keys)
+                if chain:
+                    entry = self._read(index, leaf, chain.keys_at(index))
                     place.check(entry, tree)
                     yield entry
             except Broken as err:
@@ -263,7 +286,7 @@ class _Verification:
 
     # -- what was kept elsewhere -----------------------------------------------------------------------------------
 
-    def _compare_outside(self, operator: Key, remembered: str | None, since: str | None) -> None:
+    def _compare_outside(self, operator: Succession, remembered: str | None, since: str | None) -> None:
         reached = -1
         for name, note in (
             ("the checkpoint in the user's state", remembered),
@@ -299,7 +322,7 @@ class _Verification:
                 f"were cut off the end (truncation) is not excluded"
             )
 
-    def _compare_vouched(self, operator: Key) -> None:
+    def _compare_vouched(self, operator: Succession) -> None:
         """What witnesses and time-stamping authorities said of its checkpoints."""
         try:
             found = list(outside.seen(outside.files(self.folder), operator, self.trust))

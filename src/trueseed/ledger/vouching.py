@@ -73,4 +73,4 @@ def take_stamp(ledger: Ledger, answer: bytes, roots: Sequence[bytes]) -> tuple[i
 
 
 def _seen(ledger: Ledger, trust: Trust | None = None) -> list[Seen]:
-    return list(outside.seen(outside.files(ledger.folder), ledger.identity.operator, trust or Trust()))
+    return list(outside.seen(outside.files(ledger.folder), ledger.keys, trust or Trust()))

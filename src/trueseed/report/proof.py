@@ -1,7 +1,7 @@
 """A student's proof: what a third party needs to check where it came from, in one zip, without us or a network.
 
     manifest                    signed by the operator: what it is about, and every file with its SHA-256
-    keys, checkpoint            of the ledger
+    keys, checkpoint            of the ledger; succession, when a key was changed
     statements/<entry>.tlog-proof   each a C2SP tlog-proof with the statement inside
     terms/<digest>.json         the documents that the statements name
     outside/<size>/…            checkpoints that were cosigned or time-stamped, and that the log continues them
@@ -23,6 +23,7 @@ from trueseed.ledger.log import CHECKPOINT, KEYS, Entry, Ledger
 from trueseed.ledger.packed import pack
 from trueseed.ledger.proof import prove_consistency, prove_each
 from trueseed.ledger.statement import SEAL, STEP
+from trueseed.ledger.succession import SUCCESSION
 from trueseed.ledger.trust import Trust
 from trueseed.workspace import Workspace
 
@@ -49,6 +50,8 @@ def make(workspace: Workspace, student: str | None = None, *, records: bool = Fa
     except (KeyError, TypeError, AttributeError) as err:
         raise Broken(f"a statement in {ledger.folder} is malformed ({err!r}); `trueseed verify` names it") from err
     files = {KEYS: (ledger.folder / KEYS).read_bytes(), CHECKPOINT: ledger.checkpoint().encode()}
+    if ledger.keys.changes:
+        files[SUCCESSION] = ledger.keys.to_bytes()
     for entry, proof in zip(chosen, prove_each(ledger, chosen), strict=True):
         files[f"statements/{entry.index:08d}.tlog-proof"] = proof.encode()
     files |= _outside(ledger)
@@ -116,7 +119,7 @@ def _named(entry: Entry) -> tuple[Made, ...]:
 
 def _outside(ledger: Ledger) -> dict[str, bytes]:
     files = outside.files(ledger.folder)
-    for each in list(outside.seen(files, ledger.identity.operator, Trust())):
+    for each in list(outside.seen(files, ledger.keys, Trust())):
         beside = {name for name in files if name.startswith(f"{each.place}/")}
         if len(beside) > 1:
             files[f"{each.place}/consistency"] = prove_consistency(ledger, each.note).encode()

@@ -26,6 +26,7 @@ from trueseed.ledger.proof import check_consistency, check_inclusion
 from trueseed.ledger.signing import Key, load, open_note
 from trueseed.ledger.statement import DECLARATION, STEP, open_envelope, parse_canonical, roles
 from trueseed.ledger.steps import faults
+from trueseed.ledger.succession import SUCCESSION, Succession
 from trueseed.ledger.trust import Trust
 from trueseed.report import verify_records
 from trueseed.report.proof import HEADER, terms_named
@@ -117,10 +118,12 @@ class _Reading:
         if "manifest" not in self.files or KEYS not in self.files or CHECKPOINT not in self.files:
             raise ConfigError(f"{self.file} is a zip, but no proof; give the file that `trueseed proof` wrote")
         identity = self._identity(keys)
-        subject = self._manifest(identity.operator)
-        checkpoint = Checkpoint.open(self._text(CHECKPOINT), identity.operator)
-        self._compare_outside(identity.operator, checkpoint)
-        entries = list(self._entries(identity, checkpoint))
+        chain = Succession.read(identity.keys, self.files.get(SUCCESSION, b""))
+        checkpoint = Checkpoint.open(self._text(CHECKPOINT), chain)
+        subject = self._manifest(chain.operator_at(checkpoint.size))
+        self._compare_outside(chain, checkpoint)
+        entries = list(self._entries(chain, checkpoint))
+        self.notes += [str(change) for change in chain.changes]
         self.findings += faults(entries)
         lineage = self._lineage(entries, subject)
         if lineage is not None:
@@ -180,31 +183,36 @@ class _Reading:
             raise Broken(f"its files are not those that its manifest signed: {', '.join(odd[:5]) or 'their order'}")
         return subject
 
-    def _entries(self, identity: Identity, checkpoint: Checkpoint) -> Iterator[Entry]:
+    def _entries(self, chain: Succession, checkpoint: Checkpoint) -> Iterator[Entry]:
         """Each statement, once it is shown to be an entry of the log that the checkpoint describes."""
         for name in sorted(self.files):
             if not name.startswith("statements/"):
                 continue
             try:
-                shown = check_inclusion(self._text(name), identity.operator)
+                shown = check_inclusion(self._text(name), chain)
                 entry = shown.entry
                 if shown.checkpoint != checkpoint or name != f"statements/{entry.index:08d}.tlog-proof":
                     raise Broken("it is under another checkpoint, or another name, than it says")
-                open_envelope(parse_canonical(entry.leaf), identity.keys)
-                role = next(key.role for key in identity.keys if key.key_id == entry.key_id)
+                keys = chain.keys_at(entry.index)
+                open_envelope(parse_canonical(entry.leaf), keys)
+                role = next(key.role for key in keys if key.key_id == entry.key_id)
                 if role not in roles(entry.predicate_type):
                     raise Broken(f"the {role} signed it, who may not sign a {entry.predicate_type} statement")
                 match entry.predicate.get("log"):
-                    case {"origin": identity.origin, "index": entry.index, "root": str(), **rest} if not rest:
+                    case {"origin": chain.name, "index": entry.index, "root": str(), **rest} if not rest:
                         yield entry
                     case _:
                         raise Broken("it was written for another place")
             except Broken as err:
                 self.findings.append(f"{name}: {err}")
+        shown_changes = {name for name in self.files if name.startswith("statements/")}
+        for change in chain.changes:
+            if f"statements/{change.index:08d}.tlog-proof" not in shown_changes and change.index < checkpoint.size:
+                self.findings.append(f"{change}, and it is not shown to be in the log")
 
     # -- what was kept elsewhere -----------------------------------------------------------------------------------
 
-    def _compare_outside(self, operator: Key, checkpoint: Checkpoint) -> None:
+    def _compare_outside(self, operator: Succession, checkpoint: Checkpoint) -> None:
         """Witnesses, time stamps, and a checkpoint that the reader kept: each is of a log that this one continues."""
         found = list(outside.seen(self.files, operator, self.trust))
         for each in found:
@@ -222,7 +230,7 @@ class _Reading:
         if self.since is not None:
             self._compare_since(operator, [checkpoint, *(each.checkpoint for each in found)])
 
-    def _compare_since(self, operator: Key, shown: Sequence[Checkpoint]) -> None:
+    def _compare_since(self, operator: Succession, shown: Sequence[Checkpoint]) -> None:
         kept = Checkpoint.open(self.since or "", operator)
         same = next((each for each in shown if each.size == kept.size), None)
         if same is None:
