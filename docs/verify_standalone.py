@@ -85,6 +85,29 @@ def statement(proof: str, checkpoint: str, keys: dict[str, bytes], size: int, ex
     public.verify(base64.b64decode(signature["sig"], validate=True), covered)
 
 
+def in_force(first: dict[str, bytes], changes: str) -> list[tuple[int, dict[str, bytes]]]:
+    """The keys by role, and from which size of the log on: each change signed by the key that goes, or the other's."""
+    found = [(0, first)]
+    for line in changes.splitlines():
+        envelope = json.loads(line)
+        payload, kind = base64.b64decode(envelope["payload"], validate=True), envelope["payloadType"].encode()
+        said, keys = json.loads(payload), found[-1][1]
+        role, reason = said["predicate"]["role"], said["predicate"]["reason"]
+        signer = role if reason == "rotated" else {"operator": "reviewer", "reviewer": "operator"}[role]
+        covered = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+        signature = base64.b64decode(envelope["signatures"][0]["sig"], validate=True)
+        Ed25519PublicKey.from_public_bytes(keys[signer]).verify(signature, covered)
+        index = said["predicate"]["log"]["index"]
+        if said["predicateType"] != "https://trueseed.dev/keys/v1" or index < found[-1][0]:
+            raise ValueError("no change of keys")
+        found.append((index + 1, {**keys, role: key(said["predicate"]["key"])[1]}))
+    return found
+
+
+def at(keys: list[tuple[int, dict[str, bytes]]], size: int) -> dict[str, bytes]:
+    return next(each for since, each in reversed(keys) if since <= size)
+
+
 def check(path: str, verifier: str) -> str:
     """What was found, in a sentence. Raises when the proof is broken."""
     name, public = key(verifier)
@@ -93,19 +116,23 @@ def check(path: str, verifier: str) -> str:
         if len(set(names)) != len(names) or any(each.compress_type for each in archive.infolist()):
             raise ValueError("a file is named twice, or compressed")
         files = {each: archive.read(each) for each in names}
-    header, origin, subject, *lines = note(files["manifest"].decode(), name, public)[:-1].split("\n")
+    lines = note(files["keys"].decode(), name, public).splitlines()[1:3]
+    first = dict(zip(("operator", "reviewer"), (key(line)[1] for line in lines), strict=True))
+    keys = in_force(first, files.get("succession", b"").decode())
+    checkpoint = files["checkpoint"].decode()
+    size = int(checkpoint.split("\n")[1])
+    newest = at(keys, size)["operator"]
+    header, origin, subject, *lines = note(files["manifest"].decode(), name, newest)[:-1].split("\n")
     listed = [f"{sha(files[each]).hex()}  {each}" for each in sorted(files) if each != "manifest"]
     if header != "trueseed.dev/proof@v1" or origin != name or lines != listed:
         raise ValueError("its files are not those that were signed")
-    known = [key(line)[1] for line in note(files["keys"].decode(), name, public).splitlines()[1:3]]
-    checkpoint = files["checkpoint"].decode()
-    of, size, digest = note(checkpoint, name, public).splitlines()
+    of, _, digest = note(checkpoint, name, newest).splitlines()
     if of != name:
         raise ValueError("a checkpoint of another log")
     proofs = [each for each in sorted(files) if each.startswith("statements/")]
     for each in proofs:
-        by_id = {sha(public).hex(): public for public in known}
-        statement(files[each].decode(), checkpoint, by_id, int(size), base64.b64decode(digest))
+        by_id = {sha(public).hex(): public for public in at(keys, int(each[11:19])).values()}
+        statement(files[each].decode(), checkpoint, by_id, size, base64.b64decode(digest))
     return f"whole: {subject}, {len(proofs)} of {size} statements of {origin}; {UNCHECKED}"
 
 

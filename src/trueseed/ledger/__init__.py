@@ -4,6 +4,7 @@
     statement    in-toto statements in DSSE envelopes
     checkpoint   size and root of the log, signed
     identity     the log's name and public keys
+    succession   which keys are in force where: rotated, lost and stolen ones
     remembered   what the user's own state keeps of a log, outside the workspace
     log          the log itself: open, append, read
     index        looking things up in it

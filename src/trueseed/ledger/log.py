@@ -253,7 +253,7 @@ class Ledger:
         return sign_note(text, self._signer("operator"), self.origin)
 
     def _commit(self, leaf: bytes, keys: Succession) -> None:
-        """Writes the line, then its checkpoint. keys: in force after it. Raises `ConfigError` with the files as before."""
+        """Writes the line, then its checkpoint. keys: in force after it. Raises `ConfigError` with all as it was before."""
         after = self._frontier.copy()
         after.append(leaf_hash(leaf))
         signer = self._holder(keys.operator_at(after.size))
