@@ -295,6 +295,25 @@ def test_a_record_of_a_source_that_no_label_names_is_found(place, told):
     assert any("'x/y@api'" in finding for finding in proof(told(source="x/y@api"), key_of(place)).findings)
 
 
+def test_a_proof_over_a_change_of_keys_is_checked_with_the_first_key(place, tmp_path):
+    first = str(key_of(place)[0])
+    place.ledger.renew("operator", "stolen", "since Tuesday")
+    with place.step("train again", brings={BASE: Relation.WEIGHTS}, effect=Effect.TRAIN) as step:
+        step.write("weights", lambda folder: _write(folder, "student", "4"), {})
+    path = tmp_path / "changed.zip"
+    path.write_bytes(make(place)[1])
+    said = proof(path, key_of(place))
+    assert said.findings == ()
+    assert any("changed the operator's key" in note and "stolen" in note for note in said.notes)
+    done = alone(path, first, tmp_path)
+    assert done.returncode == 0, done.stderr
+    files = unpack(path)
+    path.write_bytes(pack({name: data for name, data in files.items() if name != "succession"}))
+    with pytest.raises(Broken):
+        proof(path, key_of(place))
+    assert alone(path, first, tmp_path).returncode == 4
+
+
 OLD = Path(__file__).parents[1] / "old_ledgers" / "v1"
 
 

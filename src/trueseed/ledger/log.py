@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 
 from trueseed.core.canonical import canonical, now
 from trueseed.core.durable import folder_atomic, write_atomic
-from trueseed.core.merkle import Frontier, leaf_hash, root
+from trueseed.core.merkle import Frontier, Tree, leaf_hash, root
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity, new_origin
@@ -93,6 +93,7 @@ class Ledger:
         self._starts: list[int] = []  # where each line starts, in bytes
         self._end = 0  # where the last known line ends
         self._frontier = Frontier()
+        self._tree = Tree(())
         self._note = ""  # the newest checkpoint seen
         with self._reading():
             self._identity_note = (folder / KEYS).read_bytes().decode("utf-8", errors="replace")
@@ -150,6 +151,13 @@ class Ledger:
     def leaf_hashes(self) -> tuple[bytes, ...]:
         with self._guard:
             return tuple(self._hashes)
+
+    def tree(self) -> Tree:
+        """All levels of it, made anew only when the log has grown."""
+        with self._guard:
+            if self._tree.size != self.size:
+                self._tree = Tree(self._hashes)
+            return self._tree
 
     def checkpoint(self) -> str:
         """The newest signed checkpoint (C2SP signed note). Kept elsewhere, it lets `verify --since` hold us to it."""
@@ -253,7 +261,7 @@ class Ledger:
         return sign_note(text, self._signer("operator"), self.origin)
 
     def _commit(self, leaf: bytes, keys: Succession) -> None:
-        """Writes the line, then its checkpoint. keys: in force after it. Raises `ConfigError` with all as it was before."""
+        """Writes the line, then its checkpoint. keys: in force after it. Raises `ConfigError` with all as it was."""
         after = self._frontier.copy()
         after.append(leaf_hash(leaf))
         signer = self._holder(keys.operator_at(after.size))

@@ -8,7 +8,7 @@ entry itself as extra data. A consistency proof has the form in which witnesses 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trueseed.core.merkle import Tree, consistency, inclusion, is_consistent, leaf_hash, root_from_inclusion
+from trueseed.core.merkle import consistency, is_consistent, leaf_hash, root_from_inclusion
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.log import Entry, Ledger
@@ -29,13 +29,13 @@ class Included:
 
 def prove_inclusion(ledger: Ledger, index: int) -> str:
     """The tlog-proof file of one entry. Raises `ConfigError` when there is no such entry."""
-    entry, note, hashes = ledger.entry(index), ledger.checkpoint(), ledger.leaf_hashes
-    return _written(entry, inclusion(hashes, index), note)
+    entry, note, tree = ledger.entry(index), ledger.checkpoint(), ledger.tree()
+    return _written(entry, tree.path(index), note)
 
 
 def prove_each(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[str]:
     """The tlog-proof file of each entry, all under one checkpoint; a tree is made once, so each costs O(log size)."""
-    note, tree = ledger.checkpoint(), Tree(ledger.leaf_hashes)
+    note, tree = ledger.checkpoint(), ledger.tree()
     for entry in entries:
         yield _written(entry, tree.path(entry.index), note)
 
