@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DONE := .venv/.installed
 
-.PHONY: run test check format bench weights clean
+.PHONY: run test check format bench fuzz weights clean
 
 run: $(DONE)  ## the quickstart: a real teacher, a student that beats it, a report, a proof
 	$(BIN)/trueseed run recipes/quickstart.yaml --workspace work
@@ -20,6 +20,9 @@ check: $(DONE)  ## format, lint, types, import layers
 format: $(DONE)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+fuzz: $(DONE)  ## the readers of what others send, on 200,000 changed inputs each; takes hours: FUZZ=2000 for minutes
+	FUZZ=$${FUZZ:-200000} $(BIN)/python -m pytest -q -n 2 tests/test_fuzz.py
 
 bench: $(DONE) .venv/tools/litellm .venv/tools/distilabel  ## every number we claim; takes hours; bench/results/
 	TRUESEED_LITELLM=.venv/tools/litellm/bin/litellm $(BIN)/python -m bench

@@ -99,6 +99,7 @@ class Admission:
     terms: Mapping[str, str]  # source → digest of the document in force, "" when none is established
     verdicts: tuple[Verdict, ...]
     facts: Facts
+    on: date  # by whose terms: a step may take longer than a day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -536,18 +537,19 @@ class Workspace:
             step.let_go(folder)
 
     def _admit(self, opening: Opening) -> Admission:
+        today = datetime.now(UTC).date()
         try:
             self._must_not_be_destroyed(opening)
             for artifact in opening.inputs + opening.against:
                 check(artifact)
-            admission = self._read_terms(opening)
+            admission = self._read_terms(opening, today)
             Step(self, opening, admission, self.folder).look_again()
             self._held_out_stays_out(opening)
             for verdict in admission.verdicts:
                 if not verdict.permitted:
                     raise Refused(f"step {opening.name!r} refused: {verdict}")
         except Refused as err:
-            nothing = Admission(labels=frozenset(), terms={}, verdicts=(), facts=Facts())
+            nothing = Admission(labels=frozenset(), terms={}, verdicts=(), facts=Facts(), on=today)
             refused = Step(self, opening, nothing, self.folder)
             self._append("refused", refused, reason=str(err))
             raise
@@ -564,8 +566,8 @@ class Workspace:
                     f"Change what the step is made from, and a new one is made"
                 )
 
-    def _read_terms(self, opening: Opening) -> Admission:
-        today, facts = datetime.now(UTC).date(), self.facts
+    def _read_terms(self, opening: Opening, today: date) -> Admission:
+        facts = self.facts
         new = {source: RELATION_OF_USE[use] for source, use in opening.ask.items()} | dict(opening.brings)
         documents = {source: self.catalog.governing(source, today) for source in new}
         terms = {source: document.digest if document else "" for source, document in documents.items()}
@@ -580,7 +582,7 @@ class Workspace:
             for source, use in sorted(opening.ask.items())
         )
         flows = may_flow(sorted(labels), self.catalog, opening.effect, facts)
-        return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows, facts=facts)
+        return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows, facts=facts, on=today)
 
     def _must_still_carry(self, opening: Opening, labels: Sequence[Label]) -> None:
         """Another process may have made the same bytes from other sources since the labels were read."""
@@ -679,6 +681,7 @@ class Workspace:
                 **learned,
                 **({"entered": [each.to_json() for each in step.entered]} if event == "done" else {}),
                 "terms": dict(admission.terms),
+                "judged_on": admission.on.isoformat(),
                 "rules": RULES_VERSION,
                 "verdicts": [verdict.to_json() for verdict in step.verdicts],
                 "config": dict(opening.config),

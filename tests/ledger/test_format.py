@@ -112,10 +112,21 @@ def test_the_consistency_proof():
     assert VECTORS["consistency-1-3"] == f"old 1\n{b64(LEAVES[1])}\n{b64(LEAVES[2])}\n\n" + VECTORS["checkpoint-3"]
 
 
+def test_cosignature():
+    witness, name, at = Ed25519PrivateKey.from_private_bytes(bytes(range(64, 96))), "witness.example/w1", 1764000000
+    public = b"\x04" + witness.public_key().public_bytes_raw()
+    short = sha(name.encode() + b"\n" + public)[:4]
+    assert VECTORS["witness"] == f"{name}+{short.hex()}+{b64(public)}\n"
+    text = VECTORS["checkpoint-3"].split("\n\n")[0] + "\n"
+    signature = witness.sign(f"cosignature/v1\ntime {at}\n{text}".encode())
+    assert VECTORS["cosignature-3"] == f"— {name} {b64(short + at.to_bytes(8, 'big') + signature)}\n"
+
+
 def test_there_is_no_vector_that_nobody_recomputes():
     each = [f"{kind}-{index}" for kind in ("statement", "line", "leaf") for index in range(3)]
     notes = ["keys", "checkpoint-0", "checkpoint-1", "checkpoint-3", "inclusion-1", "consistency-1-3"]
-    assert sorted(VECTORS) == sorted(each + notes)
+    cosigned = ["witness", "cosignature-3"]
+    assert sorted(VECTORS) == sorted(each + notes + cosigned)
 
 
 # -- the same bytes, read by trueseed ----------------------------------------------------------------------------------

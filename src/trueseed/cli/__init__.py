@@ -6,7 +6,20 @@ import sys
 import typer
 from rich.markup import escape
 
-from trueseed.cli import account, cache, case, evidence, gateway, planning, records, river, supplier, terms
+from trueseed.cli import (
+    account,
+    cache,
+    case,
+    evidence,
+    gateway,
+    planning,
+    records,
+    river,
+    signing,
+    supplier,
+    terms,
+    vouching,
+)
 from trueseed.cli.show import err
 from trueseed.errors import ConfigError, TrueSeedError
 
@@ -16,7 +29,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (planning, river, evidence, case, terms, account, supplier, gateway, cache, records):
+for part in (
+    planning,
+    river,
+    evidence,
+    case,
+    terms,
+    account,
+    supplier,
+    gateway,
+    cache,
+    records,
+    vouching,
+    signing,
+):
     app.add_typer(part.app)
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -45,7 +45,7 @@ def cache_export(
 
     place = Workspace.open(workspace)
     written = handover.write(place, file, sources=source or ())
-    key = str(place.ledger.identity.operator)
+    key = str(place.ledger.key("operator"))
     if as_json:
         print_json({**written.to_json(), "key": key})
         return

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -129,7 +129,7 @@ def write_parquet(records: Iterable[Record], path: Path) -> int:
     return len(rows)
 
 
-def read_parquet(path: Path) -> Iterator[Record]:
+def read_parquet(path: Path | BinaryIO) -> Iterator[Record]:
     """Reads records back in order. Raises `OSError` or `pyarrow.ArrowInvalid` for a file that is not ours."""
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():

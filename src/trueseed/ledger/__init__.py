@@ -1,9 +1,10 @@
 """What was done: an append-only log of signed statements that a stranger can verify with a public key alone.
 
-    signing      keys, signatures, signed notes (the only file that imports cryptography)
+    signing      keys, signatures, signed notes (the only file but timestamp that imports cryptography)
     statement    in-toto statements in DSSE envelopes
     checkpoint   size and root of the log, signed
     identity     the log's name and public keys
+    succession   which keys are in force where: rotated, lost and stolen ones
     remembered   what the user's own state keeps of a log, outside the workspace
     log          the log itself: open, append, read
     index        looking things up in it
@@ -14,6 +15,12 @@
     steps        do the statements obey the rules of the door?
     verify       re-reads every byte and says what is broken, and what could not be excluded
     proof        inclusion and consistency, as text files for third parties
+    cosignature  a witness's word on a checkpoint
+    witness      being a witness of other people's logs
+    timestamp    an authority's word that a checkpoint existed at a time
+    outside      what others said of a log's checkpoints, kept beside it
+    vouching     asking them, and taking in what they answer
+    trust        whom of them this user believes
 
 The bytes are specified in `docs/ledger-format.md`.
 """

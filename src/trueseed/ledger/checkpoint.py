@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from trueseed.errors import Broken
 from trueseed.ledger.signing import Key, Signer, decode, encode, open_note, sign_note
+from trueseed.ledger.succession import Succession
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,12 +26,14 @@ class Checkpoint:
         return sign_note(f"{self.origin}\n{self.size}\n{encode(self.root)}\n", operator, self.origin)
 
     @classmethod
-    def open(cls, note: str, operator: Key) -> "Checkpoint":
-        """Reads a checkpoint that `operator` signed, and that is of the operator's own log.
+    def open(cls, note: str, operator: Key | Succession) -> "Checkpoint":
+        """Reads a checkpoint that `operator` signed, and that is of the operator's own log; of a succession, the key
+        that was in force after so many entries.
 
         Raises `Broken` when it is malformed, not signed by that key, or of another log.
         """
-        lines = open_note(note, operator).split("\n")
+        key = operator.operator_at(_size(note)) if isinstance(operator, Succession) else operator
+        lines = open_note(note, key).split("\n")
         try:
             origin, size, root, end = lines
             parsed = cls(origin=origin, size=int(size), root=decode(root))
@@ -41,3 +44,9 @@ class Checkpoint:
         if origin != operator.name:
             raise Broken(f"it is of log {origin!r}, not {operator.name!r}")
         return parsed
+
+
+def _size(note: str) -> int:
+    """What a checkpoint says before it is checked; 0 when it says no number."""
+    size = note.split("\n", 2)[1:2]
+    return int(size[0]) if size and size[0].isascii() and size[0].isdecimal() and len(size[0]) < 20 else 0

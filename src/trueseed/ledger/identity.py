@@ -65,6 +65,8 @@ class Identity:
                 f"the ledger is of format {version[1]}, this version reads up to {FORMAT}; upgrade trueseed"
             )
         expected = f"trueseed.dev/ledger@v{FORMAT}\n{made.operator}\n{made.reviewer}\n"
+        if [key.role for key in made.keys] != ["operator", "reviewer"]:
+            raise Broken("it names a key of another kind than the operator's and the reviewer's")
         if not _ORIGIN.fullmatch(made.origin) or made.reviewer.name != f"{made.origin}/reviewer" or text != expected:
             raise Broken("its lines are not the format, the operator's and the reviewer's verifier keys")
         return made

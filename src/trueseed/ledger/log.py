@@ -3,6 +3,7 @@
     <folder>/entries.jsonl   the truth: one canonical JSON envelope a line; a line without its newline is a Merkle leaf
     <folder>/checkpoint      size and root, signed (C2SP tlog-checkpoint); replaced in one step after each append
     <folder>/keys            the log's name and public keys, signed by the operator
+    <folder>/succession      the entries that changed a key, if any did
     <folder>/index.sqlite    can be deleted at any time; never asked when something is decided
     <folder>/lock            held while appending, and only then
 
@@ -27,16 +28,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from trueseed.core.canonical import canonical
+from trueseed.core.canonical import canonical, now
 from trueseed.core.durable import folder_atomic, write_atomic
-from trueseed.core.merkle import Frontier, leaf_hash, root
+from trueseed.core.merkle import Frontier, Tree, leaf_hash, root
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity, new_origin
 from trueseed.ledger.index import Index
 from trueseed.ledger.remembered import LOCK_PATIENCE_S, Remembered
-from trueseed.ledger.signing import Role, Signer, decode, load, load_or_create
-from trueseed.ledger.statement import envelope, open_envelope, parse_canonical, roles, statement
+from trueseed.ledger.signing import Key, Role, Signer, decode, load_or_create, sign_note
+from trueseed.ledger.statement import KEY_CHANGE, envelope, open_envelope, parse_canonical, roles, statement
+from trueseed.ledger.succession import OTHER, REASONS, ROTATED, SUCCESSION, Succession, change, held, renewed
 
 ENTRIES, CHECKPOINT, KEYS, INDEX, LOCK = "entries.jsonl", "checkpoint", "keys", "index.sqlite", "lock"
 
@@ -91,12 +93,14 @@ class Ledger:
         self._starts: list[int] = []  # where each line starts, in bytes
         self._end = 0  # where the last known line ends
         self._frontier = Frontier()
+        self._tree = Tree(())
         self._note = ""  # the newest checkpoint seen
         with self._reading():
             self._identity_note = (folder / KEYS).read_bytes().decode("utf-8", errors="replace")
         with _located(folder / KEYS):
             self.identity = Identity.open(self._identity_note)
         self.origin = self.identity.origin
+        self.keys = Succession(self.identity.keys)
         self._remembered = Remembered(state, self.origin)
         self._agreed = ""  # the last remembered checkpoint found to agree with this log
 
@@ -149,6 +153,13 @@ class Ledger:
         with self._guard:
             return tuple(self._hashes)
 
+    def tree(self) -> Tree:
+        """All levels of it, made anew only when the log has grown."""
+        with self._guard:
+            if self._tree.size != self.size:
+                self._tree = Tree(self._hashes)
+            return self._tree
+
     def checkpoint(self) -> str:
         """The newest signed checkpoint (C2SP signed note). Kept elsewhere, it lets `verify --since` hold us to it."""
         with self._guard:
@@ -185,7 +196,7 @@ class Ledger:
     def signed_by(self, entry: Entry, role: Role) -> bool:
         """Whether the log's key of this role signed the entry (checked, not read off)."""
         try:
-            open_envelope(entry.envelope, [key for key in self.identity.keys if key.role == role])
+            open_envelope(entry.envelope, [key for key in self.keys.keys_at(entry.index) if key.role == role])
         except Broken:
             return False
         return True
@@ -198,8 +209,9 @@ class Ledger:
                 note = path.read_bytes().decode("utf-8", errors="replace")
             if note == self._note:
                 return
+            self._read_succession()
             with _located(path):
-                newer = Checkpoint.open(note, self.identity.operator)
+                newer = Checkpoint.open(note, self.keys)
             if newer.size < self.size:
                 raise Broken(f"{path} went back from {self.size} entries to {newer.size}; {_ADVICE}")
             self._read_lines(newer.size)
@@ -241,31 +253,50 @@ class Ledger:
             place = {"origin": self.origin, "index": self.size, "root": self.root_hex}
             made = statement(predicate_type, subjects, {**predicate, "log": place})
             leaf = canonical(envelope(made, self._signer(role)))
-            self._commit(leaf)
+            self._commit(leaf, self.keys.learn(leaf) if predicate_type == KEY_CHANGE else self.keys)
             self._remember()
             return Entry.parse(self.size - 1, leaf)
 
-    def _commit(self, leaf: bytes) -> None:
-        """Writes the line, then its checkpoint. Raises `ConfigError` with the file as it was before."""
+    def note(self, text: str) -> str:
+        """The note that the operator makes of `text` (C2SP signed-note). Raises `ConfigError` without the key."""
+        return sign_note(text, self._signer("operator"), self.origin)
+
+    def _commit(self, leaf: bytes, keys: Succession) -> None:
+        """Writes the line, then its checkpoint. keys: in force after it. Raises `ConfigError` with all as it was."""
         after = self._frontier.copy()
         after.append(leaf_hash(leaf))
-        note = Checkpoint(origin=self.origin, size=after.size, root=after.root()).sign(self._signer("operator"))
+        signer = self._holder(keys.operator_at(after.size))
+        note = Checkpoint(origin=self.origin, size=after.size, root=after.root()).sign(signer)
         try:
             with (self.folder / ENTRIES).open("ab", buffering=0) as file:
                 try:
                     _write_all(file, leaf + b"\n")
                     os.fsync(file.fileno())
+                    self._keep_succession(keys)
                     write_atomic(self.folder / CHECKPOINT, note)
                 except BaseException:
                     # Not when the checkpoint is in place already: what it covers is never cut.
                     if (self.folder / CHECKPOINT).read_bytes() != note.encode():
+                        self._keep_succession(self.keys, instead_of=keys)
                         file.truncate(self._end)
                         os.fsync(file.fileno())
                     raise
         except OSError as err:
             raise _unwritable(self.folder, err) from err
+        self.keys = keys
         self._take(leaf)
         self._note = note
+
+    def _keep_succession(self, keys: Succession, *, instead_of: Succession | None = None) -> None:
+        """After its entries, before the checkpoint that its newest key signs."""
+        if keys != (instead_of or self.keys):
+            write_atomic(self.folder / SUCCESSION, keys.to_bytes())
+
+    def _read_succession(self) -> None:
+        path = self.folder / SUCCESSION
+        if path.exists():
+            with self._reading(), _located(path):
+                self.keys = Succession.read(self.identity.keys, path.read_bytes())
 
     def _catch_up(self) -> None:
         """Under the lock: reads what others appended, and mends what a killed process left beyond the checkpoint."""
@@ -279,7 +310,9 @@ class Ledger:
             *whole, torn = file.read().split(b"\n")
         for line in whole:
             with _located(path, entry=self.size):
-                self._check_place(line)
+                keys = self._check_place(line)
+            self._keep_succession(keys)
+            self.keys = keys
             self._take(line)
         try:
             with path.open("rb+") as file:
@@ -299,11 +332,14 @@ class Ledger:
             path, len(whole), len(torn),
         )  # fmt: skip
 
-    def _check_place(self, line: bytes) -> None:
-        made = open_envelope(parse_canonical(line), self.identity.keys)
+    def _check_place(self, line: bytes) -> Succession:
+        """The keys in force after the line."""
+        made = open_envelope(parse_canonical(line), self.keys.keys_at(self.size))
         place = {"origin": self.origin, "index": self.size, "root": self.root_hex}
         if made["predicate"].get("log") != place:
             raise Broken("it was written for another place than this")
+        known = any(change.leaf == line for change in self.keys.changes)
+        return self.keys.learn(line) if made["predicateType"] == KEY_CHANGE and not known else self.keys
 
     # -- the pieces ------------------------------------------------------------------------------------------------
 
@@ -343,7 +379,7 @@ class Ledger:
         if note is None or note == self._agreed:
             return
         with _located(self._remembered.folder / "checkpoint"):
-            known = Checkpoint.open(note, self.identity.operator)
+            known = Checkpoint.open(note, self.keys)
         if known.size > self.size:
             self.refresh()  # another process may have appended since we looked; it writes here first, there second
         if known.size > self.size:
@@ -375,19 +411,39 @@ class Ledger:
             self.origin, self._remembered.folder, err.strerror,
         )  # fmt: skip
 
+    def key(self, role: Role) -> Key:
+        """The public key in force."""
+        return next(key for key in self.keys.keys_at(self.size) if key.role == role)
+
     def _signer_or_none(self, role: Role) -> Signer | None:
-        signer = load(role, self._state / "keys")
-        expected = next(key for key in self.identity.keys if key.role == role)
-        return signer if signer and signer.public_key == expected.public_key else None
+        return held(self.key(role), self._state / "keys")
 
     def _signer(self, role: Role) -> Signer:
-        signer = self._signer_or_none(role)
+        return self._holder(self.key(role))
+
+    def _holder(self, key: Key) -> Signer:
+        signer = held(key, self._state / "keys")
         if signer is None:
             raise ConfigError(
-                f"{self.folder} is not this user's ledger: {self._state / 'keys' / f'{role}.pem'} is not its {role} "
-                f"key; bring that key, or start a workspace of your own"
+                f"{self.folder} is not this user's ledger: {self._state / 'keys' / f'{key.role}.pem'} is not its "
+                f"{key.role} key; bring that key, or start a workspace of your own. If it is lost, see docs/keys.md"
             )
         return signer
+
+    def renew(self, role: Role, reason: str, note: str = "") -> Key:
+        """Puts another key of `role` in force: a new one, or the one that this user has in use already.
+
+        reason: `rotated` (the key that goes signs), `lost` or `stolen` (the other role signs). Raises `ConfigError`
+        when this user does not hold the key that has to sign.
+        """
+        if reason not in REASONS or role not in OTHER:
+            raise ConfigError(f"a key of operator or reviewer is {', '.join(REASONS)}, not {role} {reason!r}")
+        signing: Role = role if reason == ROTATED else OTHER[role]
+        self.refresh()
+        self._signer(signing)  # before a key is made that nobody vouches for
+        key = renewed(self.key(role), self._state / "keys").key(self.origin)
+        self.append(KEY_CHANGE, [], change(role, key, reason, now(), note), role=signing)
+        return key
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -5,14 +5,15 @@ entry itself as extra data. A consistency proof has the form in which witnesses 
 (https://c2sp.org/tlog-witness, "add-checkpoint"): `old <size>`, the path, an empty line, the newer checkpoint.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trueseed.core.merkle import consistency, inclusion, is_consistent, leaf_hash, root_from_inclusion
+from trueseed.core.merkle import consistency, is_consistent, leaf_hash, root_from_inclusion
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.signing import Key, decode, encode
+from trueseed.ledger.succession import Succession
 
 HEADER = "c2sp.org/tlog-proof@v1"
 LONGEST_PATH = 63  # a tree of 2^63 leaves
@@ -28,12 +29,23 @@ class Included:
 
 def prove_inclusion(ledger: Ledger, index: int) -> str:
     """The tlog-proof file of one entry. Raises `ConfigError` when there is no such entry."""
-    entry, note, hashes = ledger.entry(index), ledger.checkpoint(), ledger.leaf_hashes
-    path = inclusion(hashes, index)
-    return "\n".join([HEADER, f"extra {encode(entry.leaf)}", f"index {index}", *map(encode, path), "", note])
+    entry, note, tree = ledger.entry(index), ledger.checkpoint(), ledger.tree()
+    return _written(entry, tree.path(index), note)
 
 
-def check_inclusion(proof: str, operator: Key) -> Included:
+def prove_each(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[str]:
+    """The tlog-proof file of each entry, all under one checkpoint; a tree is made once, so each costs O(log size)."""
+    note, tree = ledger.checkpoint(), ledger.tree()
+    for entry in entries:
+        yield _written(entry, tree.path(entry.index), note)
+
+
+def _written(entry: Entry, path: Sequence[bytes], note: str) -> str:
+    lines = [HEADER, f"extra {encode(entry.leaf)}", f"index {entry.index}", *map(encode, path)]
+    return "\n".join([*lines, "", note])
+
+
+def check_inclusion(proof: str, operator: Key | Succession) -> Included:
     """Raises `Broken` when the proof is malformed, or does not show what it claims."""
     head, _, note = proof.partition("\n\n")
     match head.split("\n"):
@@ -59,7 +71,7 @@ def prove_consistency(ledger: Ledger, since: str) -> str:
     Raises `Broken` when it does not, or `since` is not a checkpoint of this log; `ConfigError` when `since` is of the
     empty log, which every log continues.
     """
-    old = Checkpoint.open(since, ledger.identity.operator)
+    old = Checkpoint.open(since, ledger.keys)
     note, hashes = ledger.checkpoint(), ledger.leaf_hashes
     if old.size == 0:
         raise ConfigError("every log continues the empty one; give a later checkpoint")
@@ -67,20 +79,31 @@ def prove_consistency(ledger: Ledger, since: str) -> str:
         raise Broken(f"the checkpoint is of {old.size} entries, the log has {len(hashes)}: it was rolled back")
     path = consistency(hashes, old.size)
     proof = "\n".join([f"old {old.size}", *map(encode, path), "", note])
-    check_consistency(proof, since, ledger.identity.operator)
+    check_consistency(proof, since, ledger.keys)
     return proof
 
 
-def check_consistency(proof: str, since: str, operator: Key) -> Checkpoint:
+def check_consistency(proof: str, since: str, operator: Key | Succession) -> Checkpoint:
     """The newer checkpoint. Raises `Broken` when the proof is malformed, or the newer log does not continue the old."""
-    head, _, note = proof.partition("\n\n")
-    first, *path = head.split("\n")
+    size, path, note = read_path(proof)
     old, new = Checkpoint.open(since, operator), Checkpoint.open(note, operator)
-    if not first.startswith("old ") or _number(first) != old.size:
+    if size != old.size:
         raise Broken(f"it is not a consistency proof from a checkpoint of {old.size} entries")
-    if not is_consistent(old.root, old.size, new.root, new.size, _decoded(path)):
+    if not is_consistent(old.root, old.size, new.root, new.size, path):
         raise Broken(f"the log of {new.size} entries does not continue that of {old.size}: a fork")
     return new
+
+
+def read_path(proof: str) -> tuple[int, list[bytes], str]:
+    """The size that a consistency proof starts from, its hashes, and the newer checkpoint, which is not checked here.
+
+    Raises `Broken` when it does not have that form.
+    """
+    head, separator, note = proof.partition("\n\n")
+    first, *path = head.split("\n")
+    if not separator or not first.startswith("old "):
+        raise Broken("it does not begin with `old` and a size, or has no empty line before a checkpoint")
+    return _number(first), _decoded(path), note
 
 
 def _number(line: str) -> int:

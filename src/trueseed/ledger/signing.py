@@ -1,7 +1,7 @@
-"""Ed25519 keys and signed notes: the only file that imports `cryptography`.
+"""Ed25519 keys and signed notes: the only file here, with `timestamp`, that imports `cryptography`.
 
 Two roles sign: the *operator* (steps, withdrawals, holds, seals, and the log's checkpoints) and the *reviewer*
-(waivers, releases).
+(waivers, releases). A *witness* signs other people's checkpoints, and no statement.
 Private keys live in the user's state folder, never in a workspace. Public keys travel as C2SP verifier keys,
 `<name>+<8 hex>+<base64>`, where the operator's name is the log's origin and the reviewer's is `<origin>/reviewer`.
 
@@ -32,8 +32,9 @@ from cryptography.hazmat.primitives.serialization import (
 from trueseed.core.durable import sync_folder
 from trueseed.errors import Broken, ConfigError
 
-Role = Literal["operator", "reviewer"]
+Role = Literal["operator", "reviewer", "witness"]
 ED25519 = b"\x01"  # signature type byte of signed-note
+COSIGNATURE = b"\x04"  # that of tlog-cosignature
 _NAME = re.compile(
     r"[!-*,-~]+"
 )  # visible ASCII without `+`: narrower than the specification, which allows all of Unicode
@@ -67,12 +68,17 @@ class Key:
         return hashlib.sha256(self.public_key).hexdigest()
 
     @property
+    def kind(self) -> bytes:
+        """The signature type byte."""
+        return COSIGNATURE if self.role == "witness" else ED25519
+
+    @property
     def note_hash(self) -> bytes:
         """The 4 bytes that stand for this key in a note's signature line (signed-note, "Ed25519 signatures")."""
-        return hashlib.sha256(self.name.encode() + b"\n" + ED25519 + self.public_key).digest()[:4]
+        return hashlib.sha256(self.name.encode() + b"\n" + self.kind + self.public_key).digest()[:4]
 
     def __str__(self) -> str:
-        return f"{self.name}+{self.note_hash.hex()}+{encode(ED25519 + self.public_key)}"
+        return f"{self.name}+{self.note_hash.hex()}+{encode(self.kind + self.public_key)}"
 
     @classmethod
     def parse(cls, text: str) -> "Key":
@@ -84,8 +90,10 @@ class Key:
         except ValueError:
             data = b""
         role: Role = "reviewer" if name.endswith("/reviewer") else "operator"
+        role = "witness" if data[:1] == COSIGNATURE else role
         key = cls(role=role, name=name, public_key=data[1:])
-        if len(data) != 33 or data[:1] != ED25519 or not _NAME.fullmatch(name) or str(key) != text.strip():
+        well_formed = len(data) == 33 and data[:1] in (ED25519, COSIGNATURE) and _NAME.fullmatch(name)
+        if not well_formed or str(key) != text.strip():
             raise ConfigError(
                 f"{text.strip()!r} is not a verifier key; give one as in the ledger's `keys` file: "
                 f"`<name>+<8 hex>+<base64>`"
@@ -118,8 +126,8 @@ class Signer:
         return hashlib.sha256(self.public_key).hexdigest()
 
     def key(self, origin: str) -> Key:
-        """The public half, named for a log."""
-        name = origin if self.role == "operator" else f"{origin}/{self.role}"
+        """The public half, named for a log; a witness's has the name that it gave itself."""
+        name = f"{origin}/{self.role}" if self.role == "reviewer" else origin
         return Key(role=self.role, name=name, public_key=self.public_key)
 
     def sign(self, message: bytes) -> bytes:

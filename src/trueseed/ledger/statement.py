@@ -32,6 +32,7 @@ DESTRUCTION: Final = "https://trueseed.dev/destruction/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
 IMPORT: Final = "https://trueseed.dev/import/v1"
 DECLARATION: Final = "https://trueseed.dev/declaration/v1"
+KEY_CHANGE: Final = "https://trueseed.dev/keys/v1"
 RECONCILIATION: Final = "https://trueseed.dev/reconciliation/v1"
 USAGE: Final = "https://trueseed.dev/usage/v1"  # a report: stands in no log
 
@@ -41,6 +42,7 @@ SIGNED_BY: Mapping[str, frozenset[Role]] = {
     IMPORT: frozenset({"operator"}),
     DECLARATION: frozenset({"operator"}),
     RECONCILIATION: frozenset({"operator"}),
+    KEY_CHANGE: frozenset({"operator", "reviewer"}),  # which of them: see `succession`
     USAGE: frozenset({"operator"}),
     WITHDRAWAL: frozenset({"operator", "reviewer"}),  # stopping needs no second pair of eyes
     WAIVER: frozenset({"reviewer"}),

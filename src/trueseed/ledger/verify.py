@@ -17,13 +17,16 @@ from typing import Any
 
 from trueseed.core.merkle import Frontier, leaf_hash, root
 from trueseed.errors import Broken, ConfigError
+from trueseed.ledger import outside
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity
 from trueseed.ledger.log import CHECKPOINT, ENTRIES, KEYS, Entry
 from trueseed.ledger.remembered import Remembered
 from trueseed.ledger.signing import Key, load
-from trueseed.ledger.statement import open_envelope, parse_canonical, roles
+from trueseed.ledger.statement import KEY_CHANGE, open_envelope, parse_canonical, roles
 from trueseed.ledger.steps import faults
+from trueseed.ledger.succession import SUCCESSION, Succession
+from trueseed.ledger.trust import Trust
 
 MOST_FINDINGS = 25  # a ledger read with the wrong key has one a line
 
@@ -59,22 +62,32 @@ class Report:
 
 
 def verify_ledger(
-    folder: Path, *, state: Path | None = None, since: str | None = None, keys: Sequence[str] | None = None
+    folder: Path,
+    *,
+    state: Path | None = None,
+    since: str | None = None,
+    keys: Sequence[str] | None = None,
+    authorities: Sequence[Path] = (),
 ) -> Report:
     """Reads the ledger in `folder` and says all that is wrong with it; writes nothing.
 
     state: the user's state folder, for what it remembers of this log. since: text of a checkpoint kept elsewhere.
     keys: verifier keys to trust instead of those that the ledger names; the operator's must be among them, and vouches
-    for the reviewer's. Raises `ConfigError` when there is no ledger, it is of a newer format or cannot be read, or a
-    key is malformed; never for brokenness.
+    for the reviewer's; a witness's are those of whom cosignatures are believed. authorities: files with the root
+    certificates (PEM) of time-stamping authorities.
+
+    Raises `ConfigError` when there is no ledger, it is of a newer format or cannot be read, or a key is malformed;
+    never for brokenness.
     """
-    given = tuple(Key.parse(key) for key in keys or ())
+    parsed = tuple(Key.parse(key) for key in keys or ())
+    given = tuple(key for key in parsed if key.role != "witness")
+    trust = Trust.of(state, parsed, authorities)
     if given and not any(key.role == "operator" for key in given):
         raise ConfigError("the keys given hold no operator's key; give the first key of the ledger's `keys` file")
     if not any((folder / name).exists() for name in (KEYS, ENTRIES, CHECKPOINT)):
         raise ConfigError(f"there is no ledger in {folder}; name the ledger folder of a workspace")
     try:
-        return _Verification(folder).run(state, since, given)
+        return _Verification(folder, trust).run(state, since, given)
     except OSError as err:
         raise ConfigError(f"the ledger {folder} cannot be read: {err.strerror} ({err.filename})") from err
 
@@ -84,6 +97,7 @@ class _Verification:
     """The findings so far, and what they are about."""
 
     folder: Path
+    trust: Trust
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
@@ -96,12 +110,15 @@ class _Verification:
         operator = next((key for key in keys if key.role == "operator"), None)
         # A writer goes entries, checkpoint, state. Read the other way round, a busy ledger does not look rolled back.
         remembered = Remembered(state, operator.name).checkpoint if state and operator else None
-        checkpoint = self._checkpoint(operator)
-        entries = list(self._entries(keys))
+        chain = self._succession(keys) if operator else None
+        checkpoint = self._checkpoint(chain)
+        entries = list(self._entries(chain))
         if checkpoint:
             self._compare_with_checkpoint(checkpoint)
-        if operator:
-            self._compare_outside(operator, remembered, since)
+        if chain:
+            self._compare_changes(chain, entries)
+            self._compare_outside(chain, remembered, since)
+            self._compare_vouched(chain)
         if not self.findings:
             self._steps(entries)
         hidden = len(self.findings) - MOST_FINDINGS
@@ -176,7 +193,27 @@ class _Verification:
 
     # -- the bytes -------------------------------------------------------------------------------------------------
 
-    def _checkpoint(self, operator: Key | None) -> Checkpoint | None:
+    def _succession(self, keys: tuple[Key, ...]) -> Succession:
+        path = self.folder / SUCCESSION
+        try:
+            return Succession.read(keys, path.read_bytes() if path.exists() else b"")
+        except Broken as err:
+            self.findings.append(f"file {SUCCESSION!r} was edited: {err}")
+            return Succession(keys)
+
+    def _compare_changes(self, chain: Succession, entries: Sequence[Entry]) -> None:
+        """The file says what the log says, no more and no less."""
+        said = {entry.index: entry.leaf for entry in entries if entry.predicate_type == KEY_CHANGE}
+        for index in sorted(said.keys() - {change.index for change in chain.changes}):
+            self.findings.append(f"entry {index} changes a key, and file {SUCCESSION!r} does not have it")
+        for change in chain.changes:
+            if said.get(change.index, change.leaf) != change.leaf or (
+                change.index not in said and change.index < len(self.hashes)
+            ):
+                self.findings.append(f"{change} by file {SUCCESSION!r}, and the log has another entry there")
+            self.notes.append(str(change))
+
+    def _checkpoint(self, operator: Succession | None) -> Checkpoint | None:
         note = self._text(CHECKPOINT)
         if note is None or operator is None:
             return None
@@ -186,13 +223,13 @@ class _Verification:
             self.findings.append(f"file {CHECKPOINT!r} was edited: {err}")
             return None
 
-    def _entries(self, keys: Sequence[Key]) -> Iterator[Entry]:
+    def _entries(self, chain: Succession | None) -> Iterator[Entry]:
         """The entries whose line is in order; a finding for each other line."""
         tree, place = Frontier(), _Place()
         for index, leaf in enumerate(self._lines()):
             try:
-                if keys:
-                    entry = self._read(index, leaf, keys)
+                if chain:
+                    entry = self._read(index, leaf, chain.keys_at(index))
                     place.check(entry, tree)
                     yield entry
             except Broken as err:
@@ -249,7 +286,7 @@ class _Verification:
 
     # -- what was kept elsewhere -----------------------------------------------------------------------------------
 
-    def _compare_outside(self, operator: Key, remembered: str | None, since: str | None) -> None:
+    def _compare_outside(self, operator: Succession, remembered: str | None, since: str | None) -> None:
         reached = -1
         for name, note in (
             ("the checkpoint in the user's state", remembered),
@@ -284,6 +321,27 @@ class _Verification:
                 f"the newest checkpoint from outside covers {reached} of {len(self.hashes)} entries: that later ones "
                 f"were cut off the end (truncation) is not excluded"
             )
+
+    def _compare_vouched(self, operator: Succession) -> None:
+        """What witnesses and time-stamping authorities said of its checkpoints."""
+        try:
+            found = list(outside.seen(outside.files(self.folder), operator, self.trust))
+        except Broken as err:
+            self.findings.append(str(err))
+            return
+        for each in found:
+            known = each.checkpoint
+            self.findings += each.findings
+            if known.size > len(self.hashes):
+                self.findings.append(
+                    f"rolled back: {each.place} has a checkpoint of {known.size} entries, the ledger has "
+                    f"{len(self.hashes)}"
+                )
+            elif root(self.hashes[: known.size]) != known.root:
+                self.findings.append(f"a fork: the checkpoint in {each.place} signed another history")
+            else:
+                self.evidence += [f"{who}: {known.size} of {len(self.hashes)} entries" for who in each.by]
+                self.notes += [f"{known.size} entries were vouched for by {who} (--key, --tsa)" for who in each.others]
 
     # -- what the statements say -----------------------------------------------------------------------------------
 

@@ -55,7 +55,9 @@ class Verification:
         return told + [f"  broken: {text}" for text in self.findings] + [f"  note: {text}" for text in self.notes]
 
 
-def workspace(folder: Path, *, since: Path | None = None, keys: Sequence[str] = ()) -> Verification:
+def workspace(
+    folder: Path, *, since: Path | None = None, keys: Sequence[str] = (), authorities: Sequence[Path] = ()
+) -> Verification:
     """Re-reads a workspace. Raises `ConfigError` when there is none, or `since` or a key cannot be read."""
     if not (folder / "ledger").is_dir():
         raise ConfigError(f"there is no ledger in {str(folder)!r}; name a workspace that a run made")
@@ -64,7 +66,9 @@ def workspace(folder: Path, *, since: Path | None = None, keys: Sequence[str] = 
         texts = [Path(key).read_text().strip() if Path(key).is_file() else key for key in keys]
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"--since or --key cannot be read: {err}") from err
-    ledger = verify_ledger(folder / "ledger", state=state_folder(), since=checkpoint, keys=texts or None)
+    ledger = verify_ledger(
+        folder / "ledger", state=state_folder(), since=checkpoint, keys=texts or None, authorities=authorities
+    )
     findings, notes = list(ledger.findings), list(ledger.notes)
     checked = 0
     if not findings:

@@ -8,7 +8,7 @@ from typing import Any
 from trueseed.core.durable import state_folder
 from trueseed.errors import ConfigError
 from trueseed.ledger.signing import Key, load
-from trueseed.report import verify
+from trueseed.report import verify, verify_proof
 from trueseed.teachers.supplier.usage_check import Opened, check
 from trueseed.teachers.supplier.usage_report import SIGNER
 
@@ -46,9 +46,26 @@ class Paper:
         return told + [f"  note: {text}" for text in self.opened.notes]
 
 
-def path(place: Path, *, since: Path | None = None, keys: Sequence[str] = ()) -> "verify.Verification | Paper":
-    """Re-reads a workspace, or a file that is a usage report. Raises `ConfigError` for anything else."""
-    return paper(place, keys) if place.is_file() else verify.workspace(place, since=since, keys=keys)
+def path(
+    place: Path, *, since: Path | None = None, keys: Sequence[str] = (), authorities: Sequence[Path] = ()
+) -> "verify.Verification | verify_proof.Proof | Paper":
+    """Re-reads a workspace, a proof (a zip), or a usage report. Raises `ConfigError` for anything else, `Broken` for a
+    proof of which nothing can be said.
+    """
+    if place.is_file() and _is_zip(place):
+        known = [Key.parse(text) for text in _key_texts(keys)]
+        return verify_proof.proof(place, known, since=since, authorities=authorities)
+    if place.is_file():
+        return paper(place, keys)
+    return verify.workspace(place, since=since, keys=keys, authorities=authorities)
+
+
+def _is_zip(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return file.suffix == ".zip" or opened.read(2) == b"PK"
+    except OSError as err:
+        raise ConfigError(f"{file} cannot be read: {err.strerror}") from err
 
 
 def paper(file: Path, keys: Sequence[str]) -> Paper:

@@ -122,7 +122,7 @@ def keep(document: Document, folder: Path) -> Path:
 def _read_kept(path: Path) -> Document:
     try:
         document = from_json(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError) as err:
+    except (OSError, ValueError, TypeError, RecursionError) as err:
         raise Broken(f"the kept terms document {path} cannot be read ({err}); restore it") from err
     if document.digest != path.stem:
         raise Broken(f"the kept terms document {path} was changed; it hashes to {document.digest}, not {path.stem}")

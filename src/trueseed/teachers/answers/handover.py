@@ -104,7 +104,7 @@ def write(workspace: Workspace, path: Path, *, sources: Sequence[str] = ()) -> W
     if not answers:
         why = "; ".join(f"{reason}: {n}" for reason, n in chosen.left_out.items())
         raise ConfigError(f"there is nothing to export in {folder}{f' ({why})' if why else ''}")
-    key = str(ledger.identity.operator)
+    key = str(ledger.key("operator"))
     head = Head(log=ledger.origin, key=key, terms=len(terms), seals=len(entries), answers=answers.total())
     with _in_one_step(path) as file:
         _put(file, head.to_json())

@@ -207,7 +207,7 @@ def _compared(
 def _must_be_ours(ledger: Ledger) -> None:
     """Before anything is settled that could not be stated there."""
     signer = load("operator", state_folder() / "keys")
-    if signer is None or signer.public_key != ledger.identity.operator.public_key:
+    if signer is None or signer.public_key != ledger.key("operator").public_key:
         raise ConfigError(
             f"{ledger.folder} is not this user's ledger, so nothing can be stated there; name one of yours first"
         )
