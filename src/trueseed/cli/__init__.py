@@ -6,7 +6,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from trueseed.cli import account, cache, evidence, gateway, planning, river, supplier, terms
+from trueseed.cli import account, cache, evidence, gateway, papers, planning, river, supplier, terms
 from trueseed.cli.show import err
 from trueseed.errors import ConfigError, TrueSeedError
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for part in (planning, river, evidence, terms, account, supplier, gateway, cache):
+for part in (planning, river, evidence, terms, account, supplier, gateway, cache, papers):
     app.add_typer(part.app)
 
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
