@@ -11,11 +11,19 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from trueseed.papers.dossier import Dossier
 from trueseed.papers.notices import TERMS
+from trueseed.terms.model import Relation
 
 SETS = {
     "held_out_prompts": ("held-out prompts, share right", "accuracy"),
     "held_out_kinds": ("held-out kinds of constraint, share right", "accuracy"),
     "chat_perplexity": ("perplexity on the teacher's free answers", "perplexity"),
+}
+
+HOW = {
+    Relation.OUTPUT: "learned from its words",
+    Relation.FILTER: "it decided what was kept",
+    Relation.SCORE: "it graded",
+    Relation.WEIGHTS: "its weights",
 }
 
 
@@ -72,7 +80,7 @@ def _body(dossier: Dossier) -> Iterator[str]:
     yield from _sources(dossier)
     yield from _training(dossier)
     yield from _measured(dossier)
-    yield from _not_claimed(dossier)
+    yield from _not_claimed()
     yield "## Where this can be checked\n"
     yield (
         f"Ledger `{dossier.ledger['origin']}`, {dossier.ledger['entries']} entries, root `{dossier.ledger['root']}`; "
@@ -83,13 +91,12 @@ def _body(dossier: Dossier) -> Iterator[str]:
 def _sources(dossier: Dossier) -> Iterator[str]:
     yield "## What it came from\n"
     yield "| source | how it reached the model | terms |\n|---|---|---|"
-    how = {"output": "learned from its words", "filter": "it decided what was kept", "score": "it graded", "weights": "its weights"}  # fmt: skip
     for label in dossier.labels:
         document = dossier.documents.get(label.terms)
         terms = f"{document.document}, version {document.version} (`{document.id}`)" if document else "none established"
         if document and document.reading == "operator":
             terms += ", the operator's own reading"
-        yield f"| `{label.source}` | {how[label.relation.value]} | {terms} |"
+        yield f"| `{label.source}` | {HOW[label.relation]} | {terms} |"
     if dossier.upstream:
         yield "\nWhat these sources are declared to have learned from themselves:\n"
         for source, teachers in dossier.upstream.items():
@@ -102,7 +109,8 @@ def _training(dossier: Dossier) -> Iterator[str]:
     counts = dossier.training["counts"]
     for dataset in dossier.datasets:
         meta = dataset.meta
-        yield f"- dataset `{dataset.digest}`: {meta.get('train')} records to learn from, {meta.get('validation')} to validate"
+        learned, validating = meta.get("train", "?"), meta.get("validation", "?")
+        yield f"- dataset `{dataset.digest}`: {learned} records to learn from, {validating} to validate"
     yield from (f"- {name}: {value:,}" for name, value in sorted(counts.items()))
     yield from (f"- {name}: `{value}`" for name, value in sorted(dossier.training["config"].items()))
     if dossier.identity_filter:
@@ -129,7 +137,7 @@ def _measured(dossier: Dossier) -> Iterator[str]:
     yield f"\nFrom `{scores.artifact}`.\n"
 
 
-def _not_claimed(dossier: Dossier) -> Iterator[str]:
+def _not_claimed() -> Iterator[str]:
     yield "## What cannot be claimed\n"
     yield "- That nothing else shaped it: a ledger shows that what it says is consistent, not that it is complete."
     yield "- That its sources learned from nothing else: of them it is known what they declare, no more."
