@@ -369,8 +369,8 @@ class Workspace:
         if self._declared() != said:
             self.ledger.append(DECLARATION, [], {**said, "at": now()})
 
-    def rename_student(self, name: str) -> None:
-        """Declares that the student goes by `name` from now on; the terms judge by it."""
+    def rename_student(self, name: str | None) -> None:
+        """Declares that the student goes by `name` from now on, or by none; the terms judge by it."""
         self.declare(self.project, replace(self.facts, student=replace(self.facts.student, name=name)))
 
     def _declared(self) -> dict[str, Any] | None:

@@ -21,6 +21,8 @@ def export(
         list[str] | None, typer.Option("--format", help="hf, gguf-f16, gguf-q8_0; may be repeated.")
     ] = None,
     text: Annotated[list[Path] | None, typer.Option(help="A text of terms that must be passed on.")] = None,
+    records: Annotated[bool, typer.Option("--records", help="Hand out the records too that it learned from.")] = False,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Do not sign the folder.")] = False,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
@@ -29,7 +31,15 @@ def export(
     from trueseed.workspace import Workspace
 
     formats = exporting.forms(form or ["hf"])
-    wanted = exporting.Wanted(folder=folder, student=student, name=name, formats=formats, texts=tuple(text or ()))
+    wanted = exporting.Wanted(
+        folder=folder,
+        student=student,
+        name=name,
+        formats=formats,
+        texts=tuple(text or ()),
+        records=records,
+        signed=not unsigned,
+    )
     handed = exporting.export(Workspace.open(workspace), wanted)
     if as_json:
         print_json(handed.to_json())
@@ -49,8 +59,33 @@ def card(
     from trueseed.papers import export as exporting
     from trueseed.workspace import Workspace
 
-    text = exporting.model_card(Workspace.open(workspace), student)
+    text = exporting.papers_of(Workspace.open(workspace), student)[exporting.CARD]
     if as_json:
         print_json({"card": text})
     else:
         out.print(text, markup=False, soft_wrap=True)
+
+
+@app.command()
+def papers(
+    student: Annotated[str, _STUDENT] = "",
+    paper: Annotated[str, typer.Option(help="Print this one, by its path in an export; all are listed without.")] = "",
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """List the papers that an export would write, or print one; hand nothing out."""
+    from trueseed.papers import export as exporting
+    from trueseed.workspace import Workspace
+
+    found = exporting.papers_of(Workspace.open(workspace), student)
+    if paper:
+        text = exporting.one_of(found, paper)
+        if as_json:
+            print_json({"paper": paper, "text": text})
+        else:
+            out.print(text, markup=False, soft_wrap=True)
+    elif as_json:
+        print_json({"papers": found})
+    else:
+        for path in found:
+            out.print(path, markup=False)

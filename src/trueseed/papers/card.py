@@ -10,14 +10,9 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from trueseed.papers.dossier import Dossier
+from trueseed.papers.measured import SETS
 from trueseed.papers.notices import TERMS
 from trueseed.terms.model import Relation
-
-SETS = {
-    "held_out_prompts": ("held-out prompts, share right", "accuracy"),
-    "held_out_kinds": ("held-out kinds of constraint, share right", "accuracy"),
-    "chat_perplexity": ("perplexity on the teacher's free answers", "perplexity"),
-}
 
 HOW = {
     Relation.OUTPUT: "learned from its words",
@@ -107,10 +102,9 @@ def _sources(dossier: Dossier) -> Iterator[str]:
 def _training(dossier: Dossier) -> Iterator[str]:
     yield "## How it was trained\n"
     counts = dossier.training["counts"]
-    for dataset in dossier.datasets:
-        meta = dataset.meta
-        learned, validating = meta.get("train", "?"), meta.get("validation", "?")
-        yield f"- dataset `{dataset.digest}`: {learned} records to learn from, {validating} to validate"
+    for corpus in dossier.corpora:
+        learned, validating = corpus.records("train"), corpus.records("validation")
+        yield f"- dataset `{corpus.dataset.digest}`: {learned} records to learn from, {validating} to validate"
     yield from (f"- {name}: {value:,}" for name, value in sorted(counts.items()))
     yield from (f"- {name}: `{value}`" for name, value in sorted(dossier.training["config"].items()))
     if dossier.identity_filter:

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trueseed.core.artifacts import Artifact, check
+from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
+from trueseed.papers import corpus
+from trueseed.papers.corpus import Corpus
 from trueseed.terms.model import Document, Effect, Label, Obligation, Relation, Use
 from trueseed.terms.rules import Verdict, judge_use, may_flow
 from trueseed.workspace import Workspace
@@ -28,7 +31,8 @@ class Scores:
 @dataclass(frozen=True, kw_only=True)
 class Dossier:
     """verdicts: on publishing it, one for each label. upstream: what each source is declared to have learned from.
-    training: configuration and counts of the step that made it. datasets: what it learned from.
+    training: configuration and counts of the step that made it. corpora: the datasets that it learned from. at: when
+    all of this was read, RFC 3339.
     """
 
     name: str
@@ -39,10 +43,15 @@ class Dossier:
     verdicts: tuple[Verdict, ...]
     upstream: Mapping[str, tuple[str, ...]]
     base: tuple[str, ...]
-    datasets: tuple[Artifact, ...]
+    corpora: tuple[Corpus, ...]
     training: Mapping[str, Any]
     scores: Scores | None
     ledger: Mapping[str, Any]
+    at: str
+
+    @property
+    def today(self) -> str:
+        return self.at[:10]
 
     @property
     def obligations(self) -> tuple[Obligation, ...]:
@@ -51,11 +60,11 @@ class Dossier:
     @property
     def teachers(self) -> tuple[str, ...]:
         """Models whose words it learned from."""
-        return tuple(sorted({x.source for x in self.labels if x.relation is Relation.OUTPUT and _is_model(x.source)}))
+        return tuple(sorted({x.source for x in self.labels if x.relation is Relation.OUTPUT and is_model(x.source)}))
 
     @property
     def identity_filter(self) -> bool:
-        return any(bool(a.meta.get("identity_filter")) for a in (self.student, *self.datasets))
+        return any(bool(a.meta.get("identity_filter")) for a in (self.student, *(c.dataset for c in self.corpora)))
 
     @property
     def refusals(self) -> tuple[Verdict, ...]:
@@ -66,8 +75,6 @@ def of(workspace: Workspace, student: Artifact, name: str) -> Dossier:
     """Raises `Broken` when the student, or the scores it is described by, are not what the ledger says."""
     lineage = Lineage.read(workspace.ledger)
     labels = tuple(sorted(workspace.labels(student)))
-    made = {each.digest: each.kind for each in lineage.artifacts()}
-    upstream = lineage.upstream(student.digest, roles={"input"})
     maker = lineage.maker(student.digest)
     said = maker.predicate if maker else {}
     ledger = workspace.ledger
@@ -80,11 +87,20 @@ def of(workspace: Workspace, student: Artifact, name: str) -> Dossier:
         verdicts=may_flow(labels, workspace.catalog, Effect.PUBLISH, workspace.facts),
         upstream={s: told for s in sorted({x.source for x in labels}) if (told := workspace.catalog.upstream(s))},
         base=tuple(sorted({x.source for x in labels if x.relation is Relation.WEIGHTS})),
-        datasets=tuple(workspace.store.get(f"dataset:{d}") for d in upstream if made.get(d) == "dataset"),
+        corpora=tuple(corpus.count(dataset) for dataset in learned_from(workspace, student)),
         training={key: said.get(key, {}) for key in ("config", "counts", "cost", "at")},
         scores=_scores(workspace, student, lineage),
         ledger={"origin": ledger.origin, "entries": ledger.size, "root": ledger.root_hex},
+        at=now(),
     )
+
+
+def learned_from(workspace: Workspace, student: Artifact) -> tuple[Artifact, ...]:
+    """The datasets, nearest first, those of a student it grew from included."""
+    lineage = Lineage.read(workspace.ledger)
+    datasets = {made.digest for made in lineage.artifacts() if made.kind == "dataset"}
+    upstream = lineage.upstream(student.digest, roles={"input"})
+    return tuple(workspace.store.get(f"dataset:{digest}") for digest in upstream if digest in datasets)
 
 
 def _scores(workspace: Workspace, student: Artifact, lineage: Lineage) -> Scores | None:
@@ -115,7 +131,7 @@ def _withheld(workspace: Workspace, scores: Artifact) -> str:
     """Why the teacher's own numbers may not be made public: they are a benchmark of it."""
     today, facts = datetime.now(UTC).date(), workspace.facts
     for label in sorted(workspace.labels(scores)):
-        if label.relation is Relation.SCORE and _is_model(label.source):
+        if label.relation is Relation.SCORE and is_model(label.source):
             document = workspace.catalog.governing(label.source, today)
             verdict = judge_use(label.source, document, Use.PUBLISH_BENCHMARK, label.relation, facts, today)
             if not verdict.permitted:
@@ -123,5 +139,5 @@ def _withheld(workspace: Workspace, scores: Artifact) -> str:
     return ""
 
 
-def _is_model(source: str) -> bool:
+def is_model(source: str) -> bool:
     return "@" in source
