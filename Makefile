@@ -36,7 +36,7 @@ weights: $(DONE)  ## the embedded models, fetched and converted once
 
 $(DONE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gateway,remote,postgres,bench,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gateway,remote,postgres,papers,bench,dev]'
 	touch $(DONE)
 
 clean:

@@ -1,53 +1,24 @@
 """Handing a student out: what goes along, what is refused, and what the ledger says afterwards."""
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from huggingface_hub import ModelCard
+from tests.papers.grown import OWN, place, student
 
-from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError, Refused
 from trueseed.ledger.verify import verify_ledger
-from trueseed.papers.export import Wanted, export, model_card
+from trueseed.papers.export import CARD, Wanted, export, papers_of
 from trueseed.recall import recall
-from trueseed.terms.model import Effect, Facts, Relation, Student, Use
+from trueseed.terms.model import Facts, Student
 from trueseed.workspace import Workspace
 
 SMOL = "huggingfacetb/smollm2-135m-instruct@weights"
 GEMMA = "google/gemma-3-270m@weights"
 LLAMA = "meta/llama-3.1-8b@weights"
-OWN = "own/me"
 TERMS = b"<html>what was read</html>"
-
-
-def place(folder: Path, *, name: str | None = "sprout", distributed: bool = True) -> Workspace:
-    workspace = Workspace.open(folder / "work", create=True)
-    workspace.declare("garden", Facts(student=Student(name=name, distributed=distributed)))
-    return workspace
-
-
-def student(workspace: Workspace, model: Path, ask: str = "", *, base: str = OWN, licence: bytes = b"") -> Artifact:
-    """Weights that a training left: `base` is inside, and it learned from words of `ask`."""
-
-    def copy(folder: Path) -> None:
-        for path in model.iterdir():
-            shutil.copyfile(path, folder / path.name)
-        if licence:
-            (folder / "GEMMA_TERMS.html").write_bytes(licence)
-
-    def words(folder: Path) -> None:
-        (folder / "words.txt").write_text("words")
-
-    asked = {ask: Use.TRAIN} if ask else {}
-    with workspace.step("generate", ask=asked, brings={OWN: Relation.OUTPUT}) as step:
-        dataset = step.write("dataset", words, {"train": 3, "validation": 1, "identity_filter": True})
-    with workspace.step("weights", brings={base: Relation.WEIGHTS}) as step:
-        weights = step.write("weights", copy, {})
-    with workspace.step("train", inputs=[dataset, weights], effect=Effect.TRAIN, config={"lr": 1}) as step:
-        return step.write("weights", copy, {"method": "sft"})
 
 
 @pytest.fixture
@@ -99,7 +70,7 @@ def test_transformers_loads_what_is_handed_out_and_the_ledger_names_every_file(t
 
     workspace = place(tmp_path)
     student(workspace, tiny_llama)
-    handed = export(workspace, Wanted(folder=tmp_path / "out", formats=("hf", "gguf-q8_0")))
+    handed = export(workspace, Wanted(folder=tmp_path / "out", formats=("hf", "gguf-q8_0"), records=True))
     AutoModelForCausalLM.from_pretrained(tmp_path / "out", local_files_only=True)
     assert AutoTokenizer.from_pretrained(tmp_path / "out", local_files_only=True).chat_template
     last = list(workspace.ledger.entries())[-1]
@@ -115,7 +86,7 @@ def test_transformers_loads_what_is_handed_out_and_the_ledger_names_every_file(t
 def test_the_card_has_front_matter_that_the_hub_reads_and_says_what_is_not_claimed(tmp_path, tiny_llama):
     workspace = place(tmp_path)
     made = student(workspace, tiny_llama, SMOL, base=SMOL)
-    card = ModelCard(model_card(workspace))
+    card = ModelCard(papers_of(workspace)[CARD])
     assert card.data.base_model == ["huggingfacetb/smollm2-135m-instruct"]
     assert {each["source"] for each in card.data.to_dict()["teachers"]} == {SMOL, OWN}
     assert card.data.to_dict()["identity_filter"] is True
@@ -128,7 +99,7 @@ def test_an_exception_for_models_that_stay_inside_ends_when_they_are_handed_out(
     workspace.declare("garden", Facts(student=inside, region="US"))
     student(workspace, tiny_llama, "openai/gpt-4@api")
     with pytest.raises(Refused, match="openai"):
-        export(workspace, Wanted(folder=tmp_path / "out"))
+        export(workspace, Wanted(folder=tmp_path / "out", signed=False))
     assert not list(tmp_path.glob("*out*"))
     assert list(workspace.ledger.entries())[-1].predicate["event"] == "refused"
 
@@ -138,7 +109,7 @@ def test_a_recalled_student_is_not_handed_out(tmp_path, tiny_llama):
     student(workspace, tiny_llama, SMOL)
     recall(workspace, SMOL, "withdrawn")
     with pytest.raises(Refused, match="recalled"):
-        export(workspace, Wanted(folder=tmp_path / "out"))
+        export(workspace, Wanted(folder=tmp_path / "out", signed=False))
     assert not (tmp_path / "out").exists()
 
 
@@ -146,8 +117,9 @@ def test_the_name_must_begin_as_the_terms_say(tmp_path, tiny_llama):
     workspace = place(tmp_path, name="Llama-sprout")
     student(workspace, tiny_llama, LLAMA)
     with pytest.raises(Refused, match="begins with 'Llama'"):
-        export(workspace, Wanted(folder=tmp_path / "out", name="sprout"))
-    export(workspace, Wanted(folder=tmp_path / "out", name="Llama-sprout"))
+        export(workspace, Wanted(folder=tmp_path / "out", signed=False, name="sprout"))
+    assert workspace.facts.student.name == "Llama-sprout"  # nothing went out under the other
+    export(workspace, Wanted(folder=tmp_path / "out", signed=False, name="Llama-sprout"))
     assert "**Built with Llama**" in (tmp_path / "out" / "README.md").read_text()
 
 
@@ -156,12 +128,12 @@ def test_a_text_that_must_go_along_is_asked_for_and_never_made_up(tmp_path, tiny
     workspace = place(tmp_path)
     student(workspace, tiny_llama, "acme/large@weights")
     with pytest.raises(Refused, match=f"--text FILE: its SHA-256 must be {hashlib.sha256(TERMS).hexdigest()}"):
-        export(workspace, Wanted(folder=tmp_path / "out"))
+        export(workspace, Wanted(folder=tmp_path / "out", signed=False))
     (tmp_path / "wrong.html").write_bytes(b"something else")
     with pytest.raises(Refused, match="not at hand"):
-        export(workspace, Wanted(folder=tmp_path / "out", texts=(tmp_path / "wrong.html",)))
+        export(workspace, Wanted(folder=tmp_path / "out", signed=False, texts=(tmp_path / "wrong.html",)))
     (tmp_path / "saved.html").write_bytes(TERMS)
-    export(workspace, Wanted(folder=tmp_path / "out", texts=(tmp_path / "saved.html",)))
+    export(workspace, Wanted(folder=tmp_path / "out", signed=False, texts=(tmp_path / "saved.html",)))
     assert (tmp_path / "out" / "terms" / "acme-1.html").read_bytes() == TERMS
     assert (tmp_path / "out" / "Notice").read_text() == "Grown from Acme.\n"
     assert "no weapons" in (tmp_path / "out" / "TERMS.md").read_text()
@@ -172,7 +144,7 @@ def test_a_text_of_which_no_digest_is_known_cannot_be_passed_on(tmp_path, tiny_l
     workspace = place(tmp_path)
     student(workspace, tiny_llama, "acme/large@weights")
     with pytest.raises(Refused, match="digest of its text is not known"):
-        export(workspace, Wanted(folder=tmp_path / "out"))
+        export(workspace, Wanted(folder=tmp_path / "out", signed=False))
 
 
 def test_changed_weights_say_so_in_their_own_metadata(tmp_path, tiny_llama):
@@ -180,7 +152,7 @@ def test_changed_weights_say_so_in_their_own_metadata(tmp_path, tiny_llama):
 
     workspace = place(tmp_path)
     student(workspace, tiny_llama)
-    export(workspace, Wanted(folder=tmp_path / "out"))
+    export(workspace, Wanted(folder=tmp_path / "out", signed=False))
     with safe_open(tmp_path / "out" / "model.safetensors", framework="pt") as file:
         assert "changed by training in the project 'garden'" in file.metadata()["modified"]
 
@@ -190,7 +162,7 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path, tiny_llama):
     student(workspace, tiny_llama)
     (tmp_path / "out").mkdir()
     with pytest.raises(ConfigError, match="exists"):
-        export(workspace, Wanted(folder=tmp_path / "out"))
+        export(workspace, Wanted(folder=tmp_path / "out", signed=False))
 
 
 @pytest.mark.weights
@@ -198,6 +170,6 @@ def test_gemmas_own_terms_go_along_from_where_they_were_read(tmp_path, tiny_llam
     licence = (gemma.folder / "GEMMA_TERMS.html").read_bytes()
     workspace = place(tmp_path)
     student(workspace, tiny_llama, base=GEMMA, licence=licence)
-    export(workspace, Wanted(folder=tmp_path / "out"))
+    export(workspace, Wanted(folder=tmp_path / "out", signed=False))
     assert (tmp_path / "out" / "terms" / "gemma-terms-2025-03-24.html").read_bytes() == licence
     assert "Gemma is provided under and subject to" in (tmp_path / "out" / "Notice").read_text()

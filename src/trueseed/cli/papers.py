@@ -1,5 +1,6 @@
 """The verbs of handing out: a student with its papers, and the card alone."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +82,7 @@ def papers(
     if paper:
         text = exporting.one_of(found, paper)
         if as_json:
-            print_json({"paper": paper, "text": text})
+            print_json(json.loads(text) if paper.endswith(".json") else {"paper": paper, "text": text})
         else:
             out.print(text, markup=False, soft_wrap=True)
     elif as_json:

@@ -194,8 +194,8 @@ def _keep(pem: bytes, path: Path) -> None:
 
 
 def weights_key(folder: Path) -> tuple[Path, bytes]:
-    """The P-256 key with which weights are signed: where its private half is kept (0600, made now if there is none), and
-    its public half in PEM. OpenSSF model-signing takes no Ed25519 key; a ledger vouches for this one by naming it.
+    """The P-256 key with which weights are signed: where its private half is kept (0600, made now if there is none),
+    and its public half in PEM. OpenSSF model-signing takes no Ed25519 key; a ledger vouches for this one by naming it.
 
     Raises `ConfigError` when others may read it, it is not such a key, or it cannot be written.
     """

@@ -1,7 +1,7 @@
 """A dataset as Croissant 1.1 (MLCommons), with the provenance of every record.
 
-Each record's origin is an annotation of the record set: columns of the file itself, mapped to PROV-O. So a reader of the
-metadata alone can ask of any row who wrote it, when, upon which request, from which records, and under which terms.
+Each record's origin is an annotation of the record set: columns of the file itself, mapped to PROV-O. So a reader of
+the metadata alone can ask of any row who wrote it, when, upon which request, from which records and under which terms.
 """
 
 from typing import Any
@@ -62,7 +62,11 @@ _CONTEXT: dict[str, Any] = {
 
 # What the origin of a record says, and what PROV-O and Dublin Core call it.
 _PROVENANCE = {
-    "source": ("prov:wasAttributedTo", "sc:Text", "Who wrote it: maker/model@route, or own/<name> for a person's work."),
+    "source": (
+        "prov:wasAttributedTo",
+        "sc:Text",
+        "Who wrote it: maker/model@route, or own/<name> for a person.",
+    ),
     "kind": ("prov:type", "sc:Text", "teacher, human, dataset, or transform of a teacher's answer."),
     "asked_at": ("prov:generatedAtTime", "sc:DateTime", "When it was asked, UTC."),
     "request": ("prov:wasGeneratedBy", "sc:Text", "SHA-256 of the request as it was sent; '' where nothing was asked."),

@@ -30,7 +30,6 @@ def _front(dossier: Dossier, corpus: Corpus) -> DatasetCardData:
         size_categories=[next((told for bound, told in _BOUNDS if corpus.records() < bound), "n>10M")],
         task_categories=["text-generation"],
         tags=["trueseed", "distillation", *(["synthetic"] if machine else [])],
-        config_names=None,
         configs=[{"config_name": "default", "data_files": files}],
         teachers=sorted({share.source for share in corpus.shares if share.kind in ("teacher", "transform")}),
         identity_filter=bool(corpus.dataset.meta.get("identity_filter")),
@@ -42,14 +41,15 @@ def _front(dossier: Dossier, corpus: Corpus) -> DatasetCardData:
 def _body(dossier: Dossier, corpus: Corpus) -> Iterator[str]:
     meta = corpus.dataset.meta
     yield f"# What {dossier.name} learned from\n"
-    yield f"Made in the project {dossier.project!r}. Every line here was counted off the records and the signed ledger.\n"
-    yield "| side | who wrote it | how | asked for | terms | records | first asked | last asked |\n|---|---|---|---|---|---|---|---|"
+    yield f"Made in the project {dossier.project!r}. All of this was counted off its records and read off its ledger.\n"
+    yield "| side | who wrote it | how | asked for | terms | records | first asked | last asked |"
+    yield "|---|---|---|---|---|---|---|---|"
     for share in corpus.shares:
         document = dossier.documents.get(share.terms)
         terms = f"{document.document}, version {document.version}" if document else "none established"
         yield (
-            f"| {share.side} | `{share.source}` | {share.kind} | {share.use or 'not asked'} | {terms} | {share.records} "
-            f"| {share.first} | {share.last} |"
+            f"| {share.side} | `{share.source}` | {share.kind} | {share.use or 'not asked'} | {terms} "
+            f"| {share.records} | {share.first} | {share.last} |"
         )
     if dropped := meta.get("dropped"):
         yield "\nTaken out before, by reason: " + ", ".join(f"{reason} {n}" for reason, n in dropped.items()) + "."

@@ -2,8 +2,8 @@
 
     model_signing verify key FOLDER --signature FOLDER/model.sig --public_key FOLDER/model.pub
 
-The key is the operator's, kept beside the one that signs the ledger; the closing statement of the export names the public
-half with its SHA-256, and so says whose it is.
+The key is the operator's, kept beside the one that signs the ledger; the closing statement of the export names the
+public half with its SHA-256, and so says whose it is.
 """
 
 from pathlib import Path
@@ -21,7 +21,7 @@ def must_be_possible() -> None:
     try:
         import model_signing  # noqa: F401
     except ImportError as err:
-        raise ConfigError(f"weights are signed by the library model-signing, which is not installed; {UNSIGNED}") from err
+        raise ConfigError(f"the library that signs weights is not installed ({err}); {UNSIGNED}") from err
 
 
 def sign(folder: Path) -> None:

@@ -85,7 +85,7 @@ def _model(name: str, shares: list[Share], dossier: Dossier) -> dict[str, Any]:
 
 
 def _others(dossier: Dossier) -> dict[str, Any]:
-    """Records of people and of imported datasets, by source. Whether they are public or licensed is not in the ledger."""
+    """Records of people and of imported datasets, by source. Whether they are public is not in the ledger."""
     others = [share for share in _shares(dossier) if share.kind not in SYNTHETIC]
     counted = {
         name: sum(share.records for share in found) for name, found in groupby(others, key=lambda share: share.source)
@@ -95,7 +95,7 @@ def _others(dossier: Dossier) -> dict[str, Any]:
 
 
 def _base(dossier: Dossier) -> dict[str, str]:
-    return {name: "its training content: see its provider's own summary" for name in dossier.base}
+    return dict.fromkeys(dossier.base, "its training content: see its provider's own summary")
 
 
 def _processing(dossier: Dossier) -> dict[str, Any]:
