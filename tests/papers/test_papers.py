@@ -64,6 +64,7 @@ def test_the_bill_of_materials_is_valid_cyclonedx_and_names_every_source(grown: 
     assert "UltraFeedback" in bom["metadata"]["component"]["pedigree"]["notes"]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of rdflib, at each use by mlcroissant
 def test_croissant_tells_the_origin_of_each_record_from_the_file_itself(owing_no_text: Workspace, tmp_path: Path):
     import mlcroissant
 
