@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 from tests.papers.grown import OWN, place, student
@@ -64,6 +65,11 @@ def test_the_bill_of_materials_is_valid_cyclonedx_and_names_every_source(grown: 
     assert "UltraFeedback" in bom["metadata"]["component"]["pedigree"]["notes"]
 
 
+def _at(source: dict[str, Any], row: dict[str, Any]) -> Any:
+    """What a reader of the file finds where the metadata points."""
+    return row[source["extract"]["column"]][source["transform"]["jsonPath"]]
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of rdflib, at each use by mlcroissant
 def test_croissant_tells_the_origin_of_each_record_from_the_file_itself(owing_no_text: Workspace, tmp_path: Path):
     import mlcroissant
@@ -76,6 +82,9 @@ def test_croissant_tells_the_origin_of_each_record_from_the_file_itself(owing_no
     assert {each["equivalentProperty"] for each in told} >= {"prov:wasAttributedTo", "prov:wasDerivedFrom"}
     [annotation] = dataset.metadata.record_sets[0].annotations
     assert {each.id for each in annotation.sub_fields} == {each["@id"] for each in told}
+    first = pq.read_table(path.parent / "train.parquet").to_pylist()[0]
+    found = {each["equivalentProperty"]: _at(each["source"], first) for each in told}
+    assert found["prov:wasAttributedTo"] == MISTRAL and found["prov:wasDerivedFrom"] == [f"{9:064x}"]
     rows = list(dataset.records("train"))
     assert [row["train/task"] for row in rows] == [f'{{"prompt":"question {n}"}}'.encode() for n in range(3)]
 
