@@ -178,6 +178,8 @@ def test_a_teachers_numbers_are_left_out_where_its_terms_do_not_let_them_be_publ
 def test_a_paper_is_printed_by_itself_and_json_is_printed_as_json(grown: Workspace, run_cli: Callable[..., str]):
     listed = run_cli("papers", "--workspace", str(grown.folder)).splitlines()
     assert {"README.md", "bom.cdx.json", "training-content-summary.md"} < set(listed)
+    printed = json.loads(run_cli("papers", "--paper", "bom.cdx.json", "--workspace", str(grown.folder)))
+    assert "trueseed:ledger:root" in {each["name"] for each in printed["metadata"]["properties"]}  # no emoji in it
     args = ("--workspace", str(grown.folder), "--json")
     assert json.loads(run_cli("papers", "--paper", "bom.cdx.json", *args))["bomFormat"] == "CycloneDX"
     assert "What cannot be claimed" in json.loads(run_cli("card", *args))["card"]

@@ -4,6 +4,7 @@ Its components are what it came from: every source with how it reached the model
 with its digest. What the ledger does not know is left out, never guessed.
 """
 
+import json
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -76,7 +77,7 @@ def _student(dossier: Dossier, ref: str) -> dict[str, Any]:
         },
         "properties": _properties(
             {
-                "identity-filter": str(dossier.identity_filter).lower(),
+                "identity-filter": dossier.identity_filter,
                 **{f"training:{name}": value for name, value in dossier.training["config"].items()},
                 **{f"training:{name}": value for name, value in dossier.training["counts"].items()},
             }
@@ -157,4 +158,9 @@ def _written_by(corpus: Corpus, sources: list[dict[str, Any]]) -> list[str]:
 
 
 def _properties(values: dict[str, Any]) -> list[dict[str, str]]:
-    return [{"name": f"{OWN}:{name}", "value": str(value)} for name, value in sorted(values.items()) if value != ""]
+    """Text as it is, all else as JSON; without what is not known."""
+    return [
+        {"name": f"{OWN}:{name}", "value": value if isinstance(value, str) else json.dumps(value, sort_keys=True)}
+        for name, value in sorted(values.items())
+        if value not in ("", None)
+    ]

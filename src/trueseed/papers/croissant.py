@@ -91,7 +91,7 @@ def describe(dossier: Dossier, corpus: Corpus) -> dict[str, Any]:
             f"{corpus.records():,} records, each with its origin."
         ),
         "url": f"urn:sha256:{dataset.digest}",
-        "license": TERMS,
+        "license": f"../../{TERMS}",
         "creator": {"@type": "sc:Organization", "name": dossier.project},
         "datePublished": dossier.today,
         "dateModified": corpus.last or dossier.today,

@@ -22,7 +22,7 @@ def _front(dossier: Dossier, corpus: Corpus) -> DatasetCardData:
     machine, people = corpus.records(kinds=("teacher", "transform")), corpus.records(kinds=("human",))
     files = [{"split": side, "path": f"{side}.parquet"} for side in SIDES if f"{side}.parquet" in corpus.files]
     creators = [name for name, n in (("machine-generated", machine), ("expert-generated", people)) if n]
-    more: dict[str, Any] = {"license_name": "terms-of-its-sources", "license_link": TERMS}
+    more: dict[str, Any] = {"license_name": "terms-of-its-sources", "license_link": f"../../{TERMS}"}
     return DatasetCardData(
         pretty_name=f"what {dossier.name} learned from",
         license="other",
@@ -55,7 +55,7 @@ def _body(dossier: Dossier, corpus: Corpus) -> Iterator[str]:
         yield "\nTaken out before, by reason: " + ", ".join(f"{reason} {n}" for reason, n in dropped.items()) + "."
     if meta.get("identity_filter"):
         yield "\n**Answers that name a model or its maker were taken out** (declared identity filter)."
-    yield f"\nWhat the terms of these sources ask of whoever receives it: {TERMS} beside the model.\n"
+    yield f"\nWhat the terms of these sources ask of whoever receives it: [{TERMS}](../../{TERMS}).\n"
     yield "Each record says who wrote it, when, upon which request and under which terms, in the column `origin`;"
     yield "`croissant.json` maps that column to PROV-O.\n"
     yield "## What cannot be claimed\n"

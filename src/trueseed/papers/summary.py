@@ -104,7 +104,7 @@ def _processing(dossier: Dossier) -> dict[str, Any]:
         for reason, n in corpus.dataset.meta.get("dropped", {}).items():
             dropped[reason] = dropped.get(reason, 0) + n
     return {
-        "reservation of rights": "nothing was crawled or scraped by a step of this ledger",
+        "reservation of rights": "no step of this ledger crawled or scraped; of imported data its makers say it",
         "removal of illegal content": PROVIDER,
         "records taken out, by reason": dropped,
         "identity filter": dossier.identity_filter,
