@@ -202,15 +202,20 @@ def weights_key(folder: Path) -> tuple[Path, bytes]:
     path = folder / "weights.pem"
     if not path.exists():
         made = ec.generate_private_key(ec.SECP256R1())
-        with suppress(FileExistsError):
-            _keep(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), path)
+        try:
+            with suppress(FileExistsError):  # another process was first
+                _keep(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), path)
+        except OSError as err:
+            raise ConfigError(
+                f"{path} cannot be written: {err.strerror}; make it writable, or set TRUESEED_STATE"
+            ) from err
     if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
         raise ConfigError(f"the key {path} that signs weights can be read by others; run `chmod 600 {path}`")
     try:
         key = load_pem_private_key(path.read_bytes(), password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise ConfigError(f"{path} is not an unencrypted PEM key; restore it from a copy") from err
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise ConfigError(f"{path} is not a P-256 key; restore it from a copy")
     return path, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
