@@ -3,8 +3,8 @@
 python -m bench
 """
 
-from bench import ask, decode, gateway, ledger, plan, quickstart, recall, train
+from bench import ask, decode, gateway, gguf, ledger, plan, quickstart, recall, train
 
 if __name__ == "__main__":
-    for bench in (ledger, decode, train, plan, recall, ask, gateway, quickstart):
+    for bench in (ledger, decode, train, gguf, plan, recall, ask, gateway, quickstart):
         bench.main()

@@ -134,6 +134,7 @@ class Step:
         self._ends: list[Callable[[], None]] = []
         self._looked_at = -1  # size of the ledger when recalls were last looked for
         self._cut_short = ""
+        self._handed_out: dict[str, str] = {}
         self._earlier: tuple[Artifact, ...] = ()
 
     # reading and writing
@@ -368,6 +369,10 @@ class Step:
         """The step will be done although less was done than it set out to; its statement says why."""
         self._cut_short = reason
 
+    def hands_out(self, files: Mapping[str, str]) -> None:
+        """What leaves the workspace, by path: SHA-256 of each file. Its closing statement is about them too."""
+        self._handed_out.update(files)
+
     def progress(self, done: int, total: int, unit: str, note: str = "") -> None:
         self.workspace.report(self.name, done, total, unit, note)
 
@@ -433,6 +438,10 @@ class Workspace:
         said = {"project": project, "facts": asdict(facts)}
         if self._declared() != said:
             self.ledger.append(DECLARATION, [], {**said, "at": now()})
+
+    def rename_student(self, name: str | None) -> None:
+        """Declares that the student goes by `name` from now on, or by none; the terms judge by it."""
+        self.declare(self.project, replace(self.facts, student=replace(self.facts.student, name=name)))
 
     def _declared(self) -> dict[str, Any] | None:
         said = None
@@ -667,10 +676,12 @@ class Workspace:
         opening, admission = step._opening, step._admission
         learned = {"learned": [label.to_json() for label in sorted(step._learned)]} if step._learned else {}
         outputs = step.outputs if event == "done" else []
+        handed = {"handed_out": dict(step._handed_out)} if event == "done" and step._handed_out else {}
         subjects: Sequence[Artifact] = opening.inputs if event == "opened" else outputs
         self.ledger.append(
             STEP,
-            [subject(artifact.kind, artifact.digest) for artifact in subjects],
+            [subject(artifact.kind, artifact.digest) for artifact in subjects]
+            + [subject(path, found) for path, found in handed.get("handed_out", {}).items()],
             {
                 **opening.to_json(),
                 "event": event,
@@ -679,6 +690,7 @@ class Workspace:
                 "outputs": [{"kind": a.kind, "digest": a.digest} for a in outputs],
                 "labels": [label.to_json() for label in step.labels],
                 **learned,
+                **handed,
                 **({"entered": [each.to_json() for each in step.entered]} if event == "done" else {}),
                 "terms": dict(admission.terms),
                 "judged_on": admission.on.isoformat(),

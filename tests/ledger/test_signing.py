@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import trueseed
 from trueseed.errors import Broken, ConfigError
-from trueseed.ledger.signing import Key, Signer, decode, encode, load, load_or_create, open_note, sign_note
+from trueseed.ledger.signing import Key, Signer, decode, encode, load, load_or_create, open_note, sign_note, weights_key
 
 # The example of Go's golang.org/x/mod/sumdb/note, where the format comes from.
 NEUMANN = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"
@@ -164,3 +164,20 @@ def test_cryptography_has_one_home():
         path for path in package.rglob("*.py") if re.search(r"^\s*(from|import) cryptography", path.read_text(), re.M)
     ]
     assert sorted(imports) == [package / "ledger" / "signing.py", package / "ledger" / "timestamp.py"]
+
+
+def test_the_key_that_signs_weights_is_made_once_and_read_by_its_owner_alone(tmp_path):
+    path, public = weights_key(tmp_path / "keys")
+    assert weights_key(tmp_path / "keys") == (path, public)
+    assert public.startswith(b"-----BEGIN PUBLIC KEY-----")
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        weights_key(tmp_path / "keys")
+
+
+def test_another_kind_of_key_does_not_sign_weights(tmp_path):
+    load_or_create("operator", tmp_path)
+    (tmp_path / "operator.pem").rename(tmp_path / "weights.pem")
+    with pytest.raises(ConfigError, match="not a P-256 key"):
+        weights_key(tmp_path)

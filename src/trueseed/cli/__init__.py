@@ -12,6 +12,7 @@ from trueseed.cli import (
     case,
     evidence,
     gateway,
+    papers,
     planning,
     records,
     river,
@@ -40,6 +41,7 @@ for part in (
     gateway,
     cache,
     records,
+    papers,
     vouching,
     signing,
 ):

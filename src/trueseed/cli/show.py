@@ -11,8 +11,8 @@ from rich.console import Console
 
 from trueseed.errors import ConfigError
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 WorkspaceOption = Annotated[Path, typer.Option("--workspace", "-w", help="Folder that holds ledger, store and report.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]

@@ -1,4 +1,4 @@
-"""Ed25519 keys and signed notes: the only file here, with `timestamp`, that imports `cryptography`.
+"""Keys and signed notes: the only file here, with `timestamp`, that imports `cryptography`.
 
 Two roles sign: the *operator* (steps, withdrawals, holds, seals, and the log's checkpoints) and the *reviewer*
 (waivers, releases). A *witness* signs other people's checkpoints, and no statement.
@@ -15,11 +15,13 @@ import os
 import re
 import stat
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -174,17 +176,7 @@ def load_or_create(role: Role, folder: Path) -> Signer:
         return found
     made = Signer(role, Ed25519PrivateKey.generate())
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=f".{role}.")  # mkstemp makes it 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(made._pem())
-                file.flush()
-                os.fsync(file.fileno())
-            Path(folder / f"{role}.pem").hardlink_to(temporary)  # unlike a rename, fails if another was first
-        finally:
-            Path(temporary).unlink(missing_ok=True)
-        sync_folder(folder)
+        _keep(made._pem(), folder / f"{role}.pem")
     except FileExistsError:
         return load_or_create(role, folder)
     except OSError as err:
@@ -192,6 +184,48 @@ def load_or_create(role: Role, folder: Path) -> Signer:
             f"the {role} key cannot be kept in {folder}: {err.strerror}; make it writable, or set TRUESEED_STATE"
         ) from err
     return made
+
+
+def _keep(pem: bytes, path: Path) -> None:
+    """Writes a new key, mode 0600. Raises `FileExistsError` when another process was first."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.")  # mkstemp makes it 0600
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(pem)
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(temporary)  # unlike a rename, fails if another was first
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def weights_key(folder: Path) -> tuple[Path, bytes]:
+    """The P-256 key with which weights are signed: where its private half is kept (0600, made now if there is none),
+    and its public half in PEM. OpenSSF model-signing takes no Ed25519 key; a ledger vouches for this one by naming it.
+
+    Raises `ConfigError` when others may read it, it is not such a key, or it cannot be written.
+    """
+    path = folder / "weights.pem"
+    if not path.exists():
+        made = ec.generate_private_key(ec.SECP256R1())
+        try:
+            with suppress(FileExistsError):  # another process was first
+                _keep(made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), path)
+        except OSError as err:
+            raise ConfigError(
+                f"{path} cannot be written: {err.strerror}; make it writable, or set TRUESEED_STATE"
+            ) from err
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise ConfigError(f"the key {path} that signs weights can be read by others; run `chmod 600 {path}`")
+    try:
+        key = load_pem_private_key(path.read_bytes(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        raise ConfigError(f"{path} is not an unencrypted PEM key; restore it from a copy") from err
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
+        raise ConfigError(f"{path} is not a P-256 key; restore it from a copy")
+    return path, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def sign_note(text: str, signer: Signer, origin: str) -> str:

@@ -8,12 +8,10 @@ from secrets import token_hex
 
 from trueseed.access import listen
 from trueseed.access.guard import LOOPBACK
-from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
-from trueseed.errors import ConfigError
-from trueseed.ledger.lineage import Lineage
 from trueseed.lm.engine import Engine
 from trueseed.serve import api
+from trueseed.student import newest_student
 from trueseed.terms.model import Effect, Relation
 from trueseed.workspace import Step, Workspace
 
@@ -27,19 +25,6 @@ class Offered:
     name: str
     model: Engine
     step: Step
-
-
-def newest_student(workspace: Workspace) -> Artifact:
-    """The weights that the last finished training left. Raises `ConfigError` when nothing was trained yet."""
-    lineage = Lineage.read(workspace.ledger)
-    trained = [
-        (maker.index, made.digest)
-        for made in lineage.artifacts()
-        if made.kind == "weights" and (maker := lineage.maker(made.digest)) and maker.predicate["step"] == "train"
-    ]
-    if not trained:
-        raise ConfigError(f"no student was trained in {str(workspace.folder)!r} yet; `trueseed run FILE` makes one")
-    return workspace.store.get(f"weights:{max(trained)[1]}")
 
 
 @contextmanager
