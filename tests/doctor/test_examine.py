@@ -76,8 +76,8 @@ def test_a_prompts_file_with_a_broken_line_is_told_beforehand(look, tmp_path):
     (tmp_path / "mine.jsonl").write_text('{"id": "a", "prompt": "Hello"}\n{"id": "b"}\n')
     findings = look(prompts={"file": "mine.jsonl", "source": "own/me"})
     check = found(findings, "file", of="prompts")
-    assert check.meaning.endswith("line 2")
-    assert check.next.startswith("'prompt' must be a string")
+    assert "line 2: 'prompt' must be a string" in check.meaning
+    assert check.next == "correct the prompts that `prompts` names"
     assert findings.exit_code == 2
 
 

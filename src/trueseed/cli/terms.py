@@ -7,6 +7,7 @@ import typer
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, out, print_json, shown
 
+# Spelt out, as the terms are not imported for a help text; a test holds that none is missing.
 _USES = "train, train_internal_classifier, reward, judge, benchmark_teacher, publish_benchmark, serve or publish"
 
 app = typer.Typer()

@@ -52,7 +52,7 @@ def _prompts(known: Known) -> Iterator[Check]:
         read = prompts.named(asked.file)
         prompts.must_have_papers(read, asked.source, known.folder / ANSWERS)
     except TrueSeedError as err:
-        yield subject.error("file", err)
+        yield subject.fails("file", str(err), "correct the prompts that `prompts` names", type(err))
         return
     yield subject.ok("file", f"{len(read.prompts)} prompts in {asked.file or 'the file shipped for everyday tasks'}")
 

@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -102,18 +101,3 @@ def test_one_that_is_cancelled_while_it_waits_holds_up_nobody():
         return done
 
     assert len(brought(Desk(), some_leave)) == 2 * FEW
-
-
-def test_what_the_desk_has_against_one_is_raised_to_it_alone():
-    def refuse(lot: Sequence[Any]) -> list[Any]:
-        return [ValueError("odd") if number % 2 else number for number in lot]
-
-    async def ask(lots: Lots) -> list[Any]:
-        return await asyncio.gather(*(lots.verdict(number) for number in range(3)), return_exceptions=True)
-
-    desk = Desk()
-    desk.work = refuse  # type: ignore[method-assign]
-    first, second, third = brought(desk, ask)
-    assert (first, third) == (0, 2)
-    with pytest.raises(ValueError, match="odd"):
-        raise second
