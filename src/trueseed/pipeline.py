@@ -1,7 +1,8 @@
 """A run file becomes steps: the whole river in one function, resumable at any point.
 
 Each step is fingerprinted by its configuration, the digests of its inputs and the code, so the same command after a
-kill, a pause or an edit does only what is not done yet.
+kill, a pause or an edit does only what is not done yet. What computes (torch, scipy) is imported by the step that
+needs it, so that a mistake in a run file is told before any of it is loaded.
 """
 
 import json
@@ -24,7 +25,6 @@ from trueseed.evaluate import measure, sets
 from trueseed.exchange.bring import bring
 from trueseed.failover import Part
 from trueseed.generate.prompts import must_have_papers, named
-from trueseed.lm.engine import Engine
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, is_here, matching, resolve
 from trueseed.report import gather
 from trueseed.report.html import render
@@ -33,7 +33,6 @@ from trueseed.runfile import Asked, Model, RunFile
 from trueseed.similarity.remembered import ANSWERS
 from trueseed.teachers.voice import BehindAnApi, OurWeights, Voice
 from trueseed.terms.model import Effect, Relation
-from trueseed.train import sft
 from trueseed.workspace import Workspace
 
 
@@ -200,12 +199,16 @@ def _curate(file: RunFile, workspace: Workspace, records: list[Artifact], held_o
 
 
 def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:
+    from trueseed.train import sft
+
     config = file.train.model_dump()
     with workspace.step("train", inputs=[dataset, base], effect=Effect.TRAIN, config=config) as step:
         return step.earlier("weights") or sft.train(file.train, dataset, base, step)
 
 
 def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
+    from trueseed.lm.engine import Engine
+
     inputs, config = [held_out, before, student], {**file.evaluate.model_dump(), "engine": file.engine.identity}
     with workspace.step("evaluate", inputs=inputs, config=config) as step:
         if earlier := step.earlier("scores"):

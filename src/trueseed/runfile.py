@@ -11,11 +11,11 @@ from trueseed.evaluate import measure
 from trueseed.exchange import bring
 from trueseed.generate import verifiable
 from trueseed.lm.source import source_of
-from trueseed.teachers.account.allowance import Limit
+from trueseed.lm.speed import Speed
+from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint
-from trueseed.teachers.voice import Speed
 from trueseed.terms.model import Facts, Student, parse_source
-from trueseed.train import sft
+from trueseed.train import settings as training
 
 
 class Named(Settings):
@@ -95,7 +95,7 @@ class RunFile(Settings):
     engine: Speed = Speed()
     generate: verifiable.Config
     curate: curation.Config = curation.Config()
-    train: sft.Config
+    train: training.Config
     evaluate: measure.Config = measure.Config()
 
     @model_validator(mode="after")
