@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
@@ -19,14 +19,16 @@ from trueseed.core.chat import Message
 from trueseed.core.records import Origin, Record, record_root, write_parquet
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError, Refused
-from trueseed.exchange import foreign
 from trueseed.exchange.claims import OUR_COLUMN, claims
-from trueseed.exchange.known import Finding, Known
 from trueseed.exchange.shapes import chat
 from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Label, Relation, Use, parse_source
 from trueseed.terms.rules import Verdict, may_flow, not_established
 from trueseed.workspace import KEPT, Step, Workspace
+
+if TYPE_CHECKING:
+    from trueseed.exchange.foreign import Foreign
+    from trueseed.exchange.known import Finding, Known
 
 SHOWN = 10  # rows that an error names
 RECORDS_FILE = "records.parquet"
@@ -51,7 +53,7 @@ class Taken:
 
     place: str
     messages: tuple[Message, ...]
-    findings: tuple[Finding, ...]
+    findings: "tuple[Finding, ...]"
     reported: tuple[tuple[str, str], ...]
 
     def against(self, declared: str) -> Iterator[str]:
@@ -91,6 +93,9 @@ def bring(workspace: Workspace, config: Config) -> Brought:
     """Imports a dataset. Raises `ConfigError` naming the rows that are wrong, `Refused` when the declared source has no
     terms, or when rows contradict it and are not to be inherited.
     """
+    from trueseed.exchange import foreign  # Arrow and SQLAlchemy, which a run file is read without
+    from trueseed.exchange.known import Known
+
     parse_source(config.source)
     document = workspace.catalog.governing(config.source, datetime.now(UTC).date())
     if document is None:
@@ -124,7 +129,7 @@ def bring(workspace: Workspace, config: Config) -> Brought:
     )
 
 
-def _read(found: foreign.Foreign, source: str, known: Known) -> list[Taken]:
+def _read(found: "Foreign", source: str, known: "Known") -> list[Taken]:
     rows: list[Taken] = []
     wrong: list[str] = []
     for row in found.rows():
@@ -164,7 +169,7 @@ def _inherited(rows: Sequence[Taken], source: str) -> frozenset[Label]:
     return frozenset(labels) if any(label.source != source for label in labels) else frozenset()
 
 
-def _keep_documents(known: Known, rows: Sequence[Taken], workspace: Workspace) -> None:
+def _keep_documents(known: "Known", rows: Sequence[Taken], workspace: Workspace) -> None:
     """What a label of another workspace means is read there, so its terms documents are kept here as well."""
     wanted = {label.terms for row in rows for finding in row.findings for label in finding.labels}
     missing = {terms for terms in wanted if terms and workspace.catalog.by_digest(terms) is None}
