@@ -29,7 +29,7 @@ from trueseed.errors import Broken, ConfigError
 from trueseed.terms.model import Document, Duty, Permission, Regions, Upstream, parse_source
 
 SHIPPED = Path(__file__).parent.parent / "catalog"
-_SET_HERE = {"reading", "companions"}
+_SET_HERE = {"reading", "companions", "beside"}
 _TABLES: Mapping[Any, type] = {"permissions": Permission, "duties": Duty, "regions": Regions, "upstream": Upstream}
 _ADAPTER = TypeAdapter(Document)
 
@@ -164,7 +164,9 @@ def _reject_repeats(document: Document, file: str) -> None:
     seen = set()
     for permission in document.permissions:
         if permission.verdict == "conditional" and not permission.has_conditions:
-            raise ConfigError(f"{file}: a conditional permission needs a condition (distributed, commercial, …)")
+            raise ConfigError(
+                f"{file}: a conditional permission needs a condition (distributed, commercial, students, …)"
+            )
         for said in ((use, relation) for use in permission.uses for relation in permission.relations):
             if said in seen:
                 raise ConfigError(f"{file}: {said[0].value} ({said[1].value}) is given two permissions; keep one")
