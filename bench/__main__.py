@@ -3,8 +3,8 @@
 python -m bench
 """
 
-from bench import ask, decode, gateway, plan, quickstart, train
+from bench import ask, decode, gateway, plan, quickstart, terms, train
 
 if __name__ == "__main__":
-    for bench in (decode, train, plan, ask, gateway, quickstart):
+    for bench in (decode, train, plan, terms, ask, gateway, quickstart):
         bench.main()

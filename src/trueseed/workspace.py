@@ -16,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -36,24 +36,14 @@ from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import withdrawn
+from trueseed.terms.admission import NOTHING, Admission, Question, admit
 from trueseed.terms.catalog import Catalog, keep
-from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Student, Use
-from trueseed.terms.rules import RULES_VERSION, Verdict, judge_earlier, judge_use, may_flow
+from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Use
+from trueseed.terms.rules import RELATION_OF_USE, RULES_VERSION, Verdict, judge_earlier, may_flow
 
 FORMAT = 1
 KEPT = "ledger/terms"  # the documents that labels name by digest, as they were when the door relied on them
 FLAGS = ("identity_filter",)  # a dataset from which names of models or makers were taken out says so for ever
-
-RELATION_OF_USE = {
-    Use.TRAIN: Relation.OUTPUT,
-    Use.TRAIN_INTERNAL_CLASSIFIER: Relation.OUTPUT,
-    Use.REWARD: Relation.FILTER,
-    Use.JUDGE: Relation.SCORE,
-    Use.BENCHMARK_TEACHER: Relation.SCORE,
-    Use.PUBLISH_BENCHMARK: Relation.SCORE,
-    Use.SERVE: Relation.OUTPUT,
-    Use.PUBLISH: Relation.OUTPUT,
-}
 
 Progress = Callable[[str, int, int, str, str], None]  # step, done, total, unit, note
 
@@ -69,6 +59,8 @@ class Opening:
     ask: Mapping[str, Use]
     brings: Mapping[str, Relation]  # sources that enter here from outside: prompts, base weights
     config: Mapping[str, Any]
+    features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # with which a source's service is asked
+    market: str = ""  # whose people are served; '' when nobody outside is
 
     @property
     def fingerprint(self) -> str:
@@ -77,23 +69,16 @@ class Opening:
     def to_json(self) -> dict[str, Any]:
         used = [{"kind": a.kind, "digest": a.digest, "role": "input"} for a in self.inputs]
         beside = [{"kind": a.kind, "digest": a.digest, "role": "against"} for a in self.against]
+        features = {source: list(names) for source, names in sorted(self.features.items()) if names}
         return {
+            **({"features": features} if features else {}),
+            **({"market": self.market} if self.market else {}),
             "step": self.name,
             "effect": self.effect.value,
             "asks": [{"source": source, "use": use.value} for source, use in sorted(self.ask.items())],
             "brings": [{"source": source, "relation": rel.value} for source, rel in sorted(self.brings.items())],
             "inputs": used + beside,
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Admission:
-    """What the terms said when the step opened, and the facts that they were judged by."""
-
-    labels: frozenset[Label]
-    terms: Mapping[str, str]  # source → digest of the document in force, "" when none is established
-    verdicts: tuple[Verdict, ...]
-    facts: Facts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,8 +230,9 @@ class Step:
         label = Label(source=source, relation=RELATION_OF_USE[use], terms=terms)
         facts, carried = self._admission.facts, self.labels
         verdict = judge_earlier(
-            label, carried, self.workspace.catalog, use=use, effect=self._opening.effect, facts=facts, at=asked_on
-        )
+            label, carried, self.workspace.catalog,
+            use=use, effect=self._opening.effect, facts=facts, at=asked_on, today=_today(),
+        )  # fmt: skip
         if verdict.permitted and label not in carried:
             self._learned[label] = verdict
         return verdict
@@ -333,6 +319,9 @@ class Workspace:
     store: Store
     catalog: Catalog
     report: Progress = field(default=_silent)
+    _lineage: tuple[int, Lineage] = field(
+        default=(0, Lineage({}, {}, ())), init=False, repr=False
+    )  # of so many entries
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, report: Progress = _silent) -> "Workspace":
@@ -360,7 +349,7 @@ class Workspace:
 
     def declare(self, project: str, facts: Facts) -> None:
         """Ledgers what the owner says of project, student and operator, when it differs from what was said last."""
-        said = {"project": project, "facts": asdict(facts)}
+        said = {"project": project, "facts": facts.to_json()}
         if self._declared() != said:
             self.ledger.append(DECLARATION, [], {**said, "at": now()})
 
@@ -378,16 +367,22 @@ class Workspace:
     @property
     def facts(self) -> Facts:
         said = self._declared()
-        if said is None:
-            return Facts()
-        facts = said["facts"]
-        return Facts(**{**facts, "student": Student(**facts["student"])})
+        return Facts.from_json(said["facts"]) if said else Facts()
 
     # labels
 
+    def lineage(self) -> Lineage:
+        """As of the entries that are known; each is read once. Raises `Broken` when one is not what it was."""
+        read, lineage = self._lineage
+        size = self.ledger.size
+        if read != size:
+            lineage = lineage.grown(entry for entry in self.ledger.entries(read) if entry.index < size)
+            self._lineage = (size, lineage)
+        return lineage
+
     def labels(self, artifact: Artifact) -> frozenset[Label]:
         """Labels that an artifact carries. Raises `Broken` when no step of this ledger made it."""
-        lineage = Lineage.read(self.ledger)
+        lineage = self.lineage()
         if lineage.maker(artifact.digest) is None:
             raise Broken(
                 f"{artifact} was made by no step in the ledger of {str(self.folder)!r}; import it through a step"
@@ -422,8 +417,13 @@ class Workspace:
         ask: Mapping[str, Use] | None = None,
         brings: Mapping[str, Relation] | None = None,
         config: Mapping[str, Any] | None = None,
+        features: Mapping[str, Sequence[str]] | None = None,
+        market: str = "",
     ) -> Iterator[Step]:
         """Opens a step, and closes it with one signed statement whatever happens inside.
+
+        features: by source, those of its service it is asked with (a search, say), since they may have terms of their
+        own. market: the country whose people are served (ISO 3166).
 
         Raises `Refused` (after writing the refusal) when terms, a recall or held-out data forbid it, `Broken` when an
         input is not what it was, `ConfigError` when the same step is running elsewhere.
@@ -436,6 +436,8 @@ class Workspace:
             ask=dict(ask or {}),
             brings=dict(brings or {}),
             config=dict(config or {}),
+            features={source: tuple(names) for source, names in (features or {}).items()},
+            market=market,
         )
         folder = self.folder / "steps" / opening.fingerprint[:16]
         with _locked(folder, name):
@@ -463,32 +465,28 @@ class Workspace:
             admission = self._read_terms(opening)
             self.look_for_recalls(admission.labels)
             self._held_out_stays_out(opening)
-            for verdict in admission.verdicts:
-                if not verdict.permitted:
-                    raise Refused(f"step {opening.name!r} refused: {verdict}")
+            if verdict := admission.refusal:
+                raise Refused(f"step {opening.name!r} refused: {verdict}")
         except Refused as err:
-            nothing = Admission(labels=frozenset(), terms={}, verdicts=(), facts=Facts())
-            refused = Step(self, opening, nothing, self.folder)
+            refused = Step(self, opening, NOTHING, self.folder)
             self._append("refused", refused, reason=str(err))
             raise
         return admission
 
     def _read_terms(self, opening: Opening) -> Admission:
-        today, facts = datetime.now(UTC).date(), self.facts
-        new = {source: RELATION_OF_USE[use] for source, use in opening.ask.items()} | dict(opening.brings)
-        documents = {source: self.catalog.governing(source, today) for source in new}
-        terms = {source: document.digest if document else "" for source, document in documents.items()}
-        labels = {label for artifact in opening.inputs for label in self.labels(artifact)}
-        labels |= {replace(label, relation=Relation.FILTER) for a in opening.against for label in self.labels(a)}
-        labels |= {Label(source=source, relation=relation, terms=terms[source]) for source, relation in new.items()}
-        for document in filter(None, documents.values()):
-            keep(document, self.folder / KEPT)
-        asked = tuple(
-            judge_use(source, documents[source], use, RELATION_OF_USE[use], facts, today)
-            for source, use in sorted(opening.ask.items())
+        carried = {label for artifact in opening.inputs for label in self.labels(artifact)}
+        carried |= {replace(label, relation=Relation.FILTER) for a in opening.against for label in self.labels(a)}
+        question = Question(
+            ask=opening.ask,
+            brings=opening.brings,
+            effect=opening.effect,
+            features=opening.features,
+            market=opening.market,
         )
-        flows = may_flow(sorted(labels), self.catalog, opening.effect, facts)
-        return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows, facts=facts)
+        admission = admit(question, carried, self.catalog, self.facts, _today())
+        for document in admission.documents:
+            keep(document, self.folder / KEPT)
+        return admission
 
     def _must_still_carry(self, opening: Opening, labels: Sequence[Label]) -> None:
         """Another process may have made the same bytes from other sources since the labels were read."""
@@ -499,7 +497,7 @@ class Workspace:
     def _held_out_stays_out(self, opening: Opening) -> None:
         if opening.effect is not Effect.TRAIN:
             return
-        lineage = Lineage.read(self.ledger)
+        lineage = self.lineage()
         for artifact in opening.inputs:
             for ancestor in _made_from(artifact.digest, lineage):
                 maker = lineage.maker(ancestor)
@@ -586,6 +584,10 @@ class Workspace:
             },
             unless=unless,
         )
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _made_from(digest: str, lineage: Lineage) -> Iterator[str]:

@@ -11,7 +11,6 @@ from trueseed.access.guard import LOOPBACK
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.errors import ConfigError
-from trueseed.ledger.lineage import Lineage
 from trueseed.lm.engine import Engine
 from trueseed.serve import api
 from trueseed.terms.model import Effect, Relation
@@ -31,23 +30,21 @@ class Offered:
 
 def newest_student(workspace: Workspace) -> Artifact:
     """The weights that the last finished training left. Raises `ConfigError` when nothing was trained yet."""
-    lineage = Lineage.read(workspace.ledger)
-    trained = [
-        (maker.index, made.digest)
-        for made in lineage.artifacts()
-        if made.kind == "weights" and (maker := lineage.maker(made.digest)) and maker.predicate["step"] == "train"
-    ]
-    if not trained:
+    newest = workspace.lineage().newest("weights", step="train")
+    if newest is None:
         raise ConfigError(f"no student was trained in {str(workspace.folder)!r} yet; `trueseed run FILE` makes one")
-    return workspace.store.get(f"weights:{max(trained)[1]}")
+    return workspace.store.get(f"weights:{newest.digest}")
 
 
 @contextmanager
-def student(workspace: Workspace, where: str) -> Iterator[Offered]:
-    """Opens a serve step on the newest student. Raises `Refused` when terms or a recall forbid it."""
+def student(workspace: Workspace, where: str, market: str = "") -> Iterator[Offered]:
+    """Opens a serve step on the newest student. market: the country whose people are served, '' for none but us.
+
+    Raises `Refused` when terms or a recall forbid it, or no approval for the market is declared.
+    """
     artifact = newest_student(workspace)
     config = {"where": where, "started_at": now(), "session": token_hex(4)}
-    with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config) as step:
+    with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config, market=market) as step:
         name = workspace.facts.student.name or "student"
         yield Offered(name=name, model=Engine(artifact.folder, f"own/{name}"), step=step)
 

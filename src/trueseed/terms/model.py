@@ -327,6 +327,10 @@ class Upstream:
     source: str
     teacher: str
 
+    def is_of(self, source: str) -> bool:
+        """Whatever the route: a host's copy of a model learned from the same."""
+        return fnmatchcase(source.partition("@")[0], self.source.partition("@")[0])
+
 
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64}|unknown)$")]
 Day = date | Literal["unknown"]
@@ -342,7 +346,8 @@ class Document:
     with this one, each while in force; a use this text is silent on is left to them. reported: what others say of a
     text that was not read.
 
-    features: it binds only answers asked with one of them, and beside the general text. model_routes: a host's text,
+    features: it binds only answers asked with one of them, and together with the general text; `text`, plain answers,
+    makes it a general one. model_routes: a host's text,
     beside which the terms of each model bind too, on those of these routes on which they are known. binds_earlier: it
     says of itself that it also binds what was asked before it. reading, companions and beside are set by the catalog,
     never by a file; beside: contracts of others that must permit as well, each by itself.
@@ -391,6 +396,10 @@ class Document:
     @property
     def was_read(self) -> bool:
         return self.verification in ("primary", "own")
+
+    @property
+    def is_general(self) -> bool:
+        return not self.features or "text" in self.features
 
     def closeness(self, source: str) -> int:
         """Characters that the nearest matching pattern spells out; 0 when none matches."""
