@@ -32,7 +32,7 @@ from trueseed.core.journal import Journal
 from trueseed.core.records import Origin, OriginKind
 from trueseed.errors import Broken, ConfigError, Paused, Refused
 from trueseed.ledger.calls import Batch
-from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.lineage import NOTHING_MADE, Lineage
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import withdrawn
@@ -310,6 +310,23 @@ def _silent(step: str, done: int, total: int, unit: str, note: str) -> None:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the first `size` entries of a ledger amount to. declared: the last declaration."""
+
+    size: int = 0
+    lineage: Lineage = NOTHING_MADE
+    declared: Mapping[str, Any] | None = None
+
+    def on(self, entries: Sequence[Entry]) -> "_Read":
+        """With the entries that follow."""
+        declared = self.declared
+        for entry in entries:
+            if entry.predicate_type == DECLARATION:
+                declared = {key: entry.predicate[key] for key in ("project", "facts")}
+        return _Read(self.size + len(entries), self.lineage.grown(entries), declared)
+
+
 @dataclass(kw_only=True)
 class Workspace:
     """A folder with a ledger, a store, and the facts its owner declared."""
@@ -319,9 +336,7 @@ class Workspace:
     store: Store
     catalog: Catalog
     report: Progress = field(default=_silent)
-    _lineage: tuple[int, Lineage] = field(
-        default=(0, Lineage({}, {}, ())), init=False, repr=False
-    )  # of so many entries
+    _read: _Read = field(default=_Read(), init=False, repr=False)
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, report: Progress = _silent) -> "Workspace":
@@ -353,12 +368,8 @@ class Workspace:
         if self._declared() != said:
             self.ledger.append(DECLARATION, [], {**said, "at": now()})
 
-    def _declared(self) -> dict[str, Any] | None:
-        said = None
-        for entry in self.ledger.entries():
-            if entry.predicate_type == DECLARATION:
-                said = {key: entry.predicate[key] for key in ("project", "facts")}
-        return said
+    def _declared(self) -> Mapping[str, Any] | None:
+        return self._read_on().declared
 
     @property
     def project(self) -> str:
@@ -373,12 +384,12 @@ class Workspace:
 
     def lineage(self) -> Lineage:
         """As of the entries that are known; each is read once. Raises `Broken` when one is not what it was."""
-        read, lineage = self._lineage
-        size = self.ledger.size
-        if read != size:
-            lineage = lineage.grown(entry for entry in self.ledger.entries(read) if entry.index < size)
-            self._lineage = (size, lineage)
-        return lineage
+        return self._read_on().lineage
+
+    def _read_on(self) -> _Read:
+        if self._read.size != self.ledger.size:
+            self._read = self._read.on(list(self.ledger.entries(self._read.size)))
+        return self._read
 
     def labels(self, artifact: Artifact) -> frozenset[Label]:
         """Labels that an artifact carries. Raises `Broken` when no step of this ledger made it."""

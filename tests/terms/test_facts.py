@@ -65,7 +65,7 @@ class TestRegions:
         assert self.judge(facts).permitted
         refused = self.judge(facts, owners=True)
         assert not refused.permitted
-        assert "owned from 'CN'" in refused.because
+        assert "the owners' country 'CN' is outside of it" in refused.because
 
     def test_undeclared_owners_leave_an_obligation(self):
         assert "owned" in self.judge(Facts(region="FR"), owners=True).obligations[0].text

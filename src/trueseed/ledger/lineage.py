@@ -63,10 +63,10 @@ class Lineage:
     _labels: Mapping[str, frozenset[Label]]
     _edges: tuple[Edge, ...]
 
-    @classmethod
-    def read(cls, ledger: Ledger | Iterable[Entry]) -> "Lineage":
+    @staticmethod
+    def read(ledger: Ledger | Iterable[Entry]) -> "Lineage":
         """Reads every entry. Raises `Broken` when the ledger changed underneath, or a step statement is malformed."""
-        return cls({}, {}, ()).grown(ledger.entries() if isinstance(ledger, Ledger) else ledger)
+        return NOTHING_MADE.grown(ledger.entries() if isinstance(ledger, Ledger) else ledger)
 
     def grown(self, entries: Iterable[Entry]) -> "Lineage":
         """With the entries that follow those it was read from. Raises as `read`."""
@@ -129,6 +129,9 @@ class Lineage:
         return frozenset(
             digest for digest, labels in self._labels.items() if any(label[0] == source for label in labels)
         )
+
+
+NOTHING_MADE = Lineage({}, {}, ())
 
 
 def _edges_to(output: Made, entry: Entry) -> list[Edge]:

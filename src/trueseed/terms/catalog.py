@@ -112,9 +112,13 @@ class Catalog:
         """
         return tuple(
             each
-            for each in self.history(source)
-            if each.binds_earlier and _begins(each) > _begins(document) and (by is None or _begins(each) <= by)
+            for each in self._reaching_back
+            if each.governs(source) and _begins(document) < _begins(each) and (by is None or _begins(each) <= by)
         )
+
+    @cached_property
+    def _reaching_back(self) -> tuple[Document, ...]:
+        return tuple(each for each in self.documents if each.binds_earlier and each.is_general)
 
     def _nearest(self, source: str, feature: str, at: date) -> Document | None:
         def nearness(document: Document) -> tuple[bool, int, date]:

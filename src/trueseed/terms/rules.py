@@ -409,15 +409,16 @@ def _outside(regions: Regions, use: Use, facts: Facts) -> str:
     """Who or what is outside of the regions, in words, by a list that was read; '' when nothing is known to be. What is
     undeclared leaves an obligation.
     """
-    places = {"asked from": facts.region}
+    places = [("", facts.region)]
     if use is Use.SERVE:
-        places["offered in"] = facts.market
+        places.append(("the market ", facts.market))
     if regions.operators:
-        places["the operator is established in"] = facts.country
-    found = [f"{how} {place!r}, which is" for how, place in places.items() if place and not regions.serves(place)]
+        places.append(("the operator's country ", facts.country))
     if regions.owners:
-        found += [f"more than half owned from {each!r}, which is" for each in facts.owners if not regions.serves(each)]
-    return f"{found[0]} outside of it" if found else ""
+        places += [("the owners' country ", owner) for owner in facts.owners]
+    return next(
+        (f"{how}{place!r} is outside of it" for how, place in places if place and not regions.serves(place)), ""
+    )
 
 
 def _owed(text: Document, use: Use, relation: Relation, facts: Facts) -> tuple[Obligation, ...]:
