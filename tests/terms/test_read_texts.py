@@ -25,14 +25,8 @@ def found(text: dict[str, str]) -> Document:
 
 
 def permitted(document: Document, use: Use, *, commercial: bool = True) -> bool:
-    return judge_use(
-        "a/b@c",
-        document,
-        use,
-        Relation.OUTPUT,
-        Facts(commercial=commercial, research=not commercial, country="US"),
-        None,
-    ).permitted
+    facts = Facts(commercial=commercial, research=not commercial, country="US")
+    return judge_use("a/b@c", document, use, Relation.OUTPUT, facts, None).permitted
 
 
 def test_all_texts_are_there():
