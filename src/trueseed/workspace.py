@@ -605,9 +605,9 @@ class Workspace:
         """We hold this step's lock, so an opening without a closing belongs to a process that died."""
         self.ledger.refresh()
         left = tuple(self.read().tries(opening.fingerprint).open.values())
-        for entry in left:
-            said = {**entry.predicate, "event": "abandoned", "at": now(), "reason": "the process died"}
-            self.ledger.append(STEP, [], said)
+        died = {"event": "abandoned", "at": now(), "reason": "the process died"}
+        if left:
+            self.ledger.append_all((STEP, [], {**entry.predicate, **died}) for entry in left)
         sources = {source for entry in left for source, _, _ in labels_of(entry.predicate)}
         self.retained.let_go(self.folder / "steps" / opening.fingerprint[:16] / "staged", sources)
 

@@ -129,7 +129,7 @@ def parse_canonical(data: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError, rfc8785.CanonicalizationError) as err:
         raise Broken(f"it is not canonical JSON ({err})") from err
     if not isinstance(value, dict):
-        raise Broken("it is not a JSON object")
+        raise Broken("it is canonical JSON, and not of an object")
     return value
 
 

@@ -10,7 +10,7 @@ shows: in the user's state, or given with `--since`. A key file vouches for itse
 `--key`, from this user's own key, or from the state's memory of the first meeting.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,15 +112,16 @@ class _Verification:
         remembered = Remembered(state, operator.name).checkpoint if state and operator else None
         chain = self._succession(keys) if operator else None
         checkpoint = self._checkpoint(chain)
-        entries = list(self._entries(chain))
+        said = self._said(self._entries(chain))
         if checkpoint:
             self._compare_with_checkpoint(checkpoint)
         if chain:
-            self._compare_changes(chain, entries)
+            self._compare_changes(chain, said.changes)
             self._compare_outside(chain, remembered, since)
             self._compare_vouched(chain)
         if not self.findings:
-            self._steps(entries)
+            self.findings += said.faults
+            self.notes += said.clocks
         hidden = len(self.findings) - MOST_FINDINGS
         return Report(
             folder=self.folder,
@@ -201,9 +202,8 @@ class _Verification:
             self.findings.append(f"file {SUCCESSION!r} was edited: {err}")
             return Succession(keys)
 
-    def _compare_changes(self, chain: Succession, entries: Sequence[Entry]) -> None:
-        """The file says what the log says, no more and no less."""
-        said = {entry.index: entry.leaf for entry in entries if entry.predicate_type == KEY_CHANGE}
+    def _compare_changes(self, chain: Succession, said: Mapping[int, bytes]) -> None:
+        """The file says what the log says (lines, by entry), no more and no less."""
         for index in sorted(said.keys() - {change.index for change in chain.changes}):
             self.findings.append(f"entry {index} changes a key, and file {SUCCESSION!r} does not have it")
         for change in chain.changes:
@@ -235,8 +235,8 @@ class _Verification:
             except Broken as err:
                 self.findings.append(f"entry {index} (line {index + 1}): {err}")
                 place.chained = False
-            tree.append(leaf_hash(leaf))
             self.hashes.append(leaf_hash(leaf))
+            tree.append(self.hashes[-1])
 
     def _lines(self) -> Iterator[bytes]:
         if not (self.folder / ENTRIES).exists():
@@ -251,8 +251,8 @@ class _Verification:
 
     def _read(self, index: int, leaf: bytes, keys: Sequence[Key]) -> Entry:
         """Raises `Broken` when the line, its signature, its signer or what it says of its place is out of order."""
-        open_envelope(parse_canonical(leaf), keys)
-        entry = Entry.parse(index, leaf)
+        envelope = parse_canonical(leaf)
+        entry = Entry(index=index, statement=open_envelope(envelope, keys), envelope=envelope, leaf=leaf)
         role = next(key.role for key in keys if key.key_id == entry.key_id)
         if role not in roles(entry.predicate_type):
             raise Broken(f"the {role} signed it, who may not sign a {entry.predicate_type} statement")
@@ -345,14 +345,34 @@ class _Verification:
 
     # -- what the statements say -----------------------------------------------------------------------------------
 
-    def _steps(self, entries: Sequence[Entry]) -> None:
-        self.findings += faults(entries)
+    @staticmethod
+    def _said(entries: Iterator[Entry]) -> "_Said":
+        """Reads them to the end, one at a time: a log may be larger than memory."""
+        said = _Said()
+        said.faults += faults(said.seeing(entries))
+        return said
+
+
+@dataclass
+class _Said:
+    """faults: rules that statements break, which count when all else is in order. changes: of keys, their lines by
+    entry. clocks: notes on times that go back.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    changes: dict[int, bytes] = field(default_factory=dict)
+    clocks: list[str] = field(default_factory=list)
+
+    def seeing(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         latest = ""
         for entry in entries:
+            if entry.predicate_type == KEY_CHANGE:
+                self.changes[entry.index] = entry.leaf
             at = entry.predicate.get("at")
             if isinstance(at, str) and at < latest:
-                self.notes.append(f"entry {entry.index} says {at}, an entry before it {latest}: a clock went back")
+                self.clocks.append(f"entry {entry.index} says {at}, an entry before it {latest}: a clock went back")
             latest = max(latest, at) if isinstance(at, str) else latest
+            yield entry
 
 
 @dataclass
