@@ -1,5 +1,5 @@
-"""What the ledger costs: appending, verifying all of it, proving one entry, and a step in a workspace that has seen many;
-pymerkle beside us where it does the same.
+"""What the ledger costs: appending, verifying all of it, proving one entry, and a step in a workspace that has seen
+many; pymerkle beside us where it does the same.
 
     python -m bench.ledger                             2,000 appends, 100,000 entries, 200 proofs, 1,000 steps
     python -m bench.ledger --entries 2000 --dry-run    less of it, and nothing is written to bench/results
