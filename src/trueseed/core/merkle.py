@@ -107,9 +107,12 @@ class Tree:
             above.extend(node_hash(below[2 * i], below[2 * i + 1]) for i in range(len(above), len(below) // 2))
             below, level = above, level + 1
 
-    def root(self) -> bytes:
-        """As `root` of the same hashes."""
-        return self._over(0, self.size)
+    def root(self, size: int | None = None) -> bytes:
+        """As `root` of the first `size` hashes, or of all. Raises `IndexError` when there are not so many."""
+        size = self.size if size is None else size
+        if not 0 <= size <= self.size:
+            raise IndexError(f"there are no {size} leaves in a tree of {self.size}")
+        return self._over(0, size)
 
     def path(self, index: int, size: int | None = None) -> tuple[bytes, ...]:
         """As `inclusion` among the first `size` leaves, or all. Raises `IndexError` outside the tree."""

@@ -161,8 +161,11 @@ class Ledger:
     def paths(self) -> tuple[str, Callable[[int], tuple[bytes, ...]]]:
         """The newest checkpoint, and the audit path to it of an entry by its index."""
         with self._guard:
-            self._tree.extend(self._hashes[self._tree.size :])
-            return self._note, partial(self._tree.path, size=self.size)
+            return self._note, partial(self._grown_tree().path, size=self.size)
+
+    def _grown_tree(self) -> Tree:
+        self._tree.extend(self._hashes[self._tree.size :])
+        return self._tree
 
     def checkpoint(self) -> str:
         """The newest signed checkpoint (C2SP signed note). Kept elsewhere, it lets `verify --since` hold us to it."""
@@ -416,7 +419,7 @@ class Ledger:
                 f"{self.folder} has {self.size} entries, but this log had {known.size} when last seen: it was rolled "
                 f"back, or is an older copy; {_ADVICE}"
             )
-        if root(self._hashes[: known.size]) != known.root:
+        if self._grown_tree().root(known.size) != known.root:
             raise Broken(
                 f"{self.folder} is a fork: its first {known.size} entries are not those that this log had when last "
                 f"seen; {_ADVICE}"

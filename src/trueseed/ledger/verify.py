@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trueseed.core.merkle import Frontier, leaf_hash, root
+from trueseed.core.merkle import Tree, leaf_hash
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger import outside
 from trueseed.ledger.checkpoint import Checkpoint
@@ -101,7 +101,7 @@ class _Verification:
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
+    tree: Tree = field(default_factory=Tree)  # over the lines so far
     torn: int = 0  # bytes after the last newline
 
     def run(self, state: Path | None, since: str | None, given: tuple[Key, ...]) -> Report:
@@ -126,8 +126,8 @@ class _Verification:
         return Report(
             folder=self.folder,
             origin=operator.name if operator else "",
-            size=len(self.hashes),
-            root=root(self.hashes).hex(),
+            size=self.tree.size,
+            root=self.tree.root().hex(),
             findings=(*self.findings[:MOST_FINDINGS], *([f"... and {hidden} more"] if hidden > 0 else [])),
             notes=tuple(self.notes),
             evidence=tuple(self.evidence),
@@ -208,7 +208,7 @@ class _Verification:
             self.findings.append(f"entry {index} changes a key, and file {SUCCESSION!r} does not have it")
         for change in chain.changes:
             if said.get(change.index, change.leaf) != change.leaf or (
-                change.index not in said and change.index < len(self.hashes)
+                change.index not in said and change.index < self.tree.size
             ):
                 self.findings.append(f"{change} by file {SUCCESSION!r}, and the log has another entry there")
             self.notes.append(str(change))
@@ -225,18 +225,17 @@ class _Verification:
 
     def _entries(self, chain: Succession | None) -> Iterator[Entry]:
         """The entries whose line is in order; a finding for each other line."""
-        tree, place = Frontier(), _Place()
+        place = _Place()
         for index, leaf in enumerate(self._lines()):
             try:
                 if chain:
                     entry = self._read(index, leaf, chain.keys_at(index))
-                    place.check(entry, tree)
+                    place.check(entry, self.tree)
                     yield entry
             except Broken as err:
                 self.findings.append(f"entry {index} (line {index + 1}): {err}")
                 place.chained = False
-            self.hashes.append(leaf_hash(leaf))
-            tree.append(self.hashes[-1])
+            self.tree.extend([leaf_hash(leaf)])
 
     def _lines(self) -> Iterator[bytes]:
         if not (self.folder / ENTRIES).exists():
@@ -265,16 +264,16 @@ class _Verification:
         return entry
 
     def _compare_with_checkpoint(self, checkpoint: Checkpoint) -> None:
-        size = len(self.hashes)
+        size = self.tree.size
         if checkpoint.size > size:
             self.findings.append(
                 f"the checkpoint signed {checkpoint.size} entries, {ENTRIES} has {size}: "
                 f"entries {size} to {checkpoint.size - 1} were removed or torn"
             )
             return
-        if root(self.hashes[: checkpoint.size]) != checkpoint.root:
+        if self.tree.root(checkpoint.size) != checkpoint.root:
             self.findings.append(
-                f"the first {checkpoint.size} entries hash to root {root(self.hashes[: checkpoint.size]).hex()}, "
+                f"the first {checkpoint.size} entries hash to root {self.tree.root(checkpoint.size).hex()}, "
                 f"the checkpoint signed {checkpoint.root.hex()}"
             )
         if checkpoint.size < size or self.torn:
@@ -301,13 +300,13 @@ class _Verification:
                 continue
             self.evidence.append(f"{name}, {known.size} entries")
             reached = max(reached, known.size)
-            if known.size > len(self.hashes):
+            if known.size > self.tree.size:
                 self.findings.append(
-                    f"rolled back: {name} signed {known.size} entries, the ledger has {len(self.hashes)}; "
-                    f"entries {len(self.hashes)} to {known.size - 1} are gone "
+                    f"rolled back: {name} signed {known.size} entries, the ledger has {self.tree.size}; "
+                    f"entries {self.tree.size} to {known.size - 1} are gone "
                     "(or were written in a copy of this workspace)"
                 )
-            elif root(self.hashes[: known.size]) != known.root:
+            elif self.tree.root(known.size) != known.root:
                 self.findings.append(
                     f"a fork: {name} signed another history; one of entries 0 to {known.size - 1} differs from it"
                 )
@@ -316,9 +315,9 @@ class _Verification:
                 "no checkpoint from outside the ledger was at hand: that entries were cut off its end (truncation) is "
                 "not excluded; give one that was kept elsewhere with --since"
             )
-        elif reached < len(self.hashes):
+        elif reached < self.tree.size:
             self.notes.append(
-                f"the newest checkpoint from outside covers {reached} of {len(self.hashes)} entries: that later ones "
+                f"the newest checkpoint from outside covers {reached} of {self.tree.size} entries: that later ones "
                 f"were cut off the end (truncation) is not excluded"
             )
 
@@ -332,15 +331,15 @@ class _Verification:
         for each in found:
             known = each.checkpoint
             self.findings += each.findings
-            if known.size > len(self.hashes):
+            if known.size > self.tree.size:
                 self.findings.append(
                     f"rolled back: {each.place} has a checkpoint of {known.size} entries, the ledger has "
-                    f"{len(self.hashes)}"
+                    f"{self.tree.size}"
                 )
-            elif root(self.hashes[: known.size]) != known.root:
+            elif self.tree.root(known.size) != known.root:
                 self.findings.append(f"a fork: the checkpoint in {each.place} signed another history")
             else:
-                self.evidence += [f"{who}: {known.size} of {len(self.hashes)} entries" for who in each.by]
+                self.evidence += [f"{who}: {known.size} of {self.tree.size} entries" for who in each.by]
                 self.notes += [f"{known.size} entries were vouched for by {who} (--key, --tsa)" for who in each.others]
 
     # -- what the statements say -----------------------------------------------------------------------------------
@@ -382,7 +381,7 @@ class _Place:
     shift: int = 0  # by how many places the entries read last are off
     chained: bool = True  # no entry so far was out of order; after one that was, every later root differs
 
-    def check(self, entry: Entry, before: Frontier) -> None:
+    def check(self, entry: Entry, before: Tree) -> None:
         """Raises `Broken` when the entry was written for another place than after the tree `before`."""
         said = entry.predicate["log"]
         if said["index"] - entry.index != self.shift:
