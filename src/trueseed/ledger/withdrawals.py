@@ -196,7 +196,7 @@ class Recalls:
         elif entry.predicate_type == STEP and entry.predicate.get("event") == "done":
             try:
                 self._take(_made(entry.predicate))
-            except (KeyError, TypeError, AttributeError) as err:
+            except (KeyError, TypeError, AttributeError, ValueError) as err:
                 raise Broken(f"the step statement in entry {entry.index} is malformed ({err!r})") from err
 
     def reached(self, withdrawal: Withdrawal) -> frozenset[str]:

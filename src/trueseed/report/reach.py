@@ -65,7 +65,7 @@ def read(entries: Iterable[Entry]) -> Reach:
         said = entry.predicate
         try:
             if entry.predicate_type == RECONCILIATION:
-                compared[said["maker"], said["sources"], said["month"]] = _Compared.parse(entry)
+                compared[str(said["maker"]), str(said["sources"]), str(said["month"])] = _Compared.parse(entry)
             elif entry.predicate_type == STEP and said["event"] in CLOSINGS:
                 asked |= set(_asked(said))
         except (KeyError, TypeError, AttributeError) as err:
