@@ -1,6 +1,7 @@
 """The commands on records, in process: what they print, and what they say of a newcomer's mistakes."""
 
 import json
+import re
 from pathlib import Path
 
 import pyarrow as pa
@@ -142,8 +143,6 @@ def test_a_file_that_is_wrong_is_told_where_and_nothing_is_imported(tmp_path, na
     (tmp_path / "rows.jsonl").write_bytes(content)
     done = trueseed(tmp_path, "import", tmp_path / "rows.jsonl", "--source", "own/cook")
     assert done.exit_code == 2
-    import re
-
     assert re.search(said, " ".join(done.stderr.split())), done.stderr
     assert "Nothing was imported" in " ".join(done.stderr.split())
     assert not list((tmp_path / "work" / "store").glob("*/*"))

@@ -98,14 +98,14 @@ def test_a_run_on_imported_records_alone_is_planned_done_and_reported_and_asks_n
 
 @RUN
 def test_records_are_rewritten_before_they_are_curated_and_plan_and_report_show_it(tmp_path, tiny_llama):
-    written(tmp_path, *recipes())
+    written(tmp_path, *recipes()[:6])
     teacher = {"weights": str(tiny_llama), "source": "own/rewriter"}
     sampling = {"temperature": 1.0, "max_tokens": 300}
     transform = [{"rewrite": "Say it shorter.", "keep": True, "teacher": teacher, "sampling": sampling}]
     file = load(alone(tmp_path, tiny_llama, transform=transform, curate={"near_duplicate": 1.0}))
     workspace = Workspace.open(tmp_path / "work", create=True)
     plan = making.make(file, workspace, rows=0)
-    assert plan.estimate.steps[0].to_json()["numbers"]["requests"]["likely"] == 10
+    assert plan.estimate.steps[0].to_json()["numbers"]["requests"]["likely"] == 6
     ruling = next(ruling for ruling in plan.rulings if ruling.step == "rewrite")
     assert {verdict.source for verdict in ruling.verdicts} == {"own/cook", "own/rewriter"}
     assert [each.of for each in plan.teachers] == ["transform 1"]
@@ -115,7 +115,7 @@ def test_records_are_rewritten_before_they_are_curated_and_plan_and_report_show_
     made = pipeline.transforming.transform(file, workspace, records, cast.voice_of)
     dataset = pipeline._curate(file, workspace, made, held_out)
     (anew,) = origins.said_anew(workspace, dataset)
-    assert (anew.step, anew.source, anew.accepted + anew.rejected) == ("rewrite", "own/rewriter", 10)
+    assert (anew.step, anew.source, anew.accepted + anew.rejected) == ("rewrite", "own/rewriter", 6)
     assert {label.source for label in workspace.labels(dataset)} >= {"own/cook", "own/rewriter"}
     doctors = {check.of for check in examine(file, tmp_path / "work").checks}
     assert doctors >= {"import", "transform 1", "base"}
