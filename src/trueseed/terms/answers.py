@@ -128,7 +128,7 @@ def lines(document: dict[str, Any]) -> list[str]:
         "on ending": document["on_termination"],
         "reaches": f"models trained on output: {document['reaches_models_trained_on_output']}",
         "together": ", ".join(document["incorporates"]),
-        "silent on": ", ".join(document["silent_on"]),
+        "silent on": ", ".join(document.get("silent_on", ())),
         "note": document["notes"],
         "digest": f"{document['digest']} ({_READING[document['reading']]})",
     }

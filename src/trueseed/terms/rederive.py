@@ -71,7 +71,10 @@ def rederive_step(said: Mapping[str, Any], documents: Iterable[Document], facts:
     now = _Again(said, Catalog(_with_upstream(documents, stored)), facts).verdicts()
     rules = str(said.get("rules", ""))
     if len(stored) != len(now):
+        given = {verdict.source for verdict in now if isinstance(verdict, Verdict)}
+        left_out = given - {each["source"] for each in stored}
         many = f"{len(stored)} verdicts are recorded, and the rules give {len(now)}"
+        many += f"; none is recorded on {', '.join(sorted(left_out))}" if left_out else ""
         return (Found(outcome="differs", stored={}, now=None, because=many, rules=rules),)
     return tuple(_compared(before, after, rules) for before, after in zip(stored, now, strict=True))
 
