@@ -94,6 +94,12 @@ def test_what_comes_back_cut_skipped_or_empty_is_put_aside_with_its_reason(works
     assert found == {"accepted": 1, "rejected:skipped": 1, "rejected:cut": 1, "rejected:empty": 1}
 
 
+def test_an_echo_or_a_text_that_is_no_longer_sound_is_put_aside(workspace):
+    answers = iter(["The answer to rewrite:\nHeat it.", "soup " * 30, "Warm it gently for a while."])
+    made = said_anew(workspace, ASKED, brought(workspace, SOUP, SOUP[:-1], SOUP[:-2]), lambda _: next(answers))
+    assert [record.task["reason"] for record in records(made, "rejected")] == ["copied", "unsound"]
+
+
 def test_a_makers_name_goes_only_by_a_declared_filter_that_every_descendant_shows(workspace):
     given = brought(workspace, "I am ChatGPT, a language model trained by OpenAI.", source="openai/gpt-4@api")
     with pytest.raises(Refused, match="openai"):  # its own terms come first
@@ -140,7 +146,7 @@ def test_a_record_that_fails_its_own_constraints_afterwards_is_wrong(workspace):
     task = {"prompt_id": "a", "prompt": "Soup?", "constraints": [constraint], "variant": 0}
     shouted = replace(old.messages[-1], content="KEEP IT LOW AND WARM")
     new = Record(messages=(*old.messages[:-1], shouted), origin=old.origin, task=task)
-    assert _wrong(old, new, identity_filter=False)[0] == "wrong"
+    assert _wrong(old, new, ASKED)[0] == "wrong"
 
 
 def test_only_records_can_be_said_anew_and_in_one_way_at_a_time(workspace):

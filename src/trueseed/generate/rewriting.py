@@ -4,9 +4,9 @@
 
 A rewritten record is its answer in other words; a translated one is every message in another language, each asked for
 by itself. The step carries the labels of the records and that of the model. A record keeps its parent, and `made_of`
-in its task names every source before the model's own. One that comes back cut, empty, wrong by its own constraints, or
-without the name of the maker that it gave away before, is put beside the others with the reason: what a model says of
-itself goes only by a declared identity filter.
+in its task names every source before the model's own. One that comes back cut, empty, as an echo of what was asked, no
+longer sound, wrong by its own constraints, or without the name of the maker that it gave away before, is put beside the
+others with the reason: what a model says of itself goes only by a declared identity filter.
 """
 
 from collections import Counter, deque
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from trueseed.checks import Task
+from trueseed.checks import Task, unsound
 from trueseed.checks.whose import introduces, makers, names_its_maker
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
@@ -40,6 +40,8 @@ TRANSLATE = (
     "Translate this text into {language}. Leave code, numbers and names as they are. Write the translation, and "
     "nothing else.\n\n{text}"
 )
+ECHOES = ("The question was:", "The answer to rewrite:", "Write the new answer", "Translate this text into",
+          "Write the translation")  # fmt: skip
 DONE: Mapping[Verb, str] = {"rewrite": "rewritten", "translate": "translated"}
 
 
@@ -167,7 +169,7 @@ class _Recipe:
     def _judge(self, anew: _Anew) -> None:
         old, new = anew.record, self._record(anew)
         if not anew.reason:
-            anew.reason, anew.detail = _wrong(old, new, self.config.identity_filter)
+            anew.reason, anew.detail = _wrong(old, new, self.config)
         if not anew.reason:
             self.made[old.id] = new
             self.step.count("accepted")
@@ -222,14 +224,24 @@ def made_of(record: Record) -> list[dict[str, Any]]:
     return before if own in before else [*before, own]
 
 
-def _wrong(old: Record, new: Record, identity_filter: bool) -> tuple[str, str]:
+def _wrong(old: Record, new: Record, config: Config) -> tuple[str, str]:
     """A reason why the new record is not kept, and more of it in words; ('', '') when it is."""
     lost = identity_lost(old.answer, new.answer)
-    if lost and not identity_filter:
+    if lost and not config.identity_filter:
         return "identity", f"it no longer says {lost!r}; declare `identity_filter` if that is meant"
+    before, after = ("\n".join(message.content for message in each.messages) for each in (old, new))
+    if echoed := next((words for words in ECHOES if words in after and words not in before), ""):
+        return "copied", f"it repeats what it was asked: {echoed!r}"
+    if config.rewrite and (why := _no_longer_sound(old, new)):  # what is sound is told by words between blanks
+        return "unsound", why
     if "constraints" in new.task and (faults := Task.from_json(new.task).faults(new.answer)):
         return "wrong", "; ".join(faults.values())
     return "", ""
+
+
+def _no_longer_sound(old: Record, new: Record) -> str:
+    asked = next((each.content for each in reversed(new.messages) if each.role == "user"), "")
+    return "" if unsound(old.answer, asked) else unsound(new.answer, asked)
 
 
 def identity_lost(before: str, after: str) -> str:
