@@ -42,6 +42,9 @@ def run(
         for taught in report.teachers if len(report.teachers) > 1 else ():
             left = f"; left: {taught.left}" if taught.left else ""
             out.print(f"teacher {taught.source}: {taught.accepted} of {taught.asked} answers kept{left}", markup=False)
+        for brought in report.imports:
+            also = f"; they carry {', '.join(brought.inherited)} too" if brought.inherited else ""
+            out.print(f"import  {brought.rows} records said to come from {brought.source}{also}", markup=False)
         out.print(f"report  {workspace / 'report.html'}")
         out.print(f"chat    trueseed chat --workspace {workspace}    or    trueseed serve --workspace {workspace}")
         out.print(f"check   trueseed verify {workspace}")

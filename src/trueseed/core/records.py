@@ -103,6 +103,8 @@ class Record:
 
 
 RECORDS_FILE = "records.parquet"  # in a records artifact
+MADE_OF = "made_of"  # in a task: source and terms of what a record was made of by a model, the oldest first
+PARTS = {"records": ("records",), "dataset": ("train", "validation")}  # by kind of artifact: its files of records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

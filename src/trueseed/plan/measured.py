@@ -69,9 +69,11 @@ class Machine:
 
 def ask(file: RunFile, prompts: Artifact, voice: Voice, step: Step, rows: int) -> Artifact:
     """Asks `rows` questions and keeps all that was said, right or not. Raises what the teacher raises."""
+    recipe = file.generate
+    assert recipe is not None  # whoever has a teacher generates
     with voice.speaking(step) as model:
         timed = _Timed(Teacher(model, step, identity=voice.speaks if file.cache else None))
-        rehearsed = rehearse(file.generate, prompts, timed, step, rows)
+        rehearsed = rehearse(recipe, prompts, timed, step, rows)
         live: Mapping[str, Live] = getattr(model, "live_limits", {})
     found = Answered(
         rows=rehearsed.rows,
