@@ -37,7 +37,6 @@ from trueseed.core.merkle import Frontier, Tree, leaf_hash, root
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity, new_origin
-from trueseed.ledger.index import Index
 from trueseed.ledger.remembered import LOCK_PATIENCE_S, Remembered
 from trueseed.ledger.signing import Key, Role, Signer, decode, load_or_create, sign_note
 from trueseed.ledger.statement import KEY_CHANGE, envelope, open_envelope, parse_canonical, roles, statement
@@ -195,6 +194,8 @@ class Ledger:
 
         Whoever decides by what the ledger says reads `entries`, since nobody signs the index.
         """
+        from trueseed.ledger.index import Index  # SQLAlchemy, for what most commands do not ask
+
         with self._guard:
             index = Index.synchronised(self.folder / INDEX, self._hashes, self.entries)
             found = index.find(subject=subject, predicate_type=predicate_type)
