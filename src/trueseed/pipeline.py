@@ -1,7 +1,8 @@
 """A run file becomes steps: the whole river in one function, resumable at any point.
 
 Each step is fingerprinted by its configuration, the digests of its inputs and the code, so the same command after a
-kill, a pause or an edit does only what is not done yet.
+kill, a pause or an edit does only what is not done yet. What computes (torch, scipy) is imported by the step that
+needs it, so that a mistake in a run file is told before any of it is loaded.
 """
 
 import json
@@ -22,7 +23,6 @@ from trueseed.evaluate import measure, sets
 from trueseed.exchange.bring import bring
 from trueseed.failover import Baseline, Part
 from trueseed.generate.prompts import must_have_papers, named
-from trueseed.lm.engine import Engine
 from trueseed.lm.source import is_here
 from trueseed.report import gather
 from trueseed.report.html import render
@@ -31,7 +31,6 @@ from trueseed.runfile import Asked, RunFile
 from trueseed.similarity.remembered import ANSWERS
 from trueseed.teachers.voice import Voice
 from trueseed.terms.model import Effect, Relation
-from trueseed.train import sft
 from trueseed.workspace import Workspace
 
 
@@ -202,17 +201,23 @@ def _of_the_base(file: RunFile, workspace: Workspace, held_out: Artifact, base: 
     with workspace.step("baseline", inputs=inputs, config=config) as step:
         if earlier := step.earlier("scores"):
             return earlier
+        from trueseed.lm.engine import Engine
+
         engine = Engine(base.folder, base.meta["source"], **file.engine.model_dump())
         return measure.baseline(file.evaluate, held_out, engine, engine, step, of="base")
 
 
 def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:
+    from trueseed.train import sft
+
     config = file.train.model_dump()
     with workspace.step("train", inputs=[dataset, base], effect=Effect.TRAIN, config=config) as step:
         return step.earlier("weights") or sft.train(file.train, dataset, base, step)
 
 
 def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
+    from trueseed.lm.engine import Engine
+
     inputs, config = [held_out, before, student], {**file.evaluate.model_dump(), "engine": file.engine.identity}
     with workspace.step("evaluate", inputs=inputs, config=config) as step:
         if earlier := step.earlier("scores"):

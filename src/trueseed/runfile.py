@@ -12,11 +12,11 @@ from trueseed.evaluate import measure
 from trueseed.exchange import bring
 from trueseed.generate import rewriting, verifiable
 from trueseed.lm.source import source_of
-from trueseed.teachers.account.allowance import Limit
+from trueseed.lm.speed import Speed
+from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint
-from trueseed.teachers.voice import Speed
 from trueseed.terms.model import Facts, Student, parse_source
-from trueseed.train import sft
+from trueseed.train import settings as training
 
 
 class Named(Settings):
@@ -127,7 +127,7 @@ class RunFile(Settings):
     generate: verifiable.Config | None = None
     transform: list[Transform] = Field(default=[])
     curate: curation.Config = curation.Config()
-    train: sft.Config
+    train: training.Config
     evaluate: measure.Config = measure.Config()
 
     @model_validator(mode="after")

@@ -23,15 +23,17 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run, or what is left of it: ask, curate, train, measure, report."""
-    from trueseed import patience, pipeline, runfile, screen
-    from trueseed.workspace import Workspace
+    from trueseed import patience, runfile, screen
+
+    def work(tell: "Progress") -> "Report":
+        settings = runfile.load(file)  # a mistake in it is told before what follows is even imported
+        from trueseed import pipeline
+        from trueseed.workspace import Workspace
+
+        place = Workspace.open(workspace, create=True, report=tell)
+        return pipeline.write_report(place, pipeline.run(settings, place))
 
     with screen.Screen(err) as watching, pausing():
-
-        def work(tell: "Progress") -> "Report":
-            place = Workspace.open(workspace, create=True, report=tell)
-            return pipeline.write_report(place, pipeline.run(runfile.load(file), place))
-
         report = patience.patiently(work, watching) if wait else work(watching)
     if as_json:
         print_json(report.to_json())

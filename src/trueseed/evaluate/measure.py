@@ -20,7 +20,6 @@ from trueseed.checks import Task
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, ChatModel, Finish, Message, Request, TokenLogprob, user
 from trueseed.core.settings import Settings
-from trueseed.evaluate import stats
 from trueseed.evaluate.sets import CHAT, TASK_SETS, read_chat, read_tasks
 from trueseed.workspace import Step
 
@@ -149,6 +148,8 @@ def summarise(
     Without chats there is no perplexity, and `{"not_measured": {set: why}}` says so.
     Raises `ValueError` when the two sides did not answer the same tasks.
     """
+    from trueseed.evaluate import stats  # scipy takes a second to import, and most steps measure nothing
+
     scores: dict[str, Any] = {"teacher": {}, "student": {}, "difference": {}, "p": {}}
     for name in TASK_SETS:
         ours, theirs = _by_prompt(student, name), _by_prompt(teacher, name)

@@ -13,19 +13,21 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trueseed.core.chat import Message
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError, Refused
-from trueseed.exchange import foreign
 from trueseed.exchange.claims import KINDS, OUR_COLUMN, Claim, Kind, claims
-from trueseed.exchange.known import Finding, Known
 from trueseed.exchange.shapes import chat
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Document, Effect, Facts, Label, Relation, Use, parse_source
 from trueseed.terms.rules import Verdict, may_flow, not_established
 from trueseed.workspace import Workspace
+
+if TYPE_CHECKING:
+    from trueseed.exchange.foreign import Foreign
+    from trueseed.exchange.known import Finding, Known
 
 SHOWN = 10  # rows that an error names
 EFFECTS = (Effect.TRAIN, Effect.SERVE, Effect.PUBLISH)
@@ -56,7 +58,7 @@ class Taken:
 
     place: str
     messages: tuple[Message, ...]
-    findings: tuple[Finding, ...]
+    findings: "tuple[Finding, ...]"
     reported: tuple[Claim, ...]
 
     def against(self, declared: str) -> Iterator[Against]:
@@ -135,6 +137,9 @@ def look(config: Config, catalog: Catalog, workspace: Workspace | None) -> Looke
     """workspace: where it is to be imported, if that is there already. Raises `ConfigError` naming the rows that are
     wrong, `Refused` when the declared source has no terms.
     """
+    from trueseed.exchange import foreign  # Arrow and SQLAlchemy, which a run file is read without
+    from trueseed.exchange.known import Known
+
     parse_source(config.source)
     document = catalog.governing(config.source, datetime.now(UTC).date())
     if document is None:
@@ -149,7 +154,7 @@ def look(config: Config, catalog: Catalog, workspace: Workspace | None) -> Looke
     )
 
 
-def _read(found: foreign.Foreign, source: str, known: Known) -> list[Taken]:
+def _read(found: "Foreign", source: str, known: "Known") -> list[Taken]:
     rows: list[Taken] = []
     wrong: list[str] = []
     for row in found.rows():
@@ -177,7 +182,7 @@ def _read(found: foreign.Foreign, source: str, known: Known) -> list[Taken]:
     return rows
 
 
-def _documents(known: Known, rows: tuple[Taken, ...], catalog: Catalog) -> Iterator[Document]:
+def _documents(known: "Known", rows: tuple[Taken, ...], catalog: Catalog) -> Iterator[Document]:
     """What a label of another workspace means is read there."""
     wanted = {label.terms for row in rows for finding in row.findings for label in finding.labels}
     for terms in sorted(terms for terms in wanted if terms and catalog.by_digest(terms) is None):
