@@ -135,7 +135,7 @@ def _written(records, at: Path) -> None:
 def _backwards(asked: str) -> str:
     """Other words than the asked ones, as many as there are."""
     words = asked.replace("Write the new answer, and nothing else.", "").split("\n\n")
-    text = next(part for part in reversed(words) if part.strip())
+    text = next(part for part in reversed(words) if part.strip()).removeprefix("The answer to rewrite:\n")
     return " ".join(word[::-1] for word in text.split()) + " ."
 
 
