@@ -140,7 +140,7 @@ def _backwards(asked: str) -> str:
 
 
 @given(answers, st.lists(st.sampled_from(STEPS), min_size=2, max_size=4))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_no_chain_of_transforms_yields_fewer_labels(said, chain):
     with tempfile.TemporaryDirectory() as folder:
         taken = Chain(Path(folder), said)
