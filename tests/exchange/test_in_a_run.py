@@ -10,6 +10,7 @@ from tests.tiny_run import run_file
 from trueseed import pipeline
 from trueseed.doctor.examine import examine
 from trueseed.errors import ConfigError, Refused
+from trueseed.papers import card, dataset_card, dossier
 from trueseed.plan import making, words
 from trueseed.report import origins, verify
 from trueseed.runfile import load
@@ -88,6 +89,11 @@ def test_a_run_on_imported_records_alone_is_planned_done_and_reported_and_asks_n
     assert "its base on" in page
     assert "Records of others" in page
     assert "taken out of the data" in page
+    known = dossier.of(workspace, outcome.student, "cook")
+    for paper in (card.render(known), dataset_card.render(known, known.corpora[0])):
+        assert "identity_filter: true" in paper
+        assert "(declared identity filter)" in paper
+    assert "| 95 % intervals | base | student | difference |" in card.render(known)
     assert not verify.workspace(workspace.folder).broken
     asked = [entry.predicate["asks"] for entry in workspace.ledger.entries() if entry.predicate.get("step")]
     assert not any(asked)
