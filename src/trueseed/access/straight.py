@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from trueseed.access.arrival import Arrival
+from trueseed.core.errand import Errand
 
 AT_MOST = 64 * 1024  # bytes of a body: of a longer one uvicorn reads on as it is taken
 Headers = list[tuple[bytes, bytes]]
@@ -62,16 +63,16 @@ class Straight(Arrival, HttpToolsProtocol):  # type: ignore[misc]
 
     def _begin(self, cycle: Cycle, answer: Answer) -> None:
         self._awaited = None
-        task = self.loop.create_task(self._answer(cycle, answer))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        errand = Errand(self._answer(cycle, answer), over=self.tasks.discard)
+        self.tasks.add(errand)  # type: ignore[arg-type]  # which uvicorn waits for, and cancels
+        errand.begin()
 
     async def _answer(self, cycle: Cycle, answer: Answer) -> None:
         body, cycle.body = bytes(cycle.body), bytearray()
         cycle.message_event.clear()
         reply = await answer(body)
         if not isinstance(reply, Whole):
-            await cycle.run_asgi(reply)
+            super()._start_asgi_task(cycle, reply)
             return
         if self.flow.write_paused:
             await self.flow.drain()

@@ -38,6 +38,7 @@ from trueseed.terms.model import parse_source
 T = TypeVar("T")
 COMPLETIONS = "/v1/chat/completions"
 KNOCK = Ask("", None, read(b'{"model": "own/nobody", "messages": [{}]}', max_tokens=1))  # nobody's key
+FEW = 8  # admitted before the next of a burst are read: fewer cost more transactions, more keep the first waiting
 PATIENCE_S = 20  # for calls in flight when the gateway stops; what takes longer stays reserved
 _log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _living(self, _: Starlette) -> AsyncIterator[None]:
-        self._lots = Lots(self._desk.work, self._desk.at_once, self._thread)
+        self._lots = Lots(self._desk.work, self._desk.at_once, self._thread, most=FEW)
         async with Forward() as forward:
             self._road = Road(
                 settle=self._lots.verdict,
@@ -136,7 +137,6 @@ class Gateway:
         """Raises `Fault`."""
         began = time.perf_counter()
         try:
-            await self._lots.turn()
             wanted = read(body, max_tokens=self._config.max_tokens)
             if self._in_flight >= self._config.in_flight:
                 again = {"retry-after": "1"}
