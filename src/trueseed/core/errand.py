@@ -102,11 +102,11 @@ class Errand:
 
     def _await(self, awaited: Any) -> None:
         if isinstance(awaited, Word):
-            awaited._go_on = self._go_on  # noqa: SLF001
+            awaited._go_on = self._go_on
         elif awaited is None:  # `asyncio.sleep(0)`
             asyncio.get_running_loop().call_soon(self._go_on)
         else:
-            awaited._asyncio_future_blocking = False  # noqa: SLF001  what a task answers to a future's `yield`
+            awaited._asyncio_future_blocking = False
             awaited.add_done_callback(self._go_on)
 
 

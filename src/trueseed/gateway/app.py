@@ -6,9 +6,9 @@ A request is read once, by `wanted`, and goes on as it came.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -141,11 +141,15 @@ class Gateway:
             if self._in_flight >= self._config.in_flight:
                 again = {"retry-after": "1"}
                 raise Fault(429, "too many calls are in flight; try again shortly", code="busy", headers=again)
-            with self._entering():
+            self._in_flight += 1  # from before its admission on, since many may wait for theirs
+            try:
                 ticket: Ticket = await self._lots.verdict(Ask(asker.token, asker.use, wanted))
+            except BaseException:
+                self._in_flight -= 1
+                raise
         except Exception as err:
             raise self._turned_away(err) from err
-        self._metrics.admission.observe(time.perf_counter() - began)
+        self._metrics.admitted(time.perf_counter() - began)
         return ticket
 
     async def _models(self, request: Request) -> Response:
@@ -158,7 +162,7 @@ class Gateway:
         return JSONResponse(_card(name))
 
     async def _measured(self, _: Request) -> Response:
-        return Response(self._metrics.text(), headers={"content-type": CONTENT_TYPE})
+        return Response(self._metrics.text(self._in_flight), headers={"content-type": CONTENT_TYPE})
 
     async def _health(self, _: Request) -> Response:
         try:
@@ -182,35 +186,21 @@ class Gateway:
             _log.error("a request failed", exc_info=err)
         return told
 
-    @contextmanager
-    def _entering(self) -> Iterator[None]:
-        """Counts a call from before its admission on, since many may wait for theirs, until `_leaving` is through."""
-        self._in_flight += 1
-        self._metrics.in_flight.inc()
-        try:
-            yield
-        except BaseException:
-            self._left()
-            raise
-
     async def _leaving(self, work: Awaitable[T]) -> T:
         try:
             return await work
         finally:
-            self._left()
-
-    def _left(self) -> None:
-        self._in_flight -= 1
-        self._metrics.in_flight.dec()
+            self._in_flight -= 1
 
     async def _at_desk(self, do: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(do, *args))
 
     async def _keeping(self) -> None:
-        """Every second what was said, at intervals the seal."""
+        """Every second what was counted and said, at intervals the seal."""
         sealed_at = time.monotonic()
         while True:
             await asyncio.sleep(min(SYNC_EVERY_S, self._config.seal_every_s))
+            self._metrics.count(self._in_flight)
             try:
                 await asyncio.to_thread(self._desk.keep)
                 if time.monotonic() - sealed_at >= self._config.seal_every_s:

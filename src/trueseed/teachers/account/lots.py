@@ -7,7 +7,7 @@ The work is done in the event loop while it need not wait: to take part of a bur
 read lets the first call leave first, and two threads that take the interpreter from each other cost more than the work.
 Where it would have to wait (for another process's turn at the account, a server, the disk), it is done in a thread.
 
-A burst that one turn of the loop takes in whole need not be taken in whole before any of it leaves: with `most`, as soon
+A burst that one turn of the loop takes in need not be taken in whole before any of it leaves: with `most`, as soon
 as that many wait they are worked on, in the midst of that turn, and an errand (`core.errand`) goes on with its verdict
 there and then.
 """
