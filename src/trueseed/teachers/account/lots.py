@@ -47,6 +47,7 @@ class Lots:
         self._most = most
         self._waiting: list[Waiting] = []
         self._at_work = self._is_due = False
+        self.worked = 0  # lots so far, for whoever wants to know whether any are
 
     async def verdict(self, what: Any) -> Any:
         """Of `what`, once its lot was worked on. Raises what there is to say against it."""
@@ -76,6 +77,7 @@ class Lots:
 
     def _bring(self, tries: int = TRIES) -> None:
         self._at_work = True
+        self.worked += 1
         lot, self._waiting = self._waiting, []
         try:
             verdicts = self._at_once([what for what, _ in lot])
