@@ -39,7 +39,6 @@ T = TypeVar("T")
 COMPLETIONS = "/v1/chat/completions"
 KNOCK = Ask("", None, read(b'{"model": "own/nobody", "messages": [{}]}', max_tokens=1))  # nobody's key
 FEW = 16  # admitted before the next of a burst are read: fewer cost more transactions, more keep the first waiting
-MOMENT_S, REST_S = 0.02, 0.5  # without a lot it is taken for a rest, which is waited for no longer
 PATIENCE_S = 20  # for calls in flight when the gateway stops; what takes longer stays reserved
 _log = logging.getLogger(__name__)
 
@@ -196,22 +195,11 @@ class Gateway:
     async def _at_desk(self, do: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(do, *args))
 
-    async def _at_rest(self) -> None:
-        """Waits until no call came or went for a moment, as after a burst, but not for long: what is kept beside calls
-        takes the interpreter and the disk from them.
-        """
-        deadline = time.monotonic() + REST_S
-        worked = -1
-        while worked != self._lots.worked and time.monotonic() < deadline:
-            worked = self._lots.worked
-            await asyncio.sleep(MOMENT_S)
-
     async def _keeping(self) -> None:
         """Every second what was counted and said, at intervals the seal."""
         sealed_at = time.monotonic()
         while True:
             await asyncio.sleep(min(SYNC_EVERY_S, self._config.seal_every_s))
-            await self._at_rest()
             self._metrics.count(self._in_flight)
             try:
                 await asyncio.to_thread(self._desk.keep)

@@ -47,7 +47,6 @@ class Lots:
         self._most = most
         self._waiting: list[Waiting] = []
         self._at_work = self._is_due = False
-        self.worked = 0  # lots so far, for whoever wants to know whether any are
 
     async def verdict(self, what: Any) -> Any:
         """Of `what`, once its lot was worked on. Raises what there is to say against it."""
@@ -69,15 +68,17 @@ class Lots:
         while self._at_work or self._waiting:
             await asyncio.sleep(_LOOK_S)
 
-    def _bring_the_rest(self) -> None:
-        """What this turn of the loop still took in."""
-        self._is_due = False
-        if self._waiting and not self._at_work:
-            self._bring()
+    def _bring_the_rest(self, before: int = 0) -> None:
+        """As long as a turn of the loop brings more, the next may as well; then all that came."""
+        if self._at_work or len(self._waiting) == before:
+            self._is_due = False
+            if self._waiting and not self._at_work:
+                self._bring()
+        else:
+            asyncio.get_running_loop().call_soon(self._bring_the_rest, len(self._waiting))
 
     def _bring(self, tries: int = TRIES) -> None:
         self._at_work = True
-        self.worked += 1
         lot, self._waiting = self._waiting, []
         try:
             verdicts = self._at_once([what for what, _ in lot])
