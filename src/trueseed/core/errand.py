@@ -72,8 +72,8 @@ class Errand:
         self._go_on()
 
     def cancel(self, msg: str | None = None) -> None:
-        """As of a task, but at once."""
-        self._go_on(asyncio.CancelledError(msg))
+        """As of a task: at the next turn of the loop, so that whoever goes through a set of them may."""
+        asyncio.get_running_loop().call_soon(self._go_on, asyncio.CancelledError(msg))
 
     def _go_on(self, error: object = None) -> None:
         """error: to raise in it; a future that calls here names itself, and says by itself what came of it."""
