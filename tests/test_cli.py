@@ -45,6 +45,7 @@ def test_may_answers_refuse_with_three_and_the_deciding_clause():
     assert done.returncode == 3
     assert set(said) == {
         "verdict", "use", "source", "document", "version", "clause", "because", "obligations", "settle_by",
+        "established", "relation", "terms", "effect", "at", "upstream", "at_odds", "rules",
     }  # fmt: skip
     assert (said["verdict"], said["document"]) == ("refuse", "openai-sa-2026-01-01")
 
@@ -54,6 +55,28 @@ def test_an_unknown_use_or_source_is_the_users_mistake():
     assert trueseed("may", "train", "GPT 4").returncode == 2
     assert trueseed("may", "train", "doc:nothing-like-this").returncode == 2
     assert trueseed("may", "train", "openai/gpt-4@api", "--at", "yesterday").returncode == 2
+
+
+def test_may_judges_weights_apart_from_words():
+    said = trueseed("may", "publish", "huggingfacetb/smollm2-135m-instruct@weights", "--relation", "weights", "--json")
+    assert {owed["kind"] for owed in json.loads(said.stdout)["obligations"]} == {
+        "pass-on-terms", "mark-changes", "display"}  # fmt: skip
+    assert trueseed("may", "train", "deepseek/deepseek-chat@api", "--relation", "weights").returncode == 3
+
+
+def test_what_was_made_needs_a_workspace_and_a_source_nothing_made(tmp_path):
+    assert trueseed("why", "student", "publish", "--workspace", tmp_path).returncode == 2
+    assert trueseed("may", "publish", "--workspace", tmp_path).returncode == 2
+    assert trueseed("may", "train", "openai/gpt-4@api", "--without", "own/a").returncode == 2
+
+
+def test_facts_are_declared_from_a_run_file_and_decide_what_may_answers(tmp_path, tiny_llama):
+    path = _edited(tmp_path, tiny_llama, {"student": {"name": "Seedling"}, "operator": {"country": "FR"}})
+    declared = trueseed("facts", path, "--workspace", tmp_path / "work", "--json")
+    assert json.loads(declared.stdout)["country"] == "FR"
+    asked = ("may", "train", "meta/llama-3.1-8b-instruct@weights", "--workspace", tmp_path / "work")
+    assert "'Seedling' does not meet" in " ".join(trueseed(*asked).stdout.split())
+    assert trueseed(*asked, "--name", "Llama-Seedling").returncode == 0
 
 
 def test_terms_are_listed_and_shown():

@@ -4,15 +4,14 @@ One home for the run itself, for `plan` and for `doctor`, so that neither calls 
 a maker is on hold is asked in `teachers/api/held`, and recalls in `Workspace.look_for_recalls`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 from trueseed.errors import Refused
 from trueseed.runfile import Asked, RunFile
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Use
-from trueseed.terms.rules import Verdict, judge_use
-from trueseed.workspace import RELATION_OF_USE
+from trueseed.terms.rules import Verdict, may_ask
 
 ASKING: Mapping[str, Use] = {"generate": Use.TRAIN, "baseline": Use.BENCHMARK_TEACHER}  # by step
 USES = tuple(ASKING.values())
@@ -23,10 +22,11 @@ def in_order(file: RunFile) -> dict[str, Asked]:
     return {f"failover {place}" if place else "teacher": asked for place, asked in enumerate(file.teachers)}
 
 
-def verdicts(source: str, catalog: Catalog, facts: Facts, today: date) -> tuple[Verdict, ...]:
-    """The terms' on each of `USES`, in that order."""
-    document = catalog.governing(source, today)
-    return tuple(judge_use(source, document, use, RELATION_OF_USE[use], facts, today) for use in USES)
+def verdicts(
+    source: str, catalog: Catalog, facts: Facts, today: date, features: Sequence[str] = ()
+) -> tuple[Verdict, ...]:
+    """The terms' on each of `USES`, in that order. features: of its service, those it is asked with."""
+    return tuple(may_ask(source, use, facts, today, catalog, features) for use in USES)
 
 
 def must_be_in_force(contract: str | None, source: str, catalog: Catalog, today: date) -> None:

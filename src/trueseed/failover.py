@@ -7,10 +7,11 @@ the user's, a refusal by the terms, and Ctrl-C end the run as they would with on
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
+from types import MappingProxyType
 
 from trueseed.asking import verdicts
 from trueseed.core.artifacts import Artifact
@@ -49,12 +50,18 @@ class Baseline:
     scores: Artifact
 
 
-def must_be_permitted(sources: Iterable[str], catalog: Catalog, facts: Facts, today: date) -> None:
+def must_be_permitted(
+    sources: Iterable[str],
+    catalog: Catalog,
+    facts: Facts,
+    today: date,
+    features: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
     """Raises `Refused` for the first that the terms would not let us ask when its turn comes: before anything is spent,
     and rather than pass it over then.
     """
     for source in sources:
-        for verdict in verdicts(source, catalog, facts, today):
+        for verdict in verdicts(source, catalog, facts, today, features.get(source, ())):
             if not verdict.permitted:
                 raise Refused(f"`failover` names a teacher that may not be asked: {verdict}")
 
@@ -129,7 +136,8 @@ def _part(
         return _moves_on(ending, following, Use.TRAIN, workspace.project)
 
     ask, said = {voice.source: Use.TRAIN}, {**config.model_dump(), **voice.identity}
-    with workspace.step("generate", inputs=[prompts], ask=ask, config=said) as step:
+    features = file.features_of(voice.source)
+    with workspace.step("generate", inputs=[prompts], ask=ask, config=said, features=features) as step:
         records = step.earlier("records")
         if records is None:
             with ExitStack() as stack:
@@ -140,7 +148,8 @@ def _part(
 
 def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, voice: Voice) -> Artifact:
     ask, config = {voice.source: Use.BENCHMARK_TEACHER}, {**file.evaluate.model_dump(), **voice.identity}
-    with workspace.step("baseline", inputs=[held_out], ask=ask, config=config) as step:
+    features = file.features_of(voice.source)
+    with workspace.step("baseline", inputs=[held_out], ask=ask, config=config, features=features) as step:
         if earlier := step.earlier("scores"):
             return earlier
         with ExitStack() as stack:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trueseed import failover
+from trueseed import ahead, failover
 from trueseed.asking import must_be_in_force
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
@@ -59,6 +59,7 @@ class Outcome:
 def run(file: RunFile, workspace: Workspace) -> Outcome:
     """Prompts → generate → curate → train → evaluate. Raises what the door and the stages raise."""
     workspace.declare(file.project, file.facts)
+    ahead.must_be_permitted(file, workspace, _today())
     found = [_teacher(asked, file, workspace) for asked in file.teachers]
     base_weights = _resolve(file.base)
     with _lock_run(workspace, file.project):
@@ -67,7 +68,8 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         held_out = _freeze_sets(file, workspace)
         voices = [teacher() for teacher in found]
         further = [voice.source for voice in voices[1:]]
-        failover.must_be_permitted(further, workspace.catalog, workspace.facts, _today())
+        features = ahead.sources_of(file).features
+        failover.must_be_permitted(further, workspace.catalog, workspace.facts, _today(), features)
         base = _import_weights(base_weights, workspace)
         parts = failover.generate(file, workspace, prompts, voices)
         dataset = _curate(file, workspace, [*brought, *(part.records for part in parts if part.accepted)], held_out)

@@ -1,7 +1,8 @@
 """The run file: a whole run as data, strict, read once. `trueseed run FILE` and `trueseed plan FILE` read the same."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,12 +27,27 @@ class Named(Settings):
     distributed: bool = True
 
 
+class Approved(Settings):
+    """reference: the paper that says that people in `market` may be offered a model."""
+
+    market: str = Field(pattern="^[A-Z]{2}$")
+    reference: str = Field(min_length=1)
+
+
+Country = Annotated[str, Field(pattern="^[A-Z]{2}$")]
+
+
 class Operator(Settings):
-    """Who runs this, as far as terms ask for it."""
+    """Who runs this, as far as terms ask for it: see `terms.model.Facts`."""
 
     region: str | None = None
     monthly_users: int | None = None
     commercial: bool = True
+    country: Country | None = None
+    owners: list[Country] = Field(default=[])
+    research: bool = False
+    approvals: list[Approved] = Field(default=[])
+    strict_upstream: bool = False
 
 
 class Model(Settings):
@@ -46,6 +62,7 @@ class Asked(Settings):
     """The teacher: weights as in `Model`, or `remote`, a model behind an API.
 
     contract: id of the terms document that your account accepted; left out, it is the one in force for the source.
+    features: of a remote teacher's service, those it is asked with, since they may have terms of their own.
     """
 
     weights: str | None = None
@@ -53,6 +70,7 @@ class Asked(Settings):
     source: str | None = None
     remote: Endpoint | None = None
     contract: str | None = None
+    features: list[str] = Field(default=[])
 
     @model_validator(mode="after")
     def _one_of_two(self) -> "Asked":
@@ -116,10 +134,15 @@ class RunFile(Settings):
         """In the order of asking."""
         return (self.teacher, *self.failover)
 
+    def features_of(self, source: str) -> dict[str, list[str]]:
+        """As a step that asks this teacher names them."""
+        return {asked.named: asked.features for asked in self.teachers if asked.named == source and asked.features}
+
     @property
     def facts(self) -> Facts:
         student = Student(kind=self.student.kind, distributed=self.student.distributed, name=self.student.name)
-        return Facts(student=student, **self.operator.model_dump())
+        said = {**self.operator.model_dump(), "student": asdict(student)}
+        return Facts.from_json(said)
 
 
 def load(path: Path) -> RunFile:

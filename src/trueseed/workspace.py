@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 from pathlib import Path
@@ -33,29 +33,19 @@ from trueseed.errors import Broken, ConfigError, Paused, Refused
 from trueseed.ledger.calls import Batch
 from trueseed.ledger.destroyed import Destroyed
 from trueseed.ledger.entered import Entered, Tally
-from trueseed.ledger.lineage import Lineage, Made, labels_of
+from trueseed.ledger.lineage import NOTHING_MADE, Lineage, Made, labels_of
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 from trueseed.retained import Retained
+from trueseed.terms.admission import NOTHING, Admission, Question, admit
 from trueseed.terms.catalog import Catalog, keep
-from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Student, Use
-from trueseed.terms.rules import RULES_VERSION, Verdict, judge_earlier, judge_use, may_flow
+from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Use
+from trueseed.terms.rules import RELATION_OF_USE, RULES_VERSION, Verdict, judge_earlier, may_flow
 
 FORMAT = 1
 KEPT = "ledger/terms"  # the documents that labels name by digest, as they were when the door relied on them
 FLAGS = ("identity_filter", "redacted")  # what was taken out of a dataset is said of all that comes of it
-
-RELATION_OF_USE = {
-    Use.TRAIN: Relation.OUTPUT,
-    Use.TRAIN_INTERNAL_CLASSIFIER: Relation.OUTPUT,
-    Use.REWARD: Relation.FILTER,
-    Use.JUDGE: Relation.SCORE,
-    Use.BENCHMARK_TEACHER: Relation.SCORE,
-    Use.PUBLISH_BENCHMARK: Relation.SCORE,
-    Use.SERVE: Relation.OUTPUT,
-    Use.PUBLISH: Relation.OUTPUT,
-}
 
 Progress = Callable[[str, int, int, str, str], None]  # step, done, total, unit, note
 
@@ -72,6 +62,8 @@ class Opening:
     brings: Mapping[str, Relation]  # sources that enter here from outside: prompts, base weights
     carries: tuple[Label, ...]  # what that is known to carry from earlier: answers that come back
     config: Mapping[str, Any]
+    features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # with which a source's service is asked
+    market: str = ""  # whose people are served; '' when nobody outside is
 
     @property
     def fingerprint(self) -> str:
@@ -81,7 +73,10 @@ class Opening:
         used = [{"kind": a.kind, "digest": a.digest, "role": "input"} for a in self.inputs]
         beside = [{"kind": a.kind, "digest": a.digest, "role": "against"} for a in self.against]
         carried = {"carries": [label.to_json() for label in self.carries]} if self.carries else {}
+        features = {source: list(names) for source, names in sorted(self.features.items()) if names}
         return {
+            **({"features": features} if features else {}),
+            **({"market": self.market} if self.market else {}),
             "step": self.name,
             "effect": self.effect.value,
             "asks": [{"source": source, "use": use.value} for source, use in sorted(self.ask.items())],
@@ -89,17 +84,6 @@ class Opening:
             **carried,
             "inputs": used + beside,
         }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Admission:
-    """What the terms said when the step opened, and the facts that they were judged by."""
-
-    labels: frozenset[Label]
-    terms: Mapping[str, str]  # source → digest of the document in force, "" when none is established
-    verdicts: tuple[Verdict, ...]
-    facts: Facts
-    on: date  # by whose terms: a step may take longer than a day
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,8 +277,9 @@ class Step:
         label = Label(source=source, relation=RELATION_OF_USE[use], terms=terms)
         facts, carried = self._admission.facts, self.labels
         verdict = judge_earlier(
-            label, carried, self.workspace.catalog, use=use, effect=self._opening.effect, facts=facts, at=asked_on
-        )
+            label, carried, self.workspace.catalog,
+            use=use, effect=self._opening.effect, facts=facts, at=asked_on, today=_today(),
+        )  # fmt: skip
         if verdict.permitted and label not in carried:
             self._learned[label] = verdict
         return verdict
@@ -393,6 +378,23 @@ def _silent(step: str, done: int, total: int, unit: str, note: str) -> None:
     pass
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What the first `size` entries of a ledger amount to. declared: the last declaration."""
+
+    size: int = 0
+    lineage: Lineage = NOTHING_MADE
+    declared: Mapping[str, Any] | None = None
+
+    def on(self, entries: Sequence[Entry]) -> "_Read":
+        """With the entries that follow."""
+        declared = self.declared
+        for entry in entries:
+            if entry.predicate_type == DECLARATION:
+                declared = {key: entry.predicate[key] for key in ("project", "facts")}
+        return _Read(self.size + len(entries), self.lineage.grown(entries), declared)
+
+
 @dataclass(kw_only=True)
 class Workspace:
     """A folder with a ledger, a store, and the facts its owner declared."""
@@ -403,6 +405,7 @@ class Workspace:
     catalog: Catalog
     report: Progress = field(default=_silent)
     recalls: Recalls = field(default_factory=Recalls)
+    _read: _Read = field(default=_Read(), init=False, repr=False)
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, report: Progress = _silent) -> "Workspace":
@@ -435,7 +438,7 @@ class Workspace:
 
     def declare(self, project: str, facts: Facts) -> None:
         """Ledgers what the owner says of project, student and operator, when it differs from what was said last."""
-        said = {"project": project, "facts": asdict(facts)}
+        said = {"project": project, "facts": facts.to_json()}
         if self._declared() != said:
             self.ledger.append(DECLARATION, [], {**said, "at": now()})
 
@@ -443,12 +446,8 @@ class Workspace:
         """Declares that the student goes by `name` from now on, or by none; the terms judge by it."""
         self.declare(self.project, replace(self.facts, student=replace(self.facts.student, name=name)))
 
-    def _declared(self) -> dict[str, Any] | None:
-        said = None
-        for entry in self.ledger.entries():
-            if entry.predicate_type == DECLARATION:
-                said = {key: entry.predicate[key] for key in ("project", "facts")}
-        return said
+    def _declared(self) -> Mapping[str, Any] | None:
+        return self._read_on().declared
 
     @property
     def project(self) -> str:
@@ -457,16 +456,22 @@ class Workspace:
     @property
     def facts(self) -> Facts:
         said = self._declared()
-        if said is None:
-            return Facts()
-        facts = said["facts"]
-        return Facts(**{**facts, "student": Student(**facts["student"])})
+        return Facts.from_json(said["facts"]) if said else Facts()
 
     # labels
 
+    def lineage(self) -> Lineage:
+        """As of the entries that are known; each is read once. Raises `Broken` when one is not what it was."""
+        return self._read_on().lineage
+
+    def _read_on(self) -> _Read:
+        if self._read.size != self.ledger.size:
+            self._read = self._read.on(list(self.ledger.entries(self._read.size)))
+        return self._read
+
     def labels(self, artifact: Artifact) -> frozenset[Label]:
         """Labels that an artifact carries. Raises `Broken` when no step of this ledger made it."""
-        lineage = Lineage.read(self.ledger)
+        lineage = self.lineage()
         if lineage.maker(artifact.digest) is None:
             raise Broken(
                 f"{artifact} was made by no step in the ledger of {str(self.folder)!r}; import it through a step"
@@ -491,7 +496,7 @@ class Workspace:
 
     def may_be_asked(self, source: str, uses: Iterable[Use], relation: Relation = Relation.OUTPUT) -> None:
         """Raises `Refused` when a recall forbids asking, or bringing, this source today."""
-        document = self.catalog.governing(source, datetime.now(UTC).date())
+        document = self.catalog.governing(source, _today())
         terms, project = document.digest if document else "", self.project
         asks = tuple(Asking(source, use.value, terms, project) for use in uses)
         self.look_for_recalls([Label(source=source, relation=relation, terms=terms)], Passing(asks=asks))
@@ -510,8 +515,13 @@ class Workspace:
         brings: Mapping[str, Relation] | None = None,
         carries: Iterable[Label] = (),
         config: Mapping[str, Any] | None = None,
+        features: Mapping[str, Sequence[str]] | None = None,
+        market: str = "",
     ) -> Iterator[Step]:
         """Opens a step, and closes it with one signed statement whatever happens inside.
+
+        features: by source, those of its service it is asked with (a search, say), since they may have terms of their
+        own. market: the country whose people are served (ISO 3166).
 
         Raises `Refused` (after writing the refusal) when terms, a recall or held-out data forbid it, `Broken` when an
         input is not what it was, `ConfigError` when the same step is running elsewhere.
@@ -525,6 +535,8 @@ class Workspace:
             brings=dict(brings or {}),
             carries=tuple(sorted(set(carries))),
             config=dict(config or {}),
+            features={source: tuple(names) for source, names in (features or {}).items()},
+            market=market,
         )
         folder = self.folder / "steps" / opening.fingerprint[:16]
         with _locked(folder, name):
@@ -546,7 +558,7 @@ class Workspace:
             step.let_go(folder)
 
     def _admit(self, opening: Opening) -> Admission:
-        today = datetime.now(UTC).date()
+        today = _today()
         try:
             self._must_not_be_destroyed(opening)
             for artifact in opening.inputs + opening.against:
@@ -554,12 +566,10 @@ class Workspace:
             admission = self._read_terms(opening, today)
             Step(self, opening, admission, self.folder).look_again()
             self._held_out_stays_out(opening)
-            for verdict in admission.verdicts:
-                if not verdict.permitted:
-                    raise Refused(f"step {opening.name!r} refused: {verdict}")
+            if verdict := admission.refusal:
+                raise Refused(f"step {opening.name!r} refused: {verdict}")
         except Refused as err:
-            nothing = Admission(labels=frozenset(), terms={}, verdicts=(), facts=Facts(), on=today)
-            refused = Step(self, opening, nothing, self.folder)
+            refused = Step(self, opening, replace(NOTHING, on=today), self.folder)
             self._append("refused", refused, reason=str(err))
             raise
         return admission
@@ -576,22 +586,19 @@ class Workspace:
                 )
 
     def _read_terms(self, opening: Opening, today: date) -> Admission:
-        facts = self.facts
-        new = {source: RELATION_OF_USE[use] for source, use in opening.ask.items()} | dict(opening.brings)
-        documents = {source: self.catalog.governing(source, today) for source in new}
-        terms = {source: document.digest if document else "" for source, document in documents.items()}
-        labels = {label for artifact in opening.inputs for label in self.labels(artifact)}
-        labels |= {replace(label, relation=Relation.FILTER) for a in opening.against for label in self.labels(a)}
-        labels |= {Label(source=source, relation=relation, terms=terms[source]) for source, relation in new.items()}
-        labels |= set(opening.carries)
-        for document in filter(None, documents.values()):
-            keep(document, self.folder / KEPT)
-        asked = tuple(
-            judge_use(source, documents[source], use, RELATION_OF_USE[use], facts, today)
-            for source, use in sorted(opening.ask.items())
+        carried = {label for artifact in opening.inputs for label in self.labels(artifact)}
+        carried |= {replace(label, relation=Relation.FILTER) for a in opening.against for label in self.labels(a)}
+        question = Question(
+            ask=opening.ask,
+            brings=opening.brings,
+            effect=opening.effect,
+            features=opening.features,
+            market=opening.market,
         )
-        flows = may_flow(sorted(labels), self.catalog, opening.effect, facts)
-        return Admission(labels=frozenset(labels), terms=terms, verdicts=asked + flows, facts=facts, on=today)
+        admission = admit(question, carried | set(opening.carries), self.catalog, self.facts, today)
+        for document in admission.documents:
+            keep(document, self.folder / KEPT)
+        return admission
 
     def _must_still_carry(self, opening: Opening, labels: Sequence[Label]) -> None:
         """Another process may have made the same bytes from other sources since the labels were read."""
@@ -602,7 +609,7 @@ class Workspace:
     def _held_out_stays_out(self, opening: Opening) -> None:
         if opening.effect is not Effect.TRAIN:
             return
-        lineage = Lineage.read(self.ledger)
+        lineage = self.lineage()
         for artifact in opening.inputs:
             for ancestor in _made_from(artifact.digest, lineage):
                 maker = lineage.maker(ancestor)
@@ -705,6 +712,10 @@ class Workspace:
             },
             unless=unless,
         )
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def _made_from(digest: str, lineage: Lineage) -> Iterator[str]:

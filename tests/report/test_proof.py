@@ -9,6 +9,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,10 @@ def test_other_rules_differ_and_are_not_broken(place, made, monkeypatch):
     def stricter(*given, **named):
         return tuple(_refused(verdict) for verdict in may_flow(*given, **named))
 
-    may_flow = verify_proof.may_flow
-    monkeypatch.setattr(verify_proof, "may_flow", stricter)
-    monkeypatch.setattr(verify_proof, "RULES_VERSION", "999")
+    rederive = import_module("trueseed.terms.rederive")
+    may_flow = rederive.may_flow
+    monkeypatch.setattr(rederive, "may_flow", stricter)
+    monkeypatch.setattr(rederive, "RULES_VERSION", "999")
     said = proof(made, key_of(place))
     assert (said.findings, len(said.differs) > 0) == ((), True)
 
@@ -226,7 +228,7 @@ def test_a_step_that_ran_over_midnight_is_judged_by_the_day_it_opened(tmp_path, 
         monkeypatch.setattr("trueseed.workspace.now", lambda: later)
     days = []
     monkeypatch.setattr(
-        verify_proof, "rederived", lambda said, catalog, facts, day: days.append((said["event"], day.isoformat())) or ()
+        verify_proof, "rederive_step", lambda said, texts, facts: days.append((said["event"], said["judged_on"])) or ()
     )
     (tmp_path / "p.zip").write_bytes(make(workspace)[1])
     proof(tmp_path / "p.zip", key_of(workspace))

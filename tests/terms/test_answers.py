@@ -4,15 +4,15 @@ from datetime import date
 import pytest
 
 from trueseed.errors import ConfigError
-from trueseed.terms import Catalog, Use, Verdict, listing, may, shown
-from trueseed.terms.answers import lines, sentences, told
+from trueseed.terms import Catalog, Facts, Use, Verdict, listing, may, shown
+from trueseed.terms.answers import given, lines, sentences, told
 
 CATALOG = Catalog.load()
 TODAY = date(2026, 11, 21)
 
 
 def ask(use: Use, subject: str, at: date = TODAY, **facts) -> Verdict:
-    return may(use, subject, at=at, catalog=CATALOG, **facts)
+    return may(use, subject, at=at, catalog=CATALOG, facts=given(Facts(), **facts))
 
 
 @pytest.mark.parametrize(

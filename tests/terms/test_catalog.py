@@ -69,7 +69,7 @@ def governed_by(source: str, day: str) -> str | None:
         ("xai/grok@api", "2026-08-13", "xai-enterprise-2025-06-27"),
         ("xai/grok@api", "2026-08-14", "xai-enterprise-2026-08-14"),
         ("google/gemini-2.5-pro@api", "2026-11-21", "gemini-api-2025-11-20"),
-        ("google/gemini-2.5-pro@api+search", "2026-11-21", "gemini-api-grounding-2025-11-20"),
+        ("google/gemini-2.5-pro@api+search", "2026-11-21", None),
         ("google/gemini-2.5-pro@app", "2026-11-21", "google-tos-2024-05-22"),
         ("qwen/qwen3-8b@openrouter", "2026-11-21", "openrouter-2025-04-15"),
     ],

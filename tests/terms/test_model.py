@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trueseed.errors import ConfigError
-from trueseed.terms import Label, Relation, Source, Student, parse_source
+from trueseed.terms import Label, Relation, Source, Student, Use, parse_source
 
 words = st.from_regex(r"[a-z0-9][a-z0-9._:+-]*", fullmatch=True)
 
@@ -56,3 +56,19 @@ def test_labels_sort_and_survive_json():
 )
 def test_only_an_undistributed_classifier_or_embedding_is_an_internal_classifier(student, internal):
     assert student.is_internal_classifier is internal
+
+
+def test_fields_that_came_later_are_written_only_when_they_say_something():
+    from dataclasses import fields, replace
+
+    from tests.terms.made import document, permits
+
+    from trueseed.terms.catalog import from_json
+
+    plain = document("a", "a/*@api", permits(Use.TRAIN))
+    came_later = {each.name for each in fields(plain) if each.metadata.get("later")}
+    assert came_later
+    assert not came_later & set(plain.to_json())
+    said = replace(plain, model_routes=("weights",), binds_earlier=True, beside=(plain,))
+    assert from_json(said.to_json()) == said
+    assert said.digest != plain.digest

@@ -14,6 +14,7 @@ from trueseed.terms import (
     Student,
     Use,
     Verdict,
+    conflict,
     judge_use,
     may_flow,
     not_established,
@@ -83,7 +84,7 @@ PERMITTED = {
     "ds-sharegpt-vicuna": set(),
     "ds-ultrachat-200k": set(),
     "falcon-180b-tii": set(),
-    "fireworks-tos-2025-10-21": set(),
+    "fireworks-tos-2025-10-21": {Use.SERVE},
     "gemini-api-2025-11-20": {Use.SERVE},
     "gemini-api-grounding-2025-11-20": set(),
     "google-tos-2024-05-22": {Use.SERVE},
@@ -102,10 +103,10 @@ PERMITTED = {
     "mit-weights": EVERY,
     "nvidia-oml-2025-04-28": EVERY,
     "openai-tou-2023-11-14": {Use.SERVE},
-    "openrouter-2025-04-15": set(),
+    "openrouter-2025-04-15": EVERY,
     "qwen-chat-2026-05-19": set(),
     "qwen-research-2024-09-19": set(),
-    "together-tos": set(),
+    "together-tos": {Use.SERVE},
     "xai-aup-2026": set(),
     "xai-enterprise-2025-06-27": {Use.SERVE},
     "xai-enterprise-2026-08-14": {Use.SERVE},
@@ -135,6 +136,7 @@ def test_a_verdict_names_the_deciding_text():
 
 def test_json_has_exactly_the_keys_of_the_contract():
     keys = {"verdict", "use", "source", "document", "version", "clause", "because", "obligations", "settle_by"}
+    keys |= {"established", "relation", "terms", "effect", "at", "upstream", "at_odds", "rules"}
     for verdict in (judge("gemma-terms-2025-03-24", Use.TRAIN), not_established("a/b@c", Use.TRAIN)):
         assert set(verdict.to_json()) == keys
         assert verdict.to_json()["verdict"] == ("permit" if verdict.permitted else "refuse")
@@ -418,3 +420,30 @@ def test_every_label_gets_a_verdict_in_the_same_order_whatever_order_they_come_i
 def test_what_may_be_published_may_also_be_trained(one, effect, facts):
     if may_flow([one], CATALOG, Effect.PUBLISH, facts)[0].permitted:
         assert may_flow([one], CATALOG, Effect.TRAIN, facts)[0].permitted
+
+
+@given(st.lists(ANY_LABEL, max_size=3), st.lists(ANY_LABEL, max_size=3), SOME_EFFECT, ANY_FACTS)
+def test_a_verdict_is_the_intersection_of_the_verdicts_of_its_parts(first, second, effect, facts):
+    def permitted(labels: list[Label]) -> bool:
+        return all(verdict.permitted for verdict in may_flow(labels, CATALOG, effect, facts))
+
+    alone = [verdict for one in {*first, *second} for verdict in may_flow([one], CATALOG, effect, facts)]
+    together = all(verdict.permitted for verdict in alone) and not conflict(
+        (o for verdict in alone for o in verdict.obligations), facts.student.name
+    )
+    assert permitted([*first, *second]) == together
+    assert not permitted([*first, *second]) or (permitted(first) and permitted(second))
+
+
+def test_labels_at_odds_are_named_and_are_the_fewest():
+    from tests.terms.made import catalog, document, duty, permits
+
+    texts = (
+        document("a", "a/*@api", permits(*Use), duties=(duty("name-begins-with", "Llama"),)),
+        document("b", "b/*@api", permits(*Use), duties=(duty("name-without", "llama"),)),
+        document("c", "c/*@api", permits(*Use), duties=(duty("notice-file", "c"),)),
+    )
+    labels = [Label(f"{text.id}/m@api", Relation.OUTPUT, text.digest) for text in texts]
+    verdicts = may_flow(labels, catalog(*texts), Effect.TRAIN, Facts())
+    assert [verdict.permitted for verdict in verdicts] == [False, False, True]
+    assert verdicts[0].at_odds == (labels[0], labels[1])

@@ -60,12 +60,13 @@ def serve(
     workspace: WorkspaceOption = WORK,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free port.")] = 8000,
     host: Annotated[str, typer.Option(help="Anything but loopback must be asked for.")] = "127.0.0.1",
+    market: Annotated[str, typer.Option(help="Country whose people are served, as two letters.")] = "",
 ) -> None:
     """Offer the student over HTTP: an OpenAI-compatible API and a chat page."""
     from trueseed.serve import offer
     from trueseed.workspace import Workspace
 
-    with offer.student(Workspace.open(workspace), f"http:{port}") as offered:
+    with offer.student(Workspace.open(workspace), f"http:{port}", market) as offered:
         offer.over_http(offered, host=host, port=port)
 
 

@@ -1,7 +1,8 @@
 """The verbs of the terms: may I, and what do the documents say."""
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -9,6 +10,8 @@ from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, out, print
 
 # Spelt out, as the terms are not imported for a help text; a test holds that none is missing.
 _USES = "train, train_internal_classifier, reward, judge, benchmark_teacher, publish_benchmark, serve or publish"
+
+_SUBJECT = "maker/model@route, doc:ID for one document alone, or what was made here: kind:digest, or student"
 
 app = typer.Typer()
 terms_app = typer.Typer(help="The terms documents that decide what may be done.", no_args_is_help=True)
@@ -18,36 +21,86 @@ app.add_typer(terms_app, name="terms")
 @app.command()
 def may(
     use: Annotated[str, typer.Argument(help=_USES)],
-    source: Annotated[str, typer.Argument(help="maker/model@route, or doc:ID for one document alone")],
+    subject: Annotated[str, typer.Argument(help=_SUBJECT)] = "student",
     at: Annotated[str | None, typer.Option(help="A day, as 2024-02-27; today when left out.")] = None,
-    student: Annotated[str, typer.Option(help="chat, classifier or embedding")] = "chat",
-    distributed: Annotated[bool, typer.Option("--distributed/--internal")] = True,
+    student: Annotated[str | None, typer.Option(help="chat, classifier or embedding")] = None,
+    distributed: Annotated[bool | None, typer.Option("--distributed/--internal")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the student.")] = None,
     region: Annotated[str | None, typer.Option(help="Country the source is asked from, as two letters.")] = None,
+    relation: Annotated[str | None, typer.Option(help="output, filter, score, or weights: the model itself")] = None,
+    feature: Annotated[list[str] | None, typer.Option(help="Of the service, as a search; may be repeated.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="A source to imagine away; may be repeated.")] = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the terms. Exit code 0 permits, 3 refuses. Only answers: the door asks again with ledgered facts."""
-    from trueseed.errors import Refused
-    from trueseed.terms import answers
-    from trueseed.terms.catalog import Catalog
+    """Ask the terms, of a source or of what was made here, by the facts that the workspace declared.
 
+    Exit code 0 permits, 3 refuses or says that a rebuild is required. Only answers: the door asks again.
+    """
+    from trueseed import why as asking
+    from trueseed.terms import answers
+
+    place, catalog, declared = asking.known(workspace)
+    facts = answers.given(declared, student=student, distributed=distributed, name=name, region=region)
+    if asking.is_made_here(subject):
+        asking.only_of_sources(relation=relation, feature=feature)
+        found = asking.answer(place, subject, answers.use_named(use), day(at), facts=facts, without=without or [])
+        _tell(found.to_json(), found.lines(whole=False), as_json, found.verdict == "permit")
+        return
+    asking.only_of_what_was_made(without=without)
     verdict = answers.may(
-        use,
-        source,
-        at=day(at),
-        student=student,
-        distributed=distributed,
-        name=name,
-        region=region,
-        catalog=Catalog.load(workspace / "terms"),
+        use, subject, at=day(at), catalog=catalog, facts=facts, relation=relation, features=feature or []
     )
+    _tell(verdict.to_json(), answers.sentences(verdict), as_json, verdict.permitted)
+
+
+@app.command()
+def why(
+    artifact: Annotated[str, typer.Argument(help="kind:digest, the beginning of one, or student for the newest")],
+    use: Annotated[str, typer.Argument(help=_USES)],
+    at: Annotated[str | None, typer.Option(help="A day, as 2024-02-27; today when left out.")] = None,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Why something made here may be put to a use or may not: the chain, each label's verdict, and what decides.
+
+    Exit code 0 permits, 3 refuses.
+    """
+    from trueseed import why as asking
+    from trueseed.terms import answers
+    from trueseed.workspace import Workspace
+
+    found = asking.answer(Workspace.open(workspace), artifact, answers.use_named(use), day(at))
+    _tell(found.to_json(), found.lines(), as_json, found.verdict == "permit")
+
+
+@app.command()
+def facts(
+    file: Annotated[Path | None, typer.Argument(help="A run file whose facts are to be declared.")] = None,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """What the workspace declares of its project, student and operator; with FILE, declare that in the ledger."""
+    from trueseed import runfile
+    from trueseed.workspace import Workspace
+
+    place = Workspace.open(workspace, create=file is not None)
+    if file is not None:
+        run = runfile.load(file)
+        place.declare(run.project, run.facts)
+    said = {"project": place.project, **place.facts.to_json()}
+    _tell(said, [f"{name}: {value}" for name, value in said.items()], as_json, True)
+
+
+def _tell(found: Mapping[str, Any], lines: Iterable[str], as_json: bool, permitted: bool) -> None:
+    from trueseed.errors import Refused
+
     if as_json:
-        print_json(verdict.to_json())
+        print_json(found)
     else:
-        for line in answers.sentences(verdict):
-            out.print(line, markup=False)
-    if not verdict.permitted:
+        for line in lines:
+            out.print(shown(line), markup=False)
+    if not permitted:
         raise typer.Exit(Refused.exit_code)
 
 

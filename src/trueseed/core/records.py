@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trueseed.core.canonical import canonical, digest
@@ -100,6 +101,36 @@ class Record:
             task=value["task"],
             scores=value.get("scores", {}),
         )
+
+
+RECORDS_FILE = "records.parquet"  # in a records artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Records of one source under one text. example: the id of the first."""
+
+    count: int
+    of: int
+    example: str
+
+    def to_json(self) -> dict[str, Any]:
+        return {"count": self.count, "of": self.of, "example": self.example}
+
+    def __str__(self) -> str:
+        return f"{self.count:,} of {self.of:,} records, for example {self.example[:12]}"
+
+
+def shares(path: Path) -> dict[tuple[str, str], Share]:
+    """How many records of a file came from each source and terms digest; only these columns are read."""
+    read = pq.ParquetFile(path).read(columns=["id", "origin.source", "origin.terms"])
+    keys = {name: pc.struct_field(read["origin"], name) for name in ("source", "terms")}
+    table = pa.table({"id": read["id"], **keys})
+    counted = table.group_by(list(keys), use_threads=False).aggregate([("id", "count"), ("id", "first")])
+    return {
+        (row["source"], row["terms"]): Share(count=row["id_count"], of=table.num_rows, example=row["id_first"])
+        for row in counted.to_pylist()
+    }
 
 
 _SCHEMA = pa.schema(

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.prompts import texts
-from trueseed.core.records import Record, read_parquet, record_root, write_parquet
+from trueseed.core.records import RECORDS_FILE, Record, read_parquet, record_root, write_parquet
 from trueseed.core.settings import Settings
 from trueseed.curate.balance import balance
 from trueseed.curate.drop import Concern, Drop
@@ -34,8 +34,6 @@ from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
     from trueseed.workspace import Step
-
-RECORDS_FILE = "records.parquet"
 
 
 class Config(Settings):

@@ -20,7 +20,7 @@ from trueseed.terms.rules import Verdict, may_flow
 def of_teacher(subject: Subject, asked: Asked, known: Known) -> Iterator[Check]:
     """Everything but the network."""
     document = known.catalog.governing(subject.source, known.today)
-    for verdict in verdicts(subject.source, known.catalog, known.file.facts, known.today):
+    for verdict in verdicts(subject.source, known.catalog, known.file.facts, known.today, asked.features):
         yield _verdict(subject, f"terms for {verdict.use.value}", verdict)
     yield _contract(subject, asked.contract, document, known)
     yield _region(subject, document, known.file.operator.region)

@@ -20,8 +20,8 @@ from trueseed.ledger.calls import CALLS, Calls, seal_left
 from trueseed.ledger.log import CHECKPOINT
 from trueseed.ledger.statement import RECALL_RELEASE, WITHDRAWAL
 from trueseed.terms.model import Use
-from trueseed.terms.rules import judge_use
-from trueseed.workspace import RELATION_OF_USE, Step, Workspace
+from trueseed.terms.rules import may_ask
+from trueseed.workspace import Step, Workspace
 
 OPENING = "opening.lock"
 _log = logging.getLogger(__name__)
@@ -183,8 +183,7 @@ class Door:
         known = (source, use, region, day)
         if known not in self._elsewhere:
             facts = replace(self.workspace.facts, region=region)
-            document = self.workspace.catalog.governing(source, day)
-            verdict = judge_use(source, document, use, RELATION_OF_USE[use], facts, day)
+            verdict = may_ask(source, use, facts, day, self.workspace.catalog)
             self._elsewhere[known] = "" if verdict.permitted else str(verdict)
         if because := self._elsewhere[known]:
             raise Refused(f"from region {region!r}: {because}")

@@ -21,7 +21,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, ChatModel, Message, Request
 from trueseed.core.prompts import PROMPTS_FILE, Prompt, read_prompts
-from trueseed.core.records import Record, record_root, write_parquet
+from trueseed.core.records import RECORDS_FILE, Record, record_root, write_parquet
 from trueseed.core.settings import Settings
 from trueseed.errors import Short, TrueSeedError
 from trueseed.generate import ladder
@@ -34,7 +34,7 @@ from trueseed.similarity import OverlapIndex
 if TYPE_CHECKING:
     from trueseed.workspace import Step
 
-RECORDS_FILE, REJECTED_FILE = "records.parquet", "rejected.parquet"
+REJECTED_FILE = "rejected.parquet"
 NEW_TASK_DRAWS = 50  # after which a task is asked again, with another seed: the prompts are few
 COPIED_WORDS = 7  # in a row, from what was shown as help
 

@@ -63,13 +63,17 @@ class Lineage:
     _labels: Mapping[str, frozenset[Label]]
     _edges: tuple[Edge, ...]
 
-    @classmethod
-    def read(cls, ledger: Ledger | Iterable[Entry]) -> "Lineage":
+    @staticmethod
+    def read(ledger: Ledger | Iterable[Entry]) -> "Lineage":
         """Reads every entry. Raises `Broken` when the ledger changed underneath, or a step statement is malformed."""
-        makers: defaultdict[str, tuple[Entry, ...]] = defaultdict(tuple)
-        labels: defaultdict[str, frozenset[Label]] = defaultdict(frozenset)
-        edges: list[Edge] = []
-        for entry in ledger.entries() if isinstance(ledger, Ledger) else ledger:
+        return NOTHING_MADE.grown(ledger.entries() if isinstance(ledger, Ledger) else ledger)
+
+    def grown(self, entries: Iterable[Entry]) -> "Lineage":
+        """With the entries that follow those it was read from. Raises as `read`."""
+        makers = defaultdict[str, tuple[Entry, ...]](tuple, self._makers)
+        labels = defaultdict[str, frozenset[Label]](frozenset, self._labels)
+        edges = list(self._edges)
+        for entry in entries:
             if entry.predicate_type != STEP or entry.predicate.get("event") not in CLOSINGS:
                 continue
             try:
@@ -79,7 +83,7 @@ class Lineage:
                     edges += _edges_to(output, entry)
             except (KeyError, TypeError, AttributeError) as err:
                 raise Broken(f"the step statement in entry {entry.index} is malformed ({err!r})") from err
-        return cls(MappingProxyType(dict(makers)), MappingProxyType(dict(labels)), tuple(edges))
+        return Lineage(MappingProxyType(dict(makers)), MappingProxyType(dict(labels)), tuple(edges))
 
     def labels(self, digest: str) -> frozenset[Label]:
         return self._labels.get(digest, frozenset())
@@ -98,6 +102,16 @@ class Lineage:
         }
         return tuple(found)
 
+    def newest(self, kind: str, *, step: str) -> Made | None:
+        """What the last finished step of this name left of this kind."""
+        of_kind = {made.digest for made in self.artifacts() if made.kind == kind}
+        found = [
+            (makers[-1].index, digest)
+            for digest, makers in self._makers.items()
+            if digest in of_kind and makers[-1].predicate["step"] == step
+        ]
+        return Made(kind, max(found)[1]) if found else None
+
     def edges(self) -> tuple[Edge, ...]:
         """From each input to each output, oldest first."""
         return self._edges
@@ -115,6 +129,9 @@ class Lineage:
         return frozenset(
             digest for digest, labels in self._labels.items() if any(label[0] == source for label in labels)
         )
+
+
+NOTHING_MADE = Lineage({}, {}, ())
 
 
 def _edges_to(output: Made, entry: Entry) -> list[Edge]:

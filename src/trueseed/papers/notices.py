@@ -13,7 +13,7 @@ from trueseed.errors import Refused
 from trueseed.lm.source import LICENCE_FILES, matching
 from trueseed.papers.dossier import Dossier
 from trueseed.terms.model import Document, Obligation
-from trueseed.terms.obligations import solve
+from trueseed.terms.obligations import solve, union
 from trueseed.workspace import Workspace
 
 TERMS, NOTICE, TEXTS = "TERMS.md", "Notice", "terms"
@@ -22,14 +22,14 @@ PASSED_ON = ("pass-on-terms", "pass-on-restrictions")
 
 def write(dossier: Dossier, workspace: Workspace, given: Sequence[Path], folder: Path) -> None:
     """Fills `folder`. Raises `Refused` when a name or a text does not meet what is owed."""
-    duties = solve(dossier.obligations, dossier.name)
+    duties = union([dossier.obligations])
+    met = solve(duties, dossier.name)
     texts = _texts(duties, workspace, given)
     for document, text in texts.items():
         (folder / TEXTS).mkdir(exist_ok=True)
         (folder / TEXTS / f"{document}{text.suffix or '.txt'}").write_bytes(text.read_bytes())
-    sentences = sorted({duty.value for duty in duties if duty.kind == "notice-file"})
-    if sentences:
-        _notice(sentences, folder)
+    if met.notice:
+        _notice(met.notice, folder)
     names = {document: f"{TEXTS}/{document}{text.suffix or '.txt'}" for document, text in texts.items()}
     (folder / TERMS).write_text(_told(dossier, duties, names), encoding="utf-8")
 

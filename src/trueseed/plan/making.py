@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from trueseed import failover, pipeline
+from trueseed.ahead import OF_THE_RUN, Ruling, Sources, rulings, sources_of
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.errors import Refused, TrueSeedError
-from trueseed.lm.source import source_of
 from trueseed.plan import measured
 from trueseed.plan.estimate import Wire, estimate
 from trueseed.plan.history import tempos
@@ -28,7 +28,6 @@ from trueseed.plan.measured import Answered, Machine
 from trueseed.plan.others import Other, others
 from trueseed.plan.schedule import Calendar, calendar
 from trueseed.plan.standing import Standing, standings
-from trueseed.plan.verdicts import Ruling, Sources, rulings
 from trueseed.report.planned import ESTIMATE, Estimate
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.amounts import FREE, Price
@@ -36,7 +35,6 @@ from trueseed.terms.model import Relation, Use
 from trueseed.workspace import Workspace
 
 PLAN = "plan.json"
-OF_THE_RUN = ("generate", "curate", "baseline", "train", "evaluate")  # what `trueseed run` does; the rest may follow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,16 +125,6 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     )
     write_atomic(workspace.folder / PLAN, json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n")
     return plan
-
-
-def sources_of(file: RunFile) -> Sources:
-    """Whose words and weights a run file names, without fetching any."""
-    return Sources(
-        teacher=file.teacher.named,
-        failover=tuple(asked.named for asked in file.failover),
-        base=source_of(file.base.weights, file.base.source),
-        prompts=file.prompts.source,
-    )
 
 
 def wire_of(file: RunFile) -> Wire:

@@ -70,7 +70,7 @@ def _standing(of: str, asked: Asked, file: RunFile, workspace: Workspace, today:
             endings.append(hold)
         except (Refused, ConfigError) as err:
             endings.append(err)
-    said = verdicts(asked.named, workspace.catalog, file.facts, today)
+    said = verdicts(asked.named, workspace.catalog, file.facts, today, asked.features)
     return Standing(of=of, source=asked.named, verdicts=said, endings=tuple(endings), left=left)
 
 
@@ -81,7 +81,7 @@ def _questions(
     source, catalog = asked.named, workspace.catalog
     yield partial(must_be_in_force, asked.contract, source, catalog, today)
     if of != "teacher":
-        yield partial(failover.must_be_permitted, [source], catalog, file.facts, today)
+        yield partial(failover.must_be_permitted, [source], catalog, file.facts, today, {source: asked.features})
     yield partial(workspace.may_be_asked, source, USES)
     if (remote := asked.remote) is not None:
         yield partial(look, remote, workspace.ledger)

@@ -108,7 +108,8 @@ class Sample:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
     """name: the student's. made_at: RFC 3339. kinds: by set, then by kind of constraint. p_values: of the paired test,
-    by set. upstream: what the sources are declared to have learned from. workspace: how the commands name it.
+    by set. upstream: what the sources are declared to have learned from. readings: where today's terms of a source are
+    others than those it was asked under, what each says. workspace: how the commands name it.
     """
 
     name: str
@@ -124,4 +125,5 @@ class Details:
     edges: tuple[Edge, ...] = ()
     rulings: tuple[Ruling, ...] = ()
     upstream: tuple[Upstream, ...] = ()
+    readings: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()

@@ -7,6 +7,7 @@ import json
 import platform
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from trueseed.checks import phrase
@@ -16,7 +17,8 @@ from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.report import details, planned, summary
-from trueseed.terms.model import Obligation, Upstream
+from trueseed.terms.model import Obligation, Upstream, Use
+from trueseed.terms.readings import readings
 from trueseed.workspace import Workspace
 
 SHOWN_PER_SET = 8  # samples side by side; the artifact has them all
@@ -87,8 +89,20 @@ def page(
         edges=edges,
         rulings=_rulings(workspace.ledger.entries()),
         upstream=tuple(Upstream(source=s, teacher=t) for s in sources for t in workspace.catalog.upstream(s)),
+        readings=_readings(workspace, student),
         samples=tuple(_side_by_side(theirs, ours)),
     )
+
+
+def _readings(workspace: Workspace, student: Artifact) -> tuple[str, ...]:
+    """Of training and of serving, each difference once."""
+    today, labels = datetime.now(UTC).date(), workspace.labels(student)
+    found = [
+        reading
+        for use in (Use.TRAIN, Use.SERVE)
+        for reading in readings(labels, workspace.catalog, use, workspace.facts, today)
+    ]
+    return tuple(f"{reading.then.use.value}: {reading}" for reading in found)
 
 
 def _taught(part: Artifact, lineage: Lineage) -> summary.Taught:

@@ -45,6 +45,7 @@ def render(report: Report, details: Details) -> str:
         expected=expected.section(report.plan),
         rulings=_merged(details.rulings),
         upstream=_upstream(details),
+        readings=details.readings,
         samples=_by_set(details.samples),
         ppl_scale=scale,
         ppl_ticks=[f"{scale[0] + (scale[1] - scale[0]) * i / 4:.2f}" for i in range(5)],

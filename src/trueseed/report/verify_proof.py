@@ -19,7 +19,7 @@ from trueseed.errors import Broken, ConfigError
 from trueseed.ledger import outside
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity
-from trueseed.ledger.lineage import Lineage, labels_of, made_by
+from trueseed.ledger.lineage import Lineage, made_by
 from trueseed.ledger.log import CHECKPOINT, KEYS, Entry
 from trueseed.ledger.packed import unpack
 from trueseed.ledger.proof import check_consistency, check_inclusion
@@ -31,9 +31,9 @@ from trueseed.ledger.trust import Trust
 from trueseed.report import verify_records
 from trueseed.report.proof import HEADER, terms_named
 from trueseed.terms.catalog import Catalog, from_json
-from trueseed.terms.model import Document, Effect, Facts, Label, Relation, Student, Use
-from trueseed.terms.rules import RULES_VERSION, Verdict, judge_use, may_flow
-from trueseed.workspace import RELATION_OF_USE
+from trueseed.terms.model import Document, Facts
+from trueseed.terms.rederive import Found, rederive_step
+from trueseed.terms.rules import RULES_VERSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -335,13 +335,14 @@ class _Reading:
             said = entry.predicate
             try:
                 if entry.predicate_type == DECLARATION:
-                    facts = Facts(**{**said["facts"], "student": Student(**said["facts"]["student"])})
+                    facts = Facts.from_json(said["facts"])
                 elif entry.predicate_type == STEP:
                     step = said["run"], said["step"]
                     if said["event"] == "opened":
                         opened[step] = facts, self._day(entry)
-                    if said["event"] != "refused":  # it names no labels, and asked nobody
-                        self._judge(entry, rederived(said, catalog, *opened.get(step, (facts, self._day(entry)))))
+                    then, day = opened.get(step, (facts, self._day(entry)))
+                    dated = {**said, "judged_on": day.isoformat()}  # older closings say only when they were written
+                    self._judge(entry, rederive_step(dated, catalog.kept, then))
             except (KeyError, TypeError, ValueError, AttributeError) as err:
                 self.notes.append(f"entry {entry.index}: its verdicts cannot be derived again ({err!r})")
 
@@ -354,24 +355,21 @@ class _Reading:
             self.findings.append(f"entry {entry.index}: it opened on {wrote} and was judged by the terms of {judged}")
         return judged
 
-    def _judge(self, entry: Entry, verdicts: Sequence[Verdict]) -> None:
-        said = entry.predicate
-        recorded = {(each["source"], each["use"], _outcome(each)) for each in said["verdicts"]}
-        for verdict in verdicts:
+    def _judge(self, entry: Entry, again: Sequence[Found]) -> None:
+        for found in again:
             self.verdicts += 1
-            mine = verdict.to_json()
-            key = (mine["source"], mine["use"], _outcome(mine))
-            if key in recorded:
-                continue
-            text = (
-                f"entry {entry.index}: {verdict.source} for {verdict.use.value} is {_outcome(mine)[0]} by "
-                f"{verdict.document or 'no document'}, the statement says otherwise"
+            told = (
+                f"{found.stored['source']} for {found.stored['use']}: {found.because}"
+                if found.stored
+                else found.because
             )
-            if str(said.get("rules")) == RULES_VERSION:
-                self.findings.append(f"{text}, by the same rules ({RULES_VERSION})")
-            else:
+            if found.outcome == "cannot tell":
+                self.notes.append(f"entry {entry.index}: {told}")
+            elif found.outcome == "differs" and found.by_the_same_rules:
+                self.findings.append(f"entry {entry.index}: {told}, by the same rules ({RULES_VERSION})")
+            elif found.outcome == "differs":
                 self.differs.append(
-                    f"{text}; it was made by rules {said.get('rules')}, this version has {RULES_VERSION}"
+                    f"entry {entry.index}: {told}; it was made by rules {found.rules}, this version has {RULES_VERSION}"
                 )
 
     def _limits(self, statements: int, checkpoint: Checkpoint) -> None:
@@ -385,21 +383,3 @@ class _Reading:
             "shows only as far as its checkpoint was kept elsewhere: compare "
             f"{checkpoint.size} entries, root {checkpoint.root.hex()}"
         )
-
-
-def _outcome(verdict: Mapping[str, Any]) -> tuple[str, str, str]:
-    return str(verdict["verdict"]), str(verdict["document"]), str(verdict["clause"])
-
-
-def rederived(said: Mapping[str, Any], catalog: Catalog, facts: Facts, day: date) -> tuple[Verdict, ...]:
-    """The verdicts on a step by its statement, as the door came to them by these facts on that day; without those on
-    what it learned from a cache, whose day of asking the statement does not tell.
-    """
-    learned = labels_of({"labels": said.get("learned", ())})
-    labels = [Label(s, Relation(r), t) for s, r, t in sorted(labels_of(said) - learned)]
-    asked = []
-    for each in said["asks"]:
-        use = Use(each["use"])
-        document = catalog.by_digest(said["terms"][each["source"]])
-        asked.append(judge_use(each["source"], document, use, RELATION_OF_USE[use], facts, day))
-    return (*asked, *may_flow(labels, catalog, Effect(said["effect"]), facts))

@@ -28,11 +28,14 @@ class Offered:
 
 
 @contextmanager
-def student(workspace: Workspace, where: str) -> Iterator[Offered]:
-    """Opens a serve step on the newest student. Raises `Refused` when terms or a recall forbid it."""
+def student(workspace: Workspace, where: str, market: str = "") -> Iterator[Offered]:
+    """Opens a serve step on the newest student. market: the country whose people are served, '' for none but us.
+
+    Raises `Refused` when terms or a recall forbid it, or no approval for the market is declared.
+    """
     artifact = newest_student(workspace)
     config = {"where": where, "started_at": now(), "session": token_hex(4)}
-    with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config) as step:
+    with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config, market=market) as step:
         name = workspace.facts.student.name or "student"
         yield Offered(name=name, model=Engine(artifact.folder, f"own/{name}"), step=step)
 

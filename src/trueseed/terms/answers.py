@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_args
 from trueseed.errors import ConfigError
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Relation, Student, StudentKind, Use, parse_source
-from trueseed.terms.rules import Verdict, judge_use, not_established
+from trueseed.terms.rules import RELATION_OF_USE, Verdict, judge_use, not_established
 
 _READING = {"shipped": "shipped reading", "operator": "the operator's own reading"}
 Word = TypeVar("Word", bound=str)
@@ -22,28 +22,47 @@ def may(
     *,
     at: date,
     catalog: Catalog,
-    student: str = "chat",
-    distributed: bool = True,
-    name: str | None = None,
-    region: str | None = None,
+    facts: Facts | None = None,
+    relation: str | None = None,
+    features: Sequence[str] = (),
 ) -> Verdict:
-    """Whether what `subject` says may be put to `use` on the day `at`.
+    """Whether `subject` may be put to `use` on the day `at`.
 
     subject: a source id, judged by the document that governs it then, or `doc:ID` for that one document alone, at any
-    date and without those it incorporates. student: chat, classifier or embedding. Raises `ConfigError` for a
-    malformed source, an unknown document, use or kind of student.
+    date and without those it incorporates. relation: how the source is used: output (what it says), filter, score, or
+    weights (what it is); None for the one that the use implies. features: of its service, those it is asked with.
+    Raises `ConfigError` for a malformed source, an unknown document, use or relation.
     """
-    asked = use_named(use)
-    kind = _one_of(student, get_args(StudentKind), "kind of student")
-    facts = Facts(student=Student(kind=kind, distributed=distributed, name=name), region=region)
+    asked, facts = use_named(use), facts or Facts()
+    how = _one_of(relation, tuple(Relation), "relation") if relation else RELATION_OF_USE[asked]
     if subject.startswith("doc:"):
         alone = replace(catalog.document(subject.removeprefix("doc:")), companions=())
-        return judge_use(subject, alone, asked, Relation.OUTPUT, facts, at)
+        return judge_use(subject, alone, asked, how, facts, at)
     source = str(parse_source(subject))
-    document = catalog.governing(source, at)
+    document = catalog.governing(source, at, features)
     if document is None:
         return not_established(source, asked, known=_versions(source, at, catalog))
-    return judge_use(source, document, asked, Relation.OUTPUT, facts, at)
+    return judge_use(source, document, asked, how, facts, at, catalog.upstream(source))
+
+
+def given(
+    facts: Facts,
+    *,
+    student: str | None = None,
+    distributed: bool | None = None,
+    name: str | None = None,
+    region: str | None = None,
+) -> Facts:
+    """Declared facts with what was given in their place; None leaves what was declared. student: chat, classifier or
+    embedding. Raises `ConfigError` for another.
+    """
+    kind = _one_of(student, get_args(StudentKind), "kind of student") if student else facts.student.kind
+    changed = Student(
+        kind=kind,
+        distributed=facts.student.distributed if distributed is None else distributed,
+        name=name or facts.student.name,
+    )
+    return replace(facts, student=changed, region=region or facts.region)
 
 
 def use_named(text: str) -> Use:
@@ -92,6 +111,7 @@ def sentences(verdict: Verdict) -> list[str]:
         f"  because    {verdict.because}",
         f"  text       {text}",
     ]
+    lines += [f"  upstream   it is declared to have learned from {teacher}" for teacher in verdict.upstream]
     lines += [f"  owed       {owed.text} ({owed.document}, clause {owed.clause})" for owed in verdict.obligations]
     return lines + ([f"  settle by  {verdict.settle_by}"] if verdict.settle_by else [])
 
@@ -108,7 +128,7 @@ def lines(document: dict[str, Any]) -> list[str]:
         "on ending": document["on_termination"],
         "reaches": f"models trained on output: {document['reaches_models_trained_on_output']}",
         "together": ", ".join(document["incorporates"]),
-        "silent on": ", ".join(document["silent_on"]),
+        "silent on": ", ".join(document.get("silent_on", ())),
         "note": document["notes"],
         "digest": f"{document['digest']} ({_READING[document['reading']]})",
     }

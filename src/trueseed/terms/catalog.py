@@ -12,8 +12,8 @@ catalogue makes a new digest and leaves the old labels judged by what they were 
 
 import difflib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from functools import cached_property
 from itertools import groupby
@@ -23,6 +23,7 @@ from typing import Any, Literal
 from trueseed.core.canonical import canonical
 from trueseed.core.durable import write_atomic
 from trueseed.errors import Broken, ConfigError
+from trueseed.terms.binding import bound
 from trueseed.terms.files import ADAPTER
 from trueseed.terms.files import read as read_file
 from trueseed.terms.model import Document, parse_source
@@ -32,10 +33,14 @@ SHIPPED = Path(__file__).parent.parent / "catalog"
 
 @dataclass(frozen=True)
 class Catalog:
-    """Every document known, with the documents each incorporates resolved. kept: known by digest only."""
+    """Every document known, with the documents each incorporates resolved. kept: known by digest only. folder: where
+    more of those may come to lie.
+    """
 
     documents: tuple[Document, ...]
     kept: tuple[Document, ...] = ()
+    folder: Path | None = None
+    _bound: dict[str, Document] = field(default_factory=dict, repr=False, compare=False)  # put together, by digest
 
     @classmethod
     def load(cls, extra: Path | None = None, kept: Path | None = None) -> "Catalog":
@@ -48,7 +53,7 @@ class Catalog:
         if extra is not None:
             read |= _read_folder(extra, "operator")
         documents = tuple(_with_companions(read[identity], read) for identity in sorted(read))
-        return cls(documents, tuple(_read_kept(path) for path in sorted(kept.glob("*.json"))) if kept else ())
+        return cls(documents, tuple(_read_kept(path) for path in sorted(kept.glob("*.json"))) if kept else (), kept)
 
     @cached_property
     def _by_id(self) -> dict[str, Document]:
@@ -67,24 +72,55 @@ class Catalog:
         return self._by_id[identity]
 
     def by_digest(self, digest: str) -> Document | None:
-        return self._by_digest.get(digest)
+        """Raises `Broken` when it is kept in `folder`, and was changed."""
+        found = self._by_digest.get(digest) or self._bound.get(digest)
+        if found is None and self.folder is not None and digest:
+            path = self.folder / f"{digest}.json"  # another process may have relied on it since
+            found = _read_kept(path) if path.exists() else None
+        return found
 
-    def history(self, source: str) -> tuple[Document, ...]:
-        """Every version known to govern `source`, oldest first. Raises `ConfigError` for a malformed source."""
+    def history(self, source: str, feature: str = "") -> tuple[Document, ...]:
+        """Every version known to govern `source`, oldest first; of a feature of it, if one is named. Raises
+        `ConfigError` for a malformed source.
+        """
         name = str(parse_source(source))
-        return tuple(sorted((d for d in self.documents if d.governs(name)), key=_begins))
+        texts = (d for d in self.documents if (feature in d.features if feature else d.is_general))
+        return tuple(sorted((d for d in texts if d.governs(name)), key=_begins))
 
-    def governing(self, source: str, at: date) -> Document | None:
-        """The version in force for `source` on the day `at`; None when nothing is established.
+    def governing(self, source: str, at: date, features: Sequence[str] = ()) -> Document | None:
+        """The version in force for `source` on the day `at`, put together with all that binds besides (`binding`);
+        None when nothing is established. features: that the source is asked with.
 
         An operator's document comes before a shipped one, a pattern that names more of the source before one that
         names less, a later version before an earlier. Raises `ConfigError` when two are equally near.
         """
+        found = self._nearest(source, "", at)
+        if found is None:
+            return None
+        whole = bound(found, source, at, features, lambda each, feature: self._nearest(each, feature, at))
+        if whole is not found:
+            self._bound[whole.digest] = whole
+        return whole
 
+    def later_for(self, source: str, document: Document, by: date | None) -> tuple[Document, ...]:
+        """Versions that came into force after `document`, at most on the day `by` (None: ever), and say of themselves
+        that they bind earlier answers too.
+        """
+        return tuple(
+            each
+            for each in self._reaching_back
+            if each.governs(source) and _begins(document) < _begins(each) and (by is None or _begins(each) <= by)
+        )
+
+    @cached_property
+    def _reaching_back(self) -> tuple[Document, ...]:
+        return tuple(each for each in self.documents if each.binds_earlier and each.is_general)
+
+    def _nearest(self, source: str, feature: str, at: date) -> Document | None:
         def nearness(document: Document) -> tuple[bool, int, date]:
             return document.reading == "operator", document.closeness(source), _begins(document)
 
-        found = sorted((d for d in self.history(source) if d.in_force(at)), key=nearness, reverse=True)
+        found = sorted((d for d in self.history(source, feature) if d.in_force(at)), key=nearness, reverse=True)
         if not found:
             return None
         _, nearest = next(groupby(found, key=nearness))
@@ -99,9 +135,9 @@ class Catalog:
         return tuple(sorted({pattern for document in self.documents for pattern in document.sources}))
 
     def upstream(self, source: str) -> tuple[str, ...]:
-        """What `source` is declared to have learned from, in plain words; shown, never judged."""
+        """What `source` is declared to have learned from, in plain words: the same model on whatever route."""
         return tuple(
-            dict.fromkeys(up.teacher for document in self.documents for up in document.upstream if up.source == source)
+            dict.fromkeys(up.teacher for document in self.documents for up in document.upstream if up.is_of(source))
         )
 
 

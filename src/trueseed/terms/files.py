@@ -18,7 +18,7 @@ from trueseed.errors import ConfigError
 from trueseed.terms.model import Document, Duty, Permission, Regions, Upstream
 
 MOST_BYTES = 1_000_000
-_SET_HERE = {"reading", "companions"}
+_SET_HERE = {"reading", "companions", "beside"}
 _TABLES: Mapping[Any, type] = {"permissions": Permission, "duties": Duty, "regions": Regions, "upstream": Upstream}
 ADAPTER = TypeAdapter(Document)
 

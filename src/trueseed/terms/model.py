@@ -1,13 +1,14 @@
 """What terms are made of: sources, labels, documents, permissions, obligations, and the facts they are judged by.
 
-Everything here is plain, frozen data; `rules` judges it and `catalog` reads it from files.
+Everything here is plain, frozen data; `rules` judges it and `catalog` reads it from files. What stands in a ledger is
+found again by its digest, so a field that came later (`later`) is not written while it has its default.
 
 >>> parse_source("openai/gpt-4@azure").route
 'azure'
 """
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import date
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -18,6 +19,11 @@ from pydantic import ConfigDict, Field
 
 from trueseed.core.canonical import digest
 from trueseed.errors import ConfigError
+
+
+def later(default: Any) -> Any:
+    """A field that older documents and declarations do not have."""
+    return field(default=default, metadata={"later": True})
 
 
 class Use(StrEnum):
@@ -125,26 +131,71 @@ class Student:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """What the workspace declares and conditions are judged by.
+class Approval:
+    """That a model may be offered to people in a market. reference: the paper that says so, as others can find it."""
 
-    region: where the source is asked from, as the documents spell it (ISO 3166 code). monthly_users: of everything
-    our legal entity offers. None: not declared.
+    market: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What the workspace declares and conditions are judged by. Countries are ISO 3166 codes; None: not declared.
+
+    region: where the source is asked from. monthly_users: of everything our legal entity offers. country: where it is
+    established. owners: countries of those who hold more than half of it, directly or not; () for not declared.
+    research: nothing is done but research. approvals: markets that may be served. strict_upstream: sources that are
+    declared to have learned from other models are refused. market: for which a step serves; of that step alone, never
+    declared.
     """
 
     student: Student = Student()
     region: str | None = None
     monthly_users: int | None = None
     commercial: bool = True
+    country: str | None = later(None)
+    owners: tuple[str, ...] = later(())
+    research: bool = later(False)
+    approvals: tuple[Approval, ...] = later(())
+    strict_upstream: bool = later(False)
+    market: str | None = later(None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {str(name): value for name, value in plain(self).items()}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Facts":
+        """What `to_json` made. Raises `TypeError` or `KeyError` for anything else."""
+        said = {**value, "student": Student(**value["student"]), "owners": tuple(value.get("owners", ()))}
+        return cls(**{**said, "approvals": tuple(Approval(**each) for each in value.get("approvals", ()))})
+
+
+_EU = "AT BE BG HR CY CZ DK EE FI FR DE GR HU IE IT LV LT LU MT NL PL PT RO SK SI ES SE"
+AREAS: dict[str, frozenset[str]] = {
+    "EU": frozenset(_EU.split()),
+    "EEA": frozenset(f"{_EU} IS LI NO".split()),
+}
+
+
+def within(country: str, places: tuple[str, ...]) -> bool:
+    """Whether a country is one of `places`: countries, or `EU` or `EEA`.
+
+    >>> within("FR", ("EU", "CH")), within("NO", ("EU", "CH"))
+    (True, False)
+    """
+    return any(country == place or country in AREAS.get(place, ()) for place in places)
 
 
 WORDS = (Relation.OUTPUT, Relation.FILTER, Relation.SCORE)  # what a source says, as opposed to what it is
 
 ObligationKind = Literal[
     "name-begins-with",
+    "name-begins-otherwise",
     "name-without",
     "notice-file",
+    "ship-file",
     "display",
+    "licensed-as",
     "pass-on-terms",
     "pass-on-restrictions",
     "mark-changes",
@@ -157,7 +208,12 @@ ObligationKind = Literal[
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Obligation:
-    """Something that must be done. value: what a machine needs (a name's first word, a sentence); text: for people."""
+    """Something that must be done. value: what a machine needs; text: for people.
+
+    The value of name-begins-with, name-begins-otherwise and name-without is a word; of notice-file the sentence for the
+    file `Notice`; of ship-file a file's name; of display the words to show; of licensed-as the one licence under which
+    the student may be handed out, with nothing added to it; of pass-on-terms a document's id.
+    """
 
     kind: ObligationKind
     value: str = ""
@@ -188,7 +244,9 @@ class Duty:
 class Permission:
     """What a document says of some uses. verdict 'conditional' permits when every condition given is met.
 
-    clause: section number, or 'unknown'. because: our own paraphrase. settle_by: what would settle an unknown.
+    clause: section number, or 'unknown'. because: our own paraphrase. settle_by: what would settle an unknown. The
+    conditions: kinds of student; whether it is distributed; commercial; research and nothing else; monthly users;
+    established_outside: countries (or `EU`, `EEA`) in which the operator must not be established.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -202,29 +260,45 @@ class Permission:
     distributed: bool | None = None
     commercial: bool | None = None
     monthly_users_at_most: int | None = None
+    research: bool | None = later(None)
+    students: tuple[StudentKind, ...] = later(())
+    established_outside: tuple[str, ...] = later(())
 
     def unmet(self, facts: Facts) -> str:
         """The first condition that the facts do not meet, in words; '' when all are met.
 
         Undeclared monthly users count as below a cap: such caps bind a handful of companies, and the document's duty
-        repeats the cap to everyone else.
+        repeats the cap to everyone else. An undeclared country counts as none that is permitted.
         """
+        if self.students and facts.student.kind not in self.students:
+            return f"the student is a {facts.student.kind} model"
         if self.distributed not in (None, facts.student.distributed):
             return "the student is distributed" if facts.student.distributed else "the student is not distributed"
         if self.commercial not in (None, facts.commercial):
             return "the use is commercial" if facts.commercial else "the use is not commercial"
         if self.monthly_users_at_most is not None and (facts.monthly_users or 0) > self.monthly_users_at_most:
             return f"{facts.monthly_users} monthly users are more than {self.monthly_users_at_most}"
+        if self.research not in (None, facts.research):
+            return "more than research is done" if self.research else "nothing but research is done"
+        if self.established_outside and facts.country is None:
+            return "the operator's country is not declared"
+        if facts.country is not None and within(facts.country, self.established_outside):
+            return f"the operator is established in {facts.country}"
         return ""
 
     @property
     def has_conditions(self) -> bool:
-        return (self.distributed, self.commercial, self.monthly_users_at_most) != (None, None, None)
+        alternatives = (self.distributed, self.commercial, self.monthly_users_at_most, self.research)
+        return any(each is not None for each in alternatives) or bool(self.students or self.established_outside)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Regions:
-    """Where the service may be asked from. Empty lists: the provider's list was not read."""
+    """Where the service may be asked from, and offered. Empty lists: the provider's list was not read.
+
+    operators: it also binds where our legal entity is established. owners: and where those are who hold more than half
+    of it.
+    """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
@@ -232,16 +306,30 @@ class Regions:
     clause: str = "unknown"
     supported: tuple[str, ...] = ()
     unsupported: tuple[str, ...] = ()
+    operators: bool = later(False)
+    owners: bool = later(False)
+
+    def serves(self, country: str) -> bool:
+        """False only where a list was read and says so."""
+        return not within(country, self.unsupported) and (not self.supported or within(country, self.supported))
+
+    def names(self, country: str | None) -> bool:
+        """Whether a list that was read names the country."""
+        return country is not None and within(country, self.supported)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upstream:
-    """What a source is declared to have learned from: shown always, judged never."""
+    """What a source is declared to have learned from: shown always, refused where `strict_upstream` is declared."""
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     source: str
     teacher: str
+
+    def is_of(self, source: str) -> bool:
+        """Whatever the route: a host's copy of a model learned from the same."""
+        return fnmatchcase(source.partition("@")[0], self.source.partition("@")[0])
 
 
 Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64}|unknown)$")]
@@ -256,7 +344,13 @@ class Document:
     itself outside. verification: primary (the text was read), transcription (quoted by others), secondary (reported),
     unread, own (the user's own work); nothing but primary and own permits. incorporates: documents that bind together
     with this one, each while in force; a use this text is silent on is left to them. reported: what others say of a
-    text that was not read. reading and companions are set by the catalog, never by a file.
+    text that was not read.
+
+    features: it binds only answers asked with one of them, and together with the general text; `text`, plain answers,
+    makes it a general one. silent_on: it was read for these uses and says nothing of them. model_routes: a host's text,
+    beside which the terms of each model bind too, on those of these routes on which they are known. binds_earlier: it
+    says of itself that it also binds what was asked before it. reading, companions and beside are set by the catalog,
+    never by a file; beside: contracts of others that must permit as well, each by itself.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -281,17 +375,20 @@ class Document:
     on_termination: str
     reaches_models_trained_on_output: str
     incorporates: tuple[str, ...] = ()
-    silent_on: tuple[Use, ...] = ()  # read for these and found silent: left to the documents that bind together with it
+    silent_on: tuple[Use, ...] = later(())
     regions: Regions | None = None
     permissions: tuple[Permission, ...] = ()
     duties: tuple[Duty, ...] = ()
     upstream: tuple[Upstream, ...] = ()
     reading: Literal["shipped", "operator"] = "shipped"
     companions: tuple["Document", ...] = ()
+    model_routes: tuple[str, ...] = later(())
+    binds_earlier: bool = later(False)
+    beside: tuple["Document", ...] = later(())
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON, companions included; `catalog.from_json(document.to_json()) == document`."""
-        return {str(name): value for name, value in _plain(asdict(self)).items()}
+        return {str(name): value for name, value in plain(self).items()}
 
     @cached_property
     def digest(self) -> str:
@@ -300,6 +397,10 @@ class Document:
     @property
     def was_read(self) -> bool:
         return self.verification in ("primary", "own")
+
+    @property
+    def is_general(self) -> bool:
+        return not self.features or "text" in self.features
 
     def closeness(self, source: str) -> int:
         """Characters that the nearest matching pattern spells out; 0 when none matches."""
@@ -327,13 +428,14 @@ class Document:
         )
 
 
-def _plain(value: Any) -> Any:
-    """Dataclass contents as JSON types: dates as ISO 8601, tuples as lists."""
+def plain(value: Any) -> Any:
+    """A dataclass as JSON types: dates as ISO 8601, tuples as lists, without later fields that have their default."""
+    if is_dataclass(value) and not isinstance(value, type):
+        said = [(each, getattr(value, each.name)) for each in fields(value)]
+        return {each.name: plain(it) for each, it in said if not each.metadata.get("later") or it != each.default}
     match value:
-        case dict():
-            return {str(key): _plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case StrEnum():
             return value.value
         case date():

@@ -4,16 +4,19 @@ The rules, in the order they decide:
 
 1. What is not established is refused: no document, or one that nobody here read.
 2. Outside the regions a document lists, everything is refused.
-3. Documents that bind together intersect: the strictest that speaks decides; where all are silent, nothing is
-   established.
+3. Documents of one contract intersect: the strictest that speaks decides; where all are silent, nothing is
+   established. Contracts that stand beside one another, a host's and the model's own, must each permit.
 4. A condition permits only when the facts meet it.
-5. Obligations add up; when no name can meet them all, that is a refusal.
+5. A later version binds what was asked before it only where it says so of itself.
+6. A source that is declared to have learned from others is refused where the workspace declares `strict_upstream`.
+7. Obligations add up; when no student can meet them all, that is a refusal of the fewest labels that are at odds.
 
 A classifier or embedding model that stays inside is judged under `train_internal_classifier` whether it is trained or
-rewarded. Publishing is distribution whatever the facts say, so an exception for internal models ends there.
+rewarded. Publishing, or serving a market, is distribution whatever the facts say, so an exception for internal models
+ends there.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal
@@ -30,9 +33,20 @@ from trueseed.terms.model import (
     Student,
     Use,
 )
-from trueseed.terms.obligations import conflict, describe, union
+from trueseed.terms.obligations import conflict, describe, smallest, union
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
+
+RELATION_OF_USE: Mapping[Use, Relation] = {
+    Use.TRAIN: Relation.OUTPUT,
+    Use.TRAIN_INTERNAL_CLASSIFIER: Relation.OUTPUT,
+    Use.REWARD: Relation.FILTER,
+    Use.JUDGE: Relation.SCORE,
+    Use.BENCHMARK_TEACHER: Relation.SCORE,
+    Use.PUBLISH_BENCHMARK: Relation.SCORE,
+    Use.SERVE: Relation.OUTPUT,
+    Use.PUBLISH: Relation.OUTPUT,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +54,11 @@ class Verdict:
     """An answer, with the text that decided it: its id, version and clause, '' where there is none.
 
     established: false when nothing was read that says yes or no; only such a refusal can be settled by a waiver.
-    settle_by: what reading or writing would settle it; '' when the text is clear.
+    settle_by: what reading or writing would settle it; '' when the text is clear. upstream: what the source is declared
+    to have learned from. at_odds: the fewest labels whose obligations cannot be met together, when that decided.
+
+    What it was about, so that it can be found again: relation; terms, the digest of the text; effect, where the labels
+    were to go, '' when a source was to be asked; at, the day by which it was judged, '' for any.
     """
 
     permitted: bool
@@ -53,18 +71,32 @@ class Verdict:
     because: str
     obligations: tuple[Obligation, ...] = ()
     settle_by: str = ""
+    upstream: tuple[str, ...] = ()
+    at_odds: tuple[Label, ...] = ()
+    relation: Relation = Relation.OUTPUT
+    terms: str = ""
+    effect: str = ""
+    at: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return {
             "verdict": "permit" if self.permitted else "refuse",
+            "established": self.established,
             "use": self.use.value,
             "source": self.source,
+            "relation": self.relation.value,
+            "terms": self.terms,
+            "effect": self.effect,
+            "at": self.at,
             "document": self.document,
             "version": self.version,
             "clause": self.clause,
             "because": self.because,
             "obligations": [obligation.to_json() for obligation in self.obligations],
             "settle_by": self.settle_by,
+            "upstream": list(self.upstream),
+            "at_odds": [label.to_json() for label in self.at_odds],
+            "rules": RULES_VERSION,
         }
 
     def __str__(self) -> str:
@@ -75,21 +107,30 @@ class Verdict:
 
 
 def judge_use(
-    source: str, document: Document | None, use: Use, relation: Relation, facts: Facts, at: date | None
+    source: str,
+    document: Document | None,
+    use: Use,
+    relation: Relation,
+    facts: Facts,
+    at: date | None,
+    upstream: Sequence[str] = (),
 ) -> Verdict:
-    """The verdict on one use of one source under one document and those it incorporates.
+    """The verdict on one use of one source under one document, and those that bind together with it.
 
-    at: the day that decides which incorporated documents bind; None means that all do, whenever they did.
+    at: the day that decides which incorporated documents bind; None means that all do, whenever they did. upstream:
+    what `source` is declared to have learned from, beyond what these documents declare.
     """
     if document is None:
-        return not_established(source, use)
+        return replace(not_established(source, use), relation=relation, at=_day(at))
     lookup, facts = _as_judged(use, facts)
-    texts = [document, *(text for text in document.companions if at is None or text.in_force(at))]
-    said = [ruling for text in texts if (ruling := _ruling(text, lookup, relation, facts))]
-    deciding = min(said, key=lambda ruling: _STRICTEST_FIRST.index(ruling.outcome), default=_silence(document, lookup))
-    owed = union(_owed(text, lookup, relation, facts) for text in texts) if deciding.outcome == "permit" else ()
+    contracts = [_contract(each, lookup, relation, facts, at) for each in (document, *document.beside)]
+    deciding = min((ruling for ruling, _ in contracts), key=_strictness)
+    learned_from = _learned_from(source, document, upstream)
+    if deciding.outcome == "permit" and facts.strict_upstream and learned_from:
+        deciding = _strictly_refused(source, deciding.text, learned_from)
+    owed = union(owed for _, owed in contracts) if deciding.outcome == "permit" else ()
     if at_odds := conflict(owed, facts.student.name):
-        text = next(text for text in texts if text.id == at_odds[0].document)
+        text = next(text for text in _texts(document) if text.id == at_odds[0].document)
         deciding = _Ruling("refuse", text, at_odds[0].clause, describe(at_odds, facts.student.name))
     return Verdict(
         permitted=deciding.outcome == "permit",
@@ -102,24 +143,54 @@ def judge_use(
         because=deciding.because,
         obligations=() if at_odds else owed,
         settle_by=deciding.settle_by,
+        upstream=learned_from,
+        relation=relation,
+        terms=document.digest,
+        at=_day(at),
+    )
+
+
+def may_ask(source: str, use: Use, facts: Facts, at: date, catalog: Catalog, features: Sequence[str] = ()) -> Verdict:
+    """Whether `source` may be asked for `use` on the day `at`, with `features` of its service (a search, say)."""
+    document = catalog.governing(source, at, features)
+    return judge_use(source, document, use, RELATION_OF_USE[use], facts, at, catalog.upstream(source))
+
+
+def may_enter(market: str, facts: Facts) -> Verdict:
+    """Whether people in a market may be served at all: only with an approval for it that the workspace declares."""
+    approval = next((each for each in facts.approvals if each.market == market), None)
+    return Verdict(
+        permitted=approval is not None,
+        use=Use.SERVE,
+        source=f"market {market}",
+        because=f"approval {approval.reference!r} is declared"
+        if approval
+        else f"no approval to offer a model to people in {market} is declared",
+        settle_by="" if approval else f"get it, and declare it: `operator: {{approvals: [{{market: {market}, …}}]}}`",
+        effect=Effect.SERVE.value,
     )
 
 
 def judge_earlier(
-    label: Label, carried: Iterable[Label], catalog: Catalog, *, use: Use, effect: Effect, facts: Facts, at: date
+    label: Label,
+    carried: Iterable[Label],
+    catalog: Catalog,
+    *,
+    use: Use,
+    effect: Effect,
+    facts: Facts,
+    at: date,
+    today: date | None = None,
 ) -> Verdict:
     """The verdict on an answer that was given earlier and is now wanted for `use`: by the document that its label
     names, as it bound on the day it was asked, and by where the step's effect takes it.
 
-    carried: the labels of the step that wants it. at: the day it was asked.
+    carried: the labels of the step that wants it. at: the day it was asked. today: None for any later day.
     """
-    document = catalog.by_digest(label.terms)
-    if document is None or not document.governs(label.source):
-        return not_established(label.source, use, terms=label.terms)
-    verdict = judge_use(label.source, document, use, label.relation, facts, at)
+    verdict = _judge_label(label, (use,), catalog, facts, today, asked=at)
     if not verdict.permitted:
         return verdict
-    flows = may_flow({*carried, label}, catalog, effect, facts)
+    flows = may_flow({*carried, label}, catalog, effect, facts, today)
     stopped = next((flow for flow in flows if not flow.permitted), None)
     owed = union([verdict.obligations, *(flow.obligations for flow in flows)])
     return stopped or replace(verdict, obligations=owed)
@@ -136,35 +207,86 @@ _THEN: Mapping[Effect, tuple[Use, ...]] = {
     Effect.SERVE: (Use.SERVE,),
     Effect.PUBLISH: (Use.PUBLISH,),
 }
+_EFFECT_OF_USE = {Use.TRAIN: Effect.TRAIN, Use.SERVE: Effect.SERVE, Use.PUBLISH: Effect.PUBLISH}
 
 
-def may_flow(labels: Iterable[Label], catalog: Catalog, effect: Effect, facts: Facts) -> tuple[Verdict, ...]:
+def may_flow(
+    labels: Iterable[Label], catalog: Catalog, effect: Effect, facts: Facts, today: date | None = None
+) -> tuple[Verdict, ...]:
     """One verdict for each label (none for `Effect.NONE`, which takes them nowhere); it may flow when all permit.
 
     Serving and publishing ask again whether the model may learn from the source at all, by today's facts. Sources
-    that are permitted one by one, but whose obligations no name can meet together, are refused.
+    that are permitted one by one, but whose obligations no student can meet together, are refused. today: which later
+    versions that bind earlier answers are in force; None means all.
     """
     if effect is Effect.NONE:
         return ()
-    verdicts = [_judge_label(label, catalog, effect, facts) for label in sorted(set(labels))]
-    at_odds = conflict(union(verdict.obligations for verdict in verdicts), facts.student.name)
-    reason = describe(at_odds, facts.student.name) if at_odds else ""
+    if effect is Effect.PUBLISH or facts.market is not None:  # what a market is offered is no longer internal
+        facts = replace(facts, market=None, student=replace(facts.student, distributed=True))
+    uses = {relation: (learned, *_THEN[effect]) for relation, learned in _LEARNED.items()}
+    verdicts = _judge_labels(labels, uses, catalog, facts, today)
+    return tuple(replace(verdict, effect=effect.value) for verdict in verdicts)
+
+
+def may_put(
+    labels: Iterable[Label], catalog: Catalog, use: Use, facts: Facts, today: date | None = None
+) -> tuple[Verdict, ...]:
+    """Whether something that carries these labels may be put to `use`, one verdict for each: train, serve and publish
+    as `may_flow`, other uses as they stand.
+    """
+    if use in _EFFECT_OF_USE:
+        return may_flow(labels, catalog, _EFFECT_OF_USE[use], facts, today)
+    return _judge_labels(labels, dict.fromkeys(Relation, (use,)), catalog, facts, today)
+
+
+def _judge_labels(
+    labels: Iterable[Label],
+    uses: Mapping[Relation, tuple[Use, ...]],
+    catalog: Catalog,
+    facts: Facts,
+    today: date | None,
+) -> tuple[Verdict, ...]:
+    judged = {label: _judge_label(label, uses[label.relation], catalog, facts, today) for label in sorted(set(labels))}
+    fewest = smallest({label: verdict.obligations for label, verdict in judged.items()}, facts.student.name)
+    if not fewest:
+        return tuple(judged.values())
+    at_odds = conflict(union(judged[label].obligations for label in fewest), facts.student.name)
+    reason = describe(at_odds, facts.student.name)
     return tuple(
-        replace(verdict, permitted=False, because=reason) if set(at_odds) & set(verdict.obligations) else verdict
-        for verdict in verdicts
+        replace(verdict, permitted=False, because=reason, at_odds=fewest)
+        if set(at_odds) & set(verdict.obligations)
+        else verdict
+        for verdict in judged.values()
     )
 
 
-def _judge_label(label: Label, catalog: Catalog, effect: Effect, facts: Facts) -> Verdict:
+def _judge_label(
+    label: Label,
+    uses: Sequence[Use],
+    catalog: Catalog,
+    facts: Facts,
+    today: date | None,
+    asked: date | None = None,
+) -> Verdict:
+    """By the text that the label names, and by later ones that bind earlier answers; asked: when, where it is known."""
     document = catalog.by_digest(label.terms)
-    uses = (_LEARNED[label.relation], *_THEN[effect])
     if document is None or not document.governs(label.source):
-        return not_established(label.source, uses[-1], terms=label.terms)
-    if effect is Effect.PUBLISH:
-        facts = replace(facts, student=replace(facts.student, distributed=True))
-    verdicts = [judge_use(label.source, document, use, label.relation, facts, None) for use in uses]
-    refused = next((verdict for verdict in verdicts if not verdict.permitted), None)
-    return refused or replace(verdicts[-1], obligations=union(verdict.obligations for verdict in verdicts))
+        verdict = not_established(label.source, uses[-1], terms=label.terms)
+        return replace(verdict, relation=label.relation, terms=label.terms, at=_day(asked or today))
+    upstream = catalog.upstream(label.source)
+    texts = [(document, asked), *((text, today) for text in catalog.later_for(label.source, document, today))]
+    verdicts = [
+        judge_use(label.source, text, use, label.relation, facts, day, upstream) for text, day in texts for use in uses
+    ]
+    refused = min(
+        (each for each in verdicts if not each.permitted), key=lambda each: not each.established, default=None
+    )
+    whole = refused or replace(verdicts[len(uses) - 1], obligations=union(each.obligations for each in verdicts))
+    return replace(whole, terms=label.terms, at=_day(asked or today))
+
+
+def _day(at: date | None) -> str:
+    return at.isoformat() if at else ""
 
 
 def not_established(source: str, use: Use, *, terms: str = "", known: str = "") -> Verdict:
@@ -215,13 +337,45 @@ class _Ruling:
     settle_by: str = ""
 
 
+def _strictness(ruling: _Ruling) -> int:
+    return _STRICTEST_FIRST.index(ruling.outcome)
+
+
+def _contract(
+    document: Document, use: Use, relation: Relation, facts: Facts, at: date | None
+) -> tuple[_Ruling, tuple[Obligation, ...]]:
+    """What one contract comes to: the strictest of its texts that speaks, and what is owed under it."""
+    texts = [document, *(text for text in document.companions if at is None or text.in_force(at))]
+    said = [ruling for text in texts if (ruling := _ruling(text, use, relation, facts))]
+    owed = union(_owed(text, use, relation, facts) for text in texts)
+    return min(said, key=_strictness, default=_silence(document, use)), owed
+
+
+def _texts(document: Document) -> list[Document]:
+    """All that are put together in one."""
+    contracts = (document, *document.beside)
+    return [text for contract in contracts for text in (contract, *contract.companions)]
+
+
+def _learned_from(source: str, document: Document, more: Sequence[str]) -> tuple[str, ...]:
+    declared = [up.teacher for text in _texts(document) for up in text.upstream if up.is_of(source)]
+    return tuple(dict.fromkeys([*declared, *more]))
+
+
+def _strictly_refused(source: str, text: Document, learned_from: Sequence[str]) -> _Ruling:
+    because = (
+        f"{source} is declared to have learned from {'; '.join(learned_from)}, and the workspace is strict on that"
+    )
+    settle = "choose a source without declared upstream teachers; that nobody enforces their terms is no permission"
+    return _Ruling("refuse", text, "upstream", because, settle)
+
+
 def _ruling(text: Document, use: Use, relation: Relation, facts: Facts) -> _Ruling | None:
     """None when the text is silent."""
     if not text.was_read:
         return _Ruling("unknown", text, "unknown", *_unread(text))
-    if text.regions is not None and not _may_ask_from(facts.region, text.regions):
-        because = f"{text.regions.text}; {facts.region!r} is outside of it"
-        return _Ruling("refuse", text, text.regions.clause, because)
+    if text.regions is not None and (outside := _outside(text.regions, use, facts)):
+        return _Ruling("refuse", text, text.regions.clause, f"{text.regions.text}; {outside}")
     said = text.permission(use, relation)
     if said is None:
         return None
@@ -251,23 +405,36 @@ def _word_from(text: Document) -> str:
     return f"written word from {text.provider}, added to the workspace's terms folder as a document of its own"
 
 
-def _may_ask_from(region: str | None, regions: Regions) -> bool:
-    """False only where a list was read and says so. An undeclared region, or an unread list, leaves an obligation."""
-    if region is None:
-        return True
-    return region not in regions.unsupported and (not regions.supported or region in regions.supported)
+def _outside(regions: Regions, use: Use, facts: Facts) -> str:
+    """Who or what is outside of the regions, in words, by a list that was read; '' when nothing is known to be. What is
+    undeclared leaves an obligation.
+    """
+    places = [("", facts.region)]
+    if use is Use.SERVE:
+        places.append(("the market ", facts.market))
+    if regions.operators:
+        places.append(("the operator's country ", facts.country))
+    if regions.owners:
+        places += [("the owners' country ", owner) for owner in facts.owners]
+    return next(
+        (f"{how}{place!r} is outside of it" for how, place in places if place and not regions.serves(place)), ""
+    )
 
 
 def _owed(text: Document, use: Use, relation: Relation, facts: Facts) -> tuple[Obligation, ...]:
     owed = text.obligations(use, relation, facts.student)
-    if text.regions is None or facts.region in text.regions.supported:
+    regions = text.regions
+    if regions is None or (regions.names(facts.region) and not (regions.owners and not facts.owners)):
         return owed
     which = f"{facts.region!r} is one of them" if facts.region else "the region you ask from is one of them"
+    if regions.owners and not facts.owners:
+        which += ", and so are those from which you are owned by more than half"
+    how = "" if regions.supported or regions.unsupported else "the list was not read here: "
     where = Obligation(
         kind="regions",
         value=facts.region or "",
-        text=f"{text.regions.text}; the list was not read here: make sure that {which}",
+        text=f"{regions.text}; {how}make sure that {which}",
         document=text.id,
-        clause=text.regions.clause,
+        clause=regions.clause,
     )
     return (*owed, where)
