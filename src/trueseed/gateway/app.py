@@ -142,10 +142,11 @@ class Gateway:
                 again = {"retry-after": "1"}
                 raise Fault(429, "too many calls are in flight; try again shortly", code="busy", headers=again)
             self._in_flight += 1  # from before its admission on, since many may wait for theirs
+            self._metrics.in_flight.inc()
             try:
                 ticket: Ticket = await self._lots.verdict(Ask(asker.token, asker.use, wanted))
             except BaseException:
-                self._in_flight -= 1
+                self._left()
                 raise
         except Exception as err:
             raise self._turned_away(err) from err
@@ -162,7 +163,7 @@ class Gateway:
         return JSONResponse(_card(name))
 
     async def _measured(self, _: Request) -> Response:
-        return Response(self._metrics.text(self._in_flight), headers={"content-type": CONTENT_TYPE})
+        return Response(self._metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     async def _health(self, _: Request) -> Response:
         try:
@@ -190,7 +191,11 @@ class Gateway:
         try:
             return await work
         finally:
-            self._in_flight -= 1
+            self._left()
+
+    def _left(self) -> None:
+        self._in_flight -= 1
+        self._metrics.in_flight.dec()
 
     async def _at_desk(self, do: Callable[..., T], *args: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(do, *args))
@@ -200,7 +205,7 @@ class Gateway:
         sealed_at = time.monotonic()
         while True:
             await asyncio.sleep(min(SYNC_EVERY_S, self._config.seal_every_s))
-            self._metrics.count(self._in_flight)
+            self._metrics.count()
             try:
                 await asyncio.to_thread(self._desk.keep)
                 if time.monotonic() - sealed_at >= self._config.seal_every_s:

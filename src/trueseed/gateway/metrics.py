@@ -35,7 +35,7 @@ class Metrics:
         self._micros = Counter(
             "trueseed_gateway_micros", "Millionths of a US dollar charged", ("source", "use"), registry=self._registry
         )
-        self._in_flight = Gauge(
+        self.in_flight = Gauge(
             "trueseed_gateway_in_flight", "Calls in flight", registry=self._registry, multiprocess_mode="livesum"
         )
         self._admission = Histogram(
@@ -62,11 +62,10 @@ class Metrics:
         """Counts a call that came back. seconds: from the end of its answer to its release."""
         self._settled.append((source, use, end, tokens, micros, seconds))
 
-    def count(self, in_flight: int) -> None:
+    def count(self) -> None:
         """What was told since the last time: a call need not wait for prometheus_client, which takes as long as to read
         its answer. In the loop's thread.
         """
-        self._in_flight.set(in_flight)
         admitted, self._admitted = self._admitted, []
         for seconds in admitted:
             self._admission.observe(seconds)
@@ -77,8 +76,8 @@ class Metrics:
             self._micros.labels(source, use).inc(micros)
             self._settlement.observe(seconds)
 
-    def text(self, in_flight: int) -> bytes:
-        self.count(in_flight)
+    def text(self) -> bytes:
+        self.count()
         if FOLDER not in os.environ:
             return generate_latest(self._registry)
         all_of_them = CollectorRegistry()
