@@ -14,7 +14,7 @@ from trueseed.terms.model import Use
 End = Literal["answered", "declined", "garbled", "unknown", "unsent"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
     """A call that wants to leave. use: as the client declared it, None when it did not."""
 
@@ -57,7 +57,7 @@ class Ended:
     because: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Return:
     """A call that came back."""
 
