@@ -35,6 +35,7 @@ from trueseed.ledger.destroyed import Destroyed
 from trueseed.ledger.entered import Entered, Tally
 from trueseed.ledger.lineage import NOTHING_MADE, Lineage, Made, labels_of
 from trueseed.ledger.log import Entry, Ledger
+from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 from trueseed.retained import Retained
@@ -116,6 +117,7 @@ class Step:
         self._heard_of = Tally()
         self._learned: dict[Label, Verdict] = {}
         self._ends: list[Callable[[], None]] = []
+        self._looked_on = admission.on
         self._looked_at = -1  # size of the ledger when recalls were last looked for
         self._cut_short = ""
         self._handed_out: dict[str, str] = {}
@@ -203,6 +205,18 @@ class Step:
         if self.workspace.ledger.size != self._looked_at:
             self.look_again()
             self._looked_at = self.workspace.ledger.size
+
+    def look_on_a_new_day(self) -> None:
+        """For steps that stand open for days. Raises `Refused` when the terms of today do not let its labels go where
+        it takes them, since a written permission ended or a text came into force that reaches back.
+        """
+        if (today := _today()) == self._looked_on:
+            return
+        flows = may_flow(self.labels, self.workspace.catalog, self._opening.effect, self._admission.facts, today)
+        for verdict in flows:
+            if not verdict.permitted:
+                raise Refused(f"step {self.name!r} may not go on today: {verdict}")
+        self._looked_on = today
 
     @property
     def _passing(self) -> Passing:
@@ -421,13 +435,13 @@ class Workspace:
             raise ConfigError(
                 f"workspace {str(folder)!r} is of format {found!r}, this TrueSeed reads up to {FORMAT}; upgrade it"
             )
-        return cls(
-            folder=folder,
-            ledger=Ledger.open(folder / "ledger", state=state_folder(), create=create),
-            store=Store(folder / "store"),
-            catalog=Catalog.load(folder / "terms", folder / KEPT),
-            report=report,
-        )
+        ledger = Ledger.open(folder / "ledger", state=state_folder(), create=create)
+        catalog = _catalog(folder, ledger)
+        return cls(folder=folder, ledger=ledger, store=Store(folder / "store"), catalog=catalog, report=report)
+
+    def read_terms(self) -> None:
+        """Anew, after a document was added, or a reviewer signed a letter."""
+        self.catalog = _catalog(self.folder, self.ledger)
 
     @cached_property
     def retained(self) -> Retained:
@@ -438,7 +452,7 @@ class Workspace:
 
     def declare(self, project: str, facts: Facts) -> None:
         """Ledgers what the owner says of project, student and operator, when it differs from what was said last."""
-        said = {"project": project, "facts": facts.to_json()}
+        said = {"project": project, "facts": replace(facts, project=None).to_json()}
         if self._declared() != said:
             self.ledger.append(DECLARATION, [], {**said, "at": now()})
 
@@ -456,7 +470,7 @@ class Workspace:
     @property
     def facts(self) -> Facts:
         said = self._declared()
-        return Facts.from_json(said["facts"]) if said else Facts()
+        return replace(Facts.from_json(said["facts"]), project=said["project"]) if said else Facts()
 
     # labels
 
@@ -712,6 +726,12 @@ class Workspace:
             },
             unless=unless,
         )
+
+
+def _catalog(folder: Path, ledger: Ledger) -> Catalog:
+    """The documents in a workspace, with the letters in use that a reviewer signed."""
+    catalog = Catalog.load(folder / "terms", folder / KEPT)
+    return catalog.relying_on(relied_on(ledger)) if catalog.has_letters else catalog
 
 
 def _today() -> date:

@@ -23,7 +23,7 @@ from trueseed.exchange import foreign
 from trueseed.exchange.claims import OUR_COLUMN, claims
 from trueseed.exchange.known import Finding, Known
 from trueseed.exchange.shapes import chat
-from trueseed.terms.catalog import Catalog, keep
+from trueseed.terms.catalog import keep
 from trueseed.terms.model import Effect, Label, Relation, Use, parse_source
 from trueseed.terms.rules import Verdict, may_flow, not_established
 from trueseed.workspace import KEPT, Step, Workspace
@@ -173,7 +173,7 @@ def _keep_documents(known: Known, rows: Sequence[Taken], workspace: Workspace) -
             if document := other.catalog.by_digest(terms):
                 keep(document, workspace.folder / KEPT)
     if missing:
-        workspace.catalog = Catalog.load(workspace.folder / "terms", workspace.folder / KEPT)
+        workspace.read_terms()
 
 
 def _is_here(artifact: Artifact, workspace: Workspace) -> bool:

@@ -65,6 +65,7 @@ class _Watch:
     def __call__(self, name: str) -> None:
         self._step.count(f"requests:{name}")
         self._step.look_again()
+        self._step.look_on_a_new_day()
         if time.monotonic() - self._sealed_at > SEAL_EVERY_S:
             self._sealed_at = time.monotonic()
             self._step.seal()

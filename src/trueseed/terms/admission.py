@@ -10,7 +10,7 @@ from datetime import date
 
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Document, Effect, Facts, Label, Relation, Use
-from trueseed.terms.rules import RELATION_OF_USE, Verdict, judge_use, may_enter, may_flow
+from trueseed.terms.rules import RELATION_OF_USE, Verdict, may_ask, may_enter, may_flow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def admit(question: Question, carried: Iterable[Label], catalog: Catalog, facts:
     terms = {source: document.digest if document else "" for source, document in documents.items()}
     labels = {*carried, *(Label(source, relation, terms[source]) for source, relation in new.items())}
     asked = tuple(
-        judge_use(source, documents[source], use, RELATION_OF_USE[use], facts, today, catalog.upstream(source))
+        may_ask(source, use, facts, today, catalog, question.features.get(source, ()))
         for source, use in sorted(question.ask.items())
     )
     flows = may_flow(labels, catalog, question.effect, facts, today)

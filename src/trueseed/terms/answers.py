@@ -8,10 +8,12 @@ from typing import Any, TypeVar, get_args
 
 from trueseed.errors import ConfigError
 from trueseed.terms.catalog import Catalog
-from trueseed.terms.model import Facts, Relation, Student, StudentKind, Use, parse_source
-from trueseed.terms.rules import RELATION_OF_USE, Verdict, judge_use, not_established
+from trueseed.terms.model import Facts, Reading, Relation, Student, StudentKind, Use, parse_source
+from trueseed.terms.rules import RELATION_OF_USE, Verdict, judge_use, not_established, with_letters_told
 
-_READING = {"shipped": "shipped reading", "operator": "the operator's own reading"}
+_READING: Mapping[Reading, str] = {
+    "shipped": "shipped reading", "operator": "the operator's own reading", "contract": "the operator's own document"
+}  # fmt: skip
 Word = TypeVar("Word", bound=str)
 _COLUMNS = ("id", "document", "effective_from", "effective_until", "verification", "reading", "sources")
 
@@ -34,15 +36,16 @@ def may(
     Raises `ConfigError` for a malformed source, an unknown document, use or relation.
     """
     asked, facts = use_named(use), facts or Facts()
-    how = _one_of(relation, tuple(Relation), "relation") if relation else RELATION_OF_USE[asked]
+    how = relation_named(relation) if relation else RELATION_OF_USE[asked]
     if subject.startswith("doc:"):
         alone = replace(catalog.document(subject.removeprefix("doc:")), companions=())
         return judge_use(subject, alone, asked, how, facts, at)
     source = str(parse_source(subject))
     document = catalog.governing(source, at, features)
     if document is None:
-        return not_established(source, asked, known=_versions(source, at, catalog))
-    return judge_use(source, document, asked, how, facts, at, catalog.upstream(source))
+        return with_letters_told(not_established(source, asked, known=_versions(source, at, catalog)), catalog, at)
+    verdict = judge_use(source, document, asked, how, facts, at, catalog.upstream(source))
+    return with_letters_told(verdict, catalog, at)
 
 
 def given(
@@ -68,6 +71,11 @@ def given(
 def use_named(text: str) -> Use:
     """Raises `ConfigError` naming the nearest uses."""
     return _one_of(text, tuple(Use), "use")
+
+
+def relation_named(text: str) -> Relation:
+    """Raises `ConfigError` naming the nearest relations."""
+    return _one_of(text, tuple(Relation), "relation")
 
 
 def listing(catalog: Catalog) -> list[dict[str, Any]]:
@@ -110,6 +118,7 @@ def sentences(verdict: Verdict) -> list[str]:
         f"{verdict.source}, {verdict.use.value}: {answer}",
         f"  because    {verdict.because}",
         f"  text       {text}",
+        *(f"  whose      {each}" for each in verdict.own),
     ]
     lines += [f"  upstream   it is declared to have learned from {teacher}" for teacher in verdict.upstream]
     lines += [f"  owed       {owed.text} ({owed.document}, clause {owed.clause})" for owed in verdict.obligations]
