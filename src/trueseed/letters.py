@@ -26,7 +26,7 @@ from trueseed.ledger.statement import PERMISSION, subject
 from trueseed.terms import check, files
 from trueseed.terms.answers import relation_named, use_named
 from trueseed.terms.catalog import Catalog
-from trueseed.terms.model import Document, Relation, Use
+from trueseed.terms.model import WORDS, Document, Relation, Use
 from trueseed.workspace import Workspace
 
 TERMS = "terms"  # folder in a workspace
@@ -41,7 +41,7 @@ class Wanted:
     provider: str
     sources: tuple[str, ...]
     uses: tuple[Use, ...]
-    relations: tuple[Relation, ...] = (Relation.OUTPUT, Relation.FILTER, Relation.SCORE)
+    relations: tuple[Relation, ...] = WORDS
     since: date
     last: date | None = None
     project: str = ""
@@ -60,13 +60,12 @@ def wanted(
     """
     if said.get("last") and said["last"] < said["since"]:
         raise ConfigError(f"it ends on {said['last']}, before it begins on {said['since']}")
-    named = tuple(relation_named(each) for each in relations)
     return Wanted(
         uses=tuple(use_named(each) for each in uses),
+        relations=tuple(relation_named(each) for each in relations) or WORDS,
         sources=tuple(sources),
         features=tuple(features),
         **said,
-        **({"relations": named} if named else {}),
     )
 
 

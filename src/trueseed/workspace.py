@@ -39,7 +39,7 @@ from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 from trueseed.retained import Retained
-from trueseed.terms.admission import NOTHING, Admission, Question, admit
+from trueseed.terms.admission import NOTHING, Admission, Question, admit, measured
 from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Use
 from trueseed.terms.rules import RELATION_OF_USE, RULES_VERSION, Verdict, judge_earlier, may_flow
@@ -65,6 +65,7 @@ class Opening:
     config: Mapping[str, Any]
     features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # with which a source's service is asked
     market: str = ""  # whose people are served; '' when nobody outside is
+    shows: tuple[Label, ...] = ()  # of models whose measures are made public
 
     @property
     def fingerprint(self) -> str:
@@ -78,6 +79,7 @@ class Opening:
         return {
             **({"features": features} if features else {}),
             **({"market": self.market} if self.market else {}),
+            **({"shows": [label.to_json() for label in self.shows]} if self.shows else {}),
             "step": self.name,
             "effect": self.effect.value,
             "asks": [{"source": source, "use": use.value} for source, use in sorted(self.ask.items())],
@@ -154,7 +156,9 @@ class Step:
         if kind not in ("records", "dataset", "weights"):
             return
         scores = [label for label in self.labels if label.relation is Relation.SCORE]
-        for verdict in may_flow(scores, self.workspace.catalog, Effect.TRAIN, self._admission.facts):
+        for verdict in may_flow(
+            scores, self.workspace.catalog, Effect.TRAIN, self._admission.facts, self._admission.on
+        ):
             if not verdict.permitted:
                 raise Refused(
                     f"step {self.name!r} would write {kind} shaped by scores of {verdict.source!r}, asked for judging "
@@ -531,11 +535,12 @@ class Workspace:
         config: Mapping[str, Any] | None = None,
         features: Mapping[str, Sequence[str]] | None = None,
         market: str = "",
+        shows: Sequence[Artifact] = (),
     ) -> Iterator[Step]:
         """Opens a step, and closes it with one signed statement whatever happens inside.
 
         features: by source, those of its service it is asked with (a search, say), since they may have terms of their
-        own. market: the country whose people are served (ISO 3166).
+        own. market: the country whose people are served (ISO 3166). shows: scores that are made public.
 
         Raises `Refused` (after writing the refusal) when terms, a recall or held-out data forbid it, `Broken` when an
         input is not what it was, `ConfigError` when the same step is running elsewhere.
@@ -551,6 +556,7 @@ class Workspace:
             config=dict(config or {}),
             features={source: tuple(names) for source, names in (features or {}).items()},
             market=market,
+            shows=measured(label for scores in shows for label in self.labels(scores)),
         )
         folder = self.folder / "steps" / opening.fingerprint[:16]
         with _locked(folder, name):
@@ -608,6 +614,7 @@ class Workspace:
             effect=opening.effect,
             features=opening.features,
             market=opening.market,
+            shows=opening.shows,
         )
         admission = admit(question, carried | set(opening.carries), self.catalog, self.facts, today)
         for document in admission.documents:

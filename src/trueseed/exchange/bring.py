@@ -119,7 +119,7 @@ def bring(workspace: Workspace, config: Config) -> Brought:
         records=records,
         labels=labels,
         inherited=tuple(label for label in labels if label not in declared),
-        verdicts=may_flow(labels, workspace.catalog, Effect.TRAIN, workspace.facts),
+        verdicts=may_flow(labels, workspace.catalog, Effect.TRAIN, workspace.facts, datetime.now(UTC).date()),
         left_out=found.left_out,
     )
 

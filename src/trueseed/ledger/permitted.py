@@ -2,8 +2,8 @@
 
     relied_on(ledger)    # {digest of the terms document that says what is permitted: Relied}
 
-Whoever holds the operator's key could write a letter to themselves. So the reviewer, who saw it, signs the document that
-says what it permits, with the digest of the letter.
+Whoever holds the operator's key could write a letter to themselves. So the reviewer, who saw it, signs the document
+that says what it permits, with the digest of the letter.
 
 Predicate: `https://trueseed.dev/permission/v1` {"document", "terms", "provider", "evidence" {"name", "sha256"}, "at"},
 signed by the reviewer; "terms" is the digest of the document.

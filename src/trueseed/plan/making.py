@@ -40,9 +40,9 @@ PLAN = "plan.json"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """sources: what the run begins with. artifact: where the estimate is kept. teachers: all that the file names.
-    barred: what else forbids the run than the terms of its first teacher (holds, recalls, contracts, prices, and all
-    this of the others), in the run's words. failure: what the run would end with, or what went wrong while asking;
-    None when nothing did.
+    strict_upstream: sources that are declared to have learned from others are refused. barred: what else forbids the
+    run than the terms of its first teacher (holds, recalls, contracts, prices, and all this of the others), in the
+    run's words. failure: what the run would end with, or what went wrong while asking; None when nothing did.
     """
 
     project: str
@@ -54,6 +54,7 @@ class Plan:
     calendar: Calendar
     rulings: tuple[Ruling, ...]
     teachers: tuple[Standing, ...]
+    strict_upstream: bool = False
     barred: tuple[str, ...]
     others: tuple[Other, ...]
     failure: TrueSeedError | None
@@ -79,6 +80,7 @@ class Plan:
                 for ruling in self.rulings
             ],
             "teachers": [each.to_json() for each in self.teachers],
+            "strict_upstream": self.strict_upstream,
             "barred": list(self.barred),
             "others": [other.to_json() for other in self.others],
             "failure": str(self.failure) if self.failure else "",
@@ -119,6 +121,7 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         calendar=calendar(file, made, asked.answered, wire, source=sources.teacher, now=now),
         rulings=said,
         teachers=teachers,
+        strict_upstream=file.facts.strict_upstream,
         barred=barred,
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()),
         failure=endings[0] if endings else asked.failure,

@@ -8,14 +8,12 @@ from typing import Any, TypeVar, get_args
 
 from trueseed.errors import ConfigError
 from trueseed.terms.catalog import Catalog
-from trueseed.terms.model import Facts, Reading, Relation, Student, StudentKind, Use, parse_source
+from trueseed.terms.model import Facts, Relation, Student, StudentKind, Use, parse_source
 from trueseed.terms.rules import RELATION_OF_USE, Verdict, judge_use, not_established, with_letters_told
 
-_READING: Mapping[Reading, str] = {
-    "shipped": "shipped reading", "operator": "the operator's own reading", "contract": "the operator's own document"
-}  # fmt: skip
+_SHIPPED = "shipped reading"
 Word = TypeVar("Word", bound=str)
-_COLUMNS = ("id", "document", "effective_from", "effective_until", "verification", "reading", "sources")
+_COLUMNS = ("id", "document", "effective_from", "effective_until", "verification", "reading", "whose", "sources")
 
 
 def may(
@@ -80,7 +78,7 @@ def relation_named(text: str) -> Relation:
 
 def listing(catalog: Catalog) -> list[dict[str, Any]]:
     """One row for each document, by provider and then by time. Plain JSON."""
-    rows = [d.to_json() for d in catalog.documents]
+    rows = [d.to_json() | {"whose": d.whose or _SHIPPED} for d in catalog.documents]
     rows.sort(key=lambda row: (row["provider"], row["effective_from"], row["id"]))
     return [{column: "" if row[column] is None else row[column] for column in _COLUMNS} for row in rows]
 
@@ -91,7 +89,7 @@ def told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         until = f" until {row['effective_until']}" if row["effective_until"] else ""
         found.append(f"{row['id']}: {row['document']}")
-        found.append(f"  from {row['effective_from']}{until}; {row['verification']}, {_READING[row['reading']]}")
+        found.append(f"  from {row['effective_from']}{until}; {row['verification']}, {row['whose']}")
         found.append(f"  {', '.join(row['sources']) or 'governs nothing by itself; others incorporate it'}")
     return found
 
@@ -106,6 +104,7 @@ def shown(catalog: Catalog, identity: str) -> dict[str, Any]:
     verdicts = {use.value: judge_use(f"doc:{identity}", alone, use, Relation.OUTPUT, Facts(), None) for use in Use}
     return document.to_json() | {
         "digest": document.digest,
+        "whose": document.whose or _SHIPPED,
         "uses": {use: verdict.to_json() for use, verdict in verdicts.items()},
     }
 
@@ -139,7 +138,7 @@ def lines(document: dict[str, Any]) -> list[str]:
         "together": ", ".join(document["incorporates"]),
         "silent on": ", ".join(document.get("silent_on", ())),
         "note": document["notes"],
-        "digest": f"{document['digest']} ({_READING[document['reading']]})",
+        "digest": f"{document['digest']} ({document['whose']})",
     }
     uses = [
         f"  {use:26} {verdict['verdict']:7} clause {verdict['clause']}: {verdict['because']}"

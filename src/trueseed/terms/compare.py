@@ -43,7 +43,11 @@ def difference(catalog: Catalog, before: str, after: str) -> dict[str, Any]:
 def difference_told(found: Mapping[str, Any]) -> list[str]:
     """What `difference` gives, for people."""
     old, new = found["before"], found["after"]
-    lines = [f"{each['id']}: from {each['effective_from']}, {each['verification']}" for each in (old, new)]
+    lines = [
+        f"{each['id']}: from {each['effective_from']}, {each['verification']}"
+        + (f", {each['whose']}" if each["whose"] else "")
+        for each in (old, new)
+    ]
     for each in found["uses"]:
         lines.append(f"{each['use']} ({each['relation']}): {each['before']['verdict']} -> {each['after']['verdict']}")
         for name in ("before", "after"):
@@ -64,6 +68,7 @@ def matrix(catalog: Catalog, at: date) -> dict[str, Any]:
         rows[pattern] = {
             "document": document.id if document else "",
             "reading": document.reading if document else "",
+            "own": [f"{text.id}: {text.whose}" for text in document.texts if text.whose] if document else [],
             "uses": {use.value: _answer(verdict) for use, verdict in uses.items()},
         }
     return {"at": at.isoformat(), "sources": rows}
@@ -75,14 +80,12 @@ def matrix_told(found: Mapping[str, Any], width: int) -> list[str]:
     room = max(12, min(max(map(len, rows)), width - 6 * len(_HEADS)))
     lines = [f"on {found['at']}, for a chat student that is distributed", " " * room + _cells(_HEADS)]
     for source, row in rows.items():
-        name = source + (" †" if row["reading"] == "operator" else "")
+        name = source + (" †" if row["own"] else "")
         cells = _cells([_MARKS[answer] for answer in row["uses"].values()])
         lines += [name, " " * room + cells] if len(name) > room else [name.ljust(room) + cells]
     names = [f"{head} {use.value}" for head, use in zip(_HEADS, Use, strict=True) if head != use.value]
     lines += ["yes permitted, no refused, ? refused because it is not established", ", ".join(names)]
-    if any(row["reading"] == "operator" for row in rows.values()):
-        lines.append("† the operator's own reading")
-    return lines
+    return lines + [f"† {each}" for each in dict.fromkeys(own for row in rows.values() for own in row["own"])]
 
 
 def _owed(how: str, duty: Mapping[str, str]) -> str:
@@ -133,4 +136,5 @@ def _named(document: Document) -> dict[str, str]:
         "effective_from": str(document.effective_from),
         "verification": document.verification,
         "reading": document.reading,
+        "whose": document.whose,
     }

@@ -24,6 +24,7 @@ from trueseed.terms.rules import (
     judge_use,
     may_enter,
     may_flow,
+    may_put,
 )
 
 Outcome = Literal["same", "differs", "cannot tell"]
@@ -108,8 +109,8 @@ def rederive(
 
 
 class _Again:
-    """A step's verdicts in the order in which the door wrote them: asked, flowing on, market, learned. A str in place
-    of a verdict says why it cannot be told.
+    """A step's verdicts in the order in which the door wrote them: asked, flowing on, market, shown, learned. A str in
+    place of a verdict says why it cannot be told.
     """
 
     def __init__(self, said: Mapping[str, Any], catalog: Catalog, facts: Facts) -> None:
@@ -120,7 +121,7 @@ class _Again:
         self.effect = Effect(said["effect"])
 
     def verdicts(self) -> list[Verdict | str]:
-        return [*self._asked(), *self._flows(), *self._market(), *self._learned()]
+        return [*self._asked(), *self._flows(), *self._market(), *self._shown(), *self._learned()]
 
     def _day(self, place: int) -> date:
         """By which the verdict at this place was judged; older statements say only when they were written."""
@@ -146,6 +147,12 @@ class _Again:
 
     def _market(self) -> list[Verdict | str]:
         return [may_enter(self.said["market"], self.facts)] if self.said.get("market") else []
+
+    def _shown(self) -> list[Verdict | str]:
+        labels = sorted(map(Label.from_json, self.said.get("shows", ())))
+        day = self._day(len(self.said["verdicts"]) - len(self.learned) - len(labels))
+        found = may_put(labels, self.catalog, Use.PUBLISH_BENCHMARK, self.facts, day)
+        return [_missing(label, self.catalog) or each for label, each in zip(labels, found, strict=True)]
 
     def _learned(self) -> list[Verdict | str]:
         uses = {asked["source"]: Use(asked["use"]) for asked in self.said["asks"]}

@@ -132,7 +132,7 @@ def judge_use(
     asked = _Asked(lookup, relation, facts)
     contracts = [_contract(each, asked, at, document.letters) for each in (document, *document.beside)]
     deciding = min((ruling for ruling, _ in contracts), key=_strictness)
-    learned_from = _learned_from(source, document, upstream)
+    learned_from = learned(source, document, upstream)
     if deciding.outcome == "permit" and facts.strict_upstream and learned_from:
         deciding = _strictly_refused(source, deciding.text, learned_from)
     owed = union(owed for _, owed in contracts) if deciding.outcome == "permit" else ()
@@ -432,8 +432,10 @@ def _speaks_of(letter: Document, text: Document, facts: Facts) -> bool:
     )
 
 
-def _learned_from(source: str, document: Document, more: Sequence[str]) -> tuple[str, ...]:
-    declared = [up.teacher for text in document.texts for up in text.upstream if up.is_of(source)]
+def learned(source: str, document: Document | None, more: Sequence[str]) -> tuple[str, ...]:
+    """What a source is declared to have learned from, in its own texts and in `more`, each once."""
+    texts = document.texts if document else ()
+    declared = [up.teacher for text in texts for up in text.upstream if up.is_of(source)]
     return tuple(dict.fromkeys([*declared, *more]))
 
 
