@@ -26,6 +26,7 @@ from trueseed.access.straight import AT_MOST, Answer, Straight, Whole
 from trueseed.core.journal import SYNC_EVERY_S
 from trueseed.gateway.desk import Desk
 from trueseed.gateway.faults import ours
+from trueseed.gateway.features import named
 from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
 from trueseed.gateway.relay import Relay, Road, Streamed
 from trueseed.gateway.settings import Config
@@ -43,10 +44,11 @@ _log = logging.getLogger(__name__)
 
 
 class _Credentials(NamedTuple):
-    """use: as the client declared it, None when it did not."""
+    """use: as the client declared it, None when it did not. features: that it declared."""
 
     token: str
     use: str | None
+    features: tuple[str, ...] = ()
 
 
 class Gateway:
@@ -142,7 +144,7 @@ class Gateway:
                 again = {"retry-after": "1"}
                 raise Fault(429, "too many calls are in flight; try again shortly", code="busy", headers=again)
             with self._entering():
-                ticket: Ticket = await self._lots.verdict(Ask(asker.token, asker.use, wanted))
+                ticket: Ticket = await self._lots.verdict(Ask(asker.token, asker.use, wanted, asker.features))
         except Exception as err:
             raise self._turned_away(err) from err
         self._metrics.admission.observe(time.perf_counter() - began)
@@ -263,11 +265,12 @@ def _credentials(scope: Scope) -> _Credentials:
     """
     found: dict[bytes, str] = {}
     for name, value in scope["headers"]:
-        if name in (b"authorization", b"x-trueseed-use"):
+        if name in (b"authorization", b"x-trueseed-use", b"x-trueseed-feature"):
             if name in found:
                 raise Fault(400, f"the header {name.decode()} comes twice; send one", code="header_repeated")
             found[name] = value.decode("latin-1")
-    return _Credentials(_token(found.get(b"authorization", "")), found.get(b"x-trueseed-use"))
+    features = named(found.get(b"x-trueseed-feature"))
+    return _Credentials(_token(found.get(b"authorization", "")), found.get(b"x-trueseed-use"), features)
 
 
 def _head(call: str) -> list[tuple[bytes, bytes]]:

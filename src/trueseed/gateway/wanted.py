@@ -13,19 +13,16 @@ from typing import Any
 
 from trueseed.access.faults import Fault
 from trueseed.core.canonical import sha256
+from trueseed.gateway.features import Seen, seen
 from trueseed.teachers.api.forward import Upstream
 from trueseed.teachers.api.wire import Usage
 
 MOST_CHOICES = 128  # OpenAI's own bound on `n`
 _BILLED_OTHERWISE: Mapping[str, tuple[Any, ...]] = {  # parameter: the values that ask for nothing
-    "web_search_options": (None,),
     "audio": (None,),
     "prediction": (None,),
     "modalities": (None, ["text"]),
     "service_tier": (None, "default"),
-    "plugins": (None, []),  # OpenRouter: web search, file parsing
-    "search_parameters": (None,),  # xAI
-    "enable_search": (None, False),  # Qwen
 }
 _ANSWERED_ELSEWHERE = (
     *("models", "route", "provider"),  # OpenRouter
@@ -39,7 +36,7 @@ _LONGER = ("best_of", "n_predict", "max_new_tokens", "max_output_tokens", "max_t
 class Wanted:
     """source: whom. request: SHA-256 of the bytes as they came. stream: as events. wants_usage: and the client asked
     for the usage among them. choices: how many answers. most: tokens that it can use at most. options: `stream_options`
-    as they came. rest: what to send on as it is, a JSON object.
+    as they came. rest: what to send on as it is, a JSON object. features: of the provider's service, as it shows.
     """
 
     source: str
@@ -51,6 +48,7 @@ class Wanted:
     longest: int
     options: Mapping[str, Any] | None
     rest: bytes
+    features: tuple[Seen, ...] = ()
 
     def to(self, upstream: Upstream) -> bytes:
         """The request as this upstream gets it."""
@@ -82,8 +80,6 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
     for name in _LONGER:
         if body.get(name) is not None:
             raise _invalid(name, "bound the answer by max_tokens or max_completion_tokens, and their number by n")
-    if not _are_functions(body.get("tools")):
-        raise _invalid("tools", "give functions; what other tools cost is not known here")
     longest = _longest(body, max_tokens)
     choices = _count(body, "n", MOST_CHOICES) or 1
     return Wanted(
@@ -96,6 +92,7 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
         longest=longest,
         options=body.get("stream_options"),
         rest=rest,
+        features=seen(body),
     )
 
 
@@ -117,12 +114,6 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def _written(body: Any) -> bytes:
     return _encode(body).encode()
-
-
-def _are_functions(tools: Any) -> bool:
-    if not isinstance(tools, list):
-        return tools is None
-    return all(isinstance(tool, dict) and tool.get("type") in ("function", "custom") for tool in tools)
 
 
 def _is_text(message: Any) -> bool:

@@ -168,6 +168,11 @@ class Catalog:
         """Every source pattern that some document governs."""
         return tuple(sorted({pattern for document in self.documents for pattern in document.sources}))
 
+    @cached_property
+    def features(self) -> frozenset[str]:
+        """Every feature that some document is about."""
+        return frozenset(feature for document in self.documents for feature in document.features)
+
     def upstream(self, source: str) -> tuple[str, ...]:
         """What `source` is declared to have learned from, in plain words: the same model on whatever route."""
         return tuple(

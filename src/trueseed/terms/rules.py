@@ -427,7 +427,7 @@ def _speaks_of(letter: Document, text: Document, facts: Facts) -> bool:
     return (
         letter.letter is not None
         and letter.provider.casefold() == text.provider.casefold()
-        and set(special) <= set(letter.features)
+        and (not special or bool(set(special) & set(letter.features)))
         and letter.letter.project in ("", facts.project)
     )
 
