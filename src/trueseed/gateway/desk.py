@@ -255,8 +255,8 @@ class Desk:
             if offered is None or each.feature not in offered.surcharges:
                 raise Fault(
                     400,
-                    f"{each.parameter}: it asks for {each.feature!r}, which is not billed by tokens of text, and what it "
-                    f"costs is not known here; leave it out, or have `surcharges: {{{each.feature}: …}}` given",
+                    f"{each.parameter}: it asks for {each.feature!r}, which is not billed by tokens of text, and its "
+                    f"cost is not known here; leave it out, or have `surcharges: {{{each.feature}: …}}` given",
                     code="invalid_value",
                     param=each.parameter,
                 )

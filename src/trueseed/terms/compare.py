@@ -29,14 +29,18 @@ def difference(catalog: Catalog, before: str, after: str) -> dict[str, Any]:
             was, now = _ruling(old, use, relation), _ruling(new, use, relation)
             if was["verdict"] != now["verdict"]:
                 uses.append({"use": use.value, "relation": relation.value, "before": was, "after": now})
-    gone, come = _duties(old), _duties(new)
+    had, has = _duties(old), _duties(new)
+    gone = [had[key] for key in sorted(had.keys() - has.keys())]
+    come = [has[key] for key in sorted(has.keys() - had.keys())]
+    other = _paired(gone, come, ("kind", "text"), ("kind", "uses", "relations"))
     return {
         "before": _named(old),
         "after": _named(new),
-        "changed": bool(uses) or gone.keys() != come.keys(),
+        "changed": bool(uses) or had.keys() != has.keys(),
         "uses": uses,
-        "duties_gone": [gone[key] for key in sorted(gone.keys() - come.keys())],
-        "duties_come": [come[key] for key in sorted(come.keys() - gone.keys())],
+        "duties_gone": [each for each in gone if each not in [before for before, _ in other]],
+        "duties_come": [each for each in come if each not in [after for _, after in other]],
+        "duties_otherwise": [{"before": before, "after": after} for before, after in other],
     }
 
 
@@ -48,14 +52,49 @@ def difference_told(found: Mapping[str, Any]) -> list[str]:
         + (f", {each['whose']}" if each["whose"] else "")
         for each in (old, new)
     ]
-    for each in found["uses"]:
-        lines.append(f"{each['use']} ({each['relation']}): {each['before']['verdict']} -> {each['after']['verdict']}")
-        for name in ("before", "after"):
-            ruling = each[name]
+    for (relation, *_), alike in _grouped(found["uses"]).items():
+        before, after = alike[0]["before"], alike[0]["after"]
+        lines.append(
+            f"{', '.join(each['use'] for each in alike)} ({relation}): {before['verdict']} -> {after['verdict']}"
+        )
+        for name, ruling in (("before", before), ("after", after)):
             lines.append(f"  {name:6} {ruling['document']}, clause {ruling['clause']}: {ruling['because']}")
     lines += [_owed("no longer owed", duty) for duty in found["duties_gone"]]
     lines += [_owed("newly owed", duty) for duty in found["duties_come"]]
+    for pair in found["duties_otherwise"]:
+        before, after = pair["before"], pair["after"]
+        if before["text"] == after["text"]:
+            lines.append(f"{_owed('still owed', after)}; before for {before['uses']} (of {before['relations']})")
+        else:
+            lines += [_owed("owed in other words", after), f"  before {before['text']} (clause {before['clause']})"]
     return lines if found["changed"] else [*lines, "no use and no duty differs"]
+
+
+def _grouped(uses: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    """Uses on which both texts say the same words, by relation and words."""
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for each in uses:
+        words = (
+            each[name][key] for name in ("before", "after") for key in ("verdict", "document", "clause", "because")
+        )
+        found.setdefault((each["relation"], *words), []).append(each)
+    return found
+
+
+def _paired(
+    gone: Sequence[dict[str, str]], come: Sequence[dict[str, str]], *alike: Sequence[str]
+) -> list[tuple[dict[str, str], dict[str, str]]]:
+    """Duties that are there before and after, but for other uses or in other words. alike: in which keys they agree,
+    the surest first.
+    """
+    pairs: list[tuple[dict[str, str], dict[str, str]]] = []
+    for keys in alike:
+        for before in gone:
+            taken = [each for pair in pairs for each in pair]
+            same = [each for each in come if each not in taken and all(each[key] == before[key] for key in keys)]
+            if before not in taken and same:
+                pairs.append((before, same[0]))
+    return pairs
 
 
 def matrix(catalog: Catalog, at: date) -> dict[str, Any]:

@@ -481,7 +481,7 @@ def _silence(text: Document, use: Use) -> _Ruling:
 
 
 def _word_from(text: Document) -> str:
-    return f"written word from {text.provider}, added to the workspace's terms folder as a document of its own"
+    return f"written word from {text.provider}: `trueseed terms permit LETTER --from {text.provider!r} …`"
 
 
 def _outside(regions: Regions, use: Use, facts: Facts) -> str:
