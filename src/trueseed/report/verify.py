@@ -111,12 +111,18 @@ def _documents(folder: Path, ledger: Ledger) -> Iterator[str]:
 
 def _letters(folder: Path, ledger: Ledger) -> Iterator[str]:
     """Each that the reviewer signed is here as it was; and no step went by one that nobody had signed."""
-    signed = relied_on(ledger)
+    try:
+        signed = relied_on(ledger)
+    except Broken as err:
+        yield str(err)
+        return
     papers = {Document(name=name, sha256=sha256) for name, sha256 in (each.evidence for each in signed.values())}
     yield from (f"a provider's letter: {fault}" for fault in faults_of_documents(folder, sorted(papers, key=str)))
-    resting = {
-        document.digest: document.letters for document in Catalog.load(kept=folder / KEPT).kept if document.letters
-    }
+    resting = (
+        {document.digest: document.letters for document in Catalog.load(kept=folder / KEPT).kept if document.letters}
+        if any(b'"letters":' in path.read_bytes() for path in (folder / KEPT).glob("*.json"))
+        else {}
+    )
     for entry in ledger.entries() if resting else ():
         for terms in sorted(terms_named(entry) & resting.keys()):
             for letter in resting[terms]:

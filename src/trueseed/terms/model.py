@@ -432,11 +432,13 @@ class Document:
     def whose(self) -> str:
         """Of a text that was not shipped, in words; '' for a shipped one."""
         if self.letter is not None:
-            where = self.letter.evidence.removeprefix("evidence/")
-            return f"written permission of {self.provider} ({self.version}; evidence {where[:12]})"
-        return {"operator": "the operator's own reading", "contract": "the operator's own document"}.get(
-            self.reading, ""
-        )
+            return f"written permission of {self.provider} ({self.version}; evidence {self.text_sha256[:12]})"
+        match self.reading:
+            case "operator":
+                return "the operator's own reading"
+            case "contract":
+                return "the operator's own document"
+        return ""
 
     @property
     def texts(self) -> tuple["Document", ...]:
