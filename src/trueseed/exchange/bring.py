@@ -9,6 +9,7 @@ label, every label of what it was recognised as, and its records say whose they 
 """
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.core.records import RECORDS_FILE, Origin, Record, record_root, write_parquet
 from trueseed.exchange.look import Config, Looked, Taken, look
-from trueseed.terms.catalog import Catalog, keep
+from trueseed.terms.catalog import keep
 from trueseed.terms.model import Effect, Label, Relation
 from trueseed.terms.rules import Verdict, may_flow
 from trueseed.workspace import KEPT, Step, Workspace
@@ -72,7 +73,7 @@ def bring(workspace: Workspace, config: Config) -> Brought:
         records=records,
         labels=labels,
         inherited=tuple(label for label in labels if label.source != config.source),
-        verdicts=may_flow(labels, workspace.catalog, Effect.TRAIN, workspace.facts),
+        verdicts=may_flow(labels, workspace.catalog, Effect.TRAIN, workspace.facts, datetime.now(UTC).date()),
         contradictions={str(kind): n for kind, n in looked.counted.items()},
         left_out=looked.left_out,
     )
@@ -83,7 +84,7 @@ def _keep_documents(looked: Looked, workspace: Workspace) -> None:
     for document in looked.documents:
         keep(document, workspace.folder / KEPT)
     if looked.documents:
-        workspace.catalog = Catalog.load(workspace.folder / "terms", workspace.folder / KEPT)
+        workspace.read_terms()
 
 
 def _is_here(artifact: Artifact, workspace: Workspace) -> bool:

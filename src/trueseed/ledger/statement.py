@@ -26,6 +26,7 @@ WAIVER: Final = "https://trueseed.dev/waiver/v1"
 HOLD: Final = "https://trueseed.dev/hold/v1"
 RELEASE: Final = "https://trueseed.dev/release/v1"
 RECALL_RELEASE: Final = "https://trueseed.dev/recall-release/v1"
+PERMISSION: Final = "https://trueseed.dev/permission/v1"
 CASE: Final = "https://trueseed.dev/case/v1"
 CASE_END: Final = "https://trueseed.dev/case-end/v1"
 DESTRUCTION: Final = "https://trueseed.dev/destruction/v1"
@@ -49,6 +50,7 @@ SIGNED_BY: Mapping[str, frozenset[Role]] = {
     HOLD: frozenset({"operator", "reviewer"}),
     RELEASE: frozenset({"reviewer"}),
     RECALL_RELEASE: frozenset({"reviewer"}),
+    PERMISSION: frozenset({"reviewer"}),
     CASE: frozenset({"operator", "reviewer"}),
     CASE_END: frozenset({"reviewer"}),
     DESTRUCTION: frozenset({"reviewer"}),

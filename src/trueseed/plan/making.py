@@ -43,9 +43,9 @@ PLAN = "plan.json"
 class Plan:
     """sources: what the run begins with. imports: records of others, as they were found. artifact: where the estimate
     is kept. teachers: all that the file names. flags: what the run file declares that every descendant will show.
-    barred: what else forbids the run than the terms of its first teacher (holds, recalls, contracts, prices, and all
-    this of the others), in the run's words. failure: what the run would end with, or what went wrong while asking;
-    None when nothing did.
+    strict_upstream: sources that are declared to have learned from others are refused. barred: what else forbids the
+    run than the terms of its first teacher (holds, recalls, contracts, prices, and all this of the others), in the
+    run's words. failure: what the run would end with, or what went wrong while asking; None when nothing did.
     """
 
     project: str
@@ -58,6 +58,7 @@ class Plan:
     calendar: Calendar
     rulings: tuple[Ruling, ...]
     teachers: tuple[Standing, ...]
+    strict_upstream: bool = False
     barred: tuple[str, ...]
     others: tuple[Other, ...]
     flags: tuple[str, ...]
@@ -86,6 +87,7 @@ class Plan:
                 for ruling in self.rulings
             ],
             "teachers": [each.to_json() for each in self.teachers],
+            "strict_upstream": self.strict_upstream,
             "barred": list(self.barred),
             "others": [other.to_json() for other in self.others],
             "failure": str(self.failure) if self.failure else "",
@@ -131,6 +133,7 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         calendar=calendar(file, made, asked.answered, wire, source=sources.teacher, now=now),
         rulings=said,
         teachers=teachers,
+        strict_upstream=file.facts.strict_upstream,
         barred=barred,
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()) if file.teacher else (),
         flags=flags_of(file, imports),

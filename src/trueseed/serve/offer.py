@@ -70,6 +70,7 @@ class _Watch:
     def __call__(self, name: str) -> None:
         self._step.count(f"requests:{name}")
         self._step.look_again()
+        self._step.look_on_a_new_day()
         if time.monotonic() - self._sealed_at > SEAL_EVERY_S:
             self._sealed_at = time.monotonic()
             self._step.seal()
@@ -77,7 +78,11 @@ class _Watch:
 
 def _about(step: Step) -> api.About:
     catalog = step.workspace.catalog
-    names = {label.terms: document.id for label in step.labels if (document := catalog.by_digest(label.terms))}
+    known = {label.terms: document for label in step.labels if (document := catalog.by_digest(label.terms))}
+    names = {
+        terms: "; ".join([document.id, *(f"{text.id}: {text.whose}" for text in document.texts if text.whose)])
+        for terms, document in known.items()
+    }
     return api.About(
         teacher=", ".join(sorted({label.source for label in step.labels if label.relation is Relation.OUTPUT})),
         labels=tuple({**label.to_json(), "terms": names.get(label.terms, label.terms)} for label in step.labels),
