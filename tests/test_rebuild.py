@@ -50,19 +50,26 @@ def river(workspace: Workspace) -> None:
         put(step, "weights", "none.parquet", [])
 
 
-def test_what_was_made_from_a_recalled_record_goes_with_it(workspace):
+def test_a_whole_source_takes_along_every_record_of_an_artifact_with_its_label(workspace):
     river(workspace)
     plan = plan_rebuild(workspace, ADA)
-    assert [(each.records, each.reached, each.answers) for each in plan.records] == [(4, 3, 1), (3, 2, 0)]
+    assert [(each.records, each.reached, each.answers) for each in plan.records] == [(4, 4, 2), (3, 3, 1)]
     assert [each.step for each in plan.again] == ["curate", "train"]
-    assert plan.missing == 1
+    assert plan.missing == 4
     assert [name.partition(":")[0] for name in plan.reused] == ["prompts"]
+
+
+def test_what_was_made_from_a_recalled_record_goes_with_it(workspace):
+    river(workspace)
+    plan = plan_rebuild(workspace, ADA, Part(use="train"))
+    assert [(each.records, each.reached, each.answers) for each in plan.records] == [(4, 3, 1), (3, 2, 0)]
+    assert plan.missing == 3
 
 
 @pytest.mark.parametrize(
     ("part", "reached"),
     [
-        (Part(), 3),
+        (Part(), 4),
         (Part(asked=("2026-02-01", "2026-02-28")), 2),
         (Part(asked=("2026-03-01", "-")), 1),
         (Part(use="judge"), 1),
@@ -78,7 +85,7 @@ def test_a_part_counts_what_was_asked_so_by_record(workspace, part, reached):
 
 def test_the_share_that_is_left_scales_the_time(workspace):
     river(workspace)
-    for each in plan_rebuild(workspace, ADA).again:
+    for each in plan_rebuild(workspace, ADA, Part(use="train")).again:
         share = {"curate": 1 / 4, "train": 1 / 3}[each.step]
         assert each.likely_s == pytest.approx(each.took_s * share, abs=0.001)
 
@@ -89,7 +96,7 @@ def test_the_command_line_plans_and_changes_nothing(workspace):
     size = workspace.ledger.size
     where = ["--workspace", str(workspace.folder)]
     said = CliRunner().invoke(app, ["recall", ADA, "--plan", "--json", *where], catch_exceptions=False)
-    assert json.loads(said.stdout)["missing"] == 1
-    assert "3 of 4 records go" in CliRunner().invoke(app, ["recall", ADA, "--plan", *where]).stdout
+    assert json.loads(said.stdout)["missing"] == 4
+    assert "4 of 4 records go" in CliRunner().invoke(app, ["recall", ADA, "--plan", *where]).stdout
     workspace.ledger.refresh()
     assert workspace.ledger.size == size

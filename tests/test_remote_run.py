@@ -83,8 +83,8 @@ def test_neither_key_nor_authorization_is_in_anything_a_run_writes(settings, wor
 def test_an_edit_that_asks_the_same_asks_nothing_again(settings, workspace, provider, monkeypatch):
     def records(file: runfile.RunFile) -> Artifact:
         workspace.declare(file.project, file.facts)
-        voice = pipeline._teacher(file.teacher, file, workspace)()
-        prompts = pipeline._import_prompts(file, workspace)
+        voice = pipeline.find_teacher(file.teacher, file, workspace)()
+        prompts = pipeline.import_prompts(file, workspace)
         (part,) = failover.generate(file, workspace, prompts, [voice])
         return part.records
 

@@ -60,24 +60,24 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
     """Prompts → generate → curate → train → evaluate. Raises what the door and the stages raise."""
     workspace.declare(file.project, file.facts)
     ahead.must_be_permitted(file, workspace, _today())
-    found = [_teacher(asked, file, workspace) for asked in file.teachers]
-    base_weights = _resolve(file.base)
-    with _lock_run(workspace, file.project):
-        brought = _import_records(file, workspace)
-        prompts = _import_prompts(file, workspace)
-        held_out = _freeze_sets(file, workspace)
+    found = [find_teacher(asked, file, workspace) for asked in file.teachers]
+    base_weights = resolved(file.base)
+    with lock_run(workspace, file.project):
+        brought = import_records(file, workspace)
+        prompts = import_prompts(file, workspace)
+        held_out = freeze_sets(file, workspace)
         voices = [teacher() for teacher in found]
         further = [voice.source for voice in voices[1:]]
         features = ahead.sources_of(file).features
         failover.must_be_permitted(further, workspace.catalog, workspace.facts, _today(), features)
-        base = _import_weights(base_weights, workspace)
+        base = import_weights(base_weights, workspace)
         parts = failover.generate(file, workspace, prompts, voices)
-        dataset = _curate(file, workspace, [*brought, *(part.records for part in parts if part.accepted)], held_out)
+        dataset = curate(file, workspace, [*brought, *(part.records for part in parts if part.accepted)], held_out)
         before = failover.baseline(file, workspace, held_out, voices, parts)
         for voice in voices:
             voice.close()
-        student = _train(file, workspace, dataset, base)
-        scores = _compare(file, workspace, held_out, before.scores, student)
+        student = train(file, workspace, dataset, base)
+        scores = compare(file, workspace, held_out, before.scores, student)
         return Outcome(
             parts=parts,
             dataset=dataset,
@@ -101,12 +101,12 @@ class Beginning:
 def begin(file: RunFile, workspace: Workspace) -> Beginning:
     """The first steps of a run, which ask nobody; the run finds them done. Raises what the door raises."""
     workspace.declare(file.project, file.facts)
-    base = _resolve(file.base) if is_here(file.base.weights) else None
+    base = resolved(file.base) if is_here(file.base.weights) else None
     return Beginning(
-        prompts=_import_prompts(file, workspace),
-        held_out=_freeze_sets(file, workspace),
-        base=_import_weights(base, workspace) if base else None,
-        voice=_teacher(file.teacher, file, workspace)(),
+        prompts=import_prompts(file, workspace),
+        held_out=freeze_sets(file, workspace),
+        base=import_weights(base, workspace) if base else None,
+        voice=find_teacher(file.teacher, file, workspace)(),
     )
 
 
@@ -132,7 +132,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
     return report
 
 
-def _teacher(asked: Asked, file: RunFile, workspace: Workspace) -> Callable[[], Voice]:
+def find_teacher(asked: Asked, file: RunFile, workspace: Workspace) -> Callable[[], Voice]:
     """Finds a teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
     if asked.remote is not None:
         voice = BehindAnApi(asked.remote, asked.contract, file.limits)
@@ -141,18 +141,18 @@ def _teacher(asked: Asked, file: RunFile, workspace: Workspace) -> Callable[[], 
     assert asked.weights is not None
     weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
     must_be_in_force(asked.contract, weights.source, workspace.catalog, _today())
-    return lambda: OurWeights(_import_weights(weights, workspace), weights.source, file.engine)
+    return lambda: OurWeights(import_weights(weights, workspace), weights.source, file.engine)
 
 
 def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _resolve(model: Model) -> Weights:
+def resolved(model: Model) -> Weights:
     return resolve(model.weights, sha256=model.sha256, source=model.source)
 
 
-def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
+def import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
     found = named(file.prompts.file)
     with workspace.step(
         "prompts", brings={file.prompts.source: Relation.OUTPUT}, config={"digest": found.digest}
@@ -161,7 +161,7 @@ def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
         return step.earlier("prompts") or found.write(step)
 
 
-def _import_records(file: RunFile, workspace: Workspace) -> list[Artifact]:
+def import_records(file: RunFile, workspace: Workspace) -> list[Artifact]:
     """Raises `Refused` when they may not be trained on: before a teacher is asked."""
     found = [bring(workspace, each) for each in file.imports]
     for verdict in (verdict for each in found for verdict in each.verdicts):
@@ -170,14 +170,14 @@ def _import_records(file: RunFile, workspace: Workspace) -> list[Artifact]:
     return [each.records for each in found]
 
 
-def _freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
+def freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
     evaluate, kinds = file.evaluate, file.generate.kinds
     config = {"held_out": True, "samples": evaluate.samples, "seed": evaluate.seed, "kinds": kinds}
     with workspace.step("freeze", brings={"own/held-out": Relation.OUTPUT}, config=config) as step:
         return step.earlier("prompts") or sets.freeze(evaluate.samples, evaluate.seed, kinds, step)
 
 
-def _import_weights(weights: Weights, workspace: Workspace) -> Artifact:
+def import_weights(weights: Weights, workspace: Workspace) -> Artifact:
     config = {"digest": weights.digest, "files_read": dict(weights.files_read)}
 
     def link(folder: Path) -> None:
@@ -196,18 +196,18 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def _curate(file: RunFile, workspace: Workspace, records: list[Artifact], held_out: Artifact) -> Artifact:
+def curate(file: RunFile, workspace: Workspace, records: list[Artifact], held_out: Artifact) -> Artifact:
     with workspace.step("curate", inputs=records, against=[held_out], config=file.curate.model_dump()) as step:
         return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step)
 
 
-def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:
+def train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:
     config = file.train.model_dump()
     with workspace.step("train", inputs=[dataset, base], effect=Effect.TRAIN, config=config) as step:
         return step.earlier("weights") or sft.train(file.train, dataset, base, step)
 
 
-def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
+def compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
     inputs, config = [held_out, before, student], {**file.evaluate.model_dump(), "engine": file.engine.identity}
     with workspace.step("evaluate", inputs=inputs, config=config) as step:
         if earlier := step.earlier("scores"):
@@ -217,7 +217,7 @@ def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Ar
 
 
 @contextmanager
-def _lock_run(workspace: Workspace, project: str) -> Iterator[None]:
+def lock_run(workspace: Workspace, project: str) -> Iterator[None]:
     """Two runs of one file at once would do the same work twice; the second is told so."""
     lock = FileLock(workspace.folder / "steps" / f"run-{project}.lock")
     (workspace.folder / "steps").mkdir(exist_ok=True)

@@ -118,13 +118,8 @@ def _show_rebuild(place: "Workspace", source: str, part: "Part", *, as_json: boo
         print_json(found.to_json())
         return
     out.print(f"{source}: a rebuild without it", markup=False)
-    for each in found.records:
-        out.print(f"  {each.artifact}: {each.reached} of {each.records} records go", markup=False)
-    for step in found.again:
-        likely = "" if step.likely_s is None else f", about {step.likely_s:.0f} s for what is left"
-        out.print(f"  {step.step} again, for {step.made}: {step.took_s:.0f} s last time{likely}", markup=False)
-    out.print(f"  {found.missing} answers to ask of another source, to have as many as before")
-    out.print(f"  {len(found.reused)} artifacts stay as they are")
+    for line in found.lines():
+        out.print(f"  {line}", markup=False)
 
 
 @app.command()

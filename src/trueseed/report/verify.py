@@ -19,6 +19,7 @@ from trueseed.ledger.log import Ledger
 from trueseed.ledger.retention import Retention
 from trueseed.ledger.sources import Runs
 from trueseed.ledger.verify import Report, verify_ledger
+from trueseed.rebuild import leave_out
 from trueseed.teachers.answers.cache import CACHE
 
 
@@ -78,6 +79,7 @@ def workspace(
         findings += batches.faults(log, folder / CACHE, "answers")
         _answers(folder, log, findings, notes)
         findings += _documents(folder, log)
+        findings += leave_out.faults(list(log.entries()), Lineage.read(log), Store(folder / "store"))
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
 
 
