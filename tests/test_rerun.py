@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,20 @@ from click.testing import Result
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
-from trueseed import pipeline, runfile
+from trueseed import failover, pipeline, runfile
 from trueseed.cli import app
 from trueseed.core.artifacts import Artifact
 from trueseed.core.records import Record, read_parquet
-from trueseed.errors import Refused
+from trueseed.errors import Paused, Refused
 from trueseed.ledger.rebuilt import Rebuilt
-from trueseed.ledger.statement import REBUILD
 from trueseed.report import verify
 from trueseed.student import newest_student
+from trueseed.teachers.simulator import Simulator, simulator
 from trueseed.workspace import Workspace
 
 pytestmark = pytest.mark.xdist_group("tiny-rebuild")
 
-TEACHER = "own/teacher"
+TEACHER, OTHER = "own/teacher", "own/other"
 EARLY = 6  # of twelve records, those that another project asked for
 
 
@@ -36,9 +37,14 @@ class Place:
     folder: Path
     file: Path
 
+    @cached_property
+    def _opened(self) -> Workspace:
+        return Workspace.open(self.folder / "work")
+
     @property
     def workspace(self) -> Workspace:
-        return Workspace.open(self.folder / "work")
+        self._opened.ledger.refresh()
+        return self._opened
 
     def invoke(self, *words: str) -> Result:
         return CliRunner().invoke(app, [*words, "--workspace", str(self.folder / "work")])
@@ -55,23 +61,39 @@ class Place:
         return [each for each in said if each.get("event") == "done" and each["asks"]]
 
 
-def model(folder: Path, source: str) -> dict[str, str]:
-    return {"weights": str(folder), "source": source}
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Simulator]:
+    with simulator() as made:
+        yield made
+
+
+def run_of(folder: Path, weights: Path, provider: Simulator, teacher: str, **changes: Any) -> Path:
+    remote = {"source": teacher, "model": "simulated", "base_url": provider.openai, "at_once": 1,
+              "price": {"input": 0, "output": 0}}  # fmt: skip
+    given = {
+        "teacher": {"remote": remote},
+        "base": {"weights": str(weights), "source": "own/base"},
+        "generate": {"max_tokens": 60},
+        "evaluate": {"samples": 2, "max_tokens": 4},
+    }
+    return run_file(folder, weights, **{**given, **changes})
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Iterator[tuple[Path, Path]]:
+def finished(
+    tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path, provider: Simulator
+) -> Iterator[tuple[Path, Path]]:
     """A run whose first records were asked by project `early`, and came from the cache."""
     folder, state = tmp_path_factory.mktemp("rebuild"), tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRUESEED_STATE", str(state))
         workspace = Workspace.open(folder / "work", create=True)
-        given = {"teacher": model(tiny_llama, TEACHER), "base": model(tiny_llama, "own/base")}
-        early = runfile.load(run_file(folder, tiny_llama, project="early", generate={"accept": EARLY}, **given))
+        changes = {"project": "early", "generate": {"max_tokens": 60, "accept": EARLY}}
+        early = runfile.load(run_of(folder, tiny_llama, provider, TEACHER, **changes))
         workspace.declare(early.project, early.facts)
         voice = pipeline.find_teacher(early.teacher, early, workspace)()
-        pipeline.failover.generate(early, workspace, pipeline.import_prompts(early, workspace), [voice])
-        file = runfile.load(run_file(folder, tiny_llama, **given))
+        failover.generate(early, workspace, pipeline.import_prompts(early, workspace), [voice])
+        file = runfile.load(run_of(folder, tiny_llama, provider, TEACHER))
         pipeline.write_report(workspace, pipeline.run(file, workspace))
         yield folder, state
 
@@ -119,3 +141,29 @@ def test_a_part_is_left_out_and_the_rest_goes_on_without_being_asked_again(place
     assert before.digest in {each.digest for each in link.replaces}
     assert student.digest in {each.digest for each in link.made}
     assert report["records"]["rejected"]["recalled"] == plan["missing"]
+
+
+def test_a_whole_source_is_rebuilt_by_another_teacher_also_when_stopped_in_the_middle(
+    place, tiny_llama, provider, monkeypatch
+):
+    assert json.loads(place.invoke("run", str(place.file), "--rebuild", "--json").stdout)["rebuild"] is None
+    place.invoke("recall", TEACHER, "--why", "a letter")
+    with pytest.raises(Refused, match=r"nothing remains.*a letter.*name a teacher"):
+        place.rebuild()
+    run_of(place.folder, tiny_llama, provider, OTHER)
+    with monkeypatch.context() as stopped, pytest.raises(Paused):
+        stopped.setattr(pipeline.measure, "compare", interrupt)
+        place.rebuild()
+    asked = provider.counts()["arrived"]
+    report = place.rebuild()
+    assert provider.counts()["arrived"] == asked
+    assert [each["source"] for each in report["teachers"]] == [OTHER]
+    assert {record.origin.source for record in learned_from(place.workspace)} == {OTHER}
+    labels = {label.source for label in place.workspace.labels(newest_student(place.workspace))}
+    assert labels == {OTHER, "own/base", "own/everyday", "own/held-out"}
+    assert not verify.workspace(place.folder / "work").broken
+    assert json.loads(place.invoke("run", str(place.file), "--rebuild", "--json").stdout)["rebuild"] is None
+
+
+def interrupt(*_: Any) -> Artifact:
+    raise KeyboardInterrupt

@@ -6,7 +6,7 @@ kill, a pause or an edit does only what is not done yet.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -196,8 +196,12 @@ def _link(path: Path, target: Path) -> None:
         shutil.copyfile(path, target)
 
 
-def curate(file: RunFile, workspace: Workspace, records: list[Artifact], held_out: Artifact) -> Artifact:
-    with workspace.step("curate", inputs=records, against=[held_out], config=file.curate.model_dump()) as step:
+def curate(
+    file: RunFile, workspace: Workspace, records: list[Artifact], held_out: Artifact, without: Sequence[int] = ()
+) -> Artifact:
+    """without: recalls, by entry, after which this is made again."""
+    config = file.curate.model_dump() | ({"without": list(without)} if without else {})
+    with workspace.step("curate", inputs=records, against=[held_out], config=config) as step:
         return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step)
 
 

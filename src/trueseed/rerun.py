@@ -67,6 +67,10 @@ class Course:
     def generated(self) -> tuple[Kept, ...]:
         return tuple(each for each in self.kept if each.seed is not None)
 
+    @property
+    def entries(self) -> tuple[int, ...]:
+        return tuple(each.index for each in self.without)
+
     def to_json(self) -> dict[str, Any]:
         return {
             **self.cost.to_json(),
@@ -125,7 +129,8 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         held_out = pipeline.freeze_sets(file, workspace)
         voices = {each.named: pipeline.find_teacher(each, file, workspace)() for each in _heard(course)}
         parts = _generate(course, file, workspace, voices, kept)
-        dataset = pipeline.curate(file, workspace, [*brought, *(p.records for p in parts if p.accepted)], held_out)
+        records = [*brought, *(part.records for part in parts if part.accepted)]
+        dataset = pipeline.curate(file, workspace, records, held_out, course.entries)
         before = _before(course, file, workspace, held_out, voices, parts, base)
         for voice in voices.values():
             voice.close()
@@ -251,15 +256,14 @@ def _before(
     base: Artifact,
 ) -> Baseline:
     """The scores that the student stands beside: the earlier ones, a teacher's, or what its base does untrained."""
-    without = [each.index for each in course.without]
     if course.scores and _answers(course.scores, held_out, workspace.lineage()):
         return course.scores
     given = {part.source for part in parts if part.accepted}
     beside = [voices[each.named] for each in course.beside if each.named in given and each.named in voices]
     if beside:
-        return failover.baseline(file, workspace, held_out, beside, parts, without)
+        return failover.baseline(file, workspace, held_out, beside, parts, course.entries)
     untrained = OurWeights(base, str(base.meta["source"]), file.engine)
-    return failover.measured(file, workspace, held_out, untrained, without)
+    return failover.measured(file, workspace, held_out, untrained, course.entries)
 
 
 def _answers(scores: Baseline, held_out: Artifact, lineage: Lineage) -> bool:
@@ -271,7 +275,7 @@ def _link(course: Course, made: Sequence[Artifact], workspace: Workspace) -> Non
     new = tuple(Made(each.kind, each.digest) for each in made)
     link = Link(
         entry=-1,
-        without=tuple(each.index for each in course.without),
+        without=course.entries,
         replaces=course.old.replaced,
         made=new,
         at=now(),

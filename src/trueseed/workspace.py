@@ -144,8 +144,8 @@ class Step:
         return artifact
 
     def _flags(self) -> dict[str, Any]:
-        """What inputs declare of themselves and every descendant shows. without: recalls (by entry) whose records were
-        left out, so that what is made again is not the same artifact even where not a byte of it differs.
+        """What inputs declare of themselves and every descendant shows. without: recalls (by entry) after which it was
+        made again, so that it is another artifact than before even where not a byte of it differs.
         """
         inputs = [artifact.meta for artifact in self._opening.inputs]
         without = {index for said in (*inputs, self._opening.config) for index in said.get("without", ())}

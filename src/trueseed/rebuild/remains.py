@@ -55,7 +55,7 @@ def trial(workspace: Workspace, recall: Withdrawal) -> Hit:
 def old(lineage: Lineage, hits: Sequence[Hit]) -> Old | None:
     """What the recalls reached last; None when they reach nothing that a run makes."""
     touched = frozenset().union(*(hit.reached for hit in hits))
-    end = next((found for kind, step in _ENDS if (found := _newest(lineage, touched, kind, step))), None)
+    end = _end(lineage, touched)
     if end is None:
         return None
     records = tuple(_records_of(end, lineage))
@@ -89,14 +89,23 @@ def find(workspace: Workspace, made: Made) -> Artifact | None:
     return workspace.store.get(f"{made.kind}:{made.digest}") if here else None
 
 
-def _newest(lineage: Lineage, touched: Collection[str], kind: str, step: str) -> Made | None:
-    found = [
-        (maker.index, made)
-        for made in lineage.artifacts()
-        if made.kind == kind and made.digest in touched
-        if (maker := lineage.maker(made.digest)) and maker.predicate["step"] == step
-    ]
-    return max(found)[1] if found else None
+def _end(lineage: Lineage, touched: Collection[str]) -> Made | None:
+    """The newest student; else the newest dataset, or records, of which no run made more since."""
+    beyond = -1
+    for kind, step in _ENDS:
+        made = [(index, each) for index, each in _made_by(step, lineage) if each.kind == kind]
+        found = [(index, each) for index, each in made if each.digest in touched]
+        if found and max(found)[0] > beyond:
+            return max(found)[1]
+        beyond = max([beyond, *(index for index, _ in made)])
+    return None
+
+
+def _made_by(step: str, lineage: Lineage) -> Iterator[tuple[int, Made]]:
+    for made in lineage.artifacts():
+        maker = lineage.maker(made.digest)
+        if maker and maker.predicate["step"] == step:
+            yield maker.index, made
 
 
 def _records_of(end: Made, lineage: Lineage) -> Iterator[Made]:
