@@ -152,7 +152,7 @@ def test_a_whole_source_is_rebuilt_by_another_teacher_also_when_stopped_in_the_m
         place.rebuild()
     run_of(place.folder, tiny_llama, provider, OTHER)
     with monkeypatch.context() as stopped, pytest.raises(Paused):
-        stopped.setattr(pipeline.measure, "compare", interrupt)
+        stopped.setattr("trueseed.evaluate.measure.compare", interrupt)
         place.rebuild()
     asked = provider.counts()["arrived"]
     report = place.rebuild()

@@ -102,6 +102,10 @@ def recall(
     out.print(f"{source}: {'would stop' if dry_run else 'stopped'}")
     for artifact in reach.stops:
         out.print(f"  {artifact}")
+    for server in reach.servers:
+        out.print(f"  {shown(str(server))}: {'would stop' if dry_run else 'stops'} within seconds", markup=False)
+    for handed in reach.exports:
+        out.print(f"  beyond our reach, to be dealt with by hand: {shown(str(handed))}", markup=False)
     out.print("when its licence ends (`trueseed destroy SOURCE --by-licence`):")
     for artifact, ending in zip(reach.touched, reach.endings, strict=True):
         out.print(f"  {artifact} {ending.outcome}: {shown(ending.because)}", markup=False)

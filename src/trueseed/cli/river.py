@@ -86,7 +86,7 @@ def chat(workspace: WorkspaceOption = WORK) -> None:
     from trueseed.workspace import Workspace
 
     with offer.student(Workspace.open(workspace), "terminal") as offered:
-        terminal.chat(offered.model, allowed=offered.step.look_again)
+        terminal.chat(offered.model, allowed=offered.step.look_again, still=offered.step.look_if_grown)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Which student may be talked to now, and offering it inside an open step, so that a recall stops a running server."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,7 +35,7 @@ def student(workspace: Workspace, where: str, market: str = "") -> Iterator[Offe
     Raises `Refused` when terms or a recall forbid it, or no approval for the market is declared.
     """
     artifact = newest_student(workspace)
-    config = {"where": where, "started_at": now(), "session": token_hex(4)}
+    config = {"where": where, "started_at": now(), "session": token_hex(4), "process": os.getpid()}
     with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config, market=market) as step:
         name = workspace.facts.student.name or "student"
         yield Offered(name=name, model=Engine(artifact.folder, f"own/{name}"), step=step)
