@@ -94,8 +94,8 @@ class Course:
 
 def look(file: RunFile, workspace: Workspace) -> Course | None:
     """Raises `Refused` when nothing remains to rebuild from, or nothing to measure the student beside."""
-    hits, lineage = remains.standing(workspace), workspace.lineage()
-    old = remains.old(lineage, hits)
+    hits = remains.standing(workspace)
+    old = remains.old(workspace, hits)
     if old is None:
         return None
     workspace.declare(file.project, file.facts)

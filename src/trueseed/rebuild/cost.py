@@ -102,7 +102,7 @@ def _plan(workspace: Workspace, hits: Sequence[Hit]) -> Rebuild:
     stored = sorted((a for a in workspace.store.all() if a.digest in order), key=lambda a: order[a.digest])
     touched = [a for a in stored if any(a.digest in hit.reached for hit in hits)]
     counted = _count([artifact for artifact in touched if artifact.kind in HOLD_RECORDS], hits)
-    old = remains.old(lineage, hits)
+    old = remains.old(workspace, hits)
     return Rebuild(
         source=", ".join(dict.fromkeys(hit.recall.source for hit in hits)),
         records=tuple(counted.values()),

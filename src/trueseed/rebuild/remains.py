@@ -1,7 +1,7 @@
 """Which earlier work a rebuild replaces, and what of the records that it was made of may go on.
 
 hits = standing(workspace)                # every recall, and the artifacts that it reaches
-found = old(workspace.lineage(), hits)
+found = old(workspace, hits)
 found.end, found.records                  # the newest student that is reached, and the records it came of
 """
 
@@ -52,10 +52,10 @@ def trial(workspace: Workspace, recall: Withdrawal) -> Hit:
     return Hit(recall=recall, reached=Recalls.read(workspace.ledger).reaches(recall) - done)
 
 
-def old(lineage: Lineage, hits: Sequence[Hit]) -> Old | None:
+def old(workspace: Workspace, hits: Sequence[Hit]) -> Old | None:
     """What the recalls reached last; None when they reach nothing that a run makes."""
-    touched = frozenset().union(*(hit.reached for hit in hits))
-    end = _end(lineage, touched)
+    touched, lineage = frozenset().union(*(hit.reached for hit in hits)), workspace.lineage()
+    end = _end(lineage, touched, _unfinished(lineage, Rebuilt.read(workspace.ledger)))
     if end is None:
         return None
     records = tuple(_records_of(end, lineage))
@@ -89,11 +89,25 @@ def find(workspace: Workspace, made: Made) -> Artifact | None:
     return workspace.store.get(f"{made.kind}:{made.digest}") if here else None
 
 
-def _end(lineage: Lineage, touched: Collection[str]) -> Made | None:
+def _unfinished(lineage: Lineage, done: Rebuilt) -> frozenset[str]:
+    """What a rebuild made that was killed before its end."""
+    begun = {
+        made.digest
+        for _, made in _made_by("curate", lineage)
+        if (maker := lineage.maker(made.digest)) and maker.predicate["config"].get("without")
+    } - {made.digest for link in done.all for made in link.made}
+    return frozenset(begun.union(*map(lineage.downstream, begun)))
+
+
+def _end(lineage: Lineage, touched: Collection[str], unfinished: Collection[str]) -> Made | None:
     """The newest student; else the newest dataset, or records, of which no run made more since."""
     beyond = -1
     for kind, step in _ENDS:
-        made = [(index, each) for index, each in _made_by(step, lineage) if each.kind == kind]
+        made = [
+            (index, each)
+            for index, each in _made_by(step, lineage)
+            if each.kind == kind and each.digest not in unfinished
+        ]
         found = [(index, each) for index, each in made if each.digest in touched]
         if found and max(found)[0] > beyond:
             return max(found)[1]
