@@ -13,7 +13,7 @@ from click.testing import Result
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
-from trueseed import failover, pipeline, runfile
+from trueseed import failover, models, pipeline, runfile
 from trueseed.cli import app
 from trueseed.core.artifacts import Artifact
 from trueseed.core.records import Record, read_parquet
@@ -91,7 +91,7 @@ def finished(
         changes = {"project": "early", "generate": {"max_tokens": 60, "accept": EARLY}}
         early = runfile.load(run_of(folder, tiny_llama, provider, TEACHER, **changes))
         workspace.declare(early.project, early.facts)
-        voice = pipeline.find_teacher(early.teacher, early, workspace)()
+        voice = models.voice(early.teacher, early.limits, early.engine, workspace)()
         failover.generate(early, workspace, pipeline.import_prompts(early, workspace), [voice])
         file = runfile.load(run_of(folder, tiny_llama, provider, TEACHER))
         pipeline.write_report(workspace, pipeline.run(file, workspace))

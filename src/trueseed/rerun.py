@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from trueseed import ahead, failover, pipeline
+from trueseed import ahead, failover, models, pipeline, transforming
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.errors import Refused
@@ -28,7 +28,7 @@ from trueseed.rebuild import Rebuild, plan_standing, remains
 from trueseed.rebuild.leave_out import leave_out, remaining, split
 from trueseed.rebuild.remains import Hit, Old
 from trueseed.runfile import Asked, RunFile
-from trueseed.teachers.voice import OurWeights, Voice
+from trueseed.teachers.voice import Voice
 from trueseed.terms.model import Effect, Label, Relation, Use
 from trueseed.terms.rules import may_flow
 from trueseed.workspace import Workspace
@@ -93,7 +93,7 @@ class Course:
 
 
 def look(file: RunFile, workspace: Workspace) -> Course | None:
-    """Raises `Refused` when nothing remains to rebuild from, or nothing to measure the student beside."""
+    """Raises `Refused` when nothing remains to rebuild from, or what remains may not be learned from."""
     hits = remains.standing(workspace)
     old = remains.old(workspace, hits)
     if old is None:
@@ -102,7 +102,7 @@ def look(file: RunFile, workspace: Workspace) -> Course | None:
     kept = tuple(_kept(old, hits, file, workspace))
     generated = [each for each in kept if each.seed is not None]
     ask = tuple(each for each in file.teachers if _may_be_asked(each, Use.TRAIN, workspace))
-    wanted = max(0, file.generate.accept - sum(each.records for each in generated))
+    wanted = max(0, (file.generate.accept if file.generate else 0) - sum(each.records for each in generated))
     heard = {each.source for each in generated} | {each.named for each in ask if wanted}
     course = Course(
         cost=plan_standing(workspace),
@@ -122,14 +122,15 @@ def look(file: RunFile, workspace: Workspace) -> Course | None:
 
 def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
     """Raises what the door and the stages raise. Killed, it goes on at the next call."""
-    base_weights = pipeline.resolved(file.base)
+    base_weights = models.resolved(file.base)
     with pipeline.lock_run(workspace, file.project):
-        base = pipeline.import_weights(base_weights, workspace)
+        base = models.import_weights(base_weights, workspace)
         brought, kept = _go_on(course, file, workspace)
         held_out = pipeline.freeze_sets(file, workspace)
-        voices = {each.named: pipeline.find_teacher(each, file, workspace)() for each in _heard(course)}
+        voices = {e.named: models.voice(e, file.limits, file.engine, workspace)() for e in _heard(course, file)}
         parts = _generate(course, file, workspace, voices, kept)
         records = [*brought, *(part.records for part in parts if part.accepted)]
+        records = transforming.transform(file, workspace, records, lambda asked: voices[asked.named])
         dataset = pipeline.curate(file, workspace, records, held_out, course.entries)
         before = _before(course, file, workspace, held_out, voices, parts, base)
         for voice in voices.values():
@@ -175,6 +176,8 @@ def _scores(old: Old, hits: Sequence[Hit], file: RunFile, workspace: Workspace) 
         maker = lineage.maker(made.digest)
         if made.digest not in old.chain or maker is None or maker.predicate["step"] != "baseline":
             continue
+        if not maker.predicate["asks"]:  # of the base, which is measured as soon as looked up
+            continue
         settled = maker.predicate["config"]
         if any(settled.get(name) != value for name, value in file.evaluate.model_dump().items()):
             continue
@@ -208,9 +211,11 @@ def _must_be_possible(course: Course, file: RunFile, workspace: Workspace) -> No
     )
     if not course.kept and not course.ask and not _imports(course, file, workspace):
         raise Refused(f"nothing remains to rebuild from: {recalled}; {ways}")
-    base = Asked(**file.base.model_dump())
-    if not (course.scores or course.beside or _may_be_asked(base, Use.BENCHMARK_TEACHER, workspace)):
-        raise Refused(f"there is nobody to measure the student beside: {recalled}; {ways}")
+    for asked in file.rewriters:
+        if not _may_be_asked(asked, Use.TRAIN, workspace):
+            raise Refused(
+                f"{asked.named!r} is to say records anew (`transform`) and may not be asked: {recalled}; {ways}"
+            )
     for each in course.kept:
         for verdict in may_flow(workspace.labels(each.artifact), workspace.catalog, Effect.TRAIN, workspace.facts):
             if not verdict.permitted:
@@ -262,8 +267,8 @@ def _before(
     beside = [voices[each.named] for each in course.beside if each.named in given and each.named in voices]
     if beside:
         return failover.baseline(file, workspace, held_out, beside, parts, course.entries)
-    untrained = OurWeights(base, str(base.meta["source"]), file.engine)
-    return failover.measured(file, workspace, held_out, untrained, course.entries)
+    untrained = pipeline.of_the_base(file, workspace, held_out, base, course.entries)
+    return Baseline(source=str(base.meta["source"]), scores=untrained)
 
 
 def _answers(scores: Baseline, held_out: Artifact, lineage: Lineage) -> bool:
@@ -290,14 +295,15 @@ def _link(course: Course, made: Sequence[Artifact], workspace: Workspace) -> Non
     )
 
 
-def _heard(course: Course) -> list[Asked]:
+def _heard(course: Course, file: RunFile) -> list[Asked]:
     """Who may speak in the rebuild, each once. Whom nothing is wanted of is not even loaded."""
-    found = {each.named: each for each in (*course.ask, *(() if course.scores else course.beside))}
-    return list(found.values())
+    everyone = (*course.ask, *file.rewriters, *(() if course.scores else course.beside))
+    return list({each.named: each for each in everyone}.values())
 
 
 def _asking(course: Course, file: RunFile) -> RunFile:
     """The run file with the teachers that may be asked, and a seed by which no task is asked a second time."""
+    assert file.generate is not None, "nobody is asked for a run on imported records alone"
     seed = file.generate.seed
     if course.generated:
         used = max(each.seed for each in course.generated if each.seed is not None)

@@ -11,6 +11,7 @@ from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print
 if TYPE_CHECKING:
     from trueseed.pipeline import Outcome
     from trueseed.report.summary import Report
+    from trueseed.runfile import RunFile
     from trueseed.workspace import Progress, Workspace
 
 app = typer.Typer()
@@ -27,19 +28,21 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run, or what is left of it: ask, curate, train, measure, report."""
-    from trueseed import patience, pipeline, runfile, screen
-    from trueseed.workspace import Workspace
+    from trueseed import patience, runfile, screen
+
+    def work(tell: "Progress") -> "Report":
+        settings = runfile.load(file)  # a mistake in it is told before what follows is even imported
+        from trueseed import pipeline
+        from trueseed.workspace import Workspace
+
+        place = Workspace.open(workspace, create=True, report=tell)
+        outcome = _again(settings, place) if rebuild else pipeline.run(settings, place)
+        return pipeline.write_report(place, outcome)
 
     said = _look(file, workspace, as_json) if rebuild else {}
     if said is None:
         return
     with screen.Screen(err) as watching, pausing():
-
-        def work(tell: "Progress") -> "Report":
-            place = Workspace.open(workspace, create=True, report=tell)
-            outcome = _again(file, place) if rebuild else pipeline.run(runfile.load(file), place)
-            return pipeline.write_report(place, outcome)
-
         report = patience.patiently(work, watching) if wait else work(watching)
     if as_json:
         print_json(report.to_json() | said)
@@ -48,6 +51,9 @@ def run(
         for taught in report.teachers if len(report.teachers) > 1 else ():
             left = f"; left: {taught.left}" if taught.left else ""
             out.print(f"teacher {taught.source}: {taught.accepted} of {taught.asked} answers kept{left}", markup=False)
+        for brought in report.imports:
+            also = f"; they carry {', '.join(brought.inherited)} too" if brought.inherited else ""
+            out.print(f"import  {brought.rows} records said to come from {brought.source}{also}", markup=False)
         out.print(f"report  {workspace / 'report.html'}")
         out.print(f"chat    trueseed chat --workspace {workspace}    or    trueseed serve --workspace {workspace}")
         out.print(f"check   trueseed verify {workspace}")
@@ -68,15 +74,14 @@ def _look(file: Path, workspace: Path, as_json: bool) -> dict[str, Any] | None:
     return {"rebuild": course.to_json()}
 
 
-def _again(file: Path, place: "Workspace") -> "Outcome":
-    from trueseed import rerun, runfile
+def _again(file: "RunFile", place: "Workspace") -> "Outcome":
+    from trueseed import rerun
     from trueseed.errors import ConfigError
 
-    found = runfile.load(file)
-    course = rerun.look(found, place)
+    course = rerun.look(file, place)
     if course is None:
         raise ConfigError("the recall was released, or another process rebuilt it, meanwhile; give the command again")
-    return rerun.rebuild(course, found, place)
+    return rerun.rebuild(course, file, place)
 
 
 @app.command()

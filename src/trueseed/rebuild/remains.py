@@ -29,7 +29,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Old:
-    """What is made again. end: the student; without one the dataset, or records. records: what its dataset was curated
+    """What is made again. end: the student; without one the dataset, or records. records: what its dataset came
     of. chain: all that the end was made of, or is measured by. replaced: what is reached of it, and of whatever else
     came of its records.
     """
@@ -58,7 +58,7 @@ def old(workspace: Workspace, hits: Sequence[Hit]) -> Old | None:
     end = _end(lineage, touched, _unfinished(lineage, Rebuilt.read(workspace.ledger)))
     if end is None:
         return None
-    records = tuple(_records_of(end, lineage))
+    records = tuple(dict.fromkeys(_records_of(end, lineage)))
     chain = _around(end.digest, lineage)
     roots = (made for made in (*records, *lineage.artifacts()) if made.kind == "records" and made.digest in chain)
     whole = chain.union(*(lineage.downstream(made.digest) for made in roots))
@@ -129,7 +129,18 @@ def _records_of(end: Made, lineage: Lineage) -> Iterator[Made]:
                 yield made
         return
     for dataset in [end] if end.kind == "dataset" else _inputs(end.digest, "dataset", lineage):
-        yield from _inputs(dataset.digest, "records", lineage)
+        for made in _inputs(dataset.digest, "records", lineage):
+            yield from _roots(made, lineage)
+
+
+def _roots(made: Made, lineage: Lineage) -> Iterator[Made]:
+    """As they came in, before they were redacted or said anew."""
+    maker, above = lineage.maker(made.digest), list(_inputs(made.digest, "records", lineage))
+    if not above or maker is None or maker.predicate["step"] in (GENERATE, IMPORT, LEAVE_OUT):
+        yield made
+        return
+    for each in above:
+        yield from _roots(each, lineage)
 
 
 def _inputs(digest: str, kind: str, lineage: Lineage) -> Iterator[Made]:
