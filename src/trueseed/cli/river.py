@@ -61,10 +61,13 @@ def run(
 
 def _look(file: Path, workspace: Path, as_json: bool) -> dict[str, Any] | None:
     """Says what a rebuild will do; None when there is none to do."""
-    from trueseed import rerun, runfile
+    from trueseed import runfile
+
+    settings = runfile.load(file)
+    from trueseed import rerun
     from trueseed.workspace import Workspace
 
-    course = rerun.look(runfile.load(file), Workspace.open(workspace))
+    course = rerun.look(settings, Workspace.open(workspace))
     if course is None:
         told = "nothing to rebuild: no recall that stands reaches anything that was made here and not made again"
         print_json({"rebuild": None, "because": told}) if as_json else out.print(told)
