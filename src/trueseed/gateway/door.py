@@ -42,11 +42,12 @@ class Passage:
 class Door:
     """Used by one thread at a time, but for `sync` and `seal`.
 
-    workspace: whose terms, facts and ledger. today: in UTC.
+    workspace: whose terms, facts and ledger. today: in UTC. market: whose people are served, '' for none but us.
     """
 
     workspace: Workspace
     today: Callable[[], date] = lambda: datetime.now(UTC).date()
+    market: str = ""
     _open: dict[tuple[str, Use], Passage] = field(default_factory=dict)
     _leaving: list[Passage] = field(default_factory=list)  # of yesterday, or recalled, with calls in flight
     _refused: dict[tuple[str, Use, date], str] = field(default_factory=dict)
@@ -158,7 +159,8 @@ class Door:
     def _enter(self, source: str, use: Use, day: date) -> Passage:
         config = {"day": day.isoformat(), "passage": token_hex(8)}  # no two alike: each is a step of its own
         with ExitStack() as stack:
-            step = stack.enter_context(self.workspace.step("gateway", ask={source: use}, config=config))
+            market = self.market if use is Use.SERVE else ""
+            step = stack.enter_context(self.workspace.step("gateway", ask={source: use}, config=config, market=market))
             calls = Calls(self.workspace.folder / CALLS, step.run)
             stack.callback(calls.close)
             passage = Passage(step=step, calls=calls, day=day, closing=stack.pop_all())

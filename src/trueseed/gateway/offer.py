@@ -40,7 +40,7 @@ def gateway(workspace: Workspace, config: Config, hosts: tuple[str, ...] = LOOPB
             upstreams,
             account=account,
             keys=Keys(account),
-            door=Door(workspace),
+            door=Door(workspace, market=config.market or ""),
             allowance=Allowance(account, config.limits, config.entity),
             holds=holds,
             remembered=Remembered(workspace.folder / ANSWERS),

@@ -20,6 +20,7 @@ class Config(Settings):
     """account: a database URL, by default `TRUESEED_ACCOUNT` or the user's own. entity: the legal entity whose accounts
     are asked, by default `TRUESEED_ENTITY`. max_tokens: longest answer, and the bound where a client gives none.
     in_flight: most calls at once. body_bytes: longest request. seal_every_s: how often the ledger hears of the calls.
+    market: the country whose people get answers that are asked to `serve`, None for none but us.
     """
 
     account: str | None = None
@@ -30,6 +31,7 @@ class Config(Settings):
     in_flight: int = Field(default=256, gt=0)
     body_bytes: int = Field(default=4 << 20, gt=0)
     seal_every_s: float = Field(default=60.0, gt=0, strict=False)
+    market: str | None = Field(default=None, pattern="^[A-Z]{2}$")
 
     @model_validator(mode="after")
     def _each_once(self) -> "Config":
