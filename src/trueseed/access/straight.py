@@ -10,7 +10,7 @@ then every request goes by ASGI, at the old cost.
 import inspect
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http import httptools_impl
@@ -23,8 +23,10 @@ AT_MOST = 64 * 1024  # bytes of a body: of a longer one uvicorn reads on as it i
 Headers = list[tuple[bytes, bytes]]
 Answer = Callable[[bytes], Awaitable[ASGIApp]]
 Cycle = Any  # uvicorn's `RequestResponseCycle`: a request, and what came of it so far
-_OF_CYCLE = ("body", "more_body", "message_event", "disconnected", "keep_alive", "on_response")
-_OF_CYCLE += ("response_started", "response_complete", "scope")
+_OF_CYCLE = (
+    *("body", "more_body", "message_event", "disconnected", "keep_alive", "on_response"),
+    *("response_started", "response_complete", "scope"),
+)
 _OF_PROTOCOL = ("app", "flow", "tasks", "server_state", "transport", "cycle")
 _log = logging.getLogger(__name__)
 
@@ -105,7 +107,7 @@ class Straight(Arrival, HttpToolsProtocol):  # type: ignore[misc]
         cycle.message_event.clear()
         reply = await answer(body)
         if not isinstance(reply, Whole):
-            super()._start_asgi_task(cycle, reply)
+            super()._start_asgi_task(cycle, cast(Any, reply))  # starlette and uvicorn spell the same types apart
             return
         if self.flow.write_paused:
             await self.flow.drain()
