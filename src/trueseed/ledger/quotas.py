@@ -6,8 +6,10 @@ answer came on that way afterwards; `https://trueseed.dev/quota-release/v1` {"ma
 which the reviewer ends all of a maker's that stand.
 """
 
+from collections.abc import Iterable
+
 from trueseed.errors import Broken
-from trueseed.ledger.log import Ledger
+from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import QUOTA
 
 Said = tuple[str, str, str]  # the event, maker and model, and when and on which way it was met
@@ -18,10 +20,10 @@ def said(event: str, maker: str, entity: str, model: str, met_at: str, address: 
     return event, f"{maker}/{model} for {entity}", f"{met_at} {address} {key}"
 
 
-def written(ledger: Ledger) -> set[Said]:
+def written(ledger: Ledger | Iterable[Entry]) -> set[Said]:
     """What this ledger says already. Raises `Broken` when it changed underneath, or a statement is malformed."""
     found = set()
-    for entry in ledger.entries():
+    for entry in ledger.entries() if isinstance(ledger, Ledger) else ledger:
         if entry.predicate_type != QUOTA:
             continue
         told = entry.predicate

@@ -1,4 +1,4 @@
-"""A provider's own quota that is used up is passed by no other way of its maker, and renewed by an answer or a reviewer."""
+"""A provider's own quota that is used up: no other way of its maker goes past it until it is ended."""
 
 import pytest
 
@@ -45,6 +45,12 @@ class Clock:
         return self.seconds
 
     steady = wall
+
+
+@pytest.fixture
+def account(tmp_path):
+    """Those tests run on both kinds of database that ask for its `url`."""
+    return Account.open(f"sqlite:///{tmp_path / 'account.db'}")
 
 
 @pytest.fixture
@@ -107,7 +113,8 @@ def test_every_process_of_the_account_meets_it(url):
         asked(Allowance(Account.open(url), (), "us"), AZURE, ANOTHER)
 
 
-def test_an_answer_that_was_asked_for_after_the_refusal_ends_it(allowance):
+def test_an_answer_that_was_asked_for_after_the_refusal_ends_it(url):
+    allowance = Allowance(Account.open(url), (), "us", Clock())
     met(allowance)
     ended(allowance, asked(allowance))
     asked(allowance, AZURE, ANOTHER)
@@ -148,11 +155,11 @@ def test_it_is_marked_in_the_transaction_that_settles_the_call_or_not_at_all(all
     assert allowance.quotas.standing("openai") == []
 
 
-def test_an_account_of_before_learns_it(account, url):
-    with account.writing() as connection:
+def test_an_account_of_before_learns_it(url):
+    with Account.open(url).writing() as connection:
         connection.exec_driver_sql("DROP TABLE quotas")
     met(Allowance(Account.open(url), (), "us"))
-    assert len(Quotas(account, "us").standing("openai")) == 1
+    assert len(Quotas(Account.open(url), "us").standing("openai")) == 1
 
 
 # in the ledger
@@ -174,7 +181,7 @@ def test_it_is_written_down_once_and_so_is_its_end(allowance, workspace):
     assert first["way"] == {"route": "api", "address": "api.openai.test:443", "key": WAY.key}
     said = (workspace.folder / "evidence" / f"{first['evidence']}.txt").read_text()
     assert said == USED_UP.said
-    assert verify_ledger(workspace.ledger.folder).ok
+    assert not verify_ledger(workspace.ledger.folder).broken
 
 
 # the reviewer
@@ -196,7 +203,7 @@ def test_the_reviewer_ends_it_with_what_permits_another_way(allowance, workspace
     assert (workspace.folder / "evidence" / f"{said['evidence']}.pdf").read_bytes() == contract.read_bytes()
     allowance.quotas.write_down(workspace, "openai")
     assert [each["event"] for each in statements(workspace)] == ["met"]
-    assert verify_ledger(workspace.ledger.folder).ok
+    assert not verify_ledger(workspace.ledger.folder).broken
 
 
 def test_nobody_else_does(allowance, workspace, contract):
