@@ -121,11 +121,7 @@ def _documents(workspace: Workspace, named: str) -> tuple[str, ...]:
     """Digests of every version of a document that is known here, or kept, and of those that it binds through."""
     known = (*workspace.catalog.documents, *workspace.catalog.kept)
     found = sorted(
-        {
-            each.digest
-            for each in known
-            if named in (each.id, each.digest) or named in [companion.id for companion in each.companions]
-        }
+        {each.digest for each in known if named in (each.id, each.digest) or named in [text.id for text in each.texts]}
     )
     if not found:
         workspace.catalog.document(named)  # says what is near

@@ -26,6 +26,7 @@ from trueseed.access.straight import AT_MOST, Answer, Whole, protocol
 from trueseed.core.journal import SYNC_EVERY_S
 from trueseed.gateway.desk import Desk
 from trueseed.gateway.faults import ours
+from trueseed.gateway.features import named
 from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
 from trueseed.gateway.relay import Relay, Road, Streamed
 from trueseed.gateway.settings import Config
@@ -44,10 +45,11 @@ _log = logging.getLogger(__name__)
 
 
 class _Credentials(NamedTuple):
-    """use: as the client declared it, None when it did not."""
+    """use: as the client declared it, None when it did not. features: that it declared."""
 
     token: str
     use: str | None
+    features: tuple[str, ...] = ()
 
 
 class Gateway:
@@ -144,7 +146,7 @@ class Gateway:
             self._in_flight += 1  # from before its admission on, since many may wait for theirs
             self._metrics.in_flight.inc()
             try:
-                ticket: Ticket = await self._lots.verdict(Ask(asker.token, asker.use, wanted))
+                ticket: Ticket = await self._lots.verdict(Ask(asker.token, asker.use, wanted, asker.features))
             except BaseException:
                 self._left()
                 raise
@@ -258,11 +260,12 @@ def _credentials(scope: Scope) -> _Credentials:
     """
     found: dict[bytes, str] = {}
     for name, value in scope["headers"]:
-        if name in (b"authorization", b"x-trueseed-use"):
+        if name in (b"authorization", b"x-trueseed-use", b"x-trueseed-feature"):
             if name in found:
                 raise Fault(400, f"the header {name.decode()} comes twice; send one", code="header_repeated")
             found[name] = value.decode("latin-1")
-    return _Credentials(_token(found.get(b"authorization", "")), found.get(b"x-trueseed-use"))
+    features = named(found.get(b"x-trueseed-feature"))
+    return _Credentials(_token(found.get(b"authorization", "")), found.get(b"x-trueseed-use"), features)
 
 
 def _head(call: str) -> list[tuple[bytes, bytes]]:

@@ -22,8 +22,9 @@ from trueseed.access.keys import Key, Keys, Unauthorised
 from trueseed.core.canonical import now
 from trueseed.core.driver import Driver
 from trueseed.errors import ConfigError, TrueSeedError
-from trueseed.gateway.door import Door, Passage
+from trueseed.gateway.door import Door, Passage, Wish
 from trueseed.gateway.journal import Journal, marked
+from trueseed.gateway.settings import Offered
 from trueseed.gateway.ticket import Ask, End, Ended, Return, Ticket
 from trueseed.similarity.remembered import Remembered, sketch
 from trueseed.teachers.account.allowance import Allowance, Amount, Reservation
@@ -47,9 +48,10 @@ class _Judged:
 
     ask: Ask
     key: Key
-    use: Use
+    wish: Wish
     upstream: Upstream
     passage: Passage
+    surcharge: int
 
 
 class _Unopened(Exception):  # noqa: N818
@@ -66,6 +68,7 @@ class Desk:
         self,
         upstreams: Mapping[str, Upstream],
         *,
+        offered: Mapping[str, Offered] | None = None,
         account: Account,
         keys: Keys,
         door: Door,
@@ -74,6 +77,7 @@ class Desk:
         remembered: Remembered,
     ) -> None:
         self._upstreams, self._account, self._keys, self._door = upstreams, account, keys, door
+        self._offered = offered or {}
         self._ways = {source: upstream.way for source, upstream in upstreams.items()}
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
         self._is_on_a_server = not account.name.startswith("sqlite:")
@@ -180,7 +184,7 @@ class Desk:
         for place, ask in enumerate(asks):
             try:
                 key = self._keys.authenticate(ask.token)
-                self._door.passage(ask.wanted.source, _use(key, ask.use), key.grant.region)
+                self._door.passage(self._wish(key, ask), key.grant.region)
             except (ConfigError, OSError) as err:
                 failed[place] = self._journal.cannot(err)
             except Exception as err:
@@ -202,11 +206,11 @@ class Desk:
             try:
                 found = self._judge(ask, keys[ask.token])
                 if found:
-                    most = _amount(found.upstream, ask.wanted.most)
+                    most = _amount(found.upstream, ask.wanted.most, found.surcharge)
                     found.key.must_afford(most.micros, besides=spent[found.key.id])
                     lot.take(
                         source=ask.wanted.source,
-                        use=found.use,
+                        use=found.wish.use,
                         project=found.key.grant.project,
                         request=ask.wanted.request,
                         upper=most,
@@ -229,9 +233,34 @@ class Desk:
         """All but money; None when the step is yet to be opened. Raises what is against it."""
         if isinstance(key, Unauthorised):
             raise key
-        upstream, use = self._upstream(key, ask.wanted.source), _use(key, ask.use)
-        passage = self._door.standing(ask.wanted.source, use, key.grant.region)
-        return _Judged(ask, key, use, upstream, passage) if passage else None
+        upstream, wish = self._upstream(key, ask.wanted.source), self._wish(key, ask)
+        passage = self._door.standing(wish, key.grant.region)
+        return _Judged(ask, key, wish, upstream, passage, self._surcharge(wish, ask)) if passage else None
+
+    def _wish(self, key: Key, ask: Ask) -> Wish:
+        """What the terms are asked: with every feature that the request shows, or that it, its key or the upstream
+        declares. A market is served by answers that are for people alone.
+        """
+        source, use = ask.wanted.source, _use(key, ask.use)
+        offered = self._offered.get(source)
+        features = {*ask.features, *key.grant.features, *(offered.features if offered else ())}
+        features |= {each.feature for each in ask.wanted.features}
+        market = key.grant.market if use in (Use.SERVE, Use.PUBLISH) else None
+        return Wish(source, use, tuple(sorted(features)), market or "")
+
+    def _surcharge(self, wish: Wish, ask: Ask) -> int:
+        """Micros, for the features. Raises `Fault` when it is not known what one costs that the request asks for."""
+        offered = self._offered.get(wish.source)
+        for each in ask.wanted.features:
+            if offered is None or each.feature not in offered.surcharges:
+                raise Fault(
+                    400,
+                    f"{each.parameter}: it asks for {each.feature!r}, which is not billed by tokens of text, and its "
+                    f"cost is not known here; leave it out, or have `surcharges: {{{each.feature}: …}}` given",
+                    code="invalid_value",
+                    param=each.parameter,
+                )
+        return offered.surcharge(wish.features) if offered else 0
 
     # -- settlement ------------------------------------------------------------------------------------------------
 
@@ -306,7 +335,7 @@ class Desk:
     def _charged(self, ticket: Ticket, ended: Ended) -> Amount:
         match ended.end:
             case "answered" if ended.usage is not None:
-                return _amount(ticket.upstream, ended.usage)
+                return _amount(ticket.upstream, ended.usage, ticket.surcharge)
             case "declined":
                 return Amount(requests=1)
             case "unsent":
@@ -327,12 +356,13 @@ def _ticket(judged: _Judged, reservation: Reservation, at: str) -> Ticket:
     return Ticket(
         id=f"call-{token_hex(8)}",
         key=judged.key,
-        use=judged.use,
+        use=judged.wish.use,
         wanted=judged.ask.wanted,
         upstream=judged.upstream,
         passage=judged.passage,
         reservation=reservation,
         at=at,
+        surcharge=judged.surcharge,
     )
 
 
@@ -358,5 +388,6 @@ def _use(key: Key, declared: str | None) -> Use:
     return Use(declared)
 
 
-def _amount(upstream: Upstream, usage: Usage) -> Amount:
-    return Amount(requests=1, tokens=usage.tokens, micros=upstream.price.micros(usage.prompt, usage.completion))
+def _amount(upstream: Upstream, usage: Usage, surcharge: int) -> Amount:
+    micros = upstream.price.micros(usage.prompt, usage.completion) + surcharge
+    return Amount(requests=1, tokens=usage.tokens, micros=micros)

@@ -13,19 +13,16 @@ from typing import Any
 
 from trueseed.access.faults import Fault
 from trueseed.core.canonical import sha256
+from trueseed.gateway.features import Seen, seen
 from trueseed.teachers.api.forward import Upstream
 from trueseed.teachers.api.wire import Usage
 
 MOST_CHOICES = 128  # OpenAI's own bound on `n`
 _BILLED_OTHERWISE: Mapping[str, tuple[Any, ...]] = {  # parameter: the values that ask for nothing
-    "web_search_options": (None,),
     "audio": (None,),
     "prediction": (None,),
     "modalities": (None, ["text"]),
     "service_tier": (None, "default"),
-    "plugins": (None, []),  # OpenRouter: web search, file parsing
-    "search_parameters": (None,),  # xAI
-    "enable_search": (None, False),  # Qwen
 }
 _ANSWERED_ELSEWHERE = (
     *("models", "route", "provider"),  # OpenRouter
@@ -40,7 +37,7 @@ _REFUSED = frozenset((*_BILLED_OTHERWISE, *_ANSWERED_ELSEWHERE, *_LONGER))
 class Wanted:
     """source: whom. request: SHA-256 of the bytes as they came. stream: as events. wants_usage: and the client asked
     for the usage among them. choices: how many answers. most: tokens that it can use at most. options: `stream_options`
-    as they came. rest: what to send on as it is, a JSON object.
+    as they came. rest: what to send on as it is, a JSON object. features: of the provider's service, as it shows.
     """
 
     source: str
@@ -52,6 +49,7 @@ class Wanted:
     longest: int
     options: Mapping[str, Any] | None
     rest: bytes
+    features: tuple[Seen, ...] = ()
 
     def to(self, upstream: Upstream) -> bytes:
         """The request as this upstream gets it."""
@@ -74,8 +72,6 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
         raise _invalid("messages", "give messages of text; what else they may hold is not billed by its length")
     if not _REFUSED.isdisjoint(body):
         _must_ask_for_nothing(body)
-    if not _are_functions(body.get("tools")):
-        raise _invalid("tools", "give functions; what other tools cost is not known here")
     longest = _longest(body, max_tokens)
     choices = _count(body, "n", MOST_CHOICES) or 1
     return Wanted(
@@ -88,6 +84,7 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
         longest=longest,
         options=body.get("stream_options"),
         rest=rest,
+        features=seen(body),
     )
 
 
@@ -126,12 +123,6 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def _written(body: Any) -> bytes:
     return _encode(body).encode()
-
-
-def _are_functions(tools: Any) -> bool:
-    if not isinstance(tools, list):
-        return tools is None
-    return all(isinstance(tool, dict) and tool.get("type") in ("function", "custom") for tool in tools)
 
 
 def _is_text(message: Any) -> bool:

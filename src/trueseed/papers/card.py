@@ -89,8 +89,8 @@ def _sources(dossier: Dossier) -> Iterator[str]:
     for label in dossier.labels:
         document = dossier.documents.get(label.terms)
         terms = f"{document.document}, version {document.version} (`{document.id}`)" if document else "none established"
-        if document and document.reading == "operator":
-            terms += ", the operator's own reading"
+        for text in document.texts if document else ():
+            terms += f"; {text.id}: {text.whose}" if text.whose else ""
         yield f"| `{label.source}` | {HOW[label.relation]} | {terms} |"
     if dossier.upstream:
         yield "\nWhat these sources are declared to have learned from themselves:\n"
@@ -108,7 +108,12 @@ def _training(dossier: Dossier) -> Iterator[str]:
     yield from (f"- {name}: {value:,}" for name, value in sorted(counts.items()))
     yield from (f"- {name}: `{value}`" for name, value in sorted(dossier.training["config"].items()))
     if dossier.identity_filter:
-        yield "\n**Answers that name a model or its maker were taken out of its data** (declared identity filter)."
+        yield (
+            "\n**Answers that name a model or its maker were taken out of its data, or lost it** (declared "
+            "identity filter)."
+        )
+    if dossier.redacted:
+        yield "\n**Personal data in its data was replaced by pseudonyms**, by patterns."
     yield ""
 
 

@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trueseed.exchange.look import SHOWN
 from trueseed.plan.making import Plan
 from trueseed.plan.schedule import sentence
+from trueseed.report.origins import FLAGS, LOOKED_FOR
 from trueseed.report.planned import Planned, Quantity, Range
 
 ORDER: tuple[Quantity, ...] = ("requests", "tokens", "micros", "seconds", "accepted")
@@ -15,6 +17,8 @@ UNKNOWN = "unknown"
 def rows(plan: Plan) -> str:
     """What was asked for this plan."""
     asked = plan.answered
+    if not plan.sources.teacher:
+        return "asked      nobody: the records are imported, and the student is compared with its own base"
     if not asked.rows:
         return f"asked      nothing of {plan.sources.teacher}"
     rungs: dict[str, list[int]] = {}
@@ -51,6 +55,29 @@ def calendar(plan: Plan) -> str:
     return sentence(plan.calendar)
 
 
+def imports(plan: Plan) -> Iterator[str]:
+    """Records of others: rows and origin, what was looked for and found against it, and what may be done with them."""
+    for each in plan.imports:
+        head = f"import     {each.config.file}, said to come from {each.config.source}"
+        if each.looked is None:
+            yield f"{head}: {each.ending}"
+            continue
+        counted = each.looked.counted
+        found = ", ".join(f"{LOOKED_FOR[kind]} {n}" for kind, n in counted.items())
+        yield f"{head}: {each.rows} rows; looked for what contradicts it: {found}"
+        yield from (f"           {against.words}" for against in each.looked.against[:SHOWN])
+        if each.inherited:
+            yield f"           inherits {', '.join(sorted({label.source for label in each.inherited}))}"
+        for effect, said in each.verdicts.items():
+            refused = next((verdict for verdict in said if not verdict.permitted), None)
+            yield f"           {effect.value}: {f'refuse: {refused}' if refused else 'permit'}"
+
+
+def flags(plan: Plan) -> Iterator[str]:
+    """What every descendant will show."""
+    yield from (f"flag       {flag}: {FLAGS[flag]}; whatever comes of them says so" for flag in plan.flags)
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """Verdicts that rest on the same words, with the steps and uses that they are for."""
@@ -69,6 +96,7 @@ def verdicts(plan: Plan) -> Iterator[Told]:
     for ruling in plan.rulings:
         for verdict in ruling.verdicts:
             text = f"{verdict.document}, {verdict.clause}" if verdict.document else "none established"
+            text += "".join(f"; {own}" for own in verdict.own)
             because = verdict.because + (f"; to settle it: {verdict.settle_by}" if verdict.settle_by else "")
             steps, uses = found.setdefault((not verdict.permitted, verdict.source, text, because), ([], []))
             steps += [] if ruling.step in steps else [ruling.step]
@@ -85,19 +113,31 @@ def teachers(plan: Plan) -> Iterator[str]:
         if said == [""]:
             said = [f"left for the next one: {each.left}" if each.left else "may be asked"]
         yield from (f"{each.of:<10} {each.source}: {line}" for line in said)
+    for source, learned_from in _upstream(plan).items():
+        strict = "refused, as the workspace is strict on that" if plan.strict_upstream else "shown, and not refused"
+        yield f"upstream   {source} is declared to have learned from {'; '.join(learned_from)} ({strict})"
     told = {str(ending) for each in plan.teachers for ending in each.endings}
     yield from (line for line in plan.barred if line not in told)
 
 
+def _upstream(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Of everything that the run begins with."""
+    verdicts = [each for ruling in plan.rulings for each in ruling.verdicts]
+    verdicts += [each for standing in plan.teachers for each in standing.verdicts]
+    return {each.source: each.upstream for each in verdicts if each.upstream}
+
+
 def others(plan: Plan) -> Iterator[str]:
     """Models that one may already use, then those that one may not, a line each."""
-    if not plan.others:
+    if not plan.others and plan.sources.teacher:
         yield "instead    no other weights are here or embedded"
     for other in plan.others:
         may = "may teach" if other.permitted else "may not teach"
         refused = next((verdict for verdict in other.verdicts if not verdict.permitted), None)
         text = refused or other.verdicts[0] if other.verdicts else None
         by = f" ({text.document or 'no terms established'}, clause {text.clause or 'none'})" if text else ""
+        by += f" ({'; '.join(text.own)})" if text and text.own else ""
+        by += f", declared to have learned from {'; '.join(text.upstream)}" if text and text.upstream else ""
         yield f"instead    {other.source} {may}{by}; {_ability(other.ability)}; weights: {other.weights}"
 
 

@@ -16,10 +16,12 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.report import details, planned, summary
+from trueseed.report import details, origins, planned, summary
+from trueseed.terms.admission import measured
 from trueseed.terms.model import Obligation, Upstream, Use
-from trueseed.terms.readings import readings
-from trueseed.workspace import Workspace
+from trueseed.terms.readings import Reading, readings
+from trueseed.terms.rules import Verdict, may_put
+from trueseed.workspace import FLAGS, Workspace
 
 SHOWN_PER_SET = 8  # samples side by side; the artifact has them all
 TIMED_AS = {step: step for step in ("generate", "curate", "train", "evaluate")} | {"baseline": "evaluate"}
@@ -39,6 +41,7 @@ def report(
     taught = [_taught(part, lineage) for part in records]
     asked = sum((_counts(lineage.maker(part.digest)) for part in records), Counter[str]())
     curated = _counts(lineage.maker(dataset.digest))
+    imports, anew = origins.imported(workspace, dataset), origins.said_anew(workspace, dataset)
     found = json.loads(scores.path("scores.json").read_bytes())
     comparison = summary.Comparison(
         **{side: summary.Scores.from_json(found[side]) for side in ("teacher", "student", "difference")}
@@ -50,6 +53,7 @@ def report(
         rejected=_by_reason(asked, "rejected:"),
         kept=curated["kept"],
         dropped=_by_reason(curated, "dropped:"),
+        imported=sum(each.rows for each in imports),
     )
     ledger = workspace.ledger
     return summary.Report(
@@ -63,6 +67,11 @@ def report(
         obligations=_obligations(lineage.maker(student.digest)),
         teachers=tuple(taught),
         plan=planned.outcome(ledger.entries(), workspace.store, _done(scores, lineage)),
+        readings=tuple(reading.to_json() for reading in _readings(workspace, student)),
+        may_be_published=tuple(verdict.to_json() for verdict in _on_publishing(workspace, scores)),
+        imports=imports,
+        said_anew=anew,
+        flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
     )
 
 
@@ -89,20 +98,26 @@ def page(
         edges=edges,
         rulings=_rulings(workspace.ledger.entries()),
         upstream=tuple(Upstream(source=s, teacher=t) for s in sources for t in workspace.catalog.upstream(s)),
-        readings=_readings(workspace, student),
+        readings=tuple(f"{each.then.use.value}: {each}" for each in _readings(workspace, student)),
+        withheld=tuple(str(each) for each in _on_publishing(workspace, scores) if not each.permitted),
         samples=tuple(_side_by_side(theirs, ours)),
     )
 
 
-def _readings(workspace: Workspace, student: Artifact) -> tuple[str, ...]:
-    """Of training and of serving, each difference once."""
+def _readings(workspace: Workspace, student: Artifact) -> tuple[Reading, ...]:
+    """Of training, serving and publishing."""
     today, labels = datetime.now(UTC).date(), workspace.labels(student)
-    found = [
+    return tuple(
         reading
-        for use in (Use.TRAIN, Use.SERVE)
+        for use in (Use.TRAIN, Use.SERVE, Use.PUBLISH)
         for reading in readings(labels, workspace.catalog, use, workspace.facts, today)
-    ]
-    return tuple(f"{reading.then.use.value}: {reading}" for reading in found)
+    )
+
+
+def _on_publishing(workspace: Workspace, scores: Artifact) -> tuple[Verdict, ...]:
+    """Whether the teacher's own numbers may leave the house, by the terms under which it was measured."""
+    labels, today = measured(workspace.labels(scores)), datetime.now(UTC).date()
+    return may_put(labels, workspace.catalog, Use.PUBLISH_BENCHMARK, workspace.facts, today)
 
 
 def _taught(part: Artifact, lineage: Lineage) -> summary.Taught:

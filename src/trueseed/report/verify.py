@@ -16,10 +16,15 @@ from trueseed.ledger.cases import Cases
 from trueseed.ledger.destroyed import Destroyed
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Ledger
+from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.retention import Retention
 from trueseed.ledger.sources import Runs
 from trueseed.ledger.verify import Report, verify_ledger
+from trueseed.report import reach
+from trueseed.report.proof import terms_named
 from trueseed.teachers.answers.cache import CACHE
+from trueseed.terms.catalog import Catalog
+from trueseed.workspace import KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,8 @@ def workspace(
         findings += batches.faults(log, folder / CACHE, "answers")
         _answers(folder, log, findings, notes)
         findings += _documents(folder, log)
+        findings += _letters(folder, log)
+        _completeness(log, findings, notes)
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
 
 
@@ -97,11 +104,43 @@ def _answers(folder: Path, ledger: Ledger, findings: list[str], notes: list[str]
             findings.append(f"cache file {run}.jsonl is still here, and was {stone}; give `trueseed destroy` again")
 
 
+def _completeness(ledger: Ledger, findings: list[str], notes: list[str]) -> None:
+    """What makers counted of our calls, as far as anybody asked them."""
+    try:
+        reached = reach.read(ledger.entries())
+    except Broken as err:
+        findings.append(str(err))
+    else:
+        notes += [*reached.evidence, *reached.notes]
+
+
 def _documents(folder: Path, ledger: Ledger) -> Iterator[str]:
     """Of every case: what was shown must be here as it was."""
     for case in Cases.read(ledger).all.values():
         named = (Document(name=name, sha256=sha256) for each in case.statements for name, sha256 in each.documents)
         yield from (f"case {case.index}: {fault}" for fault in faults_of_documents(folder, named))
+
+
+def _letters(folder: Path, ledger: Ledger) -> Iterator[str]:
+    """Each that the reviewer signed is here as it was; and no step went by one that nobody had signed."""
+    try:
+        signed = relied_on(ledger)
+    except Broken as err:
+        yield str(err)
+        return
+    papers = {Document(name=name, sha256=sha256) for name, sha256 in (each.evidence for each in signed.values())}
+    yield from (f"a provider's letter: {fault}" for fault in faults_of_documents(folder, sorted(papers, key=str)))
+    resting = (
+        {document.digest: document.letters for document in Catalog.load(kept=folder / KEPT).kept if document.letters}
+        if any(b'"letters":' in path.read_bytes() for path in (folder / KEPT).glob("*.json"))
+        else {}
+    )
+    for entry in ledger.entries() if resting else ():
+        for terms in sorted(terms_named(entry) & resting.keys()):
+            for letter in resting[terms]:
+                known = signed.get(letter.digest)
+                if known is None or known.entry > entry.index:
+                    yield f"entry {entry.index} goes by the letter {letter.id}, which no reviewer had signed by then"
 
 
 def _artifacts(folder: Path, ledger: Ledger, findings: list[str], notes: list[str]) -> int:

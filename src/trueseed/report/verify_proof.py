@@ -6,7 +6,7 @@ what could not be established.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ from trueseed.ledger.identity import Identity
 from trueseed.ledger.lineage import Lineage, made_by
 from trueseed.ledger.log import CHECKPOINT, KEYS, Entry
 from trueseed.ledger.packed import unpack
+from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.proof import check_consistency, check_inclusion
 from trueseed.ledger.signing import Key, load, open_note
 from trueseed.ledger.statement import DECLARATION, STEP, open_envelope, parse_canonical, roles
 from trueseed.ledger.steps import faults
 from trueseed.ledger.succession import SUCCESSION, Succession
 from trueseed.ledger.trust import Trust
-from trueseed.report import verify_records
+from trueseed.report import reach, verify_records
 from trueseed.report.proof import HEADER, terms_named
 from trueseed.terms.catalog import Catalog, from_json
 from trueseed.terms.model import Document, Facts
@@ -113,6 +114,7 @@ class _Reading:
     notes: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     verdicts: int = 0
+    vouched: bool = False  # by somebody whom the reader trusts, or by the reader's own checkpoint
 
     def run(self, keys: Sequence[Key]) -> Proof:
         if "manifest" not in self.files or KEYS not in self.files or CHECKPOINT not in self.files:
@@ -128,7 +130,9 @@ class _Reading:
         lineage = self._lineage(entries, subject)
         if lineage is not None:
             self._artifacts(entries, lineage)
+            self._completeness(entries)
         catalog = self._catalog(entries)
+        self._letters(entries)
         if not self.findings:
             self._derive(entries, catalog)
         self._limits(len(entries), checkpoint)
@@ -225,6 +229,7 @@ class _Reading:
                 self.findings.append(f"{each.place}/consistency: {err}")
                 continue
             size = each.checkpoint.size
+            self.vouched |= bool(each.by)
             self.evidence += [f"{who}: {size} of {checkpoint.size} entries" for who in each.by]
             self.notes += [f"{size} entries were vouched for by {who} (--key, --tsa)" for who in each.others]
         if self.since is not None:
@@ -241,7 +246,18 @@ class _Reading:
         elif same != kept:
             self.findings.append(f"a fork: the checkpoint given (--since) signed other {kept.size} entries")
         else:
+            self.vouched = True
             self.evidence.append(f"the checkpoint given (--since), {kept.size} entries")
+
+    def _completeness(self, entries: Sequence[Entry]) -> None:
+        """What others counted of our calls."""
+        try:
+            reached = reach.read(entries)
+        except Broken as err:
+            self.findings.append(str(err))
+        else:
+            self.evidence += reached.evidence
+            self.notes += reached.notes
 
     # -- what was made of what -------------------------------------------------------------------------------------
 
@@ -315,34 +331,47 @@ class _Reading:
 
     def _compare(self, documents: Sequence[Document]) -> None:
         shipped = {document.id: document.digest for document in Catalog.load().documents}
+        own = {(text.id, text.whose, text.document) for document in documents for text in document.texts if text.whose}
+        self.notes += [f"{identity} is {whose}: {title}" for identity, whose, title in sorted(own)]
         for document in documents:
-            if document.reading == "operator":
-                self.notes.append(f"{document.id} is the operator's own reading of {document.document}")
-            elif document.id not in shipped:
+            if document.whose:
+                continue
+            if document.id not in shipped:
                 self.notes.append(f"{document.id} is not in the catalog that this version ships")
             elif shipped[document.id] != document.digest:
                 self.notes.append(f"{document.id} reads otherwise in the catalog that this version ships")
         same = sum(shipped.get(document.id) == document.digest for document in documents)
         self.evidence.append(f"the catalog of this version: {same} of {len(documents)} documents are the same")
 
+    def _letters(self, entries: Sequence[Entry]) -> None:
+        """Written permissions that the reviewer signed: a letter itself is not in a proof, its digest is."""
+        try:
+            signed = relied_on(entries).values()
+        except Broken as err:
+            self.findings.append(str(err))
+            return
+        self.notes += [f"the reviewer relied on {each}; ask the operator for the letter itself" for each in signed]
+
     def _derive(self, entries: Sequence[Entry], catalog: Catalog) -> None:
         """Every recorded verdict, derived again from the documents inside, and from the facts and the day by which the
         door judged when the step opened.
         """
         facts = Facts()
+        signed = relied_on(entries)
         opened: dict[tuple[str, str], tuple[Facts, date]] = {}
         for entry in entries:
             said = entry.predicate
             try:
                 if entry.predicate_type == DECLARATION:
-                    facts = Facts.from_json(said["facts"])
+                    facts = replace(Facts.from_json(said["facts"]), project=said["project"])
                 elif entry.predicate_type == STEP:
                     step = said["run"], said["step"]
                     if said["event"] == "opened":
                         opened[step] = facts, self._day(entry)
                     then, day = opened.get(step, (facts, self._day(entry)))
                     dated = {**said, "judged_on": day.isoformat()}  # older closings say only when they were written
-                    self._judge(entry, rederive_step(dated, catalog.kept, then))
+                    before = {terms for terms, each in signed.items() if each.entry < entry.index}
+                    self._judge(entry, rederive_step(dated, catalog.kept, then, before))
             except (KeyError, TypeError, ValueError, AttributeError) as err:
                 self.notes.append(f"entry {entry.index}: its verdicts cannot be derived again ({err!r})")
 
@@ -377,6 +406,11 @@ class _Reading:
             self.notes.append(
                 f"{checkpoint.size - statements} statements of the log are not in it: the operator chose which, and "
                 "that none of them concerns the student is the operator's word"
+            )
+        if not self.vouched:
+            self.notes.append(
+                "no witness, time stamp or checkpoint that you trust vouches for any of it (--key, --tsa, --since): "
+                "that the log was written anew, or cut off at its end, is not excluded"
             )
         self.notes.append(
             "it shows that what is written is consistent. That nothing was left out, or written later than it says, it "

@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 from trueseed.access import listen
 from trueseed.access.guard import LOOPBACK
 from trueseed.core.canonical import now
-from trueseed.lm.engine import Engine
 from trueseed.serve import api
 from trueseed.student import newest_student
 from trueseed.terms.model import Effect, Relation
 from trueseed.workspace import Step, Workspace
+
+if TYPE_CHECKING:
+    from trueseed.lm.engine import Engine
 
 SEAL_EVERY_S = 600.0
 
@@ -23,7 +26,7 @@ class Offered:
     """A student, its name, and the open step under which it speaks."""
 
     name: str
-    model: Engine
+    model: "Engine"
     step: Step
 
 
@@ -36,6 +39,8 @@ def student(workspace: Workspace, where: str, market: str = "") -> Iterator[Offe
     artifact = newest_student(workspace)
     config = {"where": where, "started_at": now(), "session": token_hex(4)}
     with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config, market=market) as step:
+        from trueseed.lm.engine import Engine  # once the terms permit it
+
         name = workspace.facts.student.name or "student"
         yield Offered(name=name, model=Engine(artifact.folder, f"own/{name}"), step=step)
 
@@ -65,6 +70,7 @@ class _Watch:
     def __call__(self, name: str) -> None:
         self._step.count(f"requests:{name}")
         self._step.look_again()
+        self._step.look_on_a_new_day()
         if time.monotonic() - self._sealed_at > SEAL_EVERY_S:
             self._sealed_at = time.monotonic()
             self._step.seal()
@@ -72,7 +78,11 @@ class _Watch:
 
 def _about(step: Step) -> api.About:
     catalog = step.workspace.catalog
-    names = {label.terms: document.id for label in step.labels if (document := catalog.by_digest(label.terms))}
+    known = {label.terms: document for label in step.labels if (document := catalog.by_digest(label.terms))}
+    names = {
+        terms: "; ".join([document.id, *(f"{text.id}: {text.whose}" for text in document.texts if text.whose)])
+        for terms, document in known.items()
+    }
     return api.About(
         teacher=", ".join(sorted({label.source for label in step.labels if label.relation is Relation.OUTPUT})),
         labels=tuple({**label.to_json(), "terms": names.get(label.terms, label.terms)} for label in step.labels),
