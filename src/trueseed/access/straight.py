@@ -23,8 +23,10 @@ AT_MOST = 64 * 1024  # bytes of a body: of a longer one uvicorn reads on as it i
 Headers = list[tuple[bytes, bytes]]
 Answer = Callable[[bytes], Awaitable[ASGIApp]]
 Cycle = Any  # uvicorn's `RequestResponseCycle`: a request, and what came of it so far
-_OF_CYCLE = ("body", "more_body", "message_event", "disconnected", "keep_alive", "on_response")
-_OF_CYCLE += ("response_started", "response_complete", "scope")
+_OF_CYCLE = (
+    *("body", "more_body", "message_event", "disconnected", "keep_alive", "on_response"),
+    *("response_started", "response_complete", "scope"),
+)
 _OF_PROTOCOL = ("app", "flow", "tasks", "server_state", "transport", "cycle")
 _log = logging.getLogger(__name__)
 
@@ -105,7 +107,7 @@ class Straight(Arrival, HttpToolsProtocol):  # type: ignore[misc]
         cycle.message_event.clear()
         reply = await answer(body)
         if not isinstance(reply, Whole):
-            super()._start_asgi_task(cycle, reply)
+            super()._start_asgi_task(cycle, reply)  # type: ignore[arg-type]  # Starlette's name for the same
             return
         if self.flow.write_paused:
             await self.flow.drain()

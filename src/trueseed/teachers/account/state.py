@@ -333,7 +333,7 @@ class _Turn:
             account._turn.release()
         if failed is not None and (told := account._told(failed)):
             raise told from failed
-        if failed is not err:
+        if failed is not None and failed is not err:
             raise failed
 
 
