@@ -130,8 +130,8 @@ def test_commands_on_records_answer_as_shown(tmp_path, monkeypatch):
 
 def masked(text: str) -> str:
     """Lists of artifacts are in the order of their names, so their lines change places."""
-    parts = re.split(r"(?=records:)", NAME.sub("#", text))
-    return "".join(sorted(parts)) if len(parts) > 2 else "".join(parts)
+    parts = [part.strip() for part in re.split(r"(?=records:)", NAME.sub("#", text))]
+    return "\n".join(sorted(parts) if len(parts) > 2 else parts)
 
 
 def answered(words: list[str]) -> str:

@@ -95,11 +95,11 @@ def _write(looked: Looked, step: Step) -> Artifact:
     rows, config = looked.rows, looked.config
     own = step.origin(source=config.source)
     records = [_record(row, number, config.source, own, step) for number, row in enumerate(rows, start=1)]
-    flags = {flag: True for row in rows for finding in row.findings for flag in finding.flags if config.inherit}
     step.count("imported", len(records))
     for kind, n in looked.counted.items():
         step.count(f"contradicts:{kind}", n)
-    meta = {"records": len(records), "record_root": record_root(each.id for each in records), "imported": True, **flags}
+    meta = {"records": len(records), "record_root": record_root(each.id for each in records), "imported": True}
+    meta |= dict.fromkeys(looked.flags, True)
 
     def fill(folder: Path) -> None:
         write_parquet(records, folder / RECORDS_FILE)

@@ -23,7 +23,7 @@ from trueseed.core.canonical import now
 from trueseed.core.driver import Driver
 from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.gateway.door import Door, Passage, Wish
-from trueseed.gateway.journal import Journal, Said
+from trueseed.gateway.journal import Journal, marked
 from trueseed.gateway.settings import Offered
 from trueseed.gateway.ticket import Ask, End, Ended, Return, Ticket
 from trueseed.similarity.remembered import Remembered, sketch
@@ -42,7 +42,7 @@ AT_ONCE, REST_S, MANY = 4, 0.002, 500  # answers to remember: with more than the
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Judged:
     """An ask that may leave once its reservation is committed."""
 
@@ -82,7 +82,7 @@ class Desk:
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
         self._is_on_a_server = not account.name.startswith("sqlite:")
         self._remembering = Lock()
-        self._said: deque[Said] = deque()
+        self._said: deque[Return] = deque()
         self._journal = Journal(door.done, self._said)
 
     def models(self, token: str) -> list[str]:
@@ -292,7 +292,8 @@ class Desk:
         with suppress(AccountUnavailable):  # the next call hears of it
             self._account.tidy()
         with self._remembering:  # the last time may still be at it when the gateway closes
-            said = [self._said.popleft() for _ in range(len(self._said))]
+            back = [self._said.popleft() for _ in range(len(self._said))]
+            said = [answer for each in back for answer in marked(each)]
             sketches = []
             for number, answer in enumerate(said, start=1):
                 sketches.append(sketch(*answer))
@@ -367,10 +368,10 @@ def _ticket(judged: _Judged, reservation: Reservation, at: str) -> Ticket:
 
 def _use(key: Key, declared: str | None) -> Use:
     """The use that is meant. Raises `Fault` when it is not said, is no use, or the key does not permit it."""
+    if declared is None and len(key.grant.uses) == 1:
+        return next(iter(key.grant.uses))
     permitted = sorted(key.grant.uses)
     if declared is None:
-        if len(permitted) == 1:
-            return permitted[0]
         raise Fault(
             400,
             f"{key.id} permits {', '.join(permitted)}; say which is meant in the header X-TrueSeed-Use",

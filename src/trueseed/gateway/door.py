@@ -5,6 +5,7 @@ again: for recalls whenever the ledger grew, and on a new day for documents that
 """
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -63,8 +64,10 @@ class Door:
     _elsewhere: dict[tuple[Wish, str, date], str] = field(default_factory=dict)
     _seen: tuple[int, int] = (0, 0)  # the ledger's checkpoint, by inode and time
     _looked_at: int = 0  # size of the ledger when recalls were last looked for
+    _checkpoint_path: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self._checkpoint_path = str(self.workspace.ledger.folder / CHECKPOINT)
         folder = self.workspace.folder / CALLS
         folder.mkdir(exist_ok=True)
         with FileLock(folder / OPENING):  # two that begin together would seal the same calls twice
@@ -113,7 +116,7 @@ class Door:
     def _checkpoint(self) -> tuple[int, int]:
         """The ledger's, by inode and time: every entry replaces it."""
         try:
-            about = (self.workspace.ledger.folder / CHECKPOINT).stat()
+            about = os.stat(self._checkpoint_path)  # noqa: PTH116  looked at for every lot
         except OSError:
             return (-1, 0)  # `refresh` says what is wrong
         return (about.st_ino, about.st_mtime_ns)

@@ -14,7 +14,7 @@ from trueseed.terms.model import Use
 End = Literal["answered", "declined", "garbled", "unknown", "unsent"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
     """A call that wants to leave. use: as the client declared it, None when it did not. features: that it declared."""
 
@@ -61,7 +61,7 @@ class Ended:
     because: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Return:
     """A call that came back."""
 

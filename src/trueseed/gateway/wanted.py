@@ -30,9 +30,10 @@ _ANSWERED_ELSEWHERE = (
     "providerOptions",  # Vercel
 )
 _LONGER = ("best_of", "n_predict", "max_new_tokens", "max_output_tokens", "max_tokens_to_sample")
+_REFUSED = frozenset((*_BILLED_OTHERWISE, *_ANSWERED_ELSEWHERE, *_LONGER))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Wanted:
     """source: whom. request: SHA-256 of the bytes as they came. stream: as events. wants_usage: and the client asked
     for the usage among them. choices: how many answers. most: tokens that it can use at most. options: `stream_options`
@@ -69,17 +70,8 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
         raise _invalid("model", "give one of the sources that /v1/models lists")
     if not isinstance(messages, list) or not messages or not all(_is_text(message) for message in messages):
         raise _invalid("messages", "give messages of text; what else they may hold is not billed by its length")
-    for name, nothing in _BILLED_OTHERWISE.items():
-        if body.get(name) not in nothing:
-            raise _invalid(name, "it is not billed by tokens of text, so what it costs is not known here; leave it out")
-    for name in _ANSWERED_ELSEWHERE:
-        if body.get(name) is not None:
-            raise _invalid(
-                name, "it may have another model answer, or one at another price, than was let in; leave it out"
-            )
-    for name in _LONGER:
-        if body.get(name) is not None:
-            raise _invalid(name, "bound the answer by max_tokens or max_completion_tokens, and their number by n")
+    if not _REFUSED.isdisjoint(body):
+        _must_ask_for_nothing(body)
     longest = _longest(body, max_tokens)
     choices = _count(body, "n", MOST_CHOICES) or 1
     return Wanted(
@@ -96,13 +88,30 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
     )
 
 
+def _must_ask_for_nothing(body: Mapping[str, Any]) -> None:
+    """What of `_REFUSED` is there. Raises `Fault`."""
+    for name, nothing in _BILLED_OTHERWISE.items():
+        if body.get(name) not in nothing:
+            raise _invalid(name, "it is not billed by tokens of text, so what it costs is not known here; leave it out")
+    for name in _ANSWERED_ELSEWHERE:
+        if body.get(name) is not None:
+            raise _invalid(
+                name, "it may have another model answer, or one at another price, than was let in; leave it out"
+            )
+    for name in _LONGER:
+        if body.get(name) is not None:
+            raise _invalid(name, "bound the answer by max_tokens or max_completion_tokens, and their number by n")
+
+
 def _json(raw: bytes) -> tuple[dict[str, Any], bytes]:
     """The body, and what of it is sent on as it is. Raises `Fault` for what is no JSON object in UTF-8."""
     try:
         body = json.loads(raw.decode())  # strictly, as no provider can be sent half of a surrogate pair
         if not isinstance(body, dict):
             raise Fault(400, "the body is not a JSON object", code="invalid_json")
-        _written([body.get(name) for name in _OURS])
+        for name in _OURS:
+            if not isinstance(body.get(name, 0), int):
+                _written(body[name])
         return body, _written({name: value for name, value in body.items() if name not in _OURS})
     except (ValueError, RecursionError) as err:
         raise Fault(400, f"the body is not JSON in UTF-8: {type(err).__name__}", code="invalid_json") from err

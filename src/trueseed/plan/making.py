@@ -136,18 +136,19 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         strict_upstream=file.facts.strict_upstream,
         barred=barred,
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()) if file.teacher else (),
-        flags=flags_of(file),
+        flags=flags_of(file, imports),
         failure=endings[0] if endings else asked.failure,
     )
     write_atomic(workspace.folder / PLAN, json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n")
     return plan
 
 
-def flags_of(file: RunFile) -> tuple[str, ...]:
-    """What the run file declares to be taken out, which every descendant will show."""
+def flags_of(file: RunFile, imports: tuple[Seen, ...]) -> tuple[str, ...]:
+    """What the run file declares to be taken out, or imported records inherit; every descendant will show it."""
     filters = file.curate.identity_filter or any(each.identity_filter for each in file.transform)
     declared = {"identity_filter": filters, "redacted": file.curate.redact is not None}
-    return tuple(flag for flag in FLAGS if declared[flag])
+    inherited = {flag for each in imports if each.looked for flag in each.looked.flags}
+    return tuple(flag for flag in FLAGS if declared[flag] or flag in inherited)
 
 
 def _rulings(

@@ -20,6 +20,7 @@ from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.retention import Retention
 from trueseed.ledger.sources import Runs
 from trueseed.ledger.verify import Report, verify_ledger
+from trueseed.rebuild import leave_out
 from trueseed.report import reach
 from trueseed.report.proof import terms_named
 from trueseed.teachers.answers.cache import CACHE
@@ -84,6 +85,7 @@ def workspace(
         _answers(folder, log, findings, notes)
         findings += _documents(folder, log)
         findings += _letters(folder, log)
+        findings += leave_out.faults(list(log.entries()), Lineage.read(log), Store(folder / "store"))
         _completeness(log, findings, notes)
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
 
