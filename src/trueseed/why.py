@@ -310,7 +310,7 @@ def _counted(folder: Path, label: Label) -> Share | None:
 
 def _recalled(label: Label, about: Made, workspace: Workspace) -> str:
     """By a recall of the whole source, or of a part of it that reaches the artifact."""
-    workspace.recalls.catch_up(workspace.ledger)
+    workspace.ledger.refresh()
     named = frozenset({(label.source, label.relation.value, label.terms)})
     stops = workspace.recalls.stops(Passing(labels=named, inputs=(about.digest,)))
     stop = next((each for each in stops if each.withdrawal.source == label.source), None)
