@@ -80,7 +80,6 @@ def workspace(
         findings += batches.faults(log, folder / CACHE, "answers")
         _answers(folder, log, findings, notes)
         findings += _documents(folder, log)
-        findings += leave_out.faults(list(log.entries()), Lineage.read(log), Store(folder / "store"))
         _completeness(log, findings, notes)
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
 
@@ -133,6 +132,7 @@ def _artifacts(folder: Path, ledger: Ledger, findings: list[str], notes: list[st
             check(Artifact(cast(Kind, kind), digest, place, {}))
         except Broken as err:
             findings.append(str(err))
+    findings += [] if findings else leave_out.faults(ledger, lineage, store)
     for path in sorted(store.folder.glob("*/*")):
         if not path.name.startswith(".") and (path.parent.name, path.name) not in promised:
             notes.append(f"{path.parent.name}:{path.name[:12]} is in the store, but no step in the ledger made it")
