@@ -79,4 +79,4 @@ def faults(ledger: Ledger, lineage: Lineage, store: Store) -> Iterator[str]:
 
 
 def _leaves_out(maker: Entry) -> bool:
-    return maker.predicate["step"] == LEAVE_OUT
+    return bool(maker.predicate["step"] == LEAVE_OUT)
