@@ -147,9 +147,14 @@ class Step:
         self.outputs.append(artifact)
         return artifact
 
-    def _flags(self) -> dict[str, bool]:
-        """What inputs declare of themselves and every descendant shows."""
-        return {flag: True for flag in FLAGS if any(a.meta.get(flag) for a in self._opening.inputs)}
+    def _flags(self) -> dict[str, Any]:
+        """What inputs declare of themselves and every descendant shows. without: recalls (by entry) after which it was
+        made again, so that it is another artifact than before even where not a byte of it differs.
+        """
+        inputs = [artifact.meta for artifact in self._opening.inputs]
+        without = {index for said in (*inputs, self._opening.config) for index in said.get("without", ())}
+        flags: dict[str, Any] = {flag: True for flag in FLAGS if any(meta.get(flag) for meta in inputs)}
+        return {**flags, "without": sorted(without)} if without else flags
 
     def _must_be_writable(self, kind: Kind) -> None:
         """Raises `Refused` when scores shape what is learned from, and may not be used as reward."""
@@ -206,9 +211,10 @@ class Step:
     def look_if_grown(self) -> None:
         """As `look_again`, when the ledger grew since: cheap enough for every answer."""
         self.workspace.ledger.refresh()
-        if self.workspace.ledger.size != self._looked_at:
+        size = self.workspace.ledger.size  # before looking: another thread may read on meanwhile
+        if size != self._looked_at:
             self.look_again()
-            self._looked_at = self.workspace.ledger.size
+            self._looked_at = size
 
     def look_on_a_new_day(self) -> None:
         """For steps that stand open for days. Raises `Refused` when the terms of today do not let its labels go where
@@ -490,8 +496,8 @@ class Workspace:
         named = frozenset((label.source, label.relation.value, label.terms) for label in labels)
         if stop := self.recalls.stop(replace(passing or Passing(), labels=named)):
             raise Refused(
-                f"{stop.withdrawal}; {stop.because}. `trueseed recall {stop.withdrawal.source} --dry-run` shows what a "
-                f"rebuild needs"
+                f"{stop.withdrawal}; {stop.because}. `trueseed recall {stop.withdrawal.source} --dry-run` shows what "
+                f"that touches, and `trueseed run FILE --rebuild` runs again from what remains"
             )
 
     def may_be_asked(self, source: str, uses: Iterable[Use], relation: Relation = Relation.OUTPUT) -> None:

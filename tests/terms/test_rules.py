@@ -99,6 +99,7 @@ PERMITTED = {
     "microsoft-consumer-tou-2026-02-05": set(),
     "mistral-lechat-2025-05-27": {Use.SERVE},
     "mistral-mnpl-0.1": set(),
+    "mistral-before-2024-02-08": set(),
     "mistral-mrl-0.1": set(),
     "mit-weights": EVERY,
     "nvidia-oml-2025-04-28": EVERY,

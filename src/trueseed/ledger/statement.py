@@ -30,6 +30,7 @@ PERMISSION: Final = "https://trueseed.dev/permission/v1"
 CASE: Final = "https://trueseed.dev/case/v1"
 CASE_END: Final = "https://trueseed.dev/case-end/v1"
 DESTRUCTION: Final = "https://trueseed.dev/destruction/v1"
+REBUILD: Final = "https://trueseed.dev/rebuild/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
 IMPORT: Final = "https://trueseed.dev/import/v1"
 DECLARATION: Final = "https://trueseed.dev/declaration/v1"
@@ -39,6 +40,7 @@ USAGE: Final = "https://trueseed.dev/usage/v1"  # a report: stands in no log
 
 SIGNED_BY: Mapping[str, frozenset[Role]] = {
     STEP: frozenset({"operator"}),
+    REBUILD: frozenset({"operator"}),
     SEAL: frozenset({"operator"}),
     IMPORT: frozenset({"operator"}),
     DECLARATION: frozenset({"operator"}),

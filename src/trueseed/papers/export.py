@@ -26,6 +26,7 @@ from trueseed.lm import gguf
 from trueseed.lm.format import PLAIN
 from trueseed.lm.marked import copy_marked
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, matching
+from trueseed.outgoing import TO, seen_from
 from trueseed.papers import bom, card, croissant, dataset_card, dossier, notices, signature, summary
 from trueseed.papers.corpus import Corpus
 from trueseed.papers.dossier import Dossier
@@ -79,6 +80,7 @@ def export(workspace: Workspace, wanted: Wanted) -> Handed:
     learned = dossier.learned_from(workspace, artifact) if wanted.records else ()
     shown, scores = _scores_to_show(workspace, artifact)
     config = {"name": name, "formats": list(wanted.formats), "at": now(), "session": token_hex(4), **scores}
+    config |= {TO: seen_from(workspace.folder, wanted.folder)}
     with (
         _known_as(name, workspace),
         folder_atomic(wanted.folder) as folder,

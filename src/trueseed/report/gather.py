@@ -39,7 +39,7 @@ def report(
     """What `report.json` holds. records: of each teacher that was asked, in order."""
     lineage = Lineage.read(workspace.ledger)
     taught = [_taught(part, lineage) for part in records]
-    asked = sum((_counts(lineage.maker(part.digest)) for part in records), Counter[str]())
+    asked = sum((_asked(part, lineage) for part in records), Counter[str]())
     curated = _counts(lineage.maker(dataset.digest))
     imports, anew = origins.imported(workspace, dataset), origins.said_anew(workspace, dataset)
     found = json.loads(scores.path("scores.json").read_bytes())
@@ -121,14 +121,28 @@ def _on_publishing(workspace: Workspace, scores: Artifact) -> tuple[Verdict, ...
 
 
 def _taught(part: Artifact, lineage: Lineage) -> summary.Taught:
-    maker = lineage.maker(part.digest)
-    counts = _counts(maker)
+    maker, counts = _asker(part, lineage), _asked(part, lineage)
     return summary.Taught(
         source=str(maker.predicate["asks"][0]["source"]) if maker else "",
         asked=counts["asked"],
         accepted=counts["accepted"],
         left=str(part.meta.get("left", "")),
     )
+
+
+def _asker(part: Artifact, lineage: Lineage) -> Entry | None:
+    """The statement of the step that asked for these records, whatever was left out of them since."""
+    made = (part.digest, *lineage.upstream(part.digest, roles=("input",)))
+    return next((maker for each in made if (maker := lineage.maker(each)) and maker.predicate["asks"]), None)
+
+
+def _asked(part: Artifact, lineage: Lineage) -> Counter[str]:
+    """What was counted then; records that were left out since count as rejected."""
+    maker = _asker(part, lineage)
+    counts, gone = _counts(maker), 0
+    if maker and maker is not lineage.maker(part.digest):
+        gone = counts["accepted"] - int(part.meta["records"])
+    return counts + Counter({"accepted": -gone, "rejected:recalled": gone}) if gone else counts
 
 
 def _counts(maker: Entry | None) -> Counter[str]:

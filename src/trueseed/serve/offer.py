@@ -1,5 +1,6 @@
 """Which student may be talked to now, and offering it inside an open step, so that a recall stops a running server."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def student(workspace: Workspace, where: str, market: str = "") -> Iterator[Offe
     Raises `Refused` when terms or a recall forbid it, or no approval for the market is declared.
     """
     artifact = newest_student(workspace)
-    config = {"where": where, "started_at": now(), "session": token_hex(4)}
+    config = {"where": where, "started_at": now(), "session": token_hex(4), "process": os.getpid()}
     with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config, market=market) as step:
         from trueseed.lm.engine import Engine  # once the terms permit it
 

@@ -19,7 +19,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ class Catalog:
         Raises `ConfigError` naming the file and the key when a document is malformed, `Broken` when a kept one is not
         what its name says.
         """
-        read = _read_folder(SHIPPED)
+        read = {**_shipped()}
         if extra is not None:
             theirs = _read_folder(extra)
             read |= {each.id: replace(each, reading=_reading(each, each.id in read)) for each in theirs.values()}
@@ -204,6 +204,12 @@ def _read_kept(path: Path) -> Document:
     return document
 
 
+@cache
+def _shipped() -> Mapping[str, Document]:
+    """Read once a process: they come with the code, and every workspace that is opened needs them all."""
+    return _read_folder(SHIPPED)
+
+
 def _read_folder(folder: Path) -> dict[str, Document]:
     read: dict[str, Document] = {}
     for path in sorted(folder.rglob("*.toml")):
@@ -224,6 +230,8 @@ def _with_companions(document: Document, read: Mapping[str, Document]) -> Docume
     missing = [identity for identity in document.incorporates if identity not in read]
     if missing:
         raise ConfigError(f"terms document {document.id!r} incorporates {missing[0]!r}, which is not in the catalog")
+    if not document.incorporates:
+        return document
     return replace(document, companions=tuple(read[identity] for identity in document.incorporates))
 
 
