@@ -57,7 +57,7 @@ class Command:
         return bool(self._process.is_alive())
 
     def reaches(self, seconds: float) -> bool:
-        """Waits until it took so much processor time, which other work on the machine does not stretch. False: it ended."""
+        """Waits until it took so much processor time, which other work does not stretch. False: it ended."""
         ticks = os.sysconf("SC_CLK_TCK")
         while self.is_running:
             with suppress(FileNotFoundError, ProcessLookupError):
