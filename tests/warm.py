@@ -1,7 +1,7 @@
 """`trueseed` as a process of its own, forked from one that has torch and the rest loaded already.
 
     done = trueseed("run", path, "--workspace", work)         # as `subprocess.run` tells it
-    running = Command("run", path, "--workspace", work)     # to be killed or interrupted on its way
+    running = Command("run", path, "--workspace", work)       # to be killed or interrupted on its way
 
 A command then costs what it does, not the seconds of processor time that imports take. All else is as after a cold
 start: memory, environment, output, signals and exit code are its own, and a kill takes it as it takes any process.
@@ -57,7 +57,7 @@ class Command:
         return bool(self._process.is_alive())
 
     def reaches(self, seconds: float) -> bool:
-        """Waits until it took so much processor time, which other work does not stretch. False: it ended."""
+        """Waits until it took so much processor time, which other work does not stretch. False: it ended before."""
         ticks = os.sysconf("SC_CLK_TCK")
         while self.is_running:
             with suppress(FileNotFoundError, ProcessLookupError):
