@@ -39,7 +39,7 @@ weights: $(DONE)  ## the embedded models, fetched and converted once
 
 $(DONE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gateway,remote,postgres,papers,pii,bench,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gateway,remote,postgres,papers,pii,eval,bench,dev]'
 	touch $(DONE)
 
 clean:
