@@ -5,27 +5,26 @@ kill, a pause or an edit does only what is not done yet.
 """
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, failover
+from trueseed import ahead, failover, scoring, weights
 from trueseed.asking import must_be_in_force
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import measure, sets
+from trueseed.evaluate.task import Whom
 from trueseed.exchange.bring import bring
 from trueseed.failover import Part
 from trueseed.generate.prompts import must_have_papers, named
 from trueseed.lm.engine import Engine
-from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, is_here, matching, resolve
+from trueseed.lm.source import Weights, is_here, resolve
 from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
@@ -40,7 +39,7 @@ from trueseed.workspace import Workspace
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a finished run leaves. parts: of each teacher that was asked, in order. teacher_source: the one that the
-    baseline is of.
+    baseline is of. tasks: scores on the run file's own tasks.
     """
 
     parts: tuple[Part, ...]
@@ -49,6 +48,7 @@ class Outcome:
     student: Artifact
     scores: Artifact
     teacher_source: str
+    tasks: tuple[Artifact, ...] = ()
 
     @property
     def records(self) -> tuple[Artifact, ...]:
@@ -66,18 +66,25 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         brought = _import_records(file, workspace)
         prompts = _import_prompts(file, workspace)
         held_out = _freeze_sets(file, workspace)
+        tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
         voices = [teacher() for teacher in found]
         further = [voice.source for voice in voices[1:]]
         features = ahead.sources_of(file).features
         failover.must_be_permitted(further, workspace.catalog, workspace.facts, _today(), features)
-        base = _import_weights(base_weights, workspace)
+        base = weights.enter(base_weights, workspace)
         parts = failover.generate(file, workspace, prompts, voices)
         dataset = _curate(file, workspace, [*brought, *(part.records for part in parts if part.accepted)], held_out)
         before = failover.baseline(file, workspace, held_out, voices, parts)
+        taught = next(voice for voice in voices if voice.source == before.source)
+        of_tasks = _on_tasks(
+            "teacher", scoring.teacher(taught, file.features_of(taught.source)), file, workspace, tasks
+        )
         for voice in voices:
             voice.close()
+        of_tasks += _on_tasks("base", scoring.held(base, base_weights.source, file.engine), file, workspace, tasks)
         student = _train(file, workspace, dataset, base)
         scores = _compare(file, workspace, held_out, before.scores, student)
+        of_tasks += _on_tasks("student", scoring.student(workspace, student, file.engine), file, workspace, tasks)
         return Outcome(
             parts=parts,
             dataset=dataset,
@@ -85,6 +92,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             student=student,
             scores=scores,
             teacher_source=before.source,
+            tasks=tuple(of_tasks),
         )
 
 
@@ -105,7 +113,7 @@ def begin(file: RunFile, workspace: Workspace) -> Beginning:
     return Beginning(
         prompts=_import_prompts(file, workspace),
         held_out=_freeze_sets(file, workspace),
-        base=_import_weights(base, workspace) if base else None,
+        base=weights.enter(base, workspace) if base else None,
         voice=_teacher(file.teacher, file, workspace)(),
     )
 
@@ -119,6 +127,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
         records=[part.records for part in outcome.parts],
         dataset=outcome.dataset,
         scores=outcome.scores,
+        tasks=outcome.tasks,
     )
     page = gather.page(
         workspace,
@@ -139,9 +148,9 @@ def _teacher(asked: Asked, file: RunFile, workspace: Workspace) -> Callable[[], 
         must_be_in_force(asked.contract, voice.source, workspace.catalog, _today())
         return lambda: voice
     assert asked.weights is not None
-    weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
-    must_be_in_force(asked.contract, weights.source, workspace.catalog, _today())
-    return lambda: OurWeights(_import_weights(weights, workspace), weights.source, file.engine)
+    held = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
+    must_be_in_force(asked.contract, held.source, workspace.catalog, _today())
+    return lambda: OurWeights(weights.enter(held, workspace), held.source, file.engine)
 
 
 def _today() -> date:
@@ -177,25 +186,6 @@ def _freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
         return step.earlier("prompts") or sets.freeze(evaluate.samples, evaluate.seed, kinds, step)
 
 
-def _import_weights(weights: Weights, workspace: Workspace) -> Artifact:
-    config = {"digest": weights.digest, "files_read": dict(weights.files_read)}
-
-    def link(folder: Path) -> None:
-        for path in matching(weights.folder, (*MODEL_FILES, *LICENCE_FILES)):
-            _link(path, folder / path.name)
-
-    with workspace.step("weights", brings={weights.source: Relation.WEIGHTS}, config=config) as step:
-        return step.earlier("weights") or step.write("weights", link, {"source": weights.source})
-
-
-def _link(path: Path, target: Path) -> None:
-    """The same bytes without a second copy where the disk allows it."""
-    try:
-        target.hardlink_to(path)
-    except OSError:
-        shutil.copyfile(path, target)
-
-
 def _curate(file: RunFile, workspace: Workspace, records: list[Artifact], held_out: Artifact) -> Artifact:
     with workspace.step("curate", inputs=records, against=[held_out], config=file.curate.model_dump()) as step:
         return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step)
@@ -214,6 +204,14 @@ def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Ar
             return earlier
         engine = Engine(student.folder, f"own/{file.student.name}", **file.engine.model_dump())
         return measure.compare(file.evaluate, held_out, before, engine, engine, step)
+
+
+def _on_tasks(
+    whom: Whom, model: scoring.Model, file: RunFile, workspace: Workspace, tasks: list[Artifact]
+) -> list[Artifact]:
+    """The scores of one model on every task that measures it."""
+    wanted = [(config, task) for config, task in zip(file.tasks, tasks, strict=True) if whom in config.of]
+    return [scoring.on(model, config, task, workspace) for config, task in wanted]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
-from trueseed.evaluate import measure
+from trueseed.evaluate import measure, task
 from trueseed.exchange import bring
 from trueseed.generate import verifiable
 from trueseed.lm.source import source_of
@@ -97,7 +97,8 @@ class RunFile(Settings):
     """A whole run as data. `trueseed run FILE` reads it.
 
     failover: teachers to go on with, in order, when the one before comes to an end; each of another maker. cache:
-    answers that the workspace keeps are used where the terms permit, and what is asked is kept there.
+    answers that the workspace keeps are used where the terms permit, and what is asked is kept there. tasks: measured
+    on the student at the end, beside the frozen sets of `evaluate`.
     """
 
     project: str = Field(min_length=1)
@@ -115,6 +116,7 @@ class RunFile(Settings):
     curate: curation.Config = curation.Config()
     train: sft.Config
     evaluate: measure.Config = measure.Config()
+    tasks: list[task.Config] = Field(default=[])
 
     @model_validator(mode="after")
     def _each_of_another_maker(self) -> "RunFile":
@@ -146,10 +148,13 @@ class RunFile(Settings):
 
 
 def load(path: Path) -> RunFile:
-    """Reads a run file; relative files of prompts and imports are looked for beside it. Raises `ConfigError`."""
+    """Reads a run file; relative files of prompts, imports and tasks are looked for beside it. Raises `ConfigError`."""
     file = read(path, RunFile)
     imports = [each.model_copy(update={"file": str(path.parent / each.file)}) for each in file.imports]
     prompts = file.prompts
     if prompts.file:
         prompts = prompts.model_copy(update={"file": str(path.parent / prompts.file)})
-    return file.model_copy(update={"prompts": prompts, "imports": imports})
+    tasks = [
+        each.model_copy(update={"file": str(path.parent / each.file)}) if each.file else each for each in file.tasks
+    ]
+    return file.model_copy(update={"prompts": prompts, "imports": imports, "tasks": tasks})

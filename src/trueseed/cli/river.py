@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trueseed.cli.evaluation import table
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
 
@@ -40,6 +41,8 @@ def run(
         for taught in report.teachers if len(report.teachers) > 1 else ():
             left = f"; left: {taught.left}" if taught.left else ""
             out.print(f"teacher {taught.source}: {taught.accepted} of {taught.asked} answers kept{left}", markup=False)
+        for line in (line for scores in report.tasks for line in table(scores)):
+            out.print(line, markup=False)
         out.print(f"report  {workspace / 'report.html'}")
         out.print(f"chat    trueseed chat --workspace {workspace}    or    trueseed serve --workspace {workspace}")
         out.print(f"check   trueseed verify {workspace}")

@@ -33,8 +33,9 @@ def report(
     records: Sequence[Artifact],
     dataset: Artifact,
     scores: Artifact,
+    tasks: Sequence[Artifact] = (),
 ) -> summary.Report:
-    """What `report.json` holds. records: of each teacher that was asked, in order."""
+    """What `report.json` holds. records: of each teacher that was asked, in order. tasks: scores on the user's own."""
     lineage = Lineage.read(workspace.ledger)
     taught = [_taught(part, lineage) for part in records]
     asked = sum((_counts(lineage.maker(part.digest)) for part in records), Counter[str]())
@@ -63,6 +64,7 @@ def report(
         obligations=_obligations(lineage.maker(student.digest)),
         teachers=tuple(taught),
         plan=planned.outcome(ledger.entries(), workspace.store, _done(scores, lineage)),
+        tasks=tuple(json.loads(each.path("scores.json").read_bytes()) for each in tasks),
     )
 
 

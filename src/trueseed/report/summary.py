@@ -101,7 +101,8 @@ class LedgerHead:
 class Report:
     """teacher: source id of the one whose scores these are. teachers: all that were asked for records, in order.
     student: `weights:<digest>`. sources: ids of all sources that the student carries. plan: what was expected
-    beforehand, beside what became of it; None when nobody planned.
+    beforehand, beside what became of it; None when nobody planned. tasks: scores on tasks of the user's own, as
+    `evaluate.score` writes them.
     """
 
     teacher: str
@@ -114,6 +115,7 @@ class Report:
     obligations: tuple[Obligation, ...]
     teachers: tuple[Taught, ...] = ()
     plan: Outcome | None = None
+    tasks: tuple[Mapping[str, Any], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {name: _plain(value) for name, value in asdict(self).items()}
