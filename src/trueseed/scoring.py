@@ -111,7 +111,8 @@ def _examined(model: Model, step: Step) -> Iterator[Examined]:
         if model.asked:
             speaks = Teacher(speaks, step, identity=model.voice.speaks)
         follows = model.voice.scorer
-        yield Examined(speaks=speaks, follows=follows, about={**model.voice.speaks, **_template(follows)})
+        about = {name.removeprefix("teacher_"): said for name, said in model.voice.speaks.items()}
+        yield Examined(speaks=speaks, follows=follows, about={**about, **_template(follows)})
 
 
 def _template(engine: Engine | None) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Programs that try to get out of the sandbox, each in its own way; and that nothing runs where walls are missing."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -261,6 +262,12 @@ def test_a_program_cannot_say_itself_how_it_ended() -> None:
 def test_a_program_that_is_not_there_is_not_executed() -> None:
     with pytest.raises(ConfigError, match="nothing was executed"):
         run(Program(arguments=("/bin/sh", "-c", "id")), PATIENT)
+
+
+def test_what_the_documentation_shows_is_true() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (shown,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(shown, {})
 
 
 def test_it_is_possible_here() -> None:

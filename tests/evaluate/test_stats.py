@@ -1,5 +1,6 @@
 """Intervals by prompt."""
 
+import itertools
 import math
 import random
 
@@ -67,3 +68,57 @@ def test_the_ratio_of_perplexities_is_one_for_the_same_model():
 def test_one_prompt_gives_no_interval():
     with pytest.raises(ValueError, match="two prompts"):
         stats.share([1.0], [1.0])
+
+
+@pytest.mark.parametrize(  # Newcombe 1998 (Statistics in Medicine 17), table I, method 3
+    ("right", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_a_share_of_independent_samples_has_wilsons_interval(right, n, low, high):
+    found = stats.proportion(right, n)
+    assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+    assert found.se == pytest.approx(math.sqrt(right / n * (1 - right / n) / (n - 1)))
+
+
+def test_about_95_of_100_of_them_hold_the_truth_near_the_edge_too():
+    rng, held = random.Random(1), 0
+    for _ in range(400):
+        found = stats.proportion(sum(rng.random() < 0.03 for _ in range(60)), 60)
+        held += found.low <= 0.03 <= found.high
+    assert 0.93 <= held / 400 <= 0.995
+
+
+def test_a_score_of_zero_everywhere_is_not_certain():
+    found = stats.ratio([0.0] * 30, [2.0] * 30)
+    assert (found.value, found.low, found.method) == (0.0, 0.0, "Wilson")
+    assert found.high == pytest.approx(stats.proportion(0, 30).high)
+
+
+def test_a_ratio_has_the_standard_error_of_the_delta_method():
+    rng = random.Random(2)
+    out_of = [float(rng.randint(1, 4)) for _ in range(300)]
+    sums = [float(sum(rng.random() < 0.4 for _ in range(int(n)))) for n in out_of]
+    found = stats.ratio(sums, out_of)
+    mean = sum(out_of) / 300
+    residual = sum((s - found.value * n) ** 2 for s, n in zip(sums, out_of, strict=True)) / 299
+    assert found.se == pytest.approx(math.sqrt(residual / 300) / mean, rel=0.1)
+
+
+def test_what_is_not_a_number_is_no_score():
+    with pytest.raises(ValueError, match="not a number"):
+        stats.ratio([math.nan, 1.0], [1.0, 1.0])
+    with pytest.raises(ValueError, match="not a number"):
+        stats.perplexity_of([math.inf, 1.0], [1.0, 1.0])
+
+
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_pass_at_k_is_the_share_of_all_draws_that_hold_a_right_answer(n):
+    for right in range(n + 1):
+        for k in range(1, n + 1):
+            draws = list(itertools.combinations([i < right for i in range(n)], k))
+            assert stats.pass_at_k(n, right, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+def test_more_answers_cannot_be_drawn_than_there_are():
+    with pytest.raises(ValueError, match="3 of 2"):
+        stats.pass_at_k(2, 1, 3)
