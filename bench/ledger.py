@@ -1,11 +1,13 @@
-"""What the ledger costs: appending, verifying all of it, proving one entry; pymerkle beside us where it does the same.
+"""What the ledger costs: appending, verifying all of it, proving one entry, and a step in a workspace that has seen
+many; pymerkle beside us where it does the same.
 
-    python -m bench.ledger                             2,000 appends, a ledger of 100,000 entries, 200 proofs
+    python -m bench.ledger                             2,000 appends, 100,000 entries, 200 proofs, 1,000 steps
     python -m bench.ledger --entries 2000 --dry-run    less of it, and nothing is written to bench/results
 
 Asked for: at least 1,000 appends a second, 100,000 entries verified in at most 60 s, an inclusion proof in at most
-10 ms. An append waits for the disk for the entry, its checkpoint, and the copy in the user's state; so what it takes
-without waiting is measured too. The large ledger is written at once, byte for byte as appends would.
+10 ms. An append waits for the disk for the entry, its checkpoint, and the copy in the user's state: one at a time, that
+is most of it. So three numbers are given: one at a time, a hundred at a time (`append_all`; all are on disk when it
+returns), and one at a time where there is no disk (Linux). Beside them, how many lines the disk writes and syncs.
 """
 
 import argparse
@@ -13,22 +15,22 @@ import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pymerkle
 from bench.machine import save
 
-from trueseed.core.canonical import canonical
-from trueseed.core.merkle import Frontier, Tree, leaf_hash
-from trueseed.ledger.checkpoint import Checkpoint
-from trueseed.ledger.log import CHECKPOINT, ENTRIES, Ledger
+from trueseed.core.merkle import Tree, leaf_hash
+from trueseed.ledger.log import Ledger
 from trueseed.ledger.proof import check_inclusion, prove_inclusion
-from trueseed.ledger.signing import load
-from trueseed.ledger.statement import SEAL, envelope, statement, subject
+from trueseed.ledger.statement import SEAL, subject
 from trueseed.ledger.verify import verify_ledger
+from trueseed.terms.model import Relation
+from trueseed.workspace import Workspace
+
+MEMORY = Path("/dev/shm")
 
 
 def seal(index: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -47,33 +49,43 @@ def appends(folder: Path, n: int) -> float:
     return n / (time.perf_counter() - began)
 
 
-@contextmanager
-def unsynced() -> Iterator[None]:
-    """Nobody waits for the disk meanwhile."""
-    real, os.fsync = os.fsync, lambda _descriptor: None
-    try:
-        yield
-    finally:
-        os.fsync = real
+def appends_together(folder: Path, n: int, at_once: int) -> float:
+    """Appends a second, of so many at once."""
+    ledger = Ledger.open(folder / "ledger", state=folder / "state", create=True)
+    began = time.perf_counter()
+    for first in range(0, n, at_once):
+        ledger.append_all((SEAL, *seal(index)) for index in range(first, min(n, first + at_once)))
+    return n / (time.perf_counter() - began)
+
+
+def synced_lines(folder: Path, n: int) -> float:
+    """Lines a second, each written and synced: what the disk allows at the most."""
+    with (folder / "lines").open("ab", buffering=0) as file:
+        began = time.perf_counter()
+        for _ in range(n):
+            file.write(b"x" * 1000)
+            os.fsync(file.fileno())
+        return n / (time.perf_counter() - began)
 
 
 def written(folder: Path, n: int) -> Ledger:
-    """A ledger of n entries, as appends would leave it."""
-    state = folder / "state"
-    ledger = Ledger.open(folder / "ledger", state=state, create=True)
-    operator, tree = load("operator", state / "keys"), Frontier()
-    assert operator is not None
-    with (ledger.folder / ENTRIES).open("wb") as file:
-        for index in range(n):
-            about, said = seal(index)
-            place = {"origin": ledger.origin, "index": index, "root": tree.root().hex()}
-            leaf = canonical(envelope(statement(SEAL, about, {**said, "log": place}), operator))
-            file.write(leaf + b"\n")
-            tree.append(leaf_hash(leaf))
-    checkpoint = Checkpoint(origin=ledger.origin, size=n, root=tree.root())
-    (ledger.folder / CHECKPOINT).write_text(checkpoint.sign(operator))
-    ledger.refresh()
-    return ledger
+    """A ledger of n entries."""
+    appends_together(folder, n, 10_000)
+    return Ledger.open(folder / "ledger", state=folder / "state")
+
+
+def steps(folder: Path, n: int) -> dict[str, float]:
+    """Milliseconds for a step that reads what the step before it wrote: the first tenth of them, and the last."""
+    workspace = Workspace.open(folder / "work", create=True)
+    times, last = [], []
+    for index in range(n):
+        began = time.perf_counter()
+        brings = {} if last else {"own/prompts": Relation.OUTPUT}
+        with workspace.step("s", inputs=last, brings=brings, config={"n": index}) as step:
+            last = [step.write("records", lambda to, i=index: (to / "file").write_text(f"{i}") and None, {})]
+        times.append(1e3 * (time.perf_counter() - began))
+    tenth = max(1, n // 10)
+    return {"first": statistics.median(times[:tenth]), "last": statistics.median(times[-tenth:])}
 
 
 def timed(what: Callable[[], Any]) -> float:
@@ -83,13 +95,13 @@ def timed(what: Callable[[], Any]) -> float:
 
 
 def proofs(ledger: Ledger, times: int) -> dict[str, float]:
-    """Milliseconds for a proof of one entry, the tree over all leaves made anew for each; and to check it."""
+    """Milliseconds for a proof of one entry, the first of which hashes the whole tree; and to check one."""
     places = [index * ledger.size // times for index in range(times)]
     operator = ledger.identity.operator
     texts: list[str] = []
     made = [timed(lambda place=place: texts.append(prove_inclusion(ledger, place))) for place in places]
     checked = [timed(lambda text=text: check_inclusion(text, operator)) for text in texts]
-    return {"prove": 1e3 * statistics.median(made), "check": 1e3 * statistics.median(checked)}
+    return {"first": 1e3 * made[0], "prove": 1e3 * statistics.median(made), "check": 1e3 * statistics.median(checked)}
 
 
 def beside(ledger: Ledger, times: int) -> dict[str, float]:
@@ -108,12 +120,18 @@ def beside(ledger: Ledger, times: int) -> dict[str, float]:
     return made
 
 
-def measure(entries: int, appended: int, times: int) -> dict[str, Any]:
+def measure(entries: int, appended: int, times: int, doors: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        durable = appends(folder / "durable", appended)
-        with unsynced():
-            bare = appends(folder / "bare", appended)
+        os.environ["TRUESEED_STATE"] = str(folder / "state")
+        rates = {
+            "one_at_a_time": appends(folder / "durable", appended),
+            "a_hundred_at_a_time": appends_together(folder / "together", 10 * appended, 100),
+            "synced_lines_of_a_plain_file": synced_lines(folder, appended),
+        }
+        if MEMORY.is_dir():
+            with tempfile.TemporaryDirectory(dir=MEMORY) as bare:
+                rates["one_at_a_time_in_memory"] = appends(Path(bare), appended)
         ledger = written(folder / "large", entries)
         report = None
 
@@ -125,12 +143,14 @@ def measure(entries: int, appended: int, times: int) -> dict[str, Any]:
         assert report is not None and report.findings == () and report.size == entries
         opened = timed(lambda: Ledger.open(ledger.folder, state=folder / "large" / "state"))
         return {
-            "appends_per_s": {"durable": round(durable, 1), "without_waiting_for_the_disk": round(bare, 1)},
+            "appends_per_s": {name: round(each) for name, each in rates.items()},
             "entries": entries,
             "verify_s": round(verified, 2),
             "open_s": round(opened, 2),
             "proof_ms": {name: round(each, 3) for name, each in proofs(ledger, times).items()},
             "trees": {name: round(each, 4) for name, each in beside(ledger, times).items()},
+            "steps": doors,
+            "step_ms": {name: round(each, 1) for name, each in steps(folder, doors).items()},
         }
 
 
@@ -139,9 +159,10 @@ def main() -> None:
     parser.add_argument("--entries", type=int, default=100_000)
     parser.add_argument("--appends", type=int, default=2_000)
     parser.add_argument("--proofs", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=1_000)
     parser.add_argument("--dry-run", action="store_true", help="do not write the result")
     given, _ = parser.parse_known_args()
-    result = measure(given.entries, given.appends, given.proofs)
+    result = measure(given.entries, given.appends, given.proofs, given.steps)
     print(result if given.dry_run else save("ledger", result))
 
 

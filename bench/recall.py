@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from bench.machine import save
 
 from trueseed.core.artifacts import Artifact
-from trueseed.core.records import _SCHEMA
+from trueseed.core.records import schema
 from trueseed.rebuild import plan_rebuild
 from trueseed.recall import Part
 from trueseed.terms.model import Relation
@@ -92,7 +92,7 @@ def table(first: int, count: int, sources: list[str]) -> pa.Table:
         }
         for n in range(first, first + count)
     ]
-    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+    return pa.Table.from_pylist(rows, schema=schema())
 
 
 if __name__ == "__main__":

@@ -61,8 +61,11 @@ def save_tokenizer(folder: Path, *, chat_template: str | None = CHAT_TEMPLATE) -
     return len(fast)
 
 
-def save_llama(folder: Path, *, seed: int = 0, chat_template: str | None = CHAT_TEMPLATE) -> Path:
-    """A random two-layer Llama in the Hugging Face layout, with a real tokenizer. Milliseconds a token."""
+def save_llama(folder: Path, *, seed: int = 0, chat_template: str | None = CHAT_TEMPLATE, brief: bool = False) -> Path:
+    """A random two-layer Llama in the Hugging Face layout, with a real tokenizer. Milliseconds a token.
+
+    brief: its answers at temperature 1 end after some forty tokens; else most have no end.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -84,7 +87,13 @@ def save_llama(folder: Path, *, seed: int = 0, chat_template: str | None = CHAT_
         pad_token_id=0,
         tie_word_embeddings=True,
     )
-    LlamaForCausalLM(config).save_pretrained(folder)
+    model = LlamaForCausalLM(config)
+    if brief:  # the same for all tokens in one direction of the embeddings, and more of it for the end
+        with torch.no_grad():
+            table_VD = model.get_input_embeddings().weight
+            table_VD[:, 0] = 0.5
+            table_VD[config.eos_token_id, 0] = 3.5
+    model.save_pretrained(folder)
     return folder
 
 
@@ -98,6 +107,12 @@ def make_llama() -> Callable[..., Path]:
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a tiny random chat model. Read only: copy it before changing it."""
     return save_llama(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def brief_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with answers that come to an end: a whole run on it takes a second. Read only."""
+    return save_llama(tmp_path_factory.mktemp("brief") / "llama", brief=True)
 
 
 @pytest.fixture(scope="session")

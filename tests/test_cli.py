@@ -6,10 +6,12 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from tests import warm
 from tests.teachers.acme import Place
 from tests.tiny_run import run_file
 
@@ -18,16 +20,18 @@ from trueseed.terms.model import Use
 pytestmark = pytest.mark.xdist_group("cli")
 
 
-def trueseed(*words: str | Path, **options) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", **options.pop("env", {})}
-    done = subprocess.run(
-        [sys.executable, "-m", "trueseed", *map(str, words)],
-        env=env,
-        capture_output=True,
-        text=True,
-        check=False,
-        **options,
-    )
+def trueseed(*words: str | Path, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    return _calm(warm.trueseed(*words, env=env))
+
+
+def cold(*words: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    """As a person starts it."""
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "trueseed", *map(str, words)]
+    return _calm(subprocess.run(command, env=env, capture_output=True, text=True, check=False, **options))
+
+
+def _calm(done: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
     assert "Traceback" not in done.stderr
     assert "Traceback" not in done.stdout
     return done
@@ -40,7 +44,7 @@ def test_may_answers_permit_with_zero():
 
 
 def test_may_answers_refuse_with_three_and_the_deciding_clause():
-    done = trueseed("may", "train", "openai/gpt-4@api", "--json")
+    done = cold("may", "train", "openai/gpt-4@api", "--json")
     said = json.loads(done.stdout)
     assert done.returncode == 3
     assert set(said) == {
@@ -153,8 +157,8 @@ def test_an_empty_prompts_file_is_refused(tmp_path, tiny_llama):
     assert "no prompts" in done.stderr
 
 
-def test_more_records_than_can_be_reached_exit_with_seven_and_an_account(tmp_path, tiny_llama):
-    path = run_file(tmp_path, tiny_llama, generate={"accept": 500, "asked_at_most": 24})
+def test_more_records_than_can_be_reached_exit_with_seven_and_an_account(tmp_path, brief_llama):
+    path = run_file(tmp_path, brief_llama, generate={"accept": 500, "asked_at_most": 24})
     done = trueseed("run", path, "--workspace", tmp_path / "work")
     assert done.returncode == 7, done.stderr
     assert "of 500 records" in " ".join(done.stderr.split())
@@ -190,13 +194,13 @@ def test_two_runs_of_one_file_at_once_are_told_apart(tmp_path, tiny_llama):
     assert "another run" in done.stderr
 
 
-def test_no_room_on_the_disk_is_said_and_the_same_command_goes_on(tmp_path, tiny_llama):
+def test_no_room_on_the_disk_is_said_and_the_same_command_goes_on(tmp_path, brief_llama):
     def little_room() -> None:  # a limit on file size stands in for a full disk: writes fail the same way
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, resource.RLIM_INFINITY))
 
-    path = run_file(tmp_path, tiny_llama)
-    done = trueseed("run", path, "--workspace", tmp_path / "work", preexec_fn=little_room)
+    path = run_file(tmp_path, brief_llama)
+    done = cold("run", path, "--workspace", tmp_path / "work", preexec_fn=little_room)
     assert done.returncode == 2, done.stderr
     assert "room" in done.stderr
     assert trueseed("run", path, "--workspace", tmp_path / "work").returncode == 0

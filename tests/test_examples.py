@@ -13,8 +13,11 @@ from typing import get_args
 import pytest
 import yaml
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 import trueseed
+from trueseed.cli import app
+from trueseed.errors import TrueSeedError
 from trueseed.runfile import RunFile, load
 from trueseed.terms.answers import may
 from trueseed.terms.catalog import Catalog
@@ -98,6 +101,48 @@ def test_the_run_file_that_is_explained_is_valid(tmp_path):
     (block,) = re.findall(r"```yaml\n(.*?)```", RUN_FILE, flags=re.DOTALL)
     (tmp_path / "run.yaml").write_text(block)
     assert load(tmp_path / "run.yaml").prompts.source == "own/my-prompts"
+
+
+RECORDS = (ROOT / "docs" / "records.md").read_text(encoding="utf-8")
+NAME = re.compile(r"\b[0-9a-f]{10,}\b")  # of an artifact; of a pseudonym
+
+
+def test_commands_on_records_answer_as_shown(tmp_path, monkeypatch):
+    """`$ cat` shows a file that the next command reads; artifacts have other names each time, which are used on."""
+    pytest.importorskip("presidio_analyzer")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["trueseed"])
+    names: dict[str, str] = {}
+    for block in re.findall(r"```console\n(.*?)```", RECORDS, flags=re.DOTALL):
+        command, _, shown = block.partition("\n")
+        if command.startswith("$ cat "):
+            Path(command.removeprefix("$ cat ")).write_text(shown, encoding="utf-8")
+            continue
+        for name, real in names.items():
+            command = command.replace(name, real)
+        said, shown = (" ".join(text.split()) for text in (answered(shlex.split(command)[2:]), shown))
+        assert masked(said) == masked(shown), command
+        for name, real in zip(NAME.findall(shown), NAME.findall(said), strict=True):
+            names.setdefault(name[:12], real[:12])
+
+
+def masked(text: str) -> str:
+    """Lists of artifacts are in the order of their names, so their lines change places."""
+    parts = re.split(r"(?=records:)", NAME.sub("#", text))
+    return "".join(sorted(parts)) if len(parts) > 2 else "".join(parts)
+
+
+def answered(words: list[str]) -> str:
+    done = CliRunner().invoke(app, words)
+    failed = done.exception if isinstance(done.exception, TrueSeedError) else None
+    return done.stdout + done.stderr + (f"{type(failed).__name__}: {failed}" if failed else "")
+
+
+def test_the_run_on_imported_records_that_is_shown_is_valid(tmp_path):
+    (block,) = re.findall(r"```yaml\n(.*?)```", RECORDS, flags=re.DOTALL)
+    (tmp_path / "run.yaml").write_text(block)
+    file = load(tmp_path / "run.yaml")
+    assert (file.teachers, list(file.transforms)) == ((), ["rewrite"])
 
 
 def test_the_text_that_is_shown_being_added_permits_what_it_says(tmp_path):

@@ -4,32 +4,67 @@ A short run here; `make fuzz` runs as many as `FUZZ` says.
 """
 
 import base64
+import copy
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trueseed.core.canonical import canonical, sha256
-from trueseed.errors import ConfigError, TrueSeedError
+from trueseed.errors import Broken, ConfigError, TrueSeedError
+from trueseed.ledger.cases import Cases
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.cosignature import cosigned
+from trueseed.ledger.destroyed import Destroyed
+from trueseed.ledger.holds import held
 from trueseed.ledger.identity import Identity
+from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.packed import pack, unpacked
 from trueseed.ledger.proof import check_consistency, check_inclusion
+from trueseed.ledger.reading import Reading
+from trueseed.ledger.retention import Retention
 from trueseed.ledger.signing import Key, Signer
-from trueseed.ledger.statement import KEY_CHANGE, envelope, open_envelope, parse_canonical, statement
+from trueseed.ledger.sources import Runs
+from trueseed.ledger.statement import (
+    CASE,
+    CASE_END,
+    DECLARATION,
+    DESTRUCTION,
+    HOLD,
+    IMPORT,
+    KEY_CHANGE,
+    RECALL_RELEASE,
+    RECONCILIATION,
+    RELEASE,
+    SEAL,
+    STEP,
+    WITHDRAWAL,
+    envelope,
+    open_envelope,
+    parse_canonical,
+    statement,
+)  # fmt: skip
+from trueseed.ledger.steps import faults
 from trueseed.ledger.succession import Succession, change
 from trueseed.ledger.timestamp import stamped
+from trueseed.ledger.withdrawals import Recalls
+from trueseed.report import reach
 from trueseed.teachers.supplier import usage_check
 from trueseed.terms import catalog, files
 from trueseed.terms.catalog import SHIPPED, Catalog
 from trueseed.terms.model import Document
 
 OLD = Path(__file__).parent / "old_ledgers" / "v1"
+OLD_LINES = (OLD / "entries.jsonl").read_bytes().splitlines()
 EXAMPLES = int(os.environ.get("FUZZ", "40"))
 fuzz = settings(
     max_examples=EXAMPLES,
@@ -160,3 +195,121 @@ def test_a_usage_report_that_was_changed_has_findings(data):
         assert err.exit_code in (2, 4)
         return
     assert opened.findings
+
+
+# What an operator signed, and is malformed all the same: written by another program, or to make us fall over.
+
+AT, D = "2026-11-25T12:00:00Z", "ab" * 32
+LARGE = "acme/large@api"
+LABEL = {"source": LARGE, "relation": "output", "terms": D}
+ENTERED = {"source": LARGE, "terms": D, "use": "train", "project": "seed", "first": AT, "last": AT, "count": 3}
+ASKED = {
+    "run": "r9", "effect": "train", "inputs": [], "asks": [{"source": LARGE, "use": "train"}], "brings": [], "at": AT,
+    "labels": [LABEL], "terms": {LARGE: D}, "fingerprint": D, "verdicts": [], "judged_on": "2026-11-25",
+}  # fmt: skip
+MADE = {"outputs": [{"kind": "weights", "digest": "cd" * 32}], "learned": [{**LABEL, "terms": "ef" * 32}]}
+BATCH = {"run": "r1", "first": 0, "count": 2, "root": D}
+SHOWN = [{"name": "a", "sha256": D}]
+WAY = {"route": "api", "address": "a:1", "key": D}
+SAID: list[tuple[str, dict[str, Any]]] = [
+    *((entry.predicate_type, entry.predicate) for entry in map(Entry.parse, count(), OLD_LINES)),
+    (WITHDRAWAL, {"source": LARGE, "reason": "r", "at": AT, "use": "train", "terms": [D], "since": AT}),
+    (STEP, {**ASKED, "event": "opened", "step": "leave_out", "config": {}}),
+    (STEP, {**ASKED, **MADE, "event": "done", "step": "leave_out", "config": {"without": [3]}, "entered": [ENTERED]}),
+    (SEAL, {"step": "g", "run": "r9", "counts": {}, "at": AT, "answers": BATCH}),
+    (SEAL, {"step": "gateway", "run": "r1", "counts": {}, "at": AT, "calls": BATCH}),
+    (IMPORT, {"of": ORIGIN, "sources": {LARGE: 2}, "terms": [D], "answers": {**BATCH, "run": "import-1"}, "at": AT}),
+    (RECALL_RELEASE, {"withdrawal": len(OLD_LINES), "source": LARGE, "evidence": D, "at": AT}),
+    (HOLD, {"maker": "acme", "entity": "us", "reason": "r", "evidence": D, "at": AT, "way": WAY}),
+    (RELEASE, {"maker": "acme", "entity": "us", "evidence": D, "placed_at": AT, "at": AT}),
+    (CASE, {"state": "opened", "about": ["acme"], "said": "x", "documents": SHOWN, "at": AT}),
+    (CASE_END, {"state": "terminated", "case": len(OLD_LINES) + 9, "said": "x", "documents": [], "at": AT}),
+    (DESTRUCTION, {"artifacts": MADE["outputs"], "answers": ["r9"], "why": "w", "evidence": SHOWN, "at": AT}),
+    (DECLARATION, {"project": "seed", "facts": {}, "at": AT}),
+    (RECONCILIATION, {"maker": "acme", "sources": "*", "month": "2026-11", "through": None, "verdict": "agrees"}),
+]
+ODD = [None, True, 0, -1, 1.5, "", [], {}, [[]], [{}], ["x"], {"a": 1}, "2026-13-45", [None]]
+
+
+def retention(entries: list[Entry]) -> object:
+    kept = Retention()
+    for entry in entries:
+        kept.see(entry)
+    return kept.forbids([LARGE])
+
+
+def door(entries: list[Entry]) -> object:
+    log = cast(Ledger, SimpleNamespace(size=len(entries), entries=lambda start: iter(entries[start:])))
+    reading = Reading()
+    reading.catch_up(log)
+    return reading.tries(D)
+
+
+READERS: dict[str, Callable[[list[Entry]], object]] = {
+    "door": door, "lineage": Lineage.read, "recalls": Recalls.read, "destroyed": Destroyed.read, "cases": Cases.read,
+    "holds": held, "runs": lambda entries: Runs.read(entries).sources(), "rules": lambda entries: list(faults(entries)),
+    "retention": retention, "reach": reach.read,
+}  # fmt: skip
+
+
+def stated(said: Sequence[tuple[str, dict[str, Any]]]) -> list[Entry]:
+    return [
+        Entry(index=index, statement={"predicateType": kind, "predicate": predicate}, envelope={}, leaf=b"")
+        for index, (kind, predicate) in enumerate(said)
+    ]
+
+
+def places(value: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
+    """The ways to everything within a JSON value."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield (*path, key)
+        yield from places(each, *path, key)
+
+
+@st.composite
+def malformed(draw: st.DrawFn) -> list[Entry]:
+    """The statements above, in one of which something is gone, or another thing."""
+    said = copy.deepcopy(SAID)
+    _, predicate = said[draw(st.integers(0, len(said) - 1))]
+    *way, last = draw(st.sampled_from(list(places(predicate))))
+    at: Any = predicate
+    for key in way:
+        at = at[key]
+    if draw(st.booleans()):
+        at[last] = draw(st.sampled_from(ODD))
+    else:
+        del at[last]
+    return stated(said)
+
+
+def test_well_formed_statements_are_read():
+    for read in READERS.values():
+        read(stated(SAID))
+
+
+@fuzz
+@given(entries=malformed())
+def test_whatever_a_signed_statement_says_it_is_read_or_broken(entries):
+    for read in READERS.values():
+        with suppress(Broken):
+            read(entries)
+
+
+@pytest.mark.parametrize(
+    ("predicate", "reader"),
+    [
+        ({**ASKED, "event": "done", "step": "leave_out", "config": {"without": ["x"]}}, "recalls"),
+        ({**ASKED, **MADE, "event": "done", "step": "s", "entered": [{**ENTERED, "last": []}]}, "recalls"),
+        ({**ASKED, "event": "done", "step": "s", "asks": [None]}, "runs"),
+        ({**ASKED, **MADE, "event": "done", "step": "s", "inputs": [{}]}, "lineage"),
+        ({**ASKED, **MADE, "step": "s"}, "door"),
+    ],
+)
+def test_a_step_that_says_nonsense_is_broken(predicate, reader):
+    with pytest.raises(Broken, match="malformed"):
+        READERS[reader](stated([*SAID[: len(OLD_LINES) + 1], (STEP, predicate)]))
+
+
+def test_an_event_that_is_no_word_puts_nothing_out():
+    assert not Lineage.read(stated([(STEP, {**ASKED, **MADE, "event": []})])).artifacts()

@@ -6,11 +6,11 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from tests import warm
 from tests.tiny_run import run_file
 
 from trueseed.core.records import read_parquet
@@ -19,29 +19,23 @@ from trueseed.report import verify
 from trueseed.serve import offer
 from trueseed.workspace import Workspace
 
-ENV = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
 TASK = [{"prompt": f"After {n} comes", "choices": [str(n + 1), "a sailor"], "target": 0} for n in range(4)]
 
 
-def trueseed(*words: str | Path, check: int | None = 0) -> subprocess.CompletedProcess[str]:
-    env = {**ENV, "TRUESEED_STATE": os.environ["TRUESEED_STATE"]}
-    command = [sys.executable, "-m", "trueseed", *map(str, words)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if check is not None:
-        assert done.returncode == check, done.stderr
+def trueseed(*words: str | Path, check: int = 0) -> subprocess.CompletedProcess[str]:
+    done = warm.trueseed(*words)
+    assert done.returncode == check, done.stderr
     return done
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, tiny_llama, module_state) -> Path:
+def finished(tmp_path_factory, brief_llama, module_state) -> Path:
     """The workspace of a finished tiny run."""
     folder = tmp_path_factory.mktemp("river")
     (folder / "task.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TASK))
     of = ["student", "teacher", "base"]
-    file = run_file(
-        folder, tiny_llama, tasks=[{"file": "task.jsonl", "scorer": "choice", "source": "own/ada", "of": of}]
-    )
-    done = trueseed("run", file, "--workspace", folder / "work", "--json")
+    tasks = [{"file": "task.jsonl", "scorer": "choice", "source": "own/ada", "of": of}]
+    done = trueseed("run", run_file(folder, brief_llama, tasks=tasks), "--workspace", folder / "work", "--json")
     assert set(json.loads(done.stdout)) >= {"teacher", "student", "scores", "records", "timings_s", "ledger"}
     return folder / "work"
 
@@ -67,8 +61,7 @@ def test_a_run_leaves_a_report_with_the_promised_numbers(finished, state_of_run)
     report = json.loads((finished / "report.json").read_text())
     assert set(report) == {
         "teacher", "student", "scores", "records", "timings_s", "ledger", "sources", "obligations",
-        "teachers",
-        "plan",
+        "teachers", "plan", "imports", "said_anew", "flags",
     }  # fmt: skip
     assert report["plan"] is None  # nobody planned it
     for side in ("teacher", "student", "difference"):
@@ -150,9 +143,9 @@ def test_a_missing_artifact_is_found(finished, state_of_run):
         away.rename(artifact.folder)
 
 
-def test_a_recalled_source_is_offered_no_longer(tmp_path, tiny_llama):
+def test_a_recalled_source_is_offered_no_longer(tmp_path, brief_llama):
     work = tmp_path / "work"
-    path = run_file(tmp_path, tiny_llama)
+    path = run_file(tmp_path, brief_llama)
     trueseed("run", path, "--workspace", work)
     dry = json.loads(trueseed("recall", "own/tiny", "--dry-run", "--json", "--workspace", work).stdout)
     assert any(name.startswith("weights:") for name in dry["stops"])
@@ -165,25 +158,26 @@ def test_a_recalled_source_is_offered_no_longer(tmp_path, tiny_llama):
     assert "compared with: the checkpoint in the user's state" in trueseed("verify", work).stdout
 
 
-def test_killed_at_twenty_random_moments_runs_still_end_whole(tmp_path, tiny_llama):
-    path, rng = run_file(tmp_path, tiny_llama), random.Random(3)
-    env = {**ENV, "TRUESEED_STATE": os.environ["TRUESEED_STATE"]}
+def test_killed_at_twenty_random_moments_runs_still_end_whole(tmp_path, brief_llama):
+    path, rng = run_file(tmp_path, brief_llama), random.Random(3)
+    warm.load()
+    began = time.monotonic()
+    trueseed("run", path, "--workspace", tmp_path / "undisturbed")
+    took = time.monotonic() - began  # all of it in the steps: what is loaded before the first of them writes nothing
     kills = runs = 0
     while kills < 20 or runs == 0:
         work = tmp_path / f"work-{runs}"
-        command = [sys.executable, "-m", "trueseed", "run", str(path), "--workspace", str(work)]
         seen = _journaled(work)
-        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(timeout=rng.uniform(2.0, 8.0) if kills < 20 else None)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+        command = warm.Command("run", path, "--workspace", work)
+        if not command.ended_within(rng.uniform(0, took) if kills < 20 else None):
+            command.send(signal.SIGKILL)
+        done = command.done()
+        if done.returncode == -signal.SIGKILL:
             kills += 1
             now = _journaled(work)
             assert all(now[name][: len(lines)] == lines for name, lines in seen.items())
             continue
-        assert process.returncode == 0
+        assert done.returncode == 0, done.stderr
         assert json.loads((work / "report.json").read_text())["records"]["accepted"] == 12
         assert json.loads(trueseed("verify", work, "--json").stdout)["verdict"] == "whole"
         runs += 1
@@ -200,19 +194,14 @@ def _journaled(work: Path) -> dict[str, list[bytes]]:
     return found
 
 
-def test_ctrl_c_pauses_with_exit_code_6_and_the_same_command_goes_on(tmp_path, tiny_llama):
-    work, path = tmp_path / "work", run_file(tmp_path, tiny_llama, generate={"accept": 60})
-    env = {**ENV, "TRUESEED_STATE": os.environ["TRUESEED_STATE"]}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trueseed", "run", str(path), "--workspace", str(work)],
-        env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background job ignores it
-    )  # fmt: skip
-    while process.poll() is None and not any(_journaled(work).values()):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate()
-    assert process.returncode == 6, said
-    assert "same command" in said
-    assert "Traceback" not in said
+def test_ctrl_c_pauses_with_exit_code_6_and_the_same_command_goes_on(tmp_path, brief_llama):
+    work, path = tmp_path / "work", run_file(tmp_path, brief_llama, generate={"accept": 60})
+    command = warm.Command("run", path, "--workspace", work)
+    while command.is_running and not any(_journaled(work).values()):
+        time.sleep(0.02)
+    command.send(signal.SIGINT)
+    paused = command.done()
+    assert paused.returncode == 6, paused.stderr
+    assert "same command" in paused.stderr
+    assert "Traceback" not in paused.stderr
     trueseed("run", path, "--workspace", work)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.tiny_run import run_file
 
-from trueseed import failover, pipeline, runfile, screen
+from trueseed import failover, models, pipeline, runfile, screen
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Request, user
 from trueseed.core.records import read_parquet
@@ -83,7 +83,7 @@ def test_neither_key_nor_authorization_is_in_anything_a_run_writes(settings, wor
 def test_an_edit_that_asks_the_same_asks_nothing_again(settings, workspace, provider, monkeypatch):
     def records(file: runfile.RunFile) -> Artifact:
         workspace.declare(file.project, file.facts)
-        voice = pipeline._teacher(file.teacher, file, workspace)()
+        voice = models.voice(file.teacher, file.limits, file.engine, workspace)()
         prompts = pipeline._import_prompts(file, workspace)
         (part,) = failover.generate(file, workspace, prompts, [voice])
         return part.records

@@ -4,6 +4,10 @@ import json
 import os
 import re
 import shlex
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -77,6 +81,24 @@ def test_a_time_stamp_by_files(place, tmp_path):
     told("proof", "-o", "proof.zip")
     said = told("verify", "proof.zip", "--key", told("signing", "show")["give"], "--tsa", "root.pem")
     assert any("time stamp of CN=Stamps of a test" in each for each in said["evidence"])
+    by_hand(tmp_path / "by hand", told("signing", "show")["give"], root=tmp_path / "root.pem")
+
+
+def by_hand(folder: Path, key: str, *, root: Path) -> None:
+    """The commands of docs/proof.md that need no TrueSeed, as they stand there."""
+    with zipfile.ZipFile("proof.zip") as archive:
+        archive.extractall(folder)
+    (stamp,) = folder.glob("outside/*/*.tsr")
+    alone, stamped = re.findall(
+        r"(python docs/verify_standalone.py .*|openssl ts -verify [^`]*)", (DOCS / "proof.md").read_text()
+    )
+    alone = alone.replace("python", sys.executable, 1).replace("docs/", f"{DOCS}/").replace("KEY", key)
+    done = subprocess.run(shlex.split(alone), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    if shutil.which("openssl"):
+        stamped = stamped.replace("X.tsr", stamp.name).replace("root.pem", str(root))
+        done = subprocess.run(shlex.split(stamped), cwd=stamp.parent, capture_output=True, text=True, check=False)
+        assert "Verification: OK" in done.stdout + done.stderr
 
 
 def test_a_key_is_renewed_and_shown(place):

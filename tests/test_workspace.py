@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from trueseed.core.artifacts import Artifact, Kind
 from trueseed.errors import Broken, ConfigError, Refused
 from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.log import Entry
 from trueseed.recall import recall
 from trueseed.terms.model import Effect, Facts, Relation, Student, Use
 from trueseed.workspace import Step, Workspace
@@ -60,6 +61,28 @@ def test_a_failed_step_leaves_no_artifact_and_says_why(workspace):
     assert list(workspace.store.all()) == []
     assert events(workspace)[-1] == ("prompts", "failed")
     assert [e.predicate["reason"] for e in workspace.ledger.entries()][-1] == "RuntimeError: out of luck"
+
+
+def test_a_door_reads_what_is_new_in_the_ledger_and_no_entry_twice(workspace, monkeypatch):
+    read, real = [], Entry.parse
+    monkeypatch.setattr(Entry, "parse", lambda index, leaf: (read.append(index), real(index, leaf))[1])
+
+    def reads(n):
+        read.clear()
+        prompts(workspace, f"{n}")
+        return len(read)
+
+    first = [reads(n) for n in range(3)]
+    for n in range(3, 20):
+        prompts(workspace, f"{n}")
+    assert reads(20) == reads(21) == first[-1]
+
+
+def test_a_closing_of_another_process_is_known_to_the_next_door(workspace):
+    other = Workspace.open(workspace.folder)
+    made = prompts(other)
+    with workspace.step("prompts", brings={OWN: Relation.OUTPUT}, config={"text": "words"}) as step:
+        assert step.earlier("prompts") == made
 
 
 def test_ctrl_c_pauses(workspace):

@@ -3,15 +3,20 @@
     workspace = Workspace.open(Path("work"), create=True)
     with workspace.step("generate", inputs=[prompts], ask={teacher.source: Use.TRAIN}) as step: ...
 
-Importing it is cheap: torch comes with `trueseed.lm` and `trueseed.train` only.
+Importing it is cheap: each name is imported when it is first asked for (PEP 562), so that a command pays for what it
+uses. torch comes with `trueseed.lm` and `trueseed.train` only.
 """
 
-from trueseed.core.artifacts import Artifact
-from trueseed.core.chat import Answer, ChatModel, Message, Request
-from trueseed.core.records import Origin, Record
-from trueseed.errors import Broken, ConfigError, Paused, Refused, Short, TeacherError, TrueSeedError
-from trueseed.terms.model import Effect, Facts, Label, Relation, Student, Use
-from trueseed.workspace import Step, Workspace
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trueseed.core.artifacts import Artifact
+    from trueseed.core.chat import Answer, ChatModel, Message, Request
+    from trueseed.core.records import Origin, Record
+    from trueseed.errors import Broken, ConfigError, Paused, Refused, Short, TeacherError, TrueSeedError
+    from trueseed.terms.model import Effect, Facts, Label, Relation, Student, Use
+    from trueseed.workspace import Step, Workspace
 
 __all__ = [
     "Answer",
@@ -37,3 +42,23 @@ __all__ = [
     "Use",
     "Workspace",
 ]
+
+_HOMES = {
+    "core.artifacts": ("Artifact",),
+    "core.chat": ("Answer", "ChatModel", "Message", "Request"),
+    "core.records": ("Origin", "Record"),
+    "errors": ("Broken", "ConfigError", "Paused", "Refused", "Short", "TeacherError", "TrueSeedError"),
+    "terms.model": ("Effect", "Facts", "Label", "Relation", "Student", "Use"),
+    "workspace": ("Step", "Workspace"),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -14,7 +14,8 @@ from trueseed.terms.model import Facts, Use
 from trueseed.terms.rules import Verdict, may_ask
 
 ASKING: Mapping[str, Use] = {"generate": Use.TRAIN, "baseline": Use.BENCHMARK_TEACHER}  # by step
-USES = tuple(ASKING.values())
+USES = tuple(ASKING.values())  # what a teacher is asked for
+REWRITING = (Use.TRAIN,)  # what one is asked for that says records anew
 
 
 def in_order(file: RunFile) -> dict[str, Asked]:
@@ -22,11 +23,25 @@ def in_order(file: RunFile) -> dict[str, Asked]:
     return {f"failover {place}" if place else "teacher": asked for place, asked in enumerate(file.teachers)}
 
 
+def rewriters(file: RunFile) -> dict[str, Asked]:
+    """Who says records anew and is none of the teachers, each once: `transform 1`, …, by its place in the file."""
+    found: dict[str, Asked] = {}
+    for place, asked in enumerate(file.rewriters, start=1):
+        if asked not in (*file.teachers, *found.values()):
+            found[f"transform {place}"] = asked
+    return found
+
+
 def verdicts(
-    source: str, catalog: Catalog, facts: Facts, today: date, features: Sequence[str] = ()
+    source: str,
+    catalog: Catalog,
+    facts: Facts,
+    today: date,
+    features: Sequence[str] = (),
+    uses: Sequence[Use] = USES,
 ) -> tuple[Verdict, ...]:
-    """The terms' on each of `USES`, in that order. features: of its service, those it is asked with."""
-    return tuple(may_ask(source, use, facts, today, catalog, features) for use in USES)
+    """The terms' on each of `uses`, in that order. features: of its service, those it is asked with."""
+    return tuple(may_ask(source, use, facts, today, catalog, features) for use in uses)
 
 
 def must_be_in_force(contract: str | None, source: str, catalog: Catalog, today: date) -> None:

@@ -8,7 +8,6 @@ the user's, a refusal by the terms, and Ctrl-C end the run as they would with on
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
@@ -21,12 +20,11 @@ from trueseed.generate import verifiable
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.limits import Exhausted
 from trueseed.teachers.api.endings import Gone
-from trueseed.teachers.silent import Silent
-from trueseed.teachers.teacher import Teacher
+from trueseed.teachers.bound import bound
 from trueseed.teachers.voice import Voice
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Use
-from trueseed.workspace import Step, Workspace
+from trueseed.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,9 +68,21 @@ def without(file: RunFile, first: int) -> RunFile:
     """What `file` comes to when so many of its first teachers give nothing: who is asked then, and for what."""
     if not first:
         return file
-    generate = file.generate.model_copy(update={"seed": file.generate.seed + first})  # as `_missing` says
-    changes = {"teacher": file.teachers[first], "failover": list(file.teachers[first + 1 :]), "generate": generate}
+    config = _config(file)
+    generate = config.model_copy(update={"seed": config.seed + first})  # as `_missing` says
+    changes = {
+        "teacher": file.teachers[first],
+        "failover": list(file.teachers[first + 1 :]),
+        "generate": generate,
+        "transform": [each.model_copy(update={"teacher": asked}) for each, asked in file.transforms.values()],
+    }
     return file.model_copy(update=changes)
+
+
+def _config(file: RunFile) -> verifiable.Config:
+    if file.generate is None:
+        raise AssertionError("a run on imported records alone has no teachers")
+    return file.generate
 
 
 def generate(file: RunFile, workspace: Workspace, prompts: Artifact, voices: Sequence[Voice]) -> tuple[Part, ...]:
@@ -83,7 +93,7 @@ def generate(file: RunFile, workspace: Workspace, prompts: Artifact, voices: Seq
     while not parts or parts[-1].left:
         voice = voices[min(len(parts), len(voices) - 1)]  # the run file may have lost teachers since
         following = voices[len(parts) + 1] if len(parts) + 1 < len(voices) else None
-        parts.append(_part(file, _missing(file.generate, parts), workspace, prompts, (voice, following)))
+        parts.append(_part(file, _missing(_config(file), parts), workspace, prompts, (voice, following)))
     return tuple(parts)
 
 
@@ -140,8 +150,7 @@ def _part(
     with workspace.step("generate", inputs=[prompts], ask=ask, config=said, features=features) as step:
         records = step.earlier("records")
         if records is None:
-            with ExitStack() as stack:
-                teacher = _teacher(file, voice, step, stack)
+            with bound(voice, step, cache=file.cache) as teacher:
                 records = verifiable.generate(config, prompts, teacher, step, leave=leave)
     return Part(source=voice.source, records=records, left=str(records.meta.get("left", "")))
 
@@ -152,18 +161,8 @@ def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, voice: Vo
     with workspace.step("baseline", inputs=[held_out], ask=ask, config=config, features=features) as step:
         if earlier := step.earlier("scores"):
             return earlier
-        with ExitStack() as stack:
-            teacher = _teacher(file, voice, step, stack)
+        with bound(voice, step, cache=file.cache) as teacher:
             return measure.baseline(file.evaluate, held_out, teacher, voice.scorer, step)
-
-
-def _teacher(file: RunFile, voice: Voice, step: Step, stack: ExitStack) -> Teacher:
-    """Bound to the step; when it may not be asked any more, with what it answered in this step before."""
-    identity = voice.speaks if file.cache else None
-    try:
-        return Teacher(stack.enter_context(voice.speaking(step)), step, identity=identity)
-    except Gone as ending:
-        return Teacher(Silent(voice.source, ending), step, identity=identity)
 
 
 def _moves_on(ending: TrueSeedError, following: Voice | None, use: Use, project: str) -> bool:

@@ -1,19 +1,20 @@
 """A run file becomes steps: the whole river in one function, resumable at any point.
 
 Each step is fingerprinted by its configuration, the digests of its inputs and the code, so the same command after a
-kill, a pause or an edit does only what is not done yet.
+kill, a pause or an edit does only what is not done yet. What computes (torch, scipy) is imported by the step that
+needs it, so that a mistake in a run file is told before any of it is loaded.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, failover, scoring, weights
-from trueseed.asking import must_be_in_force
+from trueseed import ahead, failover, models, scoring, transforming
+from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
@@ -21,25 +22,23 @@ from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import measure, sets
 from trueseed.evaluate.task import Whom
 from trueseed.exchange.bring import bring
-from trueseed.failover import Part
+from trueseed.failover import Baseline, Part
 from trueseed.generate.prompts import must_have_papers, named
-from trueseed.lm.engine import Engine
-from trueseed.lm.source import Weights, is_here, resolve
+from trueseed.lm.source import is_here
 from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
-from trueseed.runfile import Asked, Model, RunFile
+from trueseed.runfile import Asked, RunFile
 from trueseed.similarity.remembered import ANSWERS
-from trueseed.teachers.voice import BehindAnApi, OurWeights, Voice
+from trueseed.teachers.voice import Voice
 from trueseed.terms.model import Effect, Relation
-from trueseed.train import sft
 from trueseed.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a finished run leaves. parts: of each teacher that was asked, in order. teacher_source: the one that the
-    baseline is of. tasks: scores on the run file's own tasks.
+    """What a finished run leaves. parts: of each teacher that was asked, in order; none of a run on imported records.
+    teacher_source: the one that the baseline is of: then it is the base's. tasks: scores on the run file's own tasks.
     """
 
     parts: tuple[Part, ...]
@@ -57,30 +56,35 @@ class Outcome:
 
 
 def run(file: RunFile, workspace: Workspace) -> Outcome:
-    """Prompts → generate → curate → train → evaluate. Raises what the door and the stages raise."""
+    """Prompts → generate → curate → train → evaluate; imported records join before curation, or are all there are.
+    Raises what the door and the stages raise.
+    """
     workspace.declare(file.project, file.facts)
     ahead.must_be_permitted(file, workspace, _today())
-    found = [_teacher(asked, file, workspace) for asked in file.teachers]
-    base_weights = _resolve(file.base)
+    cast = _Cast(file, workspace)
+    base_weights = models.resolved(file.base)
     with _lock_run(workspace, file.project):
         brought = _import_records(file, workspace)
-        prompts = _import_prompts(file, workspace)
+        prompts = _import_prompts(file, workspace) if file.generate else None
         held_out = _freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
-        voices = [teacher() for teacher in found]
-        further = [voice.source for voice in voices[1:]]
+        teachers = cast.take_their_places()
+        further = [voice.source for voice in teachers[1:]]
         features = ahead.sources_of(file).features
         failover.must_be_permitted(further, workspace.catalog, workspace.facts, _today(), features)
-        base = weights.enter(base_weights, workspace)
-        parts = failover.generate(file, workspace, prompts, voices)
-        dataset = _curate(file, workspace, [*brought, *(part.records for part in parts if part.accepted)], held_out)
-        before = failover.baseline(file, workspace, held_out, voices, parts)
-        taught = next(voice for voice in voices if voice.source == before.source)
-        of_tasks = _on_tasks(
-            "teacher", scoring.teacher(taught, file.features_of(taught.source)), file, workspace, tasks
-        )
-        for voice in voices:
-            voice.close()
+        base = models.import_weights(base_weights, workspace)
+        parts = failover.generate(file, workspace, prompts, teachers) if prompts else ()
+        records = [*brought, *(part.records for part in parts if part.accepted)]
+        records = transforming.transform(file, workspace, records, cast.voice_of)
+        dataset = _curate(file, workspace, records, held_out)
+        if parts:
+            before = failover.baseline(file, workspace, held_out, teachers, parts)
+        else:
+            before = Baseline(source=base_weights.source, scores=_of_the_base(file, workspace, held_out, base))
+        taught = next((voice for voice in teachers if parts and voice.source == before.source), None)
+        teacher = scoring.teacher(taught, file.features_of(taught.source)) if taught else None
+        of_tasks = _on_tasks("teacher", teacher, file, workspace, tasks)
+        cast.close()
         of_tasks += _on_tasks("base", scoring.held(base, base_weights.source, file.engine), file, workspace, tasks)
         student = _train(file, workspace, dataset, base)
         scores = _compare(file, workspace, held_out, before.scores, student)
@@ -96,25 +100,51 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         )
 
 
+class _Cast:
+    """Everybody that a run asks: teachers, and those who rewrite. Raises as `models.voice` when one is not there."""
+
+    def __init__(self, file: RunFile, workspace: Workspace) -> None:
+        self._everyone = list(file.teachers)
+        self._everyone += [asked for asked in file.rewriters if asked not in self._everyone]
+        self._teachers = len(file.teachers)
+        self._found = [models.voice(asked, file.limits, file.engine, workspace) for asked in self._everyone]
+        self._voices: list[Voice] = []
+
+    def take_their_places(self) -> list[Voice]:
+        """In the ledger. Returns the teachers, in the order of asking."""
+        self._voices = [voice() for voice in self._found]
+        return self._voices[: self._teachers]
+
+    def voice_of(self, asked: Asked) -> Voice:
+        return self._voices[self._everyone.index(asked)]
+
+    def close(self) -> None:
+        for voice in self._voices:
+            voice.close()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Beginning:
-    """What a run has in hand before its teacher is asked. base: None when its weights would have to be fetched."""
+    """What a run has in hand before its teacher is asked. prompts, voice: None for a run on imported records alone.
+    base: None when its weights would have to be fetched.
+    """
 
-    prompts: Artifact
+    prompts: Artifact | None
     held_out: Artifact
     base: Artifact | None
-    voice: Voice
+    voice: Voice | None
 
 
 def begin(file: RunFile, workspace: Workspace) -> Beginning:
     """The first steps of a run, which ask nobody; the run finds them done. Raises what the door raises."""
     workspace.declare(file.project, file.facts)
-    base = _resolve(file.base) if is_here(file.base.weights) else None
+    base = models.resolved(file.base) if is_here(file.base.weights) else None
+    asked = file.teacher
     return Beginning(
-        prompts=_import_prompts(file, workspace),
+        prompts=_import_prompts(file, workspace) if file.generate else None,
         held_out=_freeze_sets(file, workspace),
-        base=weights.enter(base, workspace) if base else None,
-        voice=_teacher(file.teacher, file, workspace)(),
+        base=models.import_weights(base, workspace) if base else None,
+        voice=models.voice(asked, file.limits, file.engine, workspace)() if asked else None,
     )
 
 
@@ -141,24 +171,8 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
     return report
 
 
-def _teacher(asked: Asked, file: RunFile, workspace: Workspace) -> Callable[[], Voice]:
-    """Finds a teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
-    if asked.remote is not None:
-        voice = BehindAnApi(asked.remote, asked.contract, file.limits)
-        must_be_in_force(asked.contract, voice.source, workspace.catalog, _today())
-        return lambda: voice
-    assert asked.weights is not None
-    held = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
-    must_be_in_force(asked.contract, held.source, workspace.catalog, _today())
-    return lambda: OurWeights(weights.enter(held, workspace), held.source, file.engine)
-
-
 def _today() -> date:
     return datetime.now(UTC).date()
-
-
-def _resolve(model: Model) -> Weights:
-    return resolve(model.weights, sha256=model.sha256, source=model.source)
 
 
 def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
@@ -180,7 +194,7 @@ def _import_records(file: RunFile, workspace: Workspace) -> list[Artifact]:
 
 
 def _freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
-    evaluate, kinds = file.evaluate, file.generate.kinds
+    evaluate, kinds = file.evaluate, file.generate.kinds if file.generate else list(TRAIN_KINDS)
     config = {"held_out": True, "samples": evaluate.samples, "seed": evaluate.seed, "kinds": kinds}
     with workspace.step("freeze", brings={"own/held-out": Relation.OUTPUT}, config=config) as step:
         return step.earlier("prompts") or sets.freeze(evaluate.samples, evaluate.seed, kinds, step)
@@ -191,13 +205,29 @@ def _curate(file: RunFile, workspace: Workspace, records: list[Artifact], held_o
         return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step)
 
 
+def _of_the_base(file: RunFile, workspace: Workspace, held_out: Artifact, base: Artifact) -> Artifact:
+    """What the student is compared with where nobody taught it: its own base, before it learned."""
+    inputs, config = [held_out, base], {**file.evaluate.model_dump(), "engine": file.engine.identity, "of": "base"}
+    with workspace.step("baseline", inputs=inputs, config=config) as step:
+        if earlier := step.earlier("scores"):
+            return earlier
+        from trueseed.lm.engine import Engine
+
+        engine = Engine(base.folder, base.meta["source"], **file.engine.model_dump())
+        return measure.baseline(file.evaluate, held_out, engine, engine, step, of="base")
+
+
 def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:
+    from trueseed.train import sft
+
     config = file.train.model_dump()
     with workspace.step("train", inputs=[dataset, base], effect=Effect.TRAIN, config=config) as step:
         return step.earlier("weights") or sft.train(file.train, dataset, base, step)
 
 
 def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
+    from trueseed.lm.engine import Engine
+
     inputs, config = [held_out, before, student], {**file.evaluate.model_dump(), "engine": file.engine.identity}
     with workspace.step("evaluate", inputs=inputs, config=config) as step:
         if earlier := step.earlier("scores"):
@@ -207,11 +237,13 @@ def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Ar
 
 
 def _on_tasks(
-    whom: Whom, model: scoring.Model, file: RunFile, workspace: Workspace, tasks: list[Artifact]
+    whom: Whom, model: scoring.Model | None, file: RunFile, workspace: Workspace, tasks: list[Artifact]
 ) -> list[Artifact]:
-    """The scores of one model on every task that measures it."""
+    """The scores of one model on every task that measures it. model: None when there is none, as no teacher of a run
+    on imported records.
+    """
     wanted = [(config, task) for config, task in zip(file.tasks, tasks, strict=True) if whom in config.of]
-    return [scoring.on(model, config, task, workspace) for config, task in wanted]
+    return [scoring.on(model, config, task, workspace) for config, task in wanted if model]
 
 
 @contextmanager

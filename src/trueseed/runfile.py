@@ -10,13 +10,13 @@ from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
 from trueseed.evaluate import measure, task
 from trueseed.exchange import bring
-from trueseed.generate import verifiable
+from trueseed.generate import rewriting, verifiable
 from trueseed.lm.source import source_of
-from trueseed.teachers.account.allowance import Limit
+from trueseed.lm.speed import Speed
+from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint
-from trueseed.teachers.voice import Speed
 from trueseed.terms.model import Facts, Student, parse_source
-from trueseed.train import sft
+from trueseed.train import settings as training
 
 
 class Named(Settings):
@@ -93,18 +93,30 @@ class Prompts(Settings):
     source: str = "own/everyday"
 
 
+class Transform(rewriting.Config):
+    """teacher: who rewrites or translates; the run's own teacher when left out."""
+
+    teacher: Asked | None = None
+
+    @property
+    def recipe(self) -> rewriting.Config:
+        """What the step is opened with: who is asked is said beside it."""
+        return rewriting.Config(**self.model_dump(exclude={"teacher"}))
+
+
 class RunFile(Settings):
     """A whole run as data. `trueseed run FILE` reads it.
 
-    failover: teachers to go on with, in order, when the one before comes to an end; each of another maker. cache:
-    answers that the workspace keeps are used where the terms permit, and what is asked is kept there. tasks: measured
-    on the student at the end, beside the frozen sets of `evaluate`.
+    teacher, generate: together, or neither, for a run on imported records alone. failover: teachers to go on with, in
+    order, when the one before comes to an end; each of another maker. cache: answers that the workspace keeps are used
+    where the terms permit, and what is asked is kept there. transform: what is done to the records, in order, before
+    they are curated. tasks: measured at the end, beside the frozen sets of `evaluate`.
     """
 
     project: str = Field(min_length=1)
     student: Named
     operator: Operator = Operator()
-    teacher: Asked
+    teacher: Asked | None = None
     failover: list[Asked] = Field(default=[])
     base: Model
     limits: list[Limit] = Field(default=[])
@@ -112,11 +124,26 @@ class RunFile(Settings):
     prompts: Prompts = Prompts()
     imports: list[bring.Config] = Field(default=[], alias="import")
     engine: Speed = Speed()
-    generate: verifiable.Config
+    generate: verifiable.Config | None = None
+    transform: list[Transform] = Field(default=[])
     curate: curation.Config = curation.Config()
-    train: sft.Config
+    train: training.Config
     evaluate: measure.Config = measure.Config()
     tasks: list[task.Config] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _records_come_from_somewhere(self) -> "RunFile":
+        if self.generate is None and not self.imports:
+            raise ValueError("there are no records to learn from: give `teacher` and `generate`, or `import`, or all")
+        if (self.teacher is None) != (self.generate is None):
+            lacks, given = ("generate", "teacher") if self.generate is None else ("teacher", "generate")
+            raise ValueError(f"{lacks!r} is missing; add it, or take {given!r} out, for imported records alone")
+        for name in ("failover", "prompts") if self.generate is None else ():
+            if name in self.model_fields_set:
+                raise ValueError(f"{name!r} belongs to `generate`, which is not there; take it out")
+        if self.teacher is None and any(each.teacher is None for each in self.transform):
+            raise ValueError("`transform` does not say whom to ask, and the run has no teacher; give it `teacher`")
+        return self
 
     @model_validator(mode="after")
     def _each_of_another_maker(self) -> "RunFile":
@@ -133,12 +160,28 @@ class RunFile(Settings):
 
     @property
     def teachers(self) -> tuple[Asked, ...]:
-        """In the order of asking."""
-        return (self.teacher, *self.failover)
+        """Those that generate, in the order of asking; none of a run on imported records alone."""
+        return (self.teacher, *self.failover) if self.teacher else ()
+
+    @property
+    def rewriters(self) -> tuple[Asked, ...]:
+        """Who does each transformation, in order."""
+        return tuple(asked for _, asked in self.transforms.values())
+
+    @property
+    def transforms(self) -> dict[str, tuple[Transform, Asked]]:
+        """By name (`rewrite`, `translate`, `rewrite 2`), in order, each with who does it."""
+        found: dict[str, tuple[Transform, Asked]] = {}
+        for each in self.transform:
+            if asked := each.teacher or self.teacher:
+                before = sum(name.split()[0] == each.verb for name in found)
+                found[f"{each.verb} {before + 1}" if before else each.verb] = each, asked
+        return found
 
     def features_of(self, source: str) -> dict[str, list[str]]:
         """As a step that asks this teacher names them."""
-        return {asked.named: asked.features for asked in self.teachers if asked.named == source and asked.features}
+        everyone = (*self.teachers, *self.rewriters)
+        return {asked.named: asked.features for asked in everyone if asked.named == source and asked.features}
 
     @property
     def facts(self) -> Facts:

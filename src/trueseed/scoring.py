@@ -8,24 +8,26 @@ A student of this workspace is measured as it is. Any other model speaks under i
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trueseed import weights
+from trueseed import models
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
+from trueseed.core.chat import ChatModel
 from trueseed.errors import ConfigError
-from trueseed.evaluate import score
-from trueseed.evaluate.score import Examined
 from trueseed.evaluate.task import Config, read
-from trueseed.lm.engine import Engine
 from trueseed.lm.source import resolve
 from trueseed.student import newest_student
-from trueseed.teachers.teacher import Teacher
+from trueseed.teachers.bound import bound
 from trueseed.teachers.voice import OurWeights, Speed, Voice
 from trueseed.terms.model import Relation, Use
 from trueseed.workspace import Step, Workspace
+
+if TYPE_CHECKING:
+    from trueseed.evaluate.score import Examined
+    from trueseed.lm.engine import Engine
 
 STUDENT = "student"  # stands for the newest
 
@@ -81,7 +83,7 @@ def ours(workspace: Workspace, spec: str, speed: Speed | None = None) -> Model:
         if maker is not None and maker.predicate["step"] == "train":
             return student(workspace, artifact, speed)
     else:
-        artifact = weights.enter(resolve(spec), workspace)
+        artifact = models.import_weights(resolve(spec), workspace)
     source = artifact.meta.get("source")
     if source is None:
         raise ConfigError(f"{spec!r} are weights of nobody knows whom; name them as they came in")
@@ -93,6 +95,8 @@ def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Ar
 
     Raises `Refused` when the terms do not let it be measured, and what `evaluate.score` raises.
     """
+    from trueseed.evaluate import score  # with scipy, which takes a second
+
     inputs = [task, *([model.weights] if model.weights else [])]
     asks = {model.voice.source: Use.BENCHMARK_TEACHER} if model.asked else {}
     decides = {**config.model_dump(exclude={"file", "of"}), **model.voice.identity, "versions": score.versions()}
@@ -104,17 +108,18 @@ def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Ar
 
 
 @contextmanager
-def _examined(model: Model, step: Step) -> Iterator[Examined]:
+def _examined(model: Model, step: Step) -> Iterator["Examined"]:
     """Bound to the step, so that a teacher speaks only where it was named."""
-    with ExitStack() as stack:
-        speaks = stack.enter_context(model.voice.speaking(step))
-        if model.asked:
-            speaks = Teacher(speaks, step, identity=model.voice.speaks)
+    from trueseed.evaluate.score import Examined
+
+    by: AbstractContextManager[ChatModel]
+    by = bound(model.voice, step, cache=True) if model.asked else model.voice.speaking(step)
+    with by as speaks:
         follows = model.voice.scorer
         about = {name.removeprefix("teacher_"): said for name, said in model.voice.speaks.items()}
         yield Examined(speaks=speaks, follows=follows, about={**about, **_template(follows)})
 
 
-def _template(engine: Engine | None) -> dict[str, Any]:
+def _template(engine: "Engine | None") -> dict[str, Any]:
     """Which chat template makes the prompt of a request."""
     return {"chat_template": digest(engine.format.tokenizer.chat_template or "")} if engine else {}

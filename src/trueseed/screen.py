@@ -71,8 +71,15 @@ def _rate(done: int, total: int, seconds: float) -> str:
 
 
 def scores(report: dict[str, Any]) -> Table:
-    """Teacher beside student, from `report.json`."""
-    table = Table("", "teacher", "student", "difference", "95 % interval", box=None)
+    """Teacher, or base where nobody taught, beside student, from `report.json`."""
+    table = Table(
+        "",
+        "base" if report["imports"] and not report["teachers"] else "teacher",
+        "student",
+        "difference",
+        "95 % interval",
+        box=None,
+    )
     for name, label, scale in (
         ("held_out_prompts", "held-out prompts, % right", 100),
         ("held_out_kinds", "held-out kinds, % right", 100),

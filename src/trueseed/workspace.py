@@ -31,10 +31,10 @@ from trueseed.core.journal import Journal
 from trueseed.core.records import Origin, OriginKind
 from trueseed.errors import Broken, ConfigError, Paused, Refused
 from trueseed.ledger.calls import Batch
-from trueseed.ledger.destroyed import Destroyed
 from trueseed.ledger.entered import Entered, Tally
-from trueseed.ledger.lineage import NOTHING_MADE, Lineage, Made, labels_of
-from trueseed.ledger.log import Entry, Ledger
+from trueseed.ledger.lineage import Lineage, Made, labels_of
+from trueseed.ledger.log import Ledger
+from trueseed.ledger.reading import Reading
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 from trueseed.retained import Retained
@@ -378,23 +378,6 @@ def _silent(step: str, done: int, total: int, unit: str, note: str) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What the first `size` entries of a ledger amount to. declared: the last declaration."""
-
-    size: int = 0
-    lineage: Lineage = NOTHING_MADE
-    declared: Mapping[str, Any] | None = None
-
-    def on(self, entries: Sequence[Entry]) -> "_Read":
-        """With the entries that follow."""
-        declared = self.declared
-        for entry in entries:
-            if entry.predicate_type == DECLARATION:
-                declared = {key: entry.predicate[key] for key in ("project", "facts")}
-        return _Read(self.size + len(entries), self.lineage.grown(entries), declared)
-
-
 @dataclass(kw_only=True)
 class Workspace:
     """A folder with a ledger, a store, and the facts its owner declared."""
@@ -404,8 +387,7 @@ class Workspace:
     store: Store
     catalog: Catalog
     report: Progress = field(default=_silent)
-    recalls: Recalls = field(default_factory=Recalls)
-    _read: _Read = field(default=_Read(), init=False, repr=False)
+    _reading: Reading = field(default_factory=Reading, init=False, repr=False)
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, report: Progress = _silent) -> "Workspace":
@@ -439,35 +421,36 @@ class Workspace:
     def declare(self, project: str, facts: Facts) -> None:
         """Ledgers what the owner says of project, student and operator, when it differs from what was said last."""
         said = {"project": project, "facts": facts.to_json()}
-        if self._declared() != said:
+        if self.read().declared != said:
             self.ledger.append(DECLARATION, [], {**said, "at": now()})
 
     def rename_student(self, name: str | None) -> None:
         """Declares that the student goes by `name` from now on, or by none; the terms judge by it."""
         self.declare(self.project, replace(self.facts, student=replace(self.facts.student, name=name)))
 
-    def _declared(self) -> Mapping[str, Any] | None:
-        return self._read_on().declared
-
     @property
     def project(self) -> str:
-        return str((self._declared() or {"project": ""})["project"])
+        return str((self.read().declared or {"project": ""})["project"])
 
     @property
     def facts(self) -> Facts:
-        said = self._declared()
+        said = self.read().declared
         return Facts.from_json(said["facts"]) if said else Facts()
 
     # labels
 
     def lineage(self) -> Lineage:
         """As of the entries that are known; each is read once. Raises `Broken` when one is not what it was."""
-        return self._read_on().lineage
+        return self.read().lineage
 
-    def _read_on(self) -> _Read:
-        if self._read.size != self.ledger.size:
-            self._read = self._read.on(list(self.ledger.entries(self._read.size)))
-        return self._read
+    def read(self) -> Reading:
+        """What the ledger amounts to, as of the entries that are known. Raises as `lineage`."""
+        self._reading.catch_up(self.ledger)
+        return self._reading
+
+    @property
+    def recalls(self) -> Recalls:
+        return self.read().recalls
 
     def labels(self, artifact: Artifact) -> frozenset[Label]:
         """Labels that an artifact carries. Raises `Broken` when no step of this ledger made it."""
@@ -486,7 +469,6 @@ class Workspace:
         further or ask again.
         """
         self.ledger.refresh()
-        self.recalls.catch_up(self.ledger)
         named = frozenset((label.source, label.relation.value, label.terms) for label in labels)
         if stop := self.recalls.stop(replace(passing or Passing(), labels=named)):
             raise Refused(
@@ -576,8 +558,8 @@ class Workspace:
 
     def _must_not_be_destroyed(self, opening: Opening) -> None:
         """What was destroyed is not read from a copy, nor made again by the same step."""
-        gone = Destroyed.read(self.ledger).artifacts
-        again = [Made(out["kind"], out["digest"]) for out in self._outputs_before(opening)]
+        known = self.read()
+        gone, again = known.destroyed.artifacts, known.tries(opening.fingerprint).outputs
         for each in (*(Made(a.kind, a.digest) for a in opening.inputs + opening.against), *again):
             if stone := gone.get(each.digest):
                 raise Refused(
@@ -622,36 +604,19 @@ class Workspace:
     def _abandon_the_dead(self, opening: Opening) -> None:
         """We hold this step's lock, so an opening without a closing belongs to a process that died."""
         self.ledger.refresh()
-        open_runs: dict[str, Entry] = {}
-        for entry in self._statements(opening.fingerprint):
-            if entry.predicate["event"] == "opened":
-                open_runs[entry.predicate["run"]] = entry
-            else:
-                open_runs.pop(entry.predicate["run"], None)
-        for entry in open_runs.values():
-            said = {**entry.predicate, "event": "abandoned", "at": now(), "reason": "the process died"}
-            self.ledger.append(STEP, [], said)
-        sources = {source for entry in open_runs.values() for source, _, _ in labels_of(entry.predicate)}
+        left = tuple(self.read().tries(opening.fingerprint).open.values())
+        died = {"event": "abandoned", "at": now(), "reason": "the process died"}
+        if left:
+            self.ledger.append_all((STEP, [], {**entry.predicate, **died}) for entry in left)
+        sources = {source for entry in left for source, _, _ in labels_of(entry.predicate)}
         self.retained.let_go(self.folder / "steps" / opening.fingerprint[:16] / "staged", sources)
 
     def _done_before(self, opening: Opening) -> tuple[Artifact, ...]:
-        outputs = tuple(self.store.get(f"{out['kind']}:{out['digest']}") for out in self._outputs_before(opening))
+        before = self.read().tries(opening.fingerprint).outputs
+        outputs = tuple(self.store.get(f"{made.kind}:{made.digest}") for made in before)
         for artifact in outputs:
             check(artifact)
         return outputs
-
-    def _outputs_before(self, opening: Opening) -> Sequence[Mapping[str, str]]:
-        """What the newest identical step put out, as its statement names it."""
-        done = (e for e in reversed(self._statements(opening.fingerprint)) if e.predicate["event"] == "done")
-        return next((entry.predicate["outputs"] for entry in done), ())
-
-    def _statements(self, fingerprint: str) -> list[Entry]:
-        """What the ledger says of the steps with this fingerprint, oldest first."""
-        return [
-            entry
-            for entry in self.ledger.entries()
-            if entry.predicate_type == STEP and entry.predicate["fingerprint"] == fingerprint
-        ]
 
     def _close(self, step: Step) -> None:
         step._end()
@@ -670,7 +635,7 @@ class Workspace:
     def _may_close(self, step: Step) -> None:
         """Asked under the ledger's lock. Raises `Refused` for what was recalled, or destroyed before."""
         step.look_again()
-        gone = Destroyed.read(self.ledger).artifacts
+        gone = self.read().destroyed.artifacts
         for artifact in step.outputs:
             if stone := gone.get(artifact.digest):
                 raise Refused(f"step {step.name!r} made {artifact} again, which was {stone}")

@@ -1,10 +1,11 @@
 """A function passes when its tests ran to their end in the sandbox."""
 
+import itertools
 import sys
 
 import pytest
 
-from trueseed.checks.code import Problem, fault, solution
+from trueseed.checks.code import Problem, fault, pass_at_k, solution
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is Linux's; elsewhere it refuses")
 
@@ -47,3 +48,16 @@ def test_of_several_blocks_the_one_with_the_function_is_taken() -> None:
     answer = "```python\nprint(1)\n```\n```python\ndef add(a, b):\n    return 3\n```"
     assert "return 3" in solution(ADD, answer)
     assert "print(1)" not in solution(ADD, answer)
+
+
+@pytest.mark.parametrize("n", [1, 4, 7])
+def test_pass_at_k_is_the_share_of_all_draws_that_hold_a_right_answer(n: int) -> None:
+    for right in range(n + 1):
+        for k in range(1, n + 1):
+            draws = list(itertools.combinations([i < right for i in range(n)], k))
+            assert pass_at_k(n, right, k) == pytest.approx(sum(map(any, draws)) / len(draws))
+
+
+def test_more_answers_cannot_be_drawn_than_there_are() -> None:
+    with pytest.raises(ValueError, match="3 of 2"):
+        pass_at_k(2, 1, 3)

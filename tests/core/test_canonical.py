@@ -8,7 +8,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueseed.core.canonical import canonical, digest, file_digest, now, sha256
+from trueseed.core.canonical import canonical, digest, file_digest, now, parse_canonical, sha256
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -40,6 +40,48 @@ def test_canonical_bytes_read_back_as_the_same_value_and_the_same_bytes(value):
     data = canonical(value)
     assert json.loads(data, parse_int=float) == value  # 1e17 comes back as an integer: JSON has one kind of number
     assert canonical(json.loads(data)) == data
+
+
+written = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**20), 10**20) | st.floats() | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(st.characters()) | st.integers(), inner)
+    | st.tuples(inner),
+    max_leaves=8,
+)  # fmt: skip
+
+
+@given(written)
+def test_what_is_written_quickly_is_what_rfc8785_writes(value):
+    try:
+        expected = rfc8785.dumps(value)
+    except (rfc8785.IntegerDomainError, UnicodeEncodeError):
+        return  # `canonical` reads large integers as doubles, and is tested above
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(rfc8785.CanonicalizationError):
+            canonical(value)
+        return
+    assert canonical(value) == expected
+    assert canonical(parse_canonical(expected)) == expected
+
+
+@given(plain, st.data())
+def test_no_other_bytes_than_the_canonical_ones_are_read(value, data):
+    whole = canonical(value)
+    at = data.draw(st.integers(0, len(whole)))
+    other = whole[:at] + data.draw(st.sampled_from([b" ", b"0", b"\\u0041", b".0", b"-", b""])) + whole[at:]
+    try:
+        found = parse_canonical(other)
+    except ValueError:
+        return
+    assert canonical(found) == other
+
+
+@pytest.mark.parametrize(
+    "text", ['{"b":1,"a":2}', '{"a":1,"a":1}', "1.0", "-0", "[1, 2]", '"\\u00e9"', '"\\/"', "NaN", "", "1e2"]
+)
+def test_another_spelling_is_refused(text):
+    with pytest.raises(ValueError, match=r"canonical|Expecting|JCS"):
+        parse_canonical(text.encode())
 
 
 @given(st.dictionaries(st.text(), plain, min_size=2, max_size=5), st.randoms())

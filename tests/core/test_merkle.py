@@ -186,3 +186,17 @@ def test_a_tree_gives_the_root_and_the_path_of_every_leaf():
     assert Tree([]).root() == root([])
     with pytest.raises(IndexError):
         tree.path(33)
+    with pytest.raises(IndexError):
+        tree.root(34)
+
+
+@given(st.lists(st.integers(0, 9), max_size=9), st.data())
+def test_a_tree_that_grew_gives_the_paths_of_every_earlier_size(steps, data):
+    tree, leaves = Tree(), hashes(sum(steps) + 1)
+    for step in steps:
+        tree.extend(leaves[tree.size : tree.size + step])
+    tree.extend(leaves[tree.size :])
+    size = data.draw(st.integers(1, len(leaves)))
+    index = data.draw(st.integers(0, size - 1))
+    assert (tree.root(), tree.root(size)) == (root(leaves), root(leaves[:size]))
+    assert tree.path(index, size) == tuple(inclusion(leaves[:size], index))

@@ -1,6 +1,5 @@
 """Intervals by prompt."""
 
-import itertools
 import math
 import random
 
@@ -109,16 +108,3 @@ def test_what_is_not_a_number_is_no_score():
         stats.ratio([math.nan, 1.0], [1.0, 1.0])
     with pytest.raises(ValueError, match="not a number"):
         stats.perplexity_of([math.inf, 1.0], [1.0, 1.0])
-
-
-@pytest.mark.parametrize("n", [1, 4, 7])
-def test_pass_at_k_is_the_share_of_all_draws_that_hold_a_right_answer(n):
-    for right in range(n + 1):
-        for k in range(1, n + 1):
-            draws = list(itertools.combinations([i < right for i in range(n)], k))
-            assert stats.pass_at_k(n, right, k) == pytest.approx(sum(map(any, draws)) / len(draws))
-
-
-def test_more_answers_cannot_be_drawn_than_there_are():
-    with pytest.raises(ValueError, match="3 of 2"):
-        stats.pass_at_k(2, 1, 3)

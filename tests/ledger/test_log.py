@@ -21,8 +21,9 @@ from trueseed.ledger import log
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity
 from trueseed.ledger.log import Ledger
+from trueseed.ledger.proof import check_inclusion, prove_inclusion
 from trueseed.ledger.signing import Signer, sign_note
-from trueseed.ledger.statement import STEP, WAIVER, WITHDRAWAL, subject
+from trueseed.ledger.statement import KEY_CHANGE, STEP, WAIVER, WITHDRAWAL, subject
 from trueseed.ledger.verify import verify_ledger
 
 SOON = 60  # seconds, for subprocesses on a busy machine
@@ -181,6 +182,75 @@ def test_an_append_costs_the_same_however_long_the_log(ledger, monkeypatch):
     say(ledger)
     assert next(counted) <= 4 * (100).bit_length()
     assert reads == [] or reads == [ledger.size - 1]
+
+
+def steps(n):
+    return [(STEP, [], {"event": "opened", "run": f"r{i}", "step": "s", "inputs": []}) for i in range(n)]
+
+
+def test_entries_appended_together_stand_as_if_one_by_one(ledger, folder, state, monkeypatch):
+    say(ledger)
+    notes = []
+    monkeypatch.setattr(log, "write_atomic", lambda path, data: (notes.append(path.name), write_atomic(path, data)))
+    made = ledger.append_all(steps(5))
+    assert notes == ["checkpoint"]
+    assert [entry.index for entry in made] == [1, 2, 3, 4, 5]
+    assert list(ledger.entries(1)) == made == list(Ledger.open(folder, state=state).entries(1))
+    report = verify_ledger(folder, state=state)
+    assert (report.findings, report.notes, report.size) == ((), (), 6)
+    assert ledger.append_all([]) == []
+
+
+def test_of_entries_appended_together_all_are_there_or_none(ledger, folder, state, monkeypatch):
+    say(ledger)
+    before = (folder / "entries.jsonl").read_bytes()
+
+    def refuse(ledger):
+        raise Refused("no")
+
+    def full(path, data):
+        raise OSError("full")
+
+    with pytest.raises(Refused):
+        ledger.append_all(steps(3), unless=refuse)
+    with pytest.raises(ConfigError, match="canonical JSON"):
+        ledger.append_all([*steps(2), (STEP, [], {"event": float("nan")})])
+    with pytest.raises(ConfigError, match="signed by the reviewer"):
+        ledger.append_all([*steps(2), (WAIVER, [], {})])
+    with pytest.raises(ConfigError, match="by itself"):
+        ledger.append_all([*steps(2), (KEY_CHANGE, [], {})])
+    monkeypatch.setattr(log, "write_atomic", full)
+    with pytest.raises(ConfigError, match="free space"):
+        ledger.append_all(steps(3))
+    monkeypatch.undo()
+    assert (folder / "entries.jsonl").read_bytes() == before
+    assert say(ledger)[0].index == 1
+    assert not verify_ledger(folder, state=state).broken
+
+
+def test_a_kill_while_entries_are_appended_together_leaves_the_first_few(ledger, folder, state):
+    say(ledger)
+    remembered = state / "ledgers" / ledger.origin.replace("/", "-")
+    files = (folder / "entries.jsonl", folder / "checkpoint", remembered / "checkpoint")
+    short, note, kept = (path.read_bytes() for path in files)
+    ledger.append_all(steps(3))
+    whole = files[0].read_bytes()
+    for length in range(len(short), len(whole) + 1, 97):
+        for path, data in zip(files, (whole[:length], note, kept), strict=True):
+            path.write_bytes(data)
+        assert Ledger.open(folder, state=state).size == whole[:length].count(b"\n")
+        assert not verify_ledger(folder, state=state).broken
+
+
+def test_proofs_of_a_log_that_grows_do_not_make_its_tree_anew(ledger, monkeypatch):
+    ledger.append_all(steps(100))
+    prove_inclusion(ledger, 7)
+    counted = itertools.count()
+    real = merkle.node_hash
+    monkeypatch.setattr(merkle, "node_hash", lambda left, right: (next(counted), real(left, right))[1])
+    say(ledger)
+    check_inclusion(prove_inclusion(ledger, 7), ledger.identity.operator)
+    assert next(counted) <= 8 * (100).bit_length()
 
 
 # -- others at work ----------------------------------------------------------------------------------------------------

@@ -48,6 +48,7 @@ def test_report_json_has_the_shape_that_others_rely_on():
             "kept": 6,
             "dropped": {"refusal": 1},
             "cached": 0,
+            "imported": 0,
         },
         "timings_s": {"generate": 1.0, "curate": 2.0, "train": 3.0, "evaluate": 4.0, "total": 10.5},
         "ledger": {"entries": 5, "root": "9c", "checkpoint": "trueseed/3f\n5\nnA==\n\n— trueseed/3f Zg==\n"},
@@ -55,6 +56,9 @@ def test_report_json_has_the_shape_that_others_rely_on():
         "obligations": [NOTICE.to_json()],
         "teachers": [{"source": "acme/large@api", "asked": 10, "accepted": 7, "left": "the quota is used up"}],
         "plan": None,
+        "imports": [],
+        "said_anew": [],
+        "flags": [],
     }
     assert report.to_json() == expected
     assert json.loads(canonical(report.to_json())) == expected

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -437,14 +438,13 @@ def test_a_port_that_is_taken_is_said():
 
 def test_a_recall_ends_an_answer_in_the_middle(monkeypatch):
     monkeypatch.setattr("trueseed.serve.api.LOOK_EVERY_S", 0.05)
-    recalled, spoken = threading.Event(), threading.Event()
+    recalled = threading.Event()
 
     def still(name: str) -> None:
         if recalled.is_set():
-            spoken.set()
             raise Refused("acme/large@api was recalled")
 
-    speaker = Speaker(lambda request: "word " * 400, lambda position: spoken.wait(0.02))
+    speaker = Speaker(lambda request: "word " * 400, lambda position: time.sleep(0.02))
     with client(speaker, still=still) as connected, pytest.raises(openai.APIError, match="was recalled"):
         for _ in ask(connected, stream=True):
             recalled.set()

@@ -6,6 +6,7 @@ fault(Problem(prompt="def add(a, b):\\n", tests="def check(f):\\n    assert f(1,
 import re
 import secrets
 from dataclasses import dataclass
+from math import comb
 
 from trueseed.checks.sandbox import Ended, Limits, python, run
 
@@ -50,6 +51,15 @@ def fault(problem: Problem, answer: str, limits: Limits = LIMITS) -> str:
     if ended.well and ended.output.endswith(word.encode()):
         return ""
     return _told(ended)
+
+
+def pass_at_k(n: int, right: int, k: int) -> float:
+    """The chance that one of k answers drawn from n, of which `right` are right, is: 1 − C(n−c, k) / C(n, k), the
+    unbiased estimator of Chen et al. 2021 (arXiv:2107.03374), section 2.1. Raises `ValueError` for k > n.
+    """
+    if not 0 <= right <= n or not 1 <= k <= n:
+        raise ValueError(f"{k} of {n} answers, {right} of them right, cannot be drawn")
+    return 1.0 - comb(n - right, k) / comb(n, k)
 
 
 def _told(ended: Ended) -> str:

@@ -66,7 +66,8 @@ def doctor(file: FileArgument, workspace: WorkspaceOption = WORK, as_json: JsonO
 def _print_plan(made: "Plan") -> None:
     from trueseed.plan import words
 
-    out.print(words.rows(made), markup=False)
+    for line in (*words.imports(made), *words.flags(made), words.rows(made)):
+        out.print(line, markup=False)
     table = Table("step", "requests", "tokens", "money", "time", "records", box=None)
     for cells in words.steps(made):
         table.add_row(*map(escape, cells))

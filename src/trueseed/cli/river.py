@@ -24,15 +24,17 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run, or what is left of it: ask, curate, train, measure, report."""
-    from trueseed import patience, pipeline, runfile, screen
-    from trueseed.workspace import Workspace
+    from trueseed import patience, runfile, screen
+
+    def work(tell: "Progress") -> "Report":
+        settings = runfile.load(file)  # a mistake in it is told before what follows is even imported
+        from trueseed import pipeline
+        from trueseed.workspace import Workspace
+
+        place = Workspace.open(workspace, create=True, report=tell)
+        return pipeline.write_report(place, pipeline.run(settings, place))
 
     with screen.Screen(err) as watching, pausing():
-
-        def work(tell: "Progress") -> "Report":
-            place = Workspace.open(workspace, create=True, report=tell)
-            return pipeline.write_report(place, pipeline.run(runfile.load(file), place))
-
         report = patience.patiently(work, watching) if wait else work(watching)
     if as_json:
         print_json(report.to_json())
@@ -41,6 +43,9 @@ def run(
         for taught in report.teachers if len(report.teachers) > 1 else ():
             left = f"; left: {taught.left}" if taught.left else ""
             out.print(f"teacher {taught.source}: {taught.accepted} of {taught.asked} answers kept{left}", markup=False)
+        for brought in report.imports:
+            also = f"; they carry {', '.join(brought.inherited)} too" if brought.inherited else ""
+            out.print(f"import  {brought.rows} records said to come from {brought.source}{also}", markup=False)
         for line in (line for scores in report.tasks for line in table(scores)):
             out.print(line, markup=False)
         out.print(f"report  {workspace / 'report.html'}")

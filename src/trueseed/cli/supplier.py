@@ -151,10 +151,11 @@ def _named_in(file: Path) -> "tuple[list[Endpoint], str | None, str]":
         return list(config.upstreams), config.account, config.entity
     from trueseed import runfile
 
-    remote = runfile.load(file).teacher.remote
-    if remote is None:
-        raise ConfigError(f"the teacher in {file} is no remote one; nobody else counts what it is asked")
-    return [remote], None, our_entity()
+    asked = runfile.load(file)
+    remote = {each.remote.source: each.remote for each in (*asked.teachers[:1], *asked.rewriters) if each.remote}
+    if not remote:
+        raise ConfigError(f"nobody that {file} asks is a remote one; nobody else counts what they are asked")
+    return [*remote.values()], None, our_entity()
 
 
 def _show_usage(made: "Report") -> None:

@@ -10,9 +10,10 @@ carries differs.
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sql
+if TYPE_CHECKING:
+    import sqlalchemy as sql
 
 Given = Mapping[str, Any]
 
@@ -36,7 +37,7 @@ class Driver:
         self._cursor, self._is_sqlite, self._spoil = cursor, is_sqlite, spoil
 
     @classmethod
-    def of(cls, connection: sql.Connection) -> "Driver":
+    def of(cls, connection: "sql.Connection") -> "Driver":
         """In the transaction that SQLAlchemy's `connection` is in."""
         is_sqlite = connection.dialect.name == "sqlite"
         return cls(connection.connection.cursor(), is_sqlite=is_sqlite, spoil=connection.invalidate)

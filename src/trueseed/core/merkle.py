@@ -6,6 +6,7 @@ the root over its record ids, so one record's presence can be shown without the 
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import reduce
 
 
 def leaf_hash(leaf: bytes) -> bytes:
@@ -82,31 +83,59 @@ def inclusion(hashes: Sequence[bytes], index: int) -> list[bytes]:
 
 
 class Tree:
-    """A tree over leaf hashes with all its levels, for many audit paths: 2n hashes are kept, a path costs O(log n)."""
+    """A tree that grows, with the roots of all its complete subtrees: 2n hashes are kept, a further leaf costs O(1) and
+    an audit path O(log n), also in the tree as it was at an earlier size.
+    """
 
-    def __init__(self, hashes: Iterable[bytes]) -> None:
-        level = list(hashes)
-        self.size = len(level)
-        self._levels = [level]
-        while len(level) > 1:
-            paired = [node_hash(level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
-            level = paired + level[len(paired) * 2 :]
-            self._levels.append(level)
+    def __init__(self, hashes: Iterable[bytes] = ()) -> None:
+        self._levels: list[list[bytes]] = [[]]  # [k][i]: over the 2^k leaves from i * 2^k
+        self.extend(hashes)
 
-    def root(self) -> bytes:
-        """As `root` of the same hashes."""
-        return self._levels[-1][0] if self.size else root([])
+    @property
+    def size(self) -> int:
+        return len(self._levels[0])
 
-    def path(self, index: int) -> tuple[bytes, ...]:
-        """As `inclusion`. Raises `IndexError` outside the tree."""
-        if not 0 <= index < self.size:
-            raise IndexError(f"leaf {index} is not in a tree of {self.size}")
+    def extend(self, hashes: Iterable[bytes]) -> None:
+        """Adds leaf hashes."""
+        below = self._levels[0]
+        below.extend(hashes)
+        level = 1
+        while len(below) > 1:
+            if level == len(self._levels):
+                self._levels.append([])
+            above = self._levels[level]
+            above.extend(node_hash(below[2 * i], below[2 * i + 1]) for i in range(len(above), len(below) // 2))
+            below, level = above, level + 1
+
+    def root(self, size: int | None = None) -> bytes:
+        """As `root` of the first `size` hashes, or of all. Raises `IndexError` when there are not so many."""
+        size = self.size if size is None else size
+        if not 0 <= size <= self.size:
+            raise IndexError(f"there are no {size} leaves in a tree of {self.size}")
+        return self._over(0, size)
+
+    def path(self, index: int, size: int | None = None) -> tuple[bytes, ...]:
+        """As `inclusion` among the first `size` leaves, or all. Raises `IndexError` outside the tree."""
+        size = self.size if size is None else size
+        if not 0 <= index < size <= self.size:
+            raise IndexError(f"leaf {index} is not in a tree of {size}")
         found = []
-        for level in self._levels[:-1]:
-            if index ^ 1 < len(level):  # else it is a lone last node, which moves up unchanged
-                found.append(level[index ^ 1])
-            index >>= 1
+        for level in range((size - 1).bit_length()):
+            first = (index >> level ^ 1) << level
+            if first < size:  # else it is a lone last node, which moves up unchanged
+                found.append(self._over(first, min(first + (1 << level), size)))
         return tuple(found)
+
+    def _over(self, first: int, end: int) -> bytes:
+        """Root over the leaves from `first` to before `end`; `first` is a multiple of a power of two not below their
+        number.
+        """
+        parts = []
+        while first < end:
+            level = (end - first).bit_length() - 1
+            parts.append(self._levels[level][first >> level])
+            first += 1 << level
+        return reduce(lambda right, left: node_hash(left, right), reversed(parts)) if parts else root([])
 
 
 def root_from_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes]) -> bytes:

@@ -7,17 +7,16 @@ or asked under other terms, are another record. Scores are measured afterwards a
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
-
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 from trueseed.core.canonical import canonical, digest
 from trueseed.core.chat import Message
 from trueseed.core.merkle import leaf_hash, root
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 OriginKind = Literal["teacher", "human", "dataset", "transform"]
 
@@ -104,6 +103,8 @@ class Record:
 
 
 RECORDS_FILE = "records.parquet"  # in a records artifact
+MADE_OF = "made_of"  # in a task: source and terms of what a record was made of by a model, the oldest first
+PARTS = {"records": ("records",), "dataset": ("train", "validation")}  # by kind of artifact: its files of records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,10 @@ class Share:
 
 def shares(path: Path) -> dict[tuple[str, str], Share]:
     """How many records of a file came from each source and terms digest; only these columns are read."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
     read = pq.ParquetFile(path).read(columns=["id", "origin.source", "origin.terms"])
     keys = {name: pc.struct_field(read["origin"], name) for name in ("source", "terms")}
     table = pa.table({"id": read["id"], **keys})
@@ -133,35 +138,42 @@ def shares(path: Path) -> dict[tuple[str, str], Share]:
     }
 
 
-_SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("messages", pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))),
-        (
-            "origin",
-            pa.struct(
-                [(name, pa.string()) for name in ("kind", "source", "project", "use", "terms", "asked_at", "request")]
-                + [("parents", pa.list_(pa.string()))]
-                + [(name, pa.string()) for name in ("asked_for", "asked_in", "asked_by")]
-            ),
-        ),
-        ("task", pa.string()),  # canonical JSON: recipes differ in what they ask
-        ("scores", pa.map_(pa.string(), pa.float64())),
-    ]
-)
+@cache
+def schema() -> "pa.Schema":
+    """Of a file of records. Arrow is imported with the first file, as most commands only pass records on."""
+    import pyarrow as pa
+
+    text = pa.string()
+    named = ("kind", "source", "project", "use", "terms", "asked_at", "request")
+    elsewhere = ("asked_for", "asked_in", "asked_by")
+    origin = [*((name, text) for name in named), ("parents", pa.list_(text)), *((name, text) for name in elsewhere)]
+    return pa.schema(
+        [
+            ("id", text),
+            ("messages", pa.list_(pa.struct([("role", text), ("content", text)]))),
+            ("origin", pa.struct(origin)),
+            ("task", text),  # canonical JSON: recipes differ in what they ask
+            ("scores", pa.map_(text, pa.float64())),
+        ]
+    )
 
 
 def write_parquet(records: Iterable[Record], path: Path) -> int:
     """Writes records in the given order; returns how many."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     rows = [{**record.to_json(), "task": canonical(dict(record.task)).decode()} for record in records]
     for row in rows:
         row["scores"] = list(row["scores"].items())
-    pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), path)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema()), path)
     return len(rows)
 
 
 def read_parquet(path: Path | BinaryIO) -> Iterator[Record]:
     """Reads records back in order. Raises `OSError` or `pyarrow.ArrowInvalid` for a file that is not ours."""
+    import pyarrow.parquet as pq
+
     for batch in pq.ParquetFile(path).iter_batches():
         for row in batch.to_pylist():
             yield Record.from_json({**row, "task": json.loads(row["task"]), "scores": dict(row["scores"] or ())})

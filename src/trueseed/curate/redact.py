@@ -23,7 +23,7 @@ from trueseed.checks.whose import makers
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Message
 from trueseed.core.durable import state_folder
-from trueseed.core.records import Record, read_parquet, record_root, write_parquet
+from trueseed.core.records import PARTS, Record, read_parquet, record_root, write_parquet
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
 
@@ -41,7 +41,6 @@ RECOGNISERS = {
     "US_SSN": "UsSsnRecognizer",
     "URL": "UrlRecognizer",
 }
-PARTS = {"records": ("records",), "dataset": ("train", "validation")}
 
 
 class Config(Settings):

@@ -1,4 +1,4 @@
-"""Everything that a run file names, looked at in order: the prompts, each teacher, the base.
+"""Everything that a run file names, looked at in order: prompts, records of others, each teacher, the base.
 
 found = examine(runfile.load(path), Path("work"))
 found.exit_code       # 0 when all is well, else that of the worst failure
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trueseed.asking import in_order
-from trueseed.doctor import permission, reach, weights
+from trueseed.asking import REWRITING, USES, in_order, rewriters
+from trueseed.doctor import imports, permission, reach, weights
 from trueseed.doctor.check import Check, Findings, Subject
 from trueseed.doctor.known import Known
 from trueseed.errors import ConfigError, TrueSeedError
@@ -24,8 +24,9 @@ from trueseed.workspace import Workspace
 
 def examine(file: RunFile, workspace: Path, environment: Mapping[str, str] = os.environ) -> Findings:
     """workspace: where the run will work; it need not exist, and is not made. Of one that is there the ledger is read
-    for holds and recalls; nothing is written to it, except that opening it mends what a killed process left. Raises
-    `ConfigError` for a malformed terms folder.
+    for holds and recalls; nothing is written to it, except that opening it mends what a killed process left, and that
+    the index by which imported texts are known again is brought up to date. Raises `ConfigError` for a malformed terms
+    folder.
     """
     catalog, now = Catalog.load(workspace / "terms"), datetime.now(UTC)
     found: list[Check] = []
@@ -36,8 +37,10 @@ def examine(file: RunFile, workspace: Path, environment: Mapping[str, str] = os.
         except TrueSeedError as err:
             found.append(Subject("workspace", str(workspace)).error("ledger", err))
     known = Known(file=file, catalog=catalog, now=now, folder=workspace, workspace=place, environment=environment)
-    found += _prompts(known)
-    teachers = in_order(file)
+    found += _prompts(known) if file.generate else ()
+    for n, each in enumerate(file.imports, start=1):
+        found += imports.checks(f"import {n}" if len(file.imports) > 1 else "import", each, known)
+    teachers = in_order(file) | rewriters(file)
     for of, asked in teachers.items():
         found += _teacher(of, asked, known)
     found += _base(known)
@@ -60,7 +63,7 @@ def _prompts(known: Known) -> Iterator[Check]:
 def _teacher(of: str, asked: Asked, known: Known) -> Iterator[Check]:
     try:
         subject = Subject(of, asked.named)
-        yield from permission.of_teacher(subject, asked, known)
+        yield from permission.of_teacher(subject, asked, known, REWRITING if of.startswith("transform") else USES)
         if asked.remote is not None:
             yield from reach.checks(subject, asked.remote, known.file, known.environment)
         else:

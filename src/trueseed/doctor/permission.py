@@ -13,18 +13,18 @@ from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.account.rooms import Room, rooms
 from trueseed.teachers.api.held import look
 from trueseed.teachers.api.providers import Endpoint
-from trueseed.terms.model import Document, Effect, Label, Relation, parse_source
+from trueseed.terms.model import Document, Effect, Label, Relation, Use, parse_source
 from trueseed.terms.rules import Verdict, may_flow
 
 
-def of_teacher(subject: Subject, asked: Asked, known: Known) -> Iterator[Check]:
-    """Everything but the network."""
+def of_teacher(subject: Subject, asked: Asked, known: Known, uses: tuple[Use, ...] = USES) -> Iterator[Check]:
+    """Everything but the network. uses: what it will be asked for."""
     document = known.catalog.governing(subject.source, known.today)
-    for verdict in verdicts(subject.source, known.catalog, known.file.facts, known.today, asked.features):
-        yield _verdict(subject, f"terms for {verdict.use.value}", verdict)
+    for verdict in verdicts(subject.source, known.catalog, known.file.facts, known.today, asked.features, uses):
+        yield verdict_check(subject, f"terms for {verdict.use.value}", verdict)
     yield _contract(subject, asked.contract, document, known)
     yield _region(subject, document, known.file.operator.region)
-    yield from _recall(subject, Relation.OUTPUT, known)
+    yield from _recall(subject, Relation.OUTPUT, known, uses)
     if asked.remote is not None:
         yield _price(subject, asked.remote)
         yield from _account(subject, asked.remote, known)
@@ -36,11 +36,11 @@ def of_base(subject: Subject, known: Known) -> Iterator[Check]:
     label = Label(source=subject.source, relation=Relation.WEIGHTS, terms=document.digest if document else "")
     for effect in (Effect.TRAIN, Effect.SERVE):
         for verdict in may_flow([label], known.catalog, effect, known.file.facts):
-            yield _verdict(subject, f"terms to {effect.value}", verdict)
+            yield verdict_check(subject, f"terms to {effect.value}", verdict)
     yield from _recall(subject, Relation.WEIGHTS, known)
 
 
-def _verdict(subject: Subject, name: str, verdict: Verdict) -> Check:
+def verdict_check(subject: Subject, name: str, verdict: Verdict) -> Check:
     text = f"{verdict.document}, clause {verdict.clause}: " if verdict.document else ""
     if verdict.permitted:
         n = len(verdict.obligations)
@@ -84,12 +84,12 @@ def _region(subject: Subject, document: Document | None, region: str | None) -> 
     return subject.ok("region", f"{region!r} is served")
 
 
-def _recall(subject: Subject, relation: Relation, known: Known) -> Iterator[Check]:
-    """In this workspace, if there is one."""
+def _recall(subject: Subject, relation: Relation, known: Known, uses: tuple[Use, ...] = ()) -> Iterator[Check]:
+    """In this workspace, if there is one. uses: what it will be asked for; none of weights and of own work."""
     if known.workspace is None:
         return
     try:
-        known.workspace.may_be_asked(subject.source, USES if relation is Relation.OUTPUT else (), relation)
+        known.workspace.may_be_asked(subject.source, uses, relation)
     except TrueSeedError as err:
         yield subject.error("recall", err)
     else:

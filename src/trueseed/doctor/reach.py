@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from trueseed.core.chat import Request, user
 from trueseed.doctor.check import Check, Subject
 from trueseed.errors import ConfigError, Refused, TeacherError
+from trueseed.generate.verifiable import Sampling
 from trueseed.runfile import RunFile
 from trueseed.teachers.api import wire
 from trueseed.teachers.api.actions import Kind
@@ -132,14 +133,7 @@ def _capabilities(subject: Subject, endpoint: Endpoint, file: RunFile) -> Iterat
     except ConfigError as err:
         yield subject.error("route", err)
         return
-    model, plain, free = endpoint.wire_model, file.generate, file.generate.free
-    asked = {
-        "generate": Request(messages=user("?"), temperature=plain.temperature, top_p=plain.top_p, stop=("\n\n",)),
-        "baseline": Request(messages=user("?"), temperature=0.0),
-    }
-    if free.share:
-        sampling = free.sampling
-        asked["free records"] = Request(messages=user("?"), temperature=sampling.temperature, top_p=sampling.top_p)
+    model, asked = endpoint.wire_model, dict(_requests(endpoint, file))
     failed = False
     for what, request in asked.items():
         try:
@@ -154,3 +148,23 @@ def _capabilities(subject: Subject, endpoint: Endpoint, file: RunFile) -> Iterat
     yield subject.warning(
         "log-probabilities", "an API cannot say how likely its model finds a text, so chat perplexity is left out"
     )
+
+
+def _requests(endpoint: Endpoint, file: RunFile) -> Iterator[tuple[str, Request]]:
+    """By what they are for: those of a teacher, and those of whoever says records anew."""
+    plain = file.generate
+    if plain and any(asked.remote == endpoint for asked in file.teachers):
+        yield (
+            "generate",
+            Request(messages=user("?"), temperature=plain.temperature, top_p=plain.top_p, stop=("\n\n",)),
+        )
+        yield "baseline", Request(messages=user("?"), temperature=0.0)
+        if plain.free.share:
+            yield "free records", _drawn_as(plain.free.sampling)
+    for name, (each, asked) in file.transforms.items():
+        if asked.remote == endpoint:
+            yield name, _drawn_as(each.sampling)
+
+
+def _drawn_as(sampling: Sampling) -> Request:
+    return Request(messages=user("?"), temperature=sampling.temperature, top_p=sampling.top_p)

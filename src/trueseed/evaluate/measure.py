@@ -14,17 +14,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from trueseed.checks import Task
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, ChatModel, Finish, Message, Request, TokenLogprob, user
 from trueseed.core.settings import Settings
-from trueseed.evaluate import stats
 from trueseed.evaluate.sets import CHAT, TASK_SETS, read_chat, read_tasks
-from trueseed.teachers.teacher import Teacher
 from trueseed.workspace import Step
 
+Side = Literal["teacher", "base"]
 UNSCORED = "no free answer of the teacher could be scored: its weights are not here, or it said nothing"
 
 
@@ -91,10 +90,13 @@ class Sample:
         return cls(**{**value, "task": Task.from_json(value["task"])})
 
 
-def baseline(config: Config, sets: Artifact, teacher: Teacher, scorer: Scorer | None, step: Step) -> Artifact:
+def baseline(
+    config: Config, sets: Artifact, teacher: ChatModel, scorer: Scorer | None, step: Step, *, of: Side = "teacher"
+) -> Artifact:
     """The teacher's part, as a `scores` artifact: samples.jsonl, chats.jsonl (messages, nll, tokens).
 
     scorer: the teacher's own weights. None when they are not here; then no free answers are asked and none are scored.
+    of: whom the student will be compared with; its own base, where nobody taught it.
     """
     folder = step.read(sets)
     samples = list(_answer_sets(config, folder, teacher, step))
@@ -108,19 +110,22 @@ def baseline(config: Config, sets: Artifact, teacher: Teacher, scorer: Scorer | 
             ({**chat, "nll": s.nll, "tokens": s.tokens} for chat, s in zip(chats, scored, strict=True)),
         )
 
-    return step.write("scores", fill, {"of": teacher.source})
+    return step.write("scores", fill, {"of": teacher.source, "side": of})
 
 
 def compare(
     config: Config, sets: Artifact, before: Artifact, student: ChatModel, scorer: Scorer, step: Step
 ) -> Artifact:
-    """The student's part beside the teacher's: samples.jsonl, chats.jsonl and scores.json."""
+    """The student's part beside the teacher's: samples.jsonl, chats.jsonl and scores.json, whose `beside` says whether
+    what it calls `teacher` is one, or the student's base.
+    """
     folder, base = step.read(sets), step.read(before)
     teacher_samples = [Sample.from_json(line) for line in _read_lines(base / "samples.jsonl")]
     samples = list(_answer_sets(config, folder, student, step))
     chats = list(_read_lines(base / "chats.jsonl"))
     scored = _scored(chats, scorer, {}) if chats else []
     scores = summarise(teacher_samples, samples, chats, scored, seed=config.seed)
+    scores["beside"] = before.meta.get("side", "teacher")
 
     def fill(target: Path) -> None:
         _write_lines(target / "samples.jsonl", (sample.to_json() for sample in samples))
@@ -143,6 +148,8 @@ def summarise(
     Without chats there is no perplexity, and `{"not_measured": {set: why}}` says so.
     Raises `ValueError` when the two sides did not answer the same tasks.
     """
+    from trueseed.evaluate import stats  # scipy takes a second to import, and most steps measure nothing
+
     scores: dict[str, Any] = {"teacher": {}, "student": {}, "difference": {}, "p": {}}
     for name in TASK_SETS:
         ours, theirs = _by_prompt(student, name), _by_prompt(teacher, name)

@@ -13,7 +13,6 @@ from typing import Any, Literal, Protocol
 from trueseed.checks import Task as Instructed
 from trueseed.checks import code, fields, ifeval, numbers
 from trueseed.errors import ConfigError
-from trueseed.evaluate.stats import pass_at_k
 
 Row = Mapping[str, Any]
 Counts = Mapping[str, tuple[float, float]]
@@ -217,7 +216,7 @@ def passes(row: Row, answers: Sequence[str]) -> Verdict:
     problem = code.Problem(prompt=row["prompt"], tests=row["test"], entry=row["entry_point"])
     faults = [code.fault(problem, answer) for answer in answers]
     right = faults.count("")
-    counts = {f"pass@{k}": (pass_at_k(len(answers), right, k), 1.0) for k in PASS_AT if k <= len(answers)}
+    counts = {f"pass@{k}": (code.pass_at_k(len(answers), right, k), 1.0) for k in PASS_AT if k <= len(answers)}
     return Verdict(counts, next((fault for fault in faults if fault), ""))
 
 

@@ -6,7 +6,6 @@ over prompts (right answers to samples, or negative log-likelihood to tokens), a
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from math import comb
 from typing import Any
 
 import numpy as np
@@ -122,15 +121,6 @@ def perplexity_of(nll: Sequence[float], tokens: Sequence[float], *, seed: int = 
     if not np.isfinite(np.asarray(nll, float)).all():
         raise ValueError("a text was scored with what is not a number")
     return _measured((nll, tokens), lambda a, n: np.exp(a / n), seed)
-
-
-def pass_at_k(n: int, right: int, k: int) -> float:
-    """The chance that one of k answers drawn from n, of which `right` are right, is: 1 − C(n−c, k) / C(n, k), the
-    unbiased estimator of Chen et al. 2021 (arXiv:2107.03374), section 2.1. Raises `ValueError` for k > n.
-    """
-    if not 0 <= right <= n or not 1 <= k <= n:
-        raise ValueError(f"{k} of {n} answers, {right} of them right, cannot be drawn")
-    return 1.0 - comb(n - right, k) / comb(n, k)
 
 
 _TOO_FEW = "an interval needs at least two prompts"

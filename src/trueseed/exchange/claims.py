@@ -1,6 +1,6 @@
 """What a row says of its own making, where that contradicts the origin that was declared for it.
 
-    claims(row, messages, "own/me")      # [Claim(source="openai/gpt-4@reported", words="column 'model' says 'gpt-4'")]
+    claims(row, messages, "own/me")      # [Claim("openai/gpt-4@reported", "column", "column 'model' says 'gpt-4'")]
 
 Two things speak: columns in which tools write down the generator (also within `metadata`, and distilabel's own), and
 answers in which a model speaks of itself. What they name is known by name only, not by route and terms, so its source
@@ -12,10 +12,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from trueseed.checks.whose import introduces, makers
 from trueseed.core.chat import Message
+from trueseed.core.records import MADE_OF
 from trueseed.errors import ConfigError
 from trueseed.terms.model import parse_source
 
@@ -27,6 +28,8 @@ COLUMNS = frozenset({
 WITHIN = ("metadata", "meta", "extra", "extra_info", "generation_config", "provenance")
 DISTILABEL = "distilabel_metadata"
 OUR_COLUMN = "trueseed"
+Kind = Literal["known", "column", "identity"]  # recognised as what we hold; told by a column; told by an answer
+KINDS: tuple[Kind, ...] = get_args(Kind)
 PEOPLE = frozenset({"", "human", "humans", "none", "null", "n/a", "manual", "person", "people"})
 
 
@@ -35,6 +38,7 @@ class Claim:
     """source: who made the row, as far as it says. words: what says so, for people."""
 
     source: str
+    kind: Kind
     words: str
 
 
@@ -42,19 +46,29 @@ def claims(row: Mapping[str, Any], messages: Sequence[Message], declared: str) -
     """What contradicts that the row is of the source `declared`."""
     for column, said in columns(row):
         if not _agrees(said, declared):
-            yield Claim(reported(said), f"column {column!r} says {said!r}")
+            yield Claim(reported(said), "column", f"column {column!r} says {said!r}")
     if row.get(DISTILABEL) is not None and declared.startswith("own/"):
-        yield Claim("unknown/unknown@reported", f"column {DISTILABEL!r} is of distilabel: a model wrote it")
-    ours = row.get(OUR_COLUMN)
-    if isinstance(ours, Mapping) and isinstance(ours.get("source"), str) and ours["source"] != declared:
-        yield Claim(_as_source(ours["source"]), f"column {OUR_COLUMN!r} says {ours['source']!r}")
+        yield Claim("unknown/unknown@reported", "column", f"column {DISTILABEL!r} is of distilabel: a model wrote it")
+    for source in _ours(row.get(OUR_COLUMN)):
+        if source != declared:
+            yield Claim(_as_source(source), "column", f"column {OUR_COLUMN!r} says {source!r}")
     for message in messages:
         said_of_itself = introduces(message.content) if message.role == "assistant" else None
         if said_of_itself is None:
             continue
         own, maker = declared.startswith("own/"), said_of_itself.maker
         if (maker and maker not in _makers_of(declared)) or (own and not maker):
-            yield Claim(f"{maker or 'unknown'}/unknown@reported", f"the answer says {said_of_itself.words!r}")
+            yield Claim(
+                f"{maker or 'unknown'}/unknown@reported", "identity", f"the answer says {said_of_itself.words!r}"
+            )
+
+
+def _ours(value: Any) -> Iterator[str]:
+    """What we wrote beside a record that we handed out: its source, and those of what it was made of."""
+    if isinstance(value, Mapping):
+        before = value.get(MADE_OF)
+        named = [value.get("source"), *(before if isinstance(before, list) else ())]
+        yield from dict.fromkeys(each for each in named if isinstance(each, str))
 
 
 def _as_source(said: str) -> str:

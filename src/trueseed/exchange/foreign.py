@@ -21,6 +21,7 @@ from trueseed.errors import ConfigError
 
 SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet", ".arrow")
 SPLITS = ("train", "validation", "valid", "val", "dev", "test", "eval")
+LONGEST = 16 * 2**20  # bytes of a line: no chat is longer, and what is not JSON lines may have no end of line at all
 NOT_DATA = ("dataset_info.json", "dataset_dict.json", "dataset_infos.json", "state.json")
 
 
@@ -53,7 +54,9 @@ class Foreign:
             try:
                 yield from _RowsOf[file.suffix.lower()](file, where)
             except (OSError, pa.ArrowException) as err:
-                raise ConfigError(f"{file} cannot be read ({err}); nothing was imported") from err
+                raise ConfigError(
+                    f"{file} cannot be read ({err}). Nothing was imported; write the file anew, or give another"
+                ) from err
 
 
 def find(path: Path, split: str | None = None) -> Foreign:
@@ -96,26 +99,34 @@ def _json_lines(file: Path, where: str) -> Iterator[Row]:
         if first == b"[" and file.suffix.lower() == ".json":
             yield from _json_array(lines.read(), where)
             return
-        for number, line in enumerate(lines, start=1):
-            if line.strip():
-                yield _row(line, f"{where}line {number}")
+        for number, line in enumerate(iter(lambda: lines.readline(LONGEST + 1), b""), start=1):
+            place = f"{where}line {number}"
+            if len(line) > LONGEST:
+                yield Row(place=place, value={}, fault=f"longer than {LONGEST:,} bytes; give one object a line")
+                while line and not line.endswith(b"\n"):
+                    line = lines.readline(LONGEST)
+            elif line.strip():
+                value, fault = _parsed(line)
+                yield Row(place=place, value={}, fault=fault) if fault else _checked(value, place)
 
 
 def _json_array(text: bytes, where: str) -> Iterator[Row]:
-    try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as err:
-        yield Row(place=f"{where}the file", value={}, fault=f"not JSON ({err})")
+    values, fault = _parsed(text)
+    if fault:
+        yield Row(place=f"{where}the file", value={}, fault=fault)
         return
     for number, value in enumerate(values, start=1):
         yield _checked(value, f"{where}item {number}")
 
 
-def _row(line: bytes, place: str) -> Row:
+def _parsed(text: bytes) -> tuple[Any, str]:
+    """What JSON holds, and why it cannot be read, '' when it can."""
     try:
-        return _checked(json.loads(line), place)
+        return json.loads(text.decode("utf-8-sig")), ""
+    except UnicodeDecodeError as err:
+        return None, f"not UTF-8 (byte {err.object[err.start]:#04x} after {err.start}); save the file as UTF-8"
     except (ValueError, RecursionError) as err:
-        return Row(place=place, value={}, fault=f"not JSON ({err})")
+        return None, f"not JSON ({err})"
 
 
 def _checked(value: Any, place: str) -> Row:
@@ -127,18 +138,36 @@ def _checked(value: Any, place: str) -> Row:
 def _parquet(file: Path, where: str) -> Iterator[Row]:
     number = 0
     for batch in pq.ParquetFile(file).iter_batches(batch_size=1024):
-        for value in batch.to_pylist():
-            number += 1
-            yield Row(place=f"{where}row {number}", value=value)
+        yield from _of_batch(batch, where, number)
+        number += len(batch)
 
 
 def _arrow(file: Path, where: str) -> Iterator[Row]:
     number = 0
     with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
         for batch in stream:
-            for value in batch.to_pylist():
-                number += 1
-                yield Row(place=f"{where}row {number}", value=value)
+            yield from _of_batch(batch, where, number)
+            number += len(batch)
+
+
+def _of_batch(batch: Any, where: str, before: int) -> Iterator[Row]:
+    """Its rows, each by itself where one holds what Python has no word for (text that is no UTF-8, a year 300000)."""
+    try:
+        values = batch.to_pylist()
+    except (ValueError, OverflowError):
+        values = [_value(batch, i) for i in range(len(batch))]
+    for number, value in enumerate(values, start=before + 1):
+        fault = value if isinstance(value, str) else ""
+        yield Row(place=f"{where}row {number}", value={} if fault else value, fault=fault)
+
+
+def _value(batch: Any, row: int) -> dict[str, Any] | str:
+    """The row, or why it cannot be read."""
+    try:
+        found: dict[str, Any] = batch.slice(row, 1).to_pylist()[0]
+    except (ValueError, OverflowError) as err:
+        return f"it cannot be read ({err})"
+    return found
 
 
 _RowsOf = {

@@ -2,8 +2,8 @@
 
     {"messages": [{"role", "content"}, …], "trueseed": {"record", "artifact", "source", "terms", "use", "log"}}
 
-They leave as training data, so the terms are asked whether they may be trained on. What left is known again when it
-comes back, also without that column.
+Where a model said a record anew, "made_of" names those whose words it was made of. They leave as training data, so the
+terms are asked whether they may be trained on. What left is known again when it comes back, also without that column.
 """
 
 import json
@@ -17,14 +17,12 @@ import pyarrow.parquet as pq
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import sha256
 from trueseed.core.durable import write_atomic
-from trueseed.core.records import read_parquet
+from trueseed.core.records import MADE_OF, PARTS, Record, read_parquet
 from trueseed.errors import ConfigError
 from trueseed.exchange.claims import OUR_COLUMN
 from trueseed.ledger.lineage import Lineage
 from trueseed.terms.model import Effect
 from trueseed.workspace import FLAGS, Workspace
-
-PARTS = {"records": ("records",), "dataset": ("train", "validation")}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,5 +107,11 @@ def _rows(folder: Path, parts: tuple[str, ...], artifact: Artifact, log: str) ->
                     "terms": origin.terms,
                     "use": origin.use,
                     "log": log,
+                    **_made_of(record),
                 },
             }
+
+
+def _made_of(record: Record) -> dict[str, list[str]]:
+    before = [str(each["source"]) for each in record.task.get(MADE_OF, ())]
+    return {MADE_OF: list(dict.fromkeys(before))} if before else {}

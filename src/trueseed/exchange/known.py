@@ -46,15 +46,17 @@ class Finding:
 
 class Known:
     """Raises `ConfigError` or `Broken` when one of the workspaces cannot be read: what is not known is not waved
-    through. A folder that is gone is passed over. file, source: digest and declared
-    source of what is imported; what came of it when it was imported so before says nothing of where it comes from.
+    through. A folder that is gone is passed over. workspace: the one at hand; None when it is still to be made. file,
+    source: digest and declared source of what is imported; what came of it when it was imported so before says nothing
+    of where it comes from.
     """
 
-    def __init__(self, workspace: Workspace, file: str, source: str) -> None:
-        here = workspace.folder.resolve()
-        other = [path.parent for path in places(state_folder()) if path.parent != here]
+    def __init__(self, workspace: Workspace | None, file: str, source: str) -> None:
+        here = [workspace] if workspace else []
+        known = {each.folder.resolve() for each in here}
+        other = [path.parent for path in places(state_folder()) if path.parent not in known]
         there = [Workspace.open(path) for path in other if (path / "format").exists()]
-        self._places = [_Place(each, file, source) for each in (workspace, *there)]
+        self._places = [_Place(each, file, source) for each in (*here, *there)]
 
     def find(self, messages: Sequence[Message]) -> list[Finding]:
         """Every message that is recognised, and the chat as a whole where its answer is short."""
@@ -63,8 +65,8 @@ class Known:
             texts.append(_whole(messages))
         return [finding for place in self._places for text in texts if (finding := place.find(text))]
 
-    def document_folders(self) -> list[Workspace]:
-        """The workspaces that labels may come from, whose terms documents tell what the labels mean."""
+    def workspaces(self) -> list[Workspace]:
+        """Those that labels may come from, whose terms documents tell what the labels mean."""
         return [place.workspace for place in self._places]
 
     def __enter__(self) -> "Known":

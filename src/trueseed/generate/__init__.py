@@ -5,5 +5,6 @@ verifiable   recipe: prompts with constraints that can be checked; right answers
 ladder       how a teacher is asked again, with more help each time
 pace         which kind is asked next, and on which rung
 formed       the teacher's words in the form that a constraint wants
+rewriting    recipe: records said anew by a model, or put into another language
 in_order     asking far ahead while deciding in a fixed order, so that a run can be repeated
 """

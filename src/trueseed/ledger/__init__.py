@@ -8,6 +8,7 @@
     remembered   what the user's own state keeps of a log, outside the workspace
     log          the log itself: open, append, read
     index        looking things up in it
+    reading      all that a door asks of it, each entry read once
     lineage      what was made from what, and which labels it carries
     entered      whose words entered a step, when, and what for
     withdrawals  what was recalled, how far that reaches, what was released

@@ -31,7 +31,7 @@ class Entered:
 def entered(said: Mapping[str, Any]) -> tuple[Entered, ...]:
     """What a closing statement says entered, or may have. Raises `KeyError`, `TypeError` for a malformed one."""
     if "entered" in said:
-        return tuple(Entered(**each) for each in said["entered"])
+        return tuple(map(_line, said["entered"]))
     named = {each["source"] for each in (*said.get("asks", ()), *said.get("brings", ()))}
     return tuple(
         Entered(
@@ -45,6 +45,16 @@ def entered(said: Mapping[str, Any]) -> tuple[Entered, ...]:
         for label in said.get("labels", ())
         if label["source"] in named
     )
+
+
+def _line(said: Mapping[str, Any]) -> Entered:
+    line = Entered(**said)
+    told = (line.use, line.project, line.first, line.last)
+    if not all(isinstance(each, str) for each in (line.source, line.terms)):
+        raise TypeError("what entered has no source and terms")
+    if not all(each is None or isinstance(each, str) for each in told) or not isinstance(line.count, int):
+        raise TypeError("what entered does not say how, in words, and how many")
+    return line
 
 
 class Tally:

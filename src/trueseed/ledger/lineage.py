@@ -70,12 +70,13 @@ class Lineage:
 
     def grown(self, entries: Iterable[Entry]) -> "Lineage":
         """With the entries that follow those it was read from. Raises as `read`."""
+        closings = [entry for entry in entries if _puts_out(entry)]
+        if not closings:
+            return self
         makers = defaultdict[str, tuple[Entry, ...]](tuple, self._makers)
         labels = defaultdict[str, frozenset[Label]](frozenset, self._labels)
         edges = list(self._edges)
-        for entry in entries:
-            if entry.predicate_type != STEP or entry.predicate.get("event") not in CLOSINGS:
-                continue
+        for entry in closings:
             try:
                 for output in made_by(entry.predicate, "outputs"):
                     makers[output.digest] += (entry,)
@@ -132,6 +133,12 @@ class Lineage:
 
 
 NOTHING_MADE = Lineage({}, {}, ())
+
+
+def _puts_out(entry: Entry) -> bool:
+    said = entry.predicate
+    event = said.get("event")
+    return entry.predicate_type == STEP and isinstance(event, str) and event in CLOSINGS and bool(said.get("outputs"))
 
 
 def _edges_to(output: Made, entry: Entry) -> list[Edge]:

@@ -9,18 +9,21 @@
 
 The order of an append is: entry, fsync, checkpoint, the checkpoint kept in user state. So a process killed at any byte
 leaves either nothing, or a torn line beyond the checkpoint (cut by the next append), or a whole entry beyond the
-checkpoint (kept when its signature and place are right). What the checkpoint covers is never cut.
+checkpoint (kept when its signature and place are right). What the checkpoint covers is never cut. Many entries that
+are appended together are written together, and waited for once.
 
     ledger = Ledger.open(folder, state=state_folder(), create=True)
     ledger.append(STEP, [subject("dataset", digest)], {"event": "done", ...})
+    ledger.append_all((SEAL, [subject("weights", digest)], said) for said in many)
 """
 
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from logging import getLogger
 from pathlib import Path
@@ -34,13 +37,14 @@ from trueseed.core.merkle import Frontier, Tree, leaf_hash, root
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.identity import Identity, new_origin
-from trueseed.ledger.index import Index
 from trueseed.ledger.remembered import LOCK_PATIENCE_S, Remembered
 from trueseed.ledger.signing import Key, Role, Signer, decode, load_or_create, sign_note
 from trueseed.ledger.statement import KEY_CHANGE, envelope, open_envelope, parse_canonical, roles, statement
 from trueseed.ledger.succession import OTHER, REASONS, ROTATED, SUCCESSION, Succession, change, held, renewed
 
 ENTRIES, CHECKPOINT, KEYS, INDEX, LOCK = "entries.jsonl", "checkpoint", "keys", "index.sqlite", "lock"
+
+Said = tuple[str, Sequence[Mapping[str, Any]], Mapping[str, Any]]  # predicate type, subjects, predicate
 
 log = getLogger(__name__)
 
@@ -93,7 +97,7 @@ class Ledger:
         self._starts: list[int] = []  # where each line starts, in bytes
         self._end = 0  # where the last known line ends
         self._frontier = Frontier()
-        self._tree = Tree(())
+        self._tree = Tree()  # grows when it is asked for
         self._note = ""  # the newest checkpoint seen
         with self._reading():
             self._identity_note = (folder / KEYS).read_bytes().decode("utf-8", errors="replace")
@@ -153,12 +157,14 @@ class Ledger:
         with self._guard:
             return tuple(self._hashes)
 
-    def tree(self) -> Tree:
-        """All levels of it, made anew only when the log has grown."""
+    def paths(self) -> tuple[str, Callable[[int], tuple[bytes, ...]]]:
+        """The newest checkpoint, and the audit path to it of an entry by its index."""
         with self._guard:
-            if self._tree.size != self.size:
-                self._tree = Tree(self._hashes)
-            return self._tree
+            return self._note, partial(self._grown_tree().path, size=self.size)
+
+    def _grown_tree(self) -> Tree:
+        self._tree.extend(self._hashes[self._tree.size :])
+        return self._tree
 
     def checkpoint(self) -> str:
         """The newest signed checkpoint (C2SP signed note). Kept elsewhere, it lets `verify --since` hold us to it."""
@@ -188,6 +194,8 @@ class Ledger:
 
         Whoever decides by what the ledger says reads `entries`, since nobody signs the index.
         """
+        from trueseed.ledger.index import Index  # SQLAlchemy, for what most commands do not ask
+
         with self._guard:
             index = Index.synchronised(self.folder / INDEX, self._hashes, self.entries)
             found = index.find(subject=subject, predicate_type=predicate_type)
@@ -242,35 +250,59 @@ class Ledger:
         Raises `Broken` when the log is not what was known, `ConfigError` when this user does not hold the key of
         `role`, the role may not sign this type, or nothing can be written (then nothing was).
         """
-        if role not in roles(predicate_type):
-            raise ConfigError(
-                f"a {predicate_type} statement is signed by the {' or '.join(roles(predicate_type))}, not {role}"
-            )
+        (entry,) = self.append_all([(predicate_type, subjects, predicate)], role=role, unless=unless)
+        return entry
+
+    def append_all(
+        self, said: Iterable[Said], *, role: Role = "operator", unless: Callable[["Ledger"], None] | None = None
+    ) -> list[Entry]:
+        """As `append` of each, in this order, under one checkpoint: the disk is waited for once, not once for each.
+
+        On an error none is there; a process that is killed meanwhile leaves all of them or the first few. Raises as
+        `append`, and `ConfigError` when a change of keys is among several.
+        """
+        said = list(said)
+        for kind in {kind for kind, _, _ in said}:
+            if role not in roles(kind):
+                raise ConfigError(f"a {kind} statement is signed by the {' or '.join(roles(kind))}, not {role}")
+            if kind == KEY_CHANGE and len(said) > 1:
+                raise ConfigError("a change of keys is appended by itself: what follows it is signed by another key")
         with self._exclusive(), self._guard:
             self._catch_up()
             if unless is not None:
                 unless(self)
-            place = {"origin": self.origin, "index": self.size, "root": self.root_hex}
-            made = statement(predicate_type, subjects, {**predicate, "log": place})
-            leaf = canonical(envelope(made, self._signer(role)))
-            self._commit(leaf, self.keys.learn(leaf) if predicate_type == KEY_CHANGE else self.keys)
+            if not said:
+                return []
+            first, leaves = self.size, self._signed(said, self._signer(role))
+            self._commit(leaves, self.keys.learn(leaves[0]) if said[0][0] == KEY_CHANGE else self.keys)
             self._remember()
-            return Entry.parse(self.size - 1, leaf)
+            return [Entry.parse(index, leaf) for index, leaf in enumerate(leaves, first)]
+
+    def _signed(self, said: Sequence[Said], signer: Signer) -> list[bytes]:
+        """The lines of these statements, each for its place after those before it."""
+        after, leaves = self._frontier.copy(), []
+        for predicate_type, subjects, predicate in said:
+            place = {"origin": self.origin, "index": after.size, "root": after.root().hex()}
+            made = statement(predicate_type, subjects, {**predicate, "log": place})
+            leaves.append(canonical(envelope(made, signer)))
+            after.append(leaf_hash(leaves[-1]))
+        return leaves
 
     def note(self, text: str) -> str:
         """The note that the operator makes of `text` (C2SP signed-note). Raises `ConfigError` without the key."""
         return sign_note(text, self._signer("operator"), self.origin)
 
-    def _commit(self, leaf: bytes, keys: Succession) -> None:
-        """Writes the line, then its checkpoint. keys: in force after it. Raises `ConfigError` with all as it was."""
+    def _commit(self, leaves: Sequence[bytes], keys: Succession) -> None:
+        """Writes the lines, then a checkpoint. keys: in force after them. Raises `ConfigError` with all as it was."""
         after = self._frontier.copy()
-        after.append(leaf_hash(leaf))
+        for leaf in leaves:
+            after.append(leaf_hash(leaf))
         signer = self._holder(keys.operator_at(after.size))
         note = Checkpoint(origin=self.origin, size=after.size, root=after.root()).sign(signer)
         try:
             with (self.folder / ENTRIES).open("ab", buffering=0) as file:
                 try:
-                    _write_all(file, leaf + b"\n")
+                    _write_all(file, b"".join(leaf + b"\n" for leaf in leaves))
                     os.fsync(file.fileno())
                     self._keep_succession(keys)
                     write_atomic(self.folder / CHECKPOINT, note)
@@ -284,7 +316,8 @@ class Ledger:
         except OSError as err:
             raise _unwritable(self.folder, err) from err
         self.keys = keys
-        self._take(leaf)
+        for leaf in leaves:
+            self._take(leaf)
         self._note = note
 
     def _keep_succession(self, keys: Succession, *, instead_of: Succession | None = None) -> None:
@@ -387,7 +420,7 @@ class Ledger:
                 f"{self.folder} has {self.size} entries, but this log had {known.size} when last seen: it was rolled "
                 f"back, or is an older copy; {_ADVICE}"
             )
-        if root(self._hashes[: known.size]) != known.root:
+        if self._grown_tree().root(known.size) != known.root:
             raise Broken(
                 f"{self.folder} is a fork: its first {known.size} entries are not those that this log had when last "
                 f"seen; {_ADVICE}"

@@ -29,15 +29,15 @@ class Included:
 
 def prove_inclusion(ledger: Ledger, index: int) -> str:
     """The tlog-proof file of one entry. Raises `ConfigError` when there is no such entry."""
-    entry, note, tree = ledger.entry(index), ledger.checkpoint(), ledger.tree()
-    return _written(entry, tree.path(index), note)
+    (proof,) = prove_each(ledger, [ledger.entry(index)])
+    return proof
 
 
 def prove_each(ledger: Ledger, entries: Iterable[Entry]) -> Iterator[str]:
-    """The tlog-proof file of each entry, all under one checkpoint; a tree is made once, so each costs O(log size)."""
-    note, tree = ledger.checkpoint(), ledger.tree()
+    """The tlog-proof file of each entry, all under one checkpoint; the tree is kept, so each costs O(log size)."""
+    note, path = ledger.paths()
     for entry in entries:
-        yield _written(entry, tree.path(entry.index), note)
+        yield _written(entry, path(entry.index), note)
 
 
 def _written(entry: Entry, path: Sequence[bytes], note: str) -> str:

@@ -23,6 +23,7 @@ class Remembered:
 
     def __init__(self, state: Path, origin: str) -> None:
         self.folder = state / "ledgers" / origin.replace("/", "-")
+        self._lock = FileLock(self.folder / "lock", timeout=LOCK_PATIENCE_S)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -31,7 +32,7 @@ class Remembered:
         Raises `OSError` when the folder cannot be written, `filelock.Timeout` when someone holds it for minutes.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "lock", timeout=LOCK_PATIENCE_S):
+        with self._lock:
             yield
 
     @property

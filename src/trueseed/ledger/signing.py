@@ -17,6 +17,7 @@ import stat
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -67,7 +68,7 @@ class Key:
     @property
     def key_id(self) -> str:
         """SHA-256 of the raw public key, in hexadecimal: `keyid` in DSSE envelopes."""
-        return hashlib.sha256(self.public_key).hexdigest()
+        return _key_id(self.public_key)
 
     @property
     def kind(self) -> bytes:
@@ -104,10 +105,20 @@ class Key:
 
     def verifies(self, signature: bytes, message: bytes) -> bool:
         try:
-            Ed25519PublicKey.from_public_bytes(self.public_key).verify(signature, message)
+            _public(self.public_key).verify(signature, message)
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+@lru_cache(maxsize=64)
+def _key_id(public_key: bytes) -> str:
+    return hashlib.sha256(public_key).hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _public(public_key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public_key)
 
 
 class Signer:
@@ -125,7 +136,7 @@ class Signer:
 
     @property
     def key_id(self) -> str:
-        return hashlib.sha256(self.public_key).hexdigest()
+        return _key_id(self.public_key)
 
     def key(self, origin: str) -> Key:
         """The public half, named for a log; a witness's has the name that it gave itself."""
@@ -158,12 +169,18 @@ def load(role: Role, folder: Path) -> Signer | None:
     if os.name == "posix" and mode & 0o077:
         raise ConfigError(f"the {role} key {path} can be read by others (mode {mode:o}); run `chmod 600 {path}`")
     try:
-        private_key = load_pem_private_key(data, password=None)
+        signer = _opened(role, data)
     except (ValueError, TypeError, UnsupportedAlgorithm) as err:
         raise ConfigError(f"the {role} key {path} is not an unencrypted PEM key; restore it from a copy") from err
-    if not isinstance(private_key, Ed25519PrivateKey):
+    if signer is None:
         raise ConfigError(f"the {role} key {path} is not an Ed25519 key; restore it from a copy")
-    return Signer(role, private_key)
+    return signer
+
+
+@lru_cache(maxsize=8)  # the file is read for every entry, and is the same each time
+def _opened(role: Role, pem: bytes) -> Signer | None:
+    private_key = load_pem_private_key(pem, password=None)
+    return Signer(role, private_key) if isinstance(private_key, Ed25519PrivateKey) else None
 
 
 def load_or_create(role: Role, folder: Path) -> Signer:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable
 
+from trueseed.errors import Broken
 from trueseed.ledger.batches import batch_of
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import IMPORT, STEP
@@ -25,12 +26,17 @@ class Runs:
         return made
 
     def see(self, entry: Entry) -> None:
-        if entry.predicate_type == STEP:
-            self._asked[str(entry.predicate.get("run"))] |= {each["source"] for each in entry.predicate.get("asks", ())}
-        elif batch := batch_of(entry, "answers"):
-            self._sealed.add(batch.run)
-            if entry.predicate_type == IMPORT:
-                self._imported[batch.run] |= set(entry.predicate.get("sources", ()))
+        """Raises `Broken` when it is malformed."""
+        said = entry.predicate
+        try:
+            if entry.predicate_type == STEP:
+                self._asked[str(said.get("run"))] |= {str(each["source"]) for each in said.get("asks", ())}
+            elif batch := batch_of(entry, "answers"):
+                self._sealed.add(batch.run)
+                if entry.predicate_type == IMPORT:
+                    self._imported[batch.run] |= set(map(str, said.get("sources", ())))
+        except (KeyError, TypeError) as err:
+            raise Broken(f"the statement in entry {entry.index} is malformed ({err!r})") from err
 
     def sources(self) -> dict[str, frozenset[str]]:
         """By run, which is the file's name: every source that its step asked, or whose answers were imported."""

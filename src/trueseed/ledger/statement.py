@@ -7,13 +7,13 @@ Sources: https://in-toto.io/Statement/v1, https://github.com/secure-systems-lab/
 Narrower than both: exactly one signature, standard base64, no unknown fields, so that a statement has one spelling.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import rfc8785
 
 from trueseed.core.canonical import canonical, digest
+from trueseed.core.canonical import parse_canonical as canonical_value
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger.signing import Key, Role, Signer, decode, encode
 
@@ -125,11 +125,11 @@ def open_envelope(envelope: Mapping[str, Any], known_keys: Iterable[Key]) -> dic
 def parse_canonical(data: bytes) -> dict[str, Any]:
     """A JSON object from its canonical bytes. Raises `Broken` for any other bytes, however harmless the difference."""
     try:
-        value = json.loads(data)
-        if not isinstance(value, dict) or canonical(value) != data:
-            raise ValueError("not the canonical form (RFC 8785) of a JSON object")
+        value = canonical_value(data)
     except (ValueError, RecursionError, rfc8785.CanonicalizationError) as err:
         raise Broken(f"it is not canonical JSON ({err})") from err
+    if not isinstance(value, dict):
+        raise Broken("it is canonical JSON, and not of an object")
     return value
 
 

@@ -10,12 +10,12 @@ shows: in the user's state, or given with `--since`. A key file vouches for itse
 `--key`, from this user's own key, or from the state's memory of the first meeting.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trueseed.core.merkle import Frontier, leaf_hash, root
+from trueseed.core.merkle import Tree, leaf_hash
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger import outside
 from trueseed.ledger.checkpoint import Checkpoint
@@ -101,7 +101,7 @@ class _Verification:
     findings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
-    hashes: list[bytes] = field(default_factory=list)
+    tree: Tree = field(default_factory=Tree)  # over the lines so far
     torn: int = 0  # bytes after the last newline
 
     def run(self, state: Path | None, since: str | None, given: tuple[Key, ...]) -> Report:
@@ -112,21 +112,22 @@ class _Verification:
         remembered = Remembered(state, operator.name).checkpoint if state and operator else None
         chain = self._succession(keys) if operator else None
         checkpoint = self._checkpoint(chain)
-        entries = list(self._entries(chain))
+        said = self._said(self._entries(chain))
         if checkpoint:
             self._compare_with_checkpoint(checkpoint)
         if chain:
-            self._compare_changes(chain, entries)
+            self._compare_changes(chain, said.changes)
             self._compare_outside(chain, remembered, since)
             self._compare_vouched(chain)
         if not self.findings:
-            self._steps(entries)
+            self.findings += said.faults
+            self.notes += said.clocks
         hidden = len(self.findings) - MOST_FINDINGS
         return Report(
             folder=self.folder,
             origin=operator.name if operator else "",
-            size=len(self.hashes),
-            root=root(self.hashes).hex(),
+            size=self.tree.size,
+            root=self.tree.root().hex(),
             findings=(*self.findings[:MOST_FINDINGS], *([f"... and {hidden} more"] if hidden > 0 else [])),
             notes=tuple(self.notes),
             evidence=tuple(self.evidence),
@@ -201,14 +202,13 @@ class _Verification:
             self.findings.append(f"file {SUCCESSION!r} was edited: {err}")
             return Succession(keys)
 
-    def _compare_changes(self, chain: Succession, entries: Sequence[Entry]) -> None:
-        """The file says what the log says, no more and no less."""
-        said = {entry.index: entry.leaf for entry in entries if entry.predicate_type == KEY_CHANGE}
+    def _compare_changes(self, chain: Succession, said: Mapping[int, bytes]) -> None:
+        """The file says what the log says (lines, by entry), no more and no less."""
         for index in sorted(said.keys() - {change.index for change in chain.changes}):
             self.findings.append(f"entry {index} changes a key, and file {SUCCESSION!r} does not have it")
         for change in chain.changes:
             if said.get(change.index, change.leaf) != change.leaf or (
-                change.index not in said and change.index < len(self.hashes)
+                change.index not in said and change.index < self.tree.size
             ):
                 self.findings.append(f"{change} by file {SUCCESSION!r}, and the log has another entry there")
             self.notes.append(str(change))
@@ -225,18 +225,17 @@ class _Verification:
 
     def _entries(self, chain: Succession | None) -> Iterator[Entry]:
         """The entries whose line is in order; a finding for each other line."""
-        tree, place = Frontier(), _Place()
+        place = _Place()
         for index, leaf in enumerate(self._lines()):
             try:
                 if chain:
                     entry = self._read(index, leaf, chain.keys_at(index))
-                    place.check(entry, tree)
+                    place.check(entry, self.tree)
                     yield entry
             except Broken as err:
                 self.findings.append(f"entry {index} (line {index + 1}): {err}")
                 place.chained = False
-            tree.append(leaf_hash(leaf))
-            self.hashes.append(leaf_hash(leaf))
+            self.tree.extend([leaf_hash(leaf)])
 
     def _lines(self) -> Iterator[bytes]:
         if not (self.folder / ENTRIES).exists():
@@ -251,8 +250,8 @@ class _Verification:
 
     def _read(self, index: int, leaf: bytes, keys: Sequence[Key]) -> Entry:
         """Raises `Broken` when the line, its signature, its signer or what it says of its place is out of order."""
-        open_envelope(parse_canonical(leaf), keys)
-        entry = Entry.parse(index, leaf)
+        envelope = parse_canonical(leaf)
+        entry = Entry(index=index, statement=open_envelope(envelope, keys), envelope=envelope, leaf=leaf)
         role = next(key.role for key in keys if key.key_id == entry.key_id)
         if role not in roles(entry.predicate_type):
             raise Broken(f"the {role} signed it, who may not sign a {entry.predicate_type} statement")
@@ -265,16 +264,16 @@ class _Verification:
         return entry
 
     def _compare_with_checkpoint(self, checkpoint: Checkpoint) -> None:
-        size = len(self.hashes)
+        size = self.tree.size
         if checkpoint.size > size:
             self.findings.append(
                 f"the checkpoint signed {checkpoint.size} entries, {ENTRIES} has {size}: "
                 f"entries {size} to {checkpoint.size - 1} were removed or torn"
             )
             return
-        if root(self.hashes[: checkpoint.size]) != checkpoint.root:
+        if self.tree.root(checkpoint.size) != checkpoint.root:
             self.findings.append(
-                f"the first {checkpoint.size} entries hash to root {root(self.hashes[: checkpoint.size]).hex()}, "
+                f"the first {checkpoint.size} entries hash to root {self.tree.root(checkpoint.size).hex()}, "
                 f"the checkpoint signed {checkpoint.root.hex()}"
             )
         if checkpoint.size < size or self.torn:
@@ -301,13 +300,13 @@ class _Verification:
                 continue
             self.evidence.append(f"{name}, {known.size} entries")
             reached = max(reached, known.size)
-            if known.size > len(self.hashes):
+            if known.size > self.tree.size:
                 self.findings.append(
-                    f"rolled back: {name} signed {known.size} entries, the ledger has {len(self.hashes)}; "
-                    f"entries {len(self.hashes)} to {known.size - 1} are gone "
+                    f"rolled back: {name} signed {known.size} entries, the ledger has {self.tree.size}; "
+                    f"entries {self.tree.size} to {known.size - 1} are gone "
                     "(or were written in a copy of this workspace)"
                 )
-            elif root(self.hashes[: known.size]) != known.root:
+            elif self.tree.root(known.size) != known.root:
                 self.findings.append(
                     f"a fork: {name} signed another history; one of entries 0 to {known.size - 1} differs from it"
                 )
@@ -316,9 +315,9 @@ class _Verification:
                 "no checkpoint from outside the ledger was at hand: that entries were cut off its end (truncation) is "
                 "not excluded; give one that was kept elsewhere with --since"
             )
-        elif reached < len(self.hashes):
+        elif reached < self.tree.size:
             self.notes.append(
-                f"the newest checkpoint from outside covers {reached} of {len(self.hashes)} entries: that later ones "
+                f"the newest checkpoint from outside covers {reached} of {self.tree.size} entries: that later ones "
                 f"were cut off the end (truncation) is not excluded"
             )
 
@@ -332,27 +331,47 @@ class _Verification:
         for each in found:
             known = each.checkpoint
             self.findings += each.findings
-            if known.size > len(self.hashes):
+            if known.size > self.tree.size:
                 self.findings.append(
                     f"rolled back: {each.place} has a checkpoint of {known.size} entries, the ledger has "
-                    f"{len(self.hashes)}"
+                    f"{self.tree.size}"
                 )
-            elif root(self.hashes[: known.size]) != known.root:
+            elif self.tree.root(known.size) != known.root:
                 self.findings.append(f"a fork: the checkpoint in {each.place} signed another history")
             else:
-                self.evidence += [f"{who}: {known.size} of {len(self.hashes)} entries" for who in each.by]
+                self.evidence += [f"{who}: {known.size} of {self.tree.size} entries" for who in each.by]
                 self.notes += [f"{known.size} entries were vouched for by {who} (--key, --tsa)" for who in each.others]
 
     # -- what the statements say -----------------------------------------------------------------------------------
 
-    def _steps(self, entries: Sequence[Entry]) -> None:
-        self.findings += faults(entries)
+    @staticmethod
+    def _said(entries: Iterator[Entry]) -> "_Said":
+        """Reads them to the end, one at a time: a log may be larger than memory."""
+        said = _Said()
+        said.faults += faults(said.seeing(entries))
+        return said
+
+
+@dataclass
+class _Said:
+    """faults: rules that statements break, which count when all else is in order. changes: of keys, their lines by
+    entry. clocks: notes on times that go back.
+    """
+
+    faults: list[str] = field(default_factory=list)
+    changes: dict[int, bytes] = field(default_factory=dict)
+    clocks: list[str] = field(default_factory=list)
+
+    def seeing(self, entries: Iterator[Entry]) -> Iterator[Entry]:
         latest = ""
         for entry in entries:
+            if entry.predicate_type == KEY_CHANGE:
+                self.changes[entry.index] = entry.leaf
             at = entry.predicate.get("at")
             if isinstance(at, str) and at < latest:
-                self.notes.append(f"entry {entry.index} says {at}, an entry before it {latest}: a clock went back")
+                self.clocks.append(f"entry {entry.index} says {at}, an entry before it {latest}: a clock went back")
             latest = max(latest, at) if isinstance(at, str) else latest
+            yield entry
 
 
 @dataclass
@@ -362,7 +381,7 @@ class _Place:
     shift: int = 0  # by how many places the entries read last are off
     chained: bool = True  # no entry so far was out of order; after one that was, every later root differs
 
-    def check(self, entry: Entry, before: Frontier) -> None:
+    def check(self, entry: Entry, before: Tree) -> None:
         """Raises `Broken` when the entry was written for another place than after the tree `before`."""
         said = entry.predicate["log"]
         if said["index"] - entry.index != self.shift:

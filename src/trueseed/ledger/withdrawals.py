@@ -1,8 +1,7 @@
 """Recalls: a withdrawal statement stops a source, or what was asked of it under some terms, for a use, by a project or
 in a span of time, until the reviewer releases it. What it reaches is quarantined, which is not deletion.
 
-    recalls = Recalls()
-    recalls.catch_up(ledger)
+    recalls = Recalls.read(ledger)
     recalls.stop(Passing(labels=..., inputs=..., asks=...))    # why a step may not go on, or None
 
 A recall of a whole source goes by labels, which nothing takes off. A narrower one goes by what entered (`entered`): it
@@ -168,7 +167,6 @@ class Recalls:
     def __init__(self) -> None:
         self.standing: dict[int, Withdrawal] = {}
         self.released: dict[int, tuple[Withdrawal, Entry]] = {}
-        self._size = 0
         self._made: list[_Made] = []
         self._used: set[str] = set()  # digests that some step read
         self._reached: defaultdict[int, set[str]] = defaultdict(set)
@@ -182,14 +180,11 @@ class Recalls:
             made.see(entry)
         return made
 
-    def catch_up(self, ledger: Ledger) -> None:
-        """Takes in what the ledger gained. Raises as `read`."""
-        new = list(ledger.entries(self._size))  # before the guard: an appender holds the ledger's and may want ours
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Takes in the entries that follow those seen so far. Raises `Broken` for a malformed one."""
         with self._guard:
-            for entry in new:
-                if entry.index >= self._size:
-                    self.see(entry)
-                    self._size = entry.index + 1
+            for entry in entries:
+                self.see(entry)
 
     def see(self, entry: Entry) -> None:
         if entry.predicate_type == WITHDRAWAL:
@@ -201,7 +196,7 @@ class Recalls:
         elif entry.predicate_type == STEP and entry.predicate.get("event") == "done":
             try:
                 self._take(_made(entry.predicate))
-            except (KeyError, TypeError, AttributeError) as err:
+            except (KeyError, TypeError, AttributeError, ValueError) as err:
                 raise Broken(f"the step statement in entry {entry.index} is malformed ({err!r})") from err
 
     def reached(self, withdrawal: Withdrawal) -> frozenset[str]:

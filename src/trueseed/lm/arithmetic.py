@@ -1,14 +1,17 @@
 """Which type weights are computed in.
 
+The name is what a run file says, long before weights are held, so torch is imported when a type is asked for.
+
 `auto` is bfloat16 where the hardware multiplies it natively, else float32: without such instructions every product of
 bfloat16 is widened first, which was seven times slower than float32 on a processor with AVX2 alone (docs/log.md).
 """
 
-from typing import Literal
-
-import torch
+from typing import TYPE_CHECKING, Literal
 
 from trueseed.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
 
 Arithmetic = Literal["auto", "bfloat16", "float32"]
 
@@ -16,8 +19,10 @@ Arithmetic = Literal["auto", "bfloat16", "float32"]
 _NATIVE = ("avx512_bf16", "avx10_1", "amx_bf16", "bf16")
 
 
-def named(name: str, device: str | torch.device | None = None) -> torch.dtype:
+def named(name: str, device: "str | torch.device | None" = None) -> "torch.dtype":
     """The type that `name` means on `device` (CUDA when present, when left out). Raises `ConfigError` for another."""
+    import torch
+
     if name == "auto":
         return torch.bfloat16 if _native(torch.device(device or _usual())) else torch.float32
     if name not in ("bfloat16", "float32"):
@@ -26,10 +31,14 @@ def named(name: str, device: str | torch.device | None = None) -> torch.dtype:
 
 
 def _usual() -> str:
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _native(device: torch.device) -> bool:
+def _native(device: "torch.device") -> bool:
+    import torch
+
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     able = torch.cpu.get_capabilities()

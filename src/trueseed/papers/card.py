@@ -108,7 +108,12 @@ def _training(dossier: Dossier) -> Iterator[str]:
     yield from (f"- {name}: {value:,}" for name, value in sorted(counts.items()))
     yield from (f"- {name}: `{value}`" for name, value in sorted(dossier.training["config"].items()))
     if dossier.identity_filter:
-        yield "\n**Answers that name a model or its maker were taken out of its data** (declared identity filter)."
+        yield (
+            "\n**Answers that name a model or its maker were taken out of its data, or lost it** (declared "
+            "identity filter)."
+        )
+    if dossier.redacted:
+        yield "\n**Personal data in its data was replaced by pseudonyms**, by patterns."
     yield ""
 
 

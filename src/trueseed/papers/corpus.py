@@ -1,6 +1,7 @@
 """What a dataset holds, counted off its records: who wrote how many, when, for what use and under which terms."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,11 +30,20 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """files: SHA-256 and size in bytes by name, of the sides that were learned from or validated with."""
+    """files: SHA-256 and size in bytes by name, of the sides that were learned from or validated with. words_of:
+    sources whose words are in it, also where another model said them anew.
+    """
 
     dataset: Artifact
     files: dict[str, tuple[str, int]]
     shares: tuple[Share, ...]
+    words_of: tuple[str, ...] = ()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Models whose words are in it."""
+        wrote = {share.source for share in self.shares if share.kind in ("teacher", "transform")}
+        return tuple(sorted(wrote | {source for source in self.words_of if "@" in source}))
 
     @property
     def first(self) -> str:
@@ -48,14 +58,14 @@ class Corpus:
         return sum(s.records for s in self.shares if side in ("", s.side) and (not kinds or s.kind in kinds))
 
 
-def count(dataset: Artifact) -> Corpus:
+def count(dataset: Artifact, words_of: Iterable[str] = ()) -> Corpus:
     """Raises `Broken` when the dataset is not what its digest says."""
     check(dataset)
     manifest = json.loads(dataset.path(MANIFEST).read_bytes())
     names = [f"{side}.parquet" for side in SIDES]
     files = {each["path"]: (each["sha256"], each["size"]) for each in manifest["files"] if each["path"] in names}
     shares = [share for side in SIDES if f"{side}.parquet" in files for share in _shares(dataset, side)]
-    return Corpus(dataset=dataset, files=files, shares=tuple(shares))
+    return Corpus(dataset=dataset, files=files, shares=tuple(shares), words_of=tuple(sorted(set(words_of))))
 
 
 def _shares(dataset: Artifact, side: str) -> list[Share]:

@@ -31,7 +31,7 @@ def _front(dossier: Dossier, corpus: Corpus) -> DatasetCardData:
         task_categories=["text-generation"],
         tags=["trueseed", "distillation", *(["synthetic"] if machine else [])],
         configs=[{"config_name": "default", "data_files": files}],
-        teachers=sorted({share.source for share in corpus.shares if share.kind in ("teacher", "transform")}),
+        teachers=list(corpus.models),
         identity_filter=bool(corpus.dataset.meta.get("identity_filter")),
         ledger={**dossier.ledger, "dataset": f"dataset:{corpus.dataset.digest}"},
         **more,
@@ -54,7 +54,9 @@ def _body(dossier: Dossier, corpus: Corpus) -> Iterator[str]:
     if dropped := meta.get("dropped"):
         yield "\nTaken out before, by reason: " + ", ".join(f"{reason} {n}" for reason, n in dropped.items()) + "."
     if meta.get("identity_filter"):
-        yield "\n**Answers that name a model or its maker were taken out** (declared identity filter)."
+        yield "\n**Answers that name a model or its maker were taken out, or lost it** (declared identity filter)."
+    if meta.get("redacted"):
+        yield "\n**Personal data was replaced by pseudonyms**, by patterns; names of people were not looked for."
     yield f"\nWhat the terms of these sources ask of whoever receives it: [{TERMS}](../../{TERMS}).\n"
     yield "Each record says who wrote it, when, upon which request and under which terms, in the column `origin`;"
     yield "`croissant.json` maps that column to PROV-O.\n"

@@ -19,7 +19,8 @@ from trueseed.workspace import Workspace
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """values: by side (`student`; `teacher` and `difference` where they may be published), by set: value, low, high, n.
+    """values: by side (`student`; `teacher`, or `base` where nobody taught it, and `difference`, where they may be
+    published), by set: value, low, high, n.
     artifact: where they are kept. withheld: why the teacher's are not among them; '' when they are.
     """
 
@@ -67,6 +68,10 @@ class Dossier:
         return any(bool(a.meta.get("identity_filter")) for a in (self.student, *(c.dataset for c in self.corpora)))
 
     @property
+    def redacted(self) -> bool:
+        return any(bool(a.meta.get("redacted")) for a in (self.student, *(c.dataset for c in self.corpora)))
+
+    @property
     def refusals(self) -> tuple[Verdict, ...]:
         return tuple(verdict for verdict in self.verdicts if not verdict.permitted)
 
@@ -87,7 +92,10 @@ def of(workspace: Workspace, student: Artifact, name: str) -> Dossier:
         verdicts=may_flow(labels, workspace.catalog, Effect.PUBLISH, workspace.facts),
         upstream={s: told for s in sorted({x.source for x in labels}) if (told := workspace.catalog.upstream(s))},
         base=tuple(sorted({x.source for x in labels if x.relation is Relation.WEIGHTS})),
-        corpora=tuple(corpus.count(dataset) for dataset in learned_from(workspace, student)),
+        corpora=tuple(
+            corpus.count(dataset, (x.source for x in workspace.labels(dataset) if x.relation is Relation.OUTPUT))
+            for dataset in learned_from(workspace, student)
+        ),
         training={key: said.get(key, {}) for key in ("config", "counts", "cost", "at")},
         scores=_scores(workspace, student, lineage),
         ledger={"origin": ledger.origin, "entries": ledger.size, "root": ledger.root_hex},
@@ -118,7 +126,8 @@ def _scores(workspace: Workspace, student: Artifact, lineage: Lineage) -> Scores
     found = json.loads(artifact.path("scores.json").read_bytes())
     withheld = _withheld(workspace, artifact)
     sides = ("student",) if withheld else ("teacher", "student", "difference")
-    values = {side: found[side] for side in sides}
+    beside = str(found.get("beside", "teacher"))  # its own base, where nobody taught it
+    values = {beside if side == "teacher" else side: found[side] for side in sides}
     return Scores(artifact=str(artifact.kind) + ":" + artifact.digest, values=values, withheld=withheld)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from trueseed.checks import FREE
 from trueseed.core.canonical import digest
 from trueseed.generate.course import DRAWS, Courses, Seen, imagine
+from trueseed.generate.verifiable import Config as Recipe
 from trueseed.plan.draws import Floats, between, interval, mean
 from trueseed.plan.history import Tempos
 from trueseed.plan.measured import Answered, Machine
@@ -28,6 +29,7 @@ NO_PRICE = "the price is not known: give a price in the run file (`price: {input
 NO_SPEED = "nothing was measured of it here; the first run of this step in this workspace will be"
 NO_BASE = "the base weights are not here yet: `trueseed weights SPEC` fetches them, then plan again"
 NOISE = {"train": (0.6, 1.25)}  # seconds a token in training, beside those of a throw-away step on noise (docs/log.md)
+UNTRIED = "rewriting and translation are not tried beforehand"
 FULLER = 1.0  # the least by which more chats at once slow each other down: not at all
 
 
@@ -41,6 +43,14 @@ class Wire:
     is_ours: bool
     price: Price | None
     per_minute: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Imported records. messages: in all of them, those with something in them."""
+
+    rows: int = 0
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,28 +71,29 @@ def estimate(
     tempos: Tempos,
     *,
     identity: Mapping[str, Any],
+    given: Given = Given(),
 ) -> Estimate:
     """The same whenever it is made from the same. identity: of the teacher, as steps are opened with it."""
-    maker = _Maker(file, answered, machine, wire, tempos)
-    settings = {
-        "generate": {**file.generate.model_dump(), **identity},
-        "curate": file.curate.model_dump(),
-        "baseline": {**file.evaluate.model_dump(), **identity},
-        "train": file.train.model_dump(),
-        "evaluate": {**file.evaluate.model_dump(), "engine": file.engine.identity},
-    }
-    parts = {
-        "generate": maker.generate(),
-        "curate": maker.curate(),
-        "baseline": maker.baseline(),
-        "train": maker.train(),
-        "evaluate": maker.evaluate(),
-    }
-    steps = tuple(
-        Planned(step=name, settings=digest(settings[name]), numbers=numbers, unknown=unknown)
-        for name, (numbers, unknown) in parts.items()
-    )
-    return Estimate(rows=len(answered.rows), price=wire.price, steps=steps)
+    maker = _Maker(file, answered, machine, wire, tempos, given)
+    measuring = {**file.evaluate.model_dump(), "engine": file.engine.identity}
+    steps: list[Planned] = []
+
+    def add(name: str, part: Part, settings: Mapping[str, Any] | None) -> None:
+        said = digest(dict(settings)) if settings is not None else ""
+        steps.append(Planned(step=name, settings=said, numbers=part[0], unknown=part[1]))
+
+    if file.generate:
+        add("generate", maker.generate(file.generate), {**file.generate.model_dump(), **identity})
+    for place, name in enumerate(file.transforms):
+        add(name, maker.rewriting(place), None)  # a step for each artifact of records
+    add("curate", maker.curate(), file.curate.model_dump())
+    if file.generate:
+        add("baseline", maker.baseline(), {**file.evaluate.model_dump(), **identity})
+    else:
+        add("baseline", maker.measuring("baseline"), {**measuring, "of": "base"})
+    add("train", maker.train(), file.train.model_dump())
+    add("evaluate", maker.evaluate(), measuring)
+    return Estimate(rows=len(answered.rows), price=wire.price, steps=tuple(steps))
 
 
 Part = tuple[dict[Quantity, Range], dict[Quantity, str]]
@@ -99,22 +110,45 @@ class _Maker:
         machine: Machine,
         wire: Wire,
         tempos: Tempos,
+        given: Given,
     ) -> None:
         self._file, self._answered, self._machine, self._wire = file, answered, machine, wire
-        self._tempos, self._rng = tempos, np.random.default_rng(0)
-        self._kept = file.generate.accept * between(
-            0.6, 1.0, self._rng, DRAWS
-        )  # records after curation: few or many go
+        self._tempos, self._rng, self._given = tempos, np.random.default_rng(0), given
+        self._generated = file.generate.accept if file.generate else 0
+        self._records = (self._generated + given.rows) * 2 ** sum(each.keep for each in file.transform)
+        self._kept = self._records * between(0.6, 1.0, self._rng, DRAWS)  # after curation: few or many go
+        self._unmeasured = NO_ROWS if file.generate and not answered.rows else NO_SPEED
 
     # the steps
 
-    def generate(self) -> Part:
-        courses = imagine(self._file.generate, _seen(self._answered), self._rng)
-        asking = self._asked(courses)
+    def generate(self, config: Recipe) -> Part:
+        courses = imagine(config, _seen(self._answered), self._rng)
+        asking = self._asked(courses, config)
         numbers, unknown = self._of(asking)
-        short = courses.accepted < self._file.generate.accept - 0.5
-        numbers["accepted"] = interval(courses.accepted) if short.any() else Range.exactly(self._file.generate.accept)
+        short = courses.accepted < config.accept - 0.5
+        numbers["accepted"] = interval(courses.accepted) if short.any() else Range.exactly(config.accept)
         return numbers, unknown
+
+    def rewriting(self, place: int) -> Part:
+        """The transformation at this place: as many questions as there are answers, or messages to translate."""
+        each, asked = self._file.transform[place], self._file.rewriters[place]
+        before = 2 ** sum(earlier.keep for earlier in self._file.transform[:place])
+        generated = self._generated * (2 if each.translate else 1)
+        imported = self._given.messages if each.translate else self._given.rows
+        numbers: dict[Quantity, Range] = {"requests": Range.exactly((generated + imported) * before)}
+        unknown: dict[Quantity, str] = {"tokens": UNTRIED, "seconds": UNTRIED}
+        if asked.weights:
+            numbers["micros"] = Range.exactly(0)
+        else:
+            unknown["micros"] = UNTRIED
+        return numbers, unknown
+
+    def measuring(self, step: str) -> Part:
+        """A model on this machine answers the frozen sets."""
+        known = self._tempos.of(step, self._rng, DRAWS)
+        if known is not None:
+            return {**ASKS_NOTHING, "seconds": interval(known * self._file.evaluate.samples)}, {}
+        return {**ASKS_NOTHING}, {"seconds": self._unmeasured}
 
     def baseline(self) -> Part:
         """Two sets of tasks asked greedily; free chats where their likelihood can be told."""
@@ -141,19 +175,17 @@ class _Maker:
     def curate(self) -> Part:
         known = self._tempos.of("curate", self._rng, DRAWS)
         if known is not None:
-            return {**ASKS_NOTHING, "seconds": interval(known * self._file.generate.accept)}, {}
+            return {**ASKS_NOTHING, "seconds": interval(known * self._records)}, {}
         if self._machine.curate_s is None:
-            return {**ASKS_NOTHING}, {"seconds": NO_ROWS}
-        times = self._file.generate.accept / max(
-            1, len(self._answered.rows)
-        )  # most of it may be there once, or for each
+            return {**ASKS_NOTHING}, {"seconds": self._unmeasured}
+        times = self._records / max(1, len(self._answered.rows))  # most of it may be there once, or for each
         seconds = self._machine.curate_s * between(0.5, max(times, 1.0), self._rng, DRAWS)
         return {**ASKS_NOTHING, "seconds": interval(seconds)}, {}
 
     def train(self) -> Part:
         measured = self._machine.train
         if measured is None:
-            why = NO_BASE if self._answered.rows else NO_ROWS
+            why = NO_BASE if self._answered.rows else self._unmeasured
             return {**ASKS_NOTHING}, {"tokens": why, "seconds": why}
         length = mean(measured.tokens, self._rng, DRAWS, low=2, high=self._file.train.max_length)
         config = self._file.train
@@ -168,14 +200,13 @@ class _Maker:
 
     def evaluate(self) -> Part:
         """The student answers what the teacher did, on this machine."""
-        known = self._tempos.of("evaluate", self._rng, DRAWS)
-        if known is not None:
-            return {**ASKS_NOTHING, "seconds": interval(known * self._file.evaluate.samples)}, {}
-        alike = self._wire.is_ours and self._file.teacher.weights == self._file.base.weights
-        numbers, _ = self.baseline()
-        if alike and "seconds" in numbers:
-            return {**ASKS_NOTHING, "seconds": numbers["seconds"]}, {}
-        return {**ASKS_NOTHING}, {"seconds": NO_SPEED if self._answered.rows else NO_ROWS}
+        numbers, unknown = self.measuring("evaluate")
+        teacher = self._file.teacher
+        if unknown and teacher and self._wire.is_ours and teacher.weights == self._file.base.weights:
+            as_the_teacher, _ = self.baseline()
+            if "seconds" in as_the_teacher:
+                return {**ASKS_NOTHING, "seconds": as_the_teacher["seconds"]}, {}
+        return numbers, unknown
 
     # the pieces
 
@@ -202,7 +233,7 @@ class _Maker:
             numbers["micros"] = interval(paid / 1e6)
         return numbers, unknown
 
-    def _asked(self, courses: Courses) -> Asking:
+    def _asked(self, courses: Courses, config: Recipe) -> Asking:
         requests = courses.asked.sum((1, 2))
         if not self._answered.rows:
             return Asking(requests=requests)
@@ -212,7 +243,7 @@ class _Maker:
             for free in (False, True):
                 asked = courses.asked[:, free_K == free, r].sum(1)
                 if asked.any():
-                    prompts, answers = self._tokens(rung, free)
+                    prompts, answers = self._tokens(config, rung, free)
                     prompt, completion = prompt + asked * prompts, completion + asked * answers
         return Asking(
             requests=requests,
@@ -221,11 +252,10 @@ class _Maker:
             seconds=self._asking_s(requests, completion),
         )
 
-    def _tokens(self, rung: str, free: bool) -> tuple[Floats, Floats]:
+    def _tokens(self, config: Recipe, rung: str, free: bool) -> tuple[Floats, Floats]:
         """Draws of the mean tokens of a question and its answer. Of a rung that was not seen, the question is taken as
         half to three times as long as those that were, and of the answer only its bound is known.
         """
-        config = self._file.generate
         most = config.free.sampling.max_tokens if free else config.max_tokens
         rows = [row for row in self._answered.rows if row.rung == rung and (row.kind == FREE) == free]
         if rows:
@@ -241,7 +271,8 @@ class _Maker:
         answered, wire = self._answered, self._wire
         if not answered.seconds or answered.elapsed_s <= 0:
             return None
-        at_once = max(1, min(wire.at_once, self._file.generate.ahead))
+        ahead = self._file.generate.ahead if self._file.generate else wire.at_once
+        at_once = max(1, min(wire.at_once, ahead))
         gain = max(FULLER, at_once / max(1, answered.at_once))
         if wire.is_ours:
             spoken = max(1, sum(row.completion_tokens for row in answered.rows))

@@ -42,6 +42,6 @@ def _units(said: Mapping[str, Any]) -> float:
             return float(counts.get("tokens", 0))
         case "curate":
             return float(counts.get("kept", 0) + sum(n for name, n in counts.items() if name.startswith("dropped:")))
-        case "evaluate":
+        case "evaluate" | "baseline" if not said["asks"]:  # a teacher's answers say nothing of this machine
             return float(said["config"].get("samples", 0))
     return 0.0

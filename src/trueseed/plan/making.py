@@ -11,7 +11,7 @@ not hide the rest of the plan.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,9 @@ from trueseed.ahead import OF_THE_RUN, Ruling, Sources, rulings, sources_of
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.errors import Refused, TrueSeedError
+from trueseed.exchange.seen import Seen, see
 from trueseed.plan import measured
-from trueseed.plan.estimate import Wire, estimate
+from trueseed.plan.estimate import Given, Wire, estimate
 from trueseed.plan.history import tempos
 from trueseed.plan.measured import Answered, Machine
 from trueseed.plan.others import Other, others
@@ -31,15 +32,17 @@ from trueseed.plan.standing import Standing, standings
 from trueseed.report.planned import ESTIMATE, Estimate
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.amounts import FREE, Price
+from trueseed.teachers.voice import Voice
 from trueseed.terms.model import Relation, Use
-from trueseed.workspace import Workspace
+from trueseed.workspace import FLAGS, Workspace
 
 PLAN = "plan.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """sources: what the run begins with. artifact: where the estimate is kept. teachers: all that the file names.
+    """sources: what the run begins with. imports: records of others, as they were found. artifact: where the estimate
+    is kept. teachers: all that the file names. flags: what the run file declares that every descendant will show.
     barred: what else forbids the run than the terms of its first teacher (holds, recalls, contracts, prices, and all
     this of the others), in the run's words. failure: what the run would end with, or what went wrong while asking;
     None when nothing did.
@@ -48,6 +51,7 @@ class Plan:
     project: str
     made_at: str
     sources: Sources
+    imports: tuple[Seen, ...]
     answered: Answered
     estimate: Estimate
     artifact: str
@@ -56,6 +60,7 @@ class Plan:
     teachers: tuple[Standing, ...]
     barred: tuple[str, ...]
     others: tuple[Other, ...]
+    flags: tuple[str, ...]
     failure: TrueSeedError | None
 
     @property
@@ -70,6 +75,8 @@ class Plan:
             "project": self.project,
             "made_at": self.made_at,
             "sources": asdict(self.sources),
+            "imports": [each.to_json() for each in self.imports],
+            "flags": list(self.flags),
             "rows": self.answered.to_json(),
             "estimate": self.estimate.to_json(),
             "artifact": self.artifact,
@@ -93,26 +100,31 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     """
     now = now or datetime.now(UTC)
     teachers = standings(file, workspace, now.date())
-    file = failover.without(file, next(i for i, each in enumerate(teachers) if not each.left))
+    file = failover.without(file, next((i for i, each in enumerate(teachers) if not each.left), 0))
     sources = sources_of(file)
-    said = rulings(sources, workspace.catalog, file.facts, now.date())
-    endings = [*(ending for each in teachers for ending in each.endings), *_recalled(sources, workspace)]
+    imports = tuple(see(each, workspace.catalog, workspace, file.facts) for each in file.imports)
+    said = _rulings(sources, imports, workspace, file, now)
+    endings = [ending for each in teachers for ending in each.endings]
+    endings += [each.ending for each in imports if each.ending]
+    endings += _recalled(sources, workspace)
     endings.sort(key=lambda ending: not isinstance(ending, Refused))  # a refusal is told before a mistake
     barred = tuple(str(ending) for ending in endings if isinstance(ending, Refused))
     forbidden = bool(endings) or any(each.refused for each in teachers)
     forbidden |= any(ruling.refused and ruling.step in OF_THE_RUN for ruling in said)
     asked = _Asked(Answered(), None, None)
     wire = wire_of(file)
+    given = Given(rows=sum(each.rows for each in imports), messages=sum(each.messages for each in imports))
     try:
-        asked = _ask(file, workspace, wire, 0 if forbidden else rows)
+        asked = _ask(file, workspace, wire, given, 0 if forbidden else rows)
     except TrueSeedError as err:
         asked = _Asked(Answered(), None, err)
     known = tempos(workspace.ledger.entries())
-    made = asked.estimate or estimate(file, asked.answered, Machine(), wire, known, identity={})
+    made = asked.estimate or estimate(file, asked.answered, Machine(), wire, known, identity={}, given=given)
     plan = Plan(
         project=file.project,
         made_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
         sources=sources,
+        imports=imports,
         answered=asked.answered,
         estimate=made,
         artifact=asked.artifact,
@@ -120,16 +132,35 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         rulings=said,
         teachers=teachers,
         barred=barred,
-        others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()),
+        others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()) if file.teacher else (),
+        flags=flags_of(file),
         failure=endings[0] if endings else asked.failure,
     )
     write_atomic(workspace.folder / PLAN, json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n")
     return plan
 
 
+def flags_of(file: RunFile) -> tuple[str, ...]:
+    """What the run file declares to be taken out, which every descendant will show."""
+    filters = file.curate.identity_filter or any(each.identity_filter for each in file.transform)
+    declared = {"identity_filter": filters, "redacted": file.curate.redact is not None}
+    return tuple(flag for flag in FLAGS if declared[flag])
+
+
+def _rulings(
+    sources: Sources, imports: tuple[Seen, ...], workspace: Workspace, file: RunFile, now: datetime
+) -> tuple[Ruling, ...]:
+    """With what imported records carry beside their declared origin, some of it by texts of other workspaces."""
+    catalog, inherited = workspace.catalog, [label for each in imports for label in each.inherited]
+    texts = [text for each in imports if each.looked for text in each.looked.documents]
+    return rulings(
+        sources, replace(catalog, kept=(*catalog.kept, *texts)) if texts else catalog, file.facts, now.date(), inherited
+    )
+
+
 def wire_of(file: RunFile) -> Wire:
     """How the run will ask."""
-    remote = file.teacher.remote
+    remote = file.teacher.remote if file.teacher else None
     if remote is None:
         return Wire(at_once=file.engine.slots, is_ours=True, price=FREE, per_minute=None)
     bound = [
@@ -152,35 +183,40 @@ class _Asked:
     artifact: str = ""
 
 
-def _ask(file: RunFile, workspace: Workspace, wire: Wire, rows: int) -> _Asked:
+def _ask(file: RunFile, workspace: Workspace, wire: Wire, given: Given, rows: int) -> _Asked:
     """The rows, and the estimate that follows from them, each in a step of its own."""
     begun = pipeline.begin(file, workspace)
-    voice, settings = begun.voice, {**file.generate.model_dump(), **begun.voice.identity}
+    identity = begun.voice.identity if begun.voice else {}
     rows_kept: Artifact | None = None
     failure: TrueSeedError | None = None
-    if rows:
+    if rows and begun.voice and begun.prompts:
         try:
-            with workspace.step(
-                "plan", inputs=[begun.prompts], ask={voice.source: Use.TRAIN}, config={**settings, "rows": rows}
-            ) as step:
-                rows_kept = step.earlier("report") or measured.ask(file, begun.prompts, voice, step, rows)
+            rows_kept = _rows(file, workspace, begun.prompts, begun.voice, rows)
         except TrueSeedError as err:
             failure = err
+        begun.voice.close()
     answered = Answered.read(rows_kept) if rows_kept else Answered()
-    voice.close()
     known = tempos(workspace.ledger.entries())
-    inputs = [begun.prompts, begun.held_out, *filter(None, (rows_kept, begun.base))]
+    inputs = [begun.held_out, *filter(None, (begun.prompts, rows_kept, begun.base))]
     config = {
-        "run": file.model_dump(mode="json"), "identity": voice.identity, "tempos": [*map(list, known.found.items())]
+        "run": file.model_dump(mode="json"), "identity": identity, "tempos": [*map(list, known.found.items())],
+        "imported": [given.rows, given.messages],
     }  # fmt: skip
     with workspace.step("estimate", inputs=inputs, config=config) as step:
         kept = step.earlier("report")
         if kept is None:
             machine = measured.try_out(file, rows_kept, begun.held_out, begun.base, step) if rows_kept else Machine()
-            made = estimate(file, answered, machine, wire, known, identity=voice.identity)
+            made = estimate(file, answered, machine, wire, known, identity=identity, given=given)
             kept = step.write("report", _filler(made), {"rows": made.rows})
     found = Estimate.from_json(json.loads((kept.folder / ESTIMATE).read_bytes()))
     return _Asked(answered, found, failure, f"{kept.kind}:{kept.digest}")
+
+
+def _rows(file: RunFile, workspace: Workspace, prompts: Artifact, voice: Voice, rows: int) -> Artifact:
+    assert file.generate is not None
+    config = {**file.generate.model_dump(), **voice.identity, "rows": rows}
+    with workspace.step("plan", inputs=[prompts], ask={voice.source: Use.TRAIN}, config=config) as step:
+        return step.earlier("report") or measured.ask(file, prompts, voice, step, rows)
 
 
 def _filler(made: Estimate) -> Callable[[Path], None]:
@@ -192,7 +228,8 @@ def _filler(made: Estimate) -> Callable[[Path], None]:
 
 def _recalled(sources: Sources, workspace: Workspace) -> Iterator[Refused]:
     """What the door refuses of base and prompts beside the terms."""
-    for source, relation in ((sources.base, Relation.WEIGHTS), (sources.prompts, Relation.OUTPUT)):
+    brought = (source for source in (sources.prompts, *sources.imports) if source)
+    for source, relation in ((sources.base, Relation.WEIGHTS), *((source, Relation.OUTPUT) for source in brought)):
         try:
             workspace.may_be_asked(source, (), relation)
         except Refused as err:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, ChatModel, Request
@@ -18,8 +18,10 @@ from trueseed.teachers.api import wire
 from trueseed.teachers.api.headers import Live
 from trueseed.teachers.teacher import Teacher
 from trueseed.teachers.voice import Voice
-from trueseed.train.tempo import Tempo, tempo
 from trueseed.workspace import Step
+
+if TYPE_CHECKING:
+    from trueseed.train.tempo import Tempo
 
 KNOWN_S = 0.001  # an answer that is there sooner was known already, and says nothing of the teacher's pace
 ROWS, QUESTIONS = "rows.json", "questions.parquet"
@@ -62,14 +64,16 @@ class Machine:
     """curate_s: for as many records as rows were asked. train: None when the base weights are not here."""
 
     curate_s: float | None = None
-    train: Tempo | None = None
+    train: "Tempo | None" = None
 
 
 def ask(file: RunFile, prompts: Artifact, voice: Voice, step: Step, rows: int) -> Artifact:
     """Asks `rows` questions and keeps all that was said, right or not. Raises what the teacher raises."""
+    recipe = file.generate
+    assert recipe is not None  # whoever has a teacher generates
     with voice.speaking(step) as model:
         timed = _Timed(Teacher(model, step, identity=voice.speaks if file.cache else None))
-        rehearsed = rehearse(file.generate, prompts, timed, step, rows)
+        rehearsed = rehearse(recipe, prompts, timed, step, rows)
         live: Mapping[str, Live] = getattr(model, "live_limits", {})
     found = Answered(
         rows=rehearsed.rows,
@@ -90,6 +94,8 @@ def ask(file: RunFile, prompts: Artifact, voice: Voice, step: Step, rows: int) -
 
 def try_out(file: RunFile, answered: Artifact, held_out: Artifact, base: Artifact | None, step: Step) -> Machine:
     """How fast this machine curates what was answered, and trains on noise of that length."""
+    from trueseed.train.tempo import tempo
+
     records = list(read_parquet(step.read(answered) / QUESTIONS))
     began = time.monotonic()
     curation.sift(records, curation.concerns(file.curate, list(_texts(held_out, step))))

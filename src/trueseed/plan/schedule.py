@@ -50,8 +50,9 @@ def calendar(file: RunFile, made: Estimate, answered: Answered, wire: Wire, *, s
     steps = {step.step: step for step in made.steps}
     lacking = tuple(name for name, step in steps.items() if "seconds" not in step.numbers)
     needs = {name for room in bound for name in DIMENSIONS if getattr(room.limit, name) is not None}
+    asking = _asking(file, source)
     for name in sorted(needs):
-        if why := next((steps[step].unknown[name] for step in ASKING if name in steps[step].unknown), None):
+        if why := next((steps[step].unknown[name] for step in asking if name in steps[step].unknown), None):
             return Calendar(earliest=None, likely=None, latest=None, rooms=bound, unknown=f"{name}: {why}")
     upper = Amount(
         requests=1,
@@ -60,9 +61,9 @@ def calendar(file: RunFile, made: Estimate, answered: Answered, wire: Wire, *, s
     )
 
     def at(end: str) -> Finish:
-        works = [_work(steps[name], use, end, upper) for name, use in ASKING.items()]
+        works = [_work(steps[name], use, end, upper) for name, use in asking.items()]
         found = finish(works, bound, source=source, project=file.project, now=now)
-        after = sum(_at(steps[name], "seconds", end) for name in steps if name not in ASKING)
+        after = sum(_at(steps[name], "seconds", end) for name in steps if name not in asking)
         if found.at is None:
             return found
         return Finish(at=found.at + timedelta(seconds=after), held_up_by=found.held_up_by, dimension=found.dimension)
@@ -72,6 +73,14 @@ def calendar(file: RunFile, made: Estimate, answered: Answered, wire: Wire, *, s
         why = steps[lacking[0]].unknown["seconds"]
         return Calendar(earliest=None, likely=None, latest=None, rooms=bound, unknown=f"seconds: {why}")
     return Calendar(earliest=at("low"), likely=likely, latest=at("high"), rooms=bound, unknown_s=lacking)
+
+
+def _asking(file: RunFile, source: str) -> dict[str, Use]:
+    """By step, what the run asks of this source, in order."""
+    if not source:
+        return {}
+    said_anew = {name: Use.TRAIN for name, (_, asked) in file.transforms.items() if asked.named == source}
+    return {"generate": ASKING["generate"], **said_anew, "baseline": ASKING["baseline"]}
 
 
 def _work(step: Planned, use: Use, end: str, upper: Amount) -> Work:

@@ -11,19 +11,21 @@ from functools import partial
 from typing import Any
 
 from trueseed import failover
-from trueseed.asking import USES, in_order, must_be_in_force, verdicts
+from trueseed.asking import REWRITING, USES, in_order, must_be_in_force, rewriters, verdicts
 from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.runfile import Asked, RunFile
 from trueseed.teachers.account.holds import OnHold
 from trueseed.teachers.api.held import look
+from trueseed.terms.model import Use
 from trueseed.terms.rules import Verdict
 from trueseed.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """of: `teacher`, `failover 1`. verdicts: the terms' on what a run asks. endings: what the run ends with for its
-    sake, beside a refusal of the first teacher by its terms. left: the hold for which the next one is asked, or ''.
+    """of: `teacher`, `failover 1`, `transform 1`. verdicts: the terms' on what a run asks. endings: what the run ends
+    with for its sake, beside a refusal of the first teacher by its terms. left: the hold for which the next one is
+    asked, or ''.
     """
 
     of: str
@@ -50,28 +52,36 @@ class Standing:
 
 
 def standings(file: RunFile, workspace: Workspace, today: date) -> tuple[Standing, ...]:
-    """Of each teacher, in the order of asking. Raises `ConfigError` for a source that is none, `Broken`,
-    `AccountUnavailable`.
+    """Of each teacher, in the order of asking, and then of those who rewrite. Raises `ConfigError` for a source that
+    is none, `Broken`, `AccountUnavailable`.
     """
-    last = file.teachers[-1]
-    return tuple(_standing(of, asked, file, workspace, today, asked is last) for of, asked in in_order(file).items())
+    last = file.teachers[-1:]
+    may_be_left = {of: asked not in last for of, asked in in_order(file).items()}
+    everyone = in_order(file) | rewriters(file)
+    return tuple(
+        _standing(of, asked, file, workspace, today, may_be_left.get(of, False)) for of, asked in everyone.items()
+    )
 
 
-def _standing(of: str, asked: Asked, file: RunFile, workspace: Workspace, today: date, is_last: bool) -> Standing:
+def _standing(of: str, asked: Asked, file: RunFile, workspace: Workspace, today: date, may_be_left: bool) -> Standing:
     endings: list[TrueSeedError] = []
     left = ""
     for question in _questions(of, asked, file, workspace, today):
         try:
             question()
         except OnHold as hold:
-            if not is_last:
+            if may_be_left:
                 left = str(hold)
                 break  # it is left before anything else is looked at
             endings.append(hold)
         except (Refused, ConfigError) as err:
             endings.append(err)
-    said = verdicts(asked.named, workspace.catalog, file.facts, today, asked.features)
+    said = verdicts(asked.named, workspace.catalog, file.facts, today, asked.features, _uses(of))
     return Standing(of=of, source=asked.named, verdicts=said, endings=tuple(endings), left=left)
+
+
+def _uses(of: str) -> tuple[Use, ...]:
+    return REWRITING if of.startswith("transform") else USES
 
 
 def _questions(
@@ -80,9 +90,9 @@ def _questions(
     """What the run looks at, in its order; each raises when the answer is no."""
     source, catalog = asked.named, workspace.catalog
     yield partial(must_be_in_force, asked.contract, source, catalog, today)
-    if of != "teacher":
+    if of.startswith("failover"):
         yield partial(failover.must_be_permitted, [source], catalog, file.facts, today, {source: asked.features})
-    yield partial(workspace.may_be_asked, source, USES)
+    yield partial(workspace.may_be_asked, source, _uses(of))
     if (remote := asked.remote) is not None:
         yield partial(look, remote, workspace.ledger)
         yield remote.known_price

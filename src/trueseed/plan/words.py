@@ -4,8 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trueseed.exchange.look import SHOWN
 from trueseed.plan.making import Plan
 from trueseed.plan.schedule import sentence
+from trueseed.report.origins import FLAGS, LOOKED_FOR
 from trueseed.report.planned import Planned, Quantity, Range
 
 ORDER: tuple[Quantity, ...] = ("requests", "tokens", "micros", "seconds", "accepted")
@@ -15,6 +17,8 @@ UNKNOWN = "unknown"
 def rows(plan: Plan) -> str:
     """What was asked for this plan."""
     asked = plan.answered
+    if not plan.sources.teacher:
+        return "asked      nobody: the records are imported, and the student is compared with its own base"
     if not asked.rows:
         return f"asked      nothing of {plan.sources.teacher}"
     rungs: dict[str, list[int]] = {}
@@ -49,6 +53,29 @@ def notes(plan: Plan) -> Iterator[str]:
 
 def calendar(plan: Plan) -> str:
     return sentence(plan.calendar)
+
+
+def imports(plan: Plan) -> Iterator[str]:
+    """Records of others: rows and origin, what was looked for and found against it, and what may be done with them."""
+    for each in plan.imports:
+        head = f"import     {each.config.file}, said to come from {each.config.source}"
+        if each.looked is None:
+            yield f"{head}: {each.ending}"
+            continue
+        counted = each.looked.counted
+        found = ", ".join(f"{LOOKED_FOR[kind]} {n}" for kind, n in counted.items())
+        yield f"{head}: {each.rows} rows; looked for what contradicts it: {found}"
+        yield from (f"           {against.words}" for against in each.looked.against[:SHOWN])
+        if each.inherited:
+            yield f"           inherits {', '.join(sorted({label.source for label in each.inherited}))}"
+        for effect, said in each.verdicts.items():
+            refused = next((verdict for verdict in said if not verdict.permitted), None)
+            yield f"           {effect.value}: {f'refuse: {refused}' if refused else 'permit'}"
+
+
+def flags(plan: Plan) -> Iterator[str]:
+    """What every descendant will show."""
+    yield from (f"flag       {flag}: {FLAGS[flag]}; whatever comes of them says so" for flag in plan.flags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +118,7 @@ def teachers(plan: Plan) -> Iterator[str]:
 
 def others(plan: Plan) -> Iterator[str]:
     """Models that one may already use, then those that one may not, a line each."""
-    if not plan.others:
+    if not plan.others and plan.sources.teacher:
         yield "instead    no other weights are here or embedded"
     for other in plan.others:
         may = "may teach" if other.permitted else "may not teach"

@@ -16,10 +16,10 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.report import details, planned, summary
+from trueseed.report import details, origins, planned, summary
 from trueseed.terms.model import Obligation, Upstream, Use
 from trueseed.terms.readings import readings
-from trueseed.workspace import Workspace
+from trueseed.workspace import FLAGS, Workspace
 
 SHOWN_PER_SET = 8  # samples side by side; the artifact has them all
 TIMED_AS = {step: step for step in ("generate", "curate", "train", "evaluate")} | {"baseline": "evaluate"}
@@ -40,6 +40,7 @@ def report(
     taught = [_taught(part, lineage) for part in records]
     asked = sum((_counts(lineage.maker(part.digest)) for part in records), Counter[str]())
     curated = _counts(lineage.maker(dataset.digest))
+    imports, anew = origins.imported(workspace, dataset), origins.said_anew(workspace, dataset)
     found = json.loads(scores.path("scores.json").read_bytes())
     comparison = summary.Comparison(
         **{side: summary.Scores.from_json(found[side]) for side in ("teacher", "student", "difference")}
@@ -51,6 +52,7 @@ def report(
         rejected=_by_reason(asked, "rejected:"),
         kept=curated["kept"],
         dropped=_by_reason(curated, "dropped:"),
+        imported=sum(each.rows for each in imports),
     )
     ledger = workspace.ledger
     return summary.Report(
@@ -64,6 +66,9 @@ def report(
         obligations=_obligations(lineage.maker(student.digest)),
         teachers=tuple(taught),
         plan=planned.outcome(ledger.entries(), workspace.store, _done(scores, lineage)),
+        imports=imports,
+        said_anew=anew,
+        flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
         tasks=tuple(json.loads(each.path("scores.json").read_bytes()) for each in tasks),
     )
 

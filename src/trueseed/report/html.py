@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from trueseed.report import expected, plots
 from trueseed.report.details import Details, Ruling, Sample
+from trueseed.report.origins import FLAGS, LOOKED_FOR
 from trueseed.report.summary import Interval, Report
 from trueseed.report.wording import breakable, count, duration, p_value, percent, points, signed
 
@@ -36,7 +37,10 @@ def render(report: Report, details: Details) -> str:
         report=report,
         details=details,
         headline=headline(report),
-        learned_from=[taught.source for taught in report.teachers if taught.accepted] or [report.teacher],
+        learned_from=_learned_from(report),
+        names={"teacher": report.before.capitalize(), "student": "Student"},
+        against=LOOKED_FOR,
+        flags=[FLAGS[flag] for flag in report.flags],
         sets=SETS,
         funnel=_funnel(report),
         rejected=_by_reason(report.records.rejected, "lost"),
@@ -71,7 +75,7 @@ def headline(report: Report) -> str:
     teacher, student = scores.teacher.held_out_prompts, scores.student.held_out_prompts
     gain = scores.difference.held_out_prompts
     told = f"The student passes every check on {percent(student.value)} of new prompts"
-    told += f", its teacher on {percent(teacher.value)}"
+    told += f", its {report.before} on {percent(teacher.value)}"
     if gain.low > 0:
         return f"{told}: {points(gain.value)} better."
     if gain.high < 0:
@@ -84,11 +88,20 @@ def headline(report: Report) -> str:
 
 def _funnel(report: Report) -> list[Row]:
     records = report.records
-    rows = (("asked", records.asked), ("accepted", records.accepted), ("kept", records.kept))
-    whole = records.asked
+    asked = (("asked", records.asked), ("accepted", records.accepted)) if report.before == "teacher" else ()
+    imported = (("imported", records.imported),) if report.imports else ()
+    rows = (*asked, *imported, ("kept", records.kept))
+    whole = records.asked + records.imported
     return [
         Row(name=name, n=n, bar=plots.bar(n, whole, "kept"), of=percent(n / whole) if whole else "") for name, n in rows
     ]
+
+
+def _learned_from(report: Report) -> list[str]:
+    """Whose words, each once."""
+    taught = [taught.source for taught in report.teachers if taught.accepted]
+    brought = [source for each in report.imports for source in (each.source, *each.inherited)]
+    return list(dict.fromkeys([*taught, *brought, *(each.source for each in report.said_anew)])) or [report.teacher]
 
 
 def _by_reason(counts: Mapping[str, int], kind: str) -> list[Row]:

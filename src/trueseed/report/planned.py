@@ -42,7 +42,8 @@ class Range:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """One step. settings: digest of the configuration that the step will be opened with. numbers: what it takes;
+    """One step. settings: digest of the configuration that the step will be opened with; '' when it will be several
+    steps, which are not compared. numbers: what it takes;
     micros: millionths of a US dollar. unknown: why a quantity is not among them.
     """
 
@@ -113,12 +114,14 @@ class Outcome:
 
 
 def outcome(entries: Iterable[Entry], store: Store, done: Mapping[str, Entry]) -> Outcome | None:
-    """The newest plan that was made before records were generated, beside what was done; None when there is none.
+    """The newest plan that was made before records were generated, or curated where none were, beside what was done;
+    None when there is none.
 
     done: by name of the step, the statement that closed it. Raises `Broken` when the plan cannot be read.
     """
     entries = tuple(entries)
-    before = done["generate"].index if "generate" in done else 0
+    first = done.get("generate", done.get("curate"))
+    before = first.index if first else 0
     plans = [entry for entry in entries if _is_plan(entry) and entry.index < before]
     if not plans:
         return None
@@ -129,7 +132,8 @@ def outcome(entries: Iterable[Entry], store: Store, done: Mapping[str, Entry]) -
     except (OSError, ValueError, KeyError, TypeError) as err:
         raise Broken(f"the plan {artifact} cannot be read ({err}); restore it from a copy of the workspace") from err
     as_planned = [step for step in estimate.steps if step.step in done and _settings(done[step.step]) == step.settings]
-    other = tuple(step.step for step in estimate.steps if step.step in done and step not in as_planned)
+    told = [step for step in estimate.steps if step.step in done and step.settings]
+    other = tuple(step.step for step in told if step not in as_planned)
     return Outcome(
         made_at=made.predicate["at"],
         artifact=f"{artifact.kind}:{artifact.digest}",

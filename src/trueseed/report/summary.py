@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from math import isfinite
 from typing import Any
 
+from trueseed.report.origins import Imported, SaidAnew
 from trueseed.report.planned import Outcome
 from trueseed.terms.model import Obligation
 
@@ -54,7 +55,8 @@ class Comparison:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counts:
     """asked: answers that were wanted, of which `cached` came from the cache and cost nothing. rejected, dropped: how
-    many, by reason. accepted: what the checks let through, of which curation kept `kept`.
+    many, by reason. accepted: what the checks let through. imported: rows of others. Of both together, said anew where
+    that was done, curation kept `kept`.
     """
 
     asked: int
@@ -63,6 +65,7 @@ class Counts:
     kept: int
     dropped: Mapping[str, int] = field(default_factory=dict)
     cached: int = 0
+    imported: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,10 +102,11 @@ class LedgerHead:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """teacher: source id of the one whose scores these are. teachers: all that were asked for records, in order.
-    student: `weights:<digest>`. sources: ids of all sources that the student carries. plan: what was expected
-    beforehand, beside what became of it; None when nobody planned. tasks: scores on tasks of the user's own, as
-    `evaluate.score` writes them.
+    """teacher: source id of the one whose scores these are: of the base, where `teachers` is empty. teachers: all that
+    were asked for records, in order. imports: records of others. said_anew: rewriting and translation. flags: what was
+    taken out of the data, as declared, so that all that comes of it says so. student: `weights:<digest>`. sources: ids
+    of all sources that the student carries. plan: what was expected beforehand, beside what became of it; None when
+    nobody planned. tasks: scores on tasks of the user's own, as `evaluate.score` writes them.
     """
 
     teacher: str
@@ -115,7 +119,15 @@ class Report:
     obligations: tuple[Obligation, ...]
     teachers: tuple[Taught, ...] = ()
     plan: Outcome | None = None
+    imports: tuple[Imported, ...] = ()
+    said_anew: tuple[SaidAnew, ...] = ()
+    flags: tuple[str, ...] = ()
     tasks: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def before(self) -> str:
+        """What the student is compared with, in a word."""
+        return "base" if self.imports and not self.teachers else "teacher"
 
     def to_json(self) -> dict[str, Any]:
         return {name: _plain(value) for name, value in asdict(self).items()}

@@ -19,6 +19,7 @@ from trueseed.ledger.log import Ledger
 from trueseed.ledger.retention import Retention
 from trueseed.ledger.sources import Runs
 from trueseed.ledger.verify import Report, verify_ledger
+from trueseed.report import reach
 from trueseed.teachers.answers.cache import CACHE
 
 
@@ -78,6 +79,7 @@ def workspace(
         findings += batches.faults(log, folder / CACHE, "answers")
         _answers(folder, log, findings, notes)
         findings += _documents(folder, log)
+        _completeness(log, findings, notes)
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
 
 
@@ -95,6 +97,16 @@ def _answers(folder: Path, ledger: Ledger, findings: list[str], notes: list[str]
     for run, stone in gone.answers.items():
         if (folder / CACHE / f"{run}.jsonl").exists():
             findings.append(f"cache file {run}.jsonl is still here, and was {stone}; give `trueseed destroy` again")
+
+
+def _completeness(ledger: Ledger, findings: list[str], notes: list[str]) -> None:
+    """What makers counted of our calls, as far as anybody asked them."""
+    try:
+        reached = reach.read(ledger.entries())
+    except Broken as err:
+        findings.append(str(err))
+    else:
+        notes += [*reached.evidence, *reached.notes]
 
 
 def _documents(folder: Path, ledger: Ledger) -> Iterator[str]:

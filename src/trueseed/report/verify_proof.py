@@ -28,7 +28,7 @@ from trueseed.ledger.statement import DECLARATION, STEP, open_envelope, parse_ca
 from trueseed.ledger.steps import faults
 from trueseed.ledger.succession import SUCCESSION, Succession
 from trueseed.ledger.trust import Trust
-from trueseed.report import verify_records
+from trueseed.report import reach, verify_records
 from trueseed.report.proof import HEADER, terms_named
 from trueseed.terms.catalog import Catalog, from_json
 from trueseed.terms.model import Document, Facts
@@ -113,6 +113,7 @@ class _Reading:
     notes: list[str] = field(default_factory=list)
     evidence: list[str] = field(default_factory=list)
     verdicts: int = 0
+    vouched: bool = False  # by somebody whom the reader trusts, or by the reader's own checkpoint
 
     def run(self, keys: Sequence[Key]) -> Proof:
         if "manifest" not in self.files or KEYS not in self.files or CHECKPOINT not in self.files:
@@ -128,6 +129,7 @@ class _Reading:
         lineage = self._lineage(entries, subject)
         if lineage is not None:
             self._artifacts(entries, lineage)
+            self._completeness(entries)
         catalog = self._catalog(entries)
         if not self.findings:
             self._derive(entries, catalog)
@@ -225,6 +227,7 @@ class _Reading:
                 self.findings.append(f"{each.place}/consistency: {err}")
                 continue
             size = each.checkpoint.size
+            self.vouched |= bool(each.by)
             self.evidence += [f"{who}: {size} of {checkpoint.size} entries" for who in each.by]
             self.notes += [f"{size} entries were vouched for by {who} (--key, --tsa)" for who in each.others]
         if self.since is not None:
@@ -241,7 +244,18 @@ class _Reading:
         elif same != kept:
             self.findings.append(f"a fork: the checkpoint given (--since) signed other {kept.size} entries")
         else:
+            self.vouched = True
             self.evidence.append(f"the checkpoint given (--since), {kept.size} entries")
+
+    def _completeness(self, entries: Sequence[Entry]) -> None:
+        """What others counted of our calls."""
+        try:
+            reached = reach.read(entries)
+        except Broken as err:
+            self.findings.append(str(err))
+        else:
+            self.evidence += reached.evidence
+            self.notes += reached.notes
 
     # -- what was made of what -------------------------------------------------------------------------------------
 
@@ -377,6 +391,11 @@ class _Reading:
             self.notes.append(
                 f"{checkpoint.size - statements} statements of the log are not in it: the operator chose which, and "
                 "that none of them concerns the student is the operator's word"
+            )
+        if not self.vouched:
+            self.notes.append(
+                "no witness, time stamp or checkpoint that you trust vouches for any of it (--key, --tsa, --since): "
+                "that the log was written anew, or cut off at its end, is not excluded"
             )
         self.notes.append(
             "it shows that what is written is consistent. That nothing was left out, or written later than it says, it "

@@ -4,9 +4,6 @@ import io
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from trueseed.core.records import read_parquet, record_root
 
 COUNTED = {"records": ("records.parquet",), "dataset": ("train.parquet", "validation.parquet")}  # in this order
@@ -20,6 +17,9 @@ def faults(manifest: Mapping[str, Any], files: Mapping[str, bytes], sources: Col
     promised = manifest["meta"].get("record_root")
     if promised is None:
         return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     ids: list[str] = []
     for name in COUNTED.get(manifest["kind"], ()):
         try:

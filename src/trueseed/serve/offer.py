@@ -5,15 +5,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from secrets import token_hex
+from typing import TYPE_CHECKING
 
 from trueseed.access import listen
 from trueseed.access.guard import LOOPBACK
 from trueseed.core.canonical import now
-from trueseed.lm.engine import Engine
 from trueseed.serve import api
 from trueseed.student import newest_student
 from trueseed.terms.model import Effect, Relation
 from trueseed.workspace import Step, Workspace
+
+if TYPE_CHECKING:
+    from trueseed.lm.engine import Engine
 
 SEAL_EVERY_S = 600.0
 
@@ -23,7 +26,7 @@ class Offered:
     """A student, its name, and the open step under which it speaks."""
 
     name: str
-    model: Engine
+    model: "Engine"
     step: Step
 
 
@@ -36,6 +39,8 @@ def student(workspace: Workspace, where: str, market: str = "") -> Iterator[Offe
     artifact = newest_student(workspace)
     config = {"where": where, "started_at": now(), "session": token_hex(4)}
     with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config, market=market) as step:
+        from trueseed.lm.engine import Engine  # once the terms permit it
+
         name = workspace.facts.student.name or "student"
         yield Offered(name=name, model=Engine(artifact.folder, f"own/{name}"), step=step)
 

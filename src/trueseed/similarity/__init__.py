@@ -12,8 +12,5 @@ True
 from trueseed.similarity.fingerprint import bare, fingerprint, normalise, shingles
 from trueseed.similarity.near import NearIndex
 from trueseed.similarity.overlap import OverlapIndex
-from trueseed.similarity.remembered import Mark, Recognised, Remembered
 
-__all__ = [
-    "Mark", "NearIndex", "OverlapIndex", "Recognised", "Remembered", "bare", "fingerprint", "normalise", "shingles",
-]  # fmt: skip
+__all__ = ["NearIndex", "OverlapIndex", "bare", "fingerprint", "normalise", "shingles"]

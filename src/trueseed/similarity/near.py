@@ -7,20 +7,26 @@ ever.
 """
 
 import warnings
+from functools import partial
+from typing import TYPE_CHECKING
 
 from trueseed.similarity.fingerprint import shingles
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from datasketch import MinHash, MinHashLSH
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 
 class NearIndex:
     """Texts by key. threshold: resemblance from which two texts are the same. n: words in a shingle."""
 
     def __init__(self, threshold: float, *, n: int = 3, permutations: int = 128) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from datasketch import MinHash, MinHashLSH  # imports scipy, which takes a second
+
         self.threshold = threshold
-        self._n, self._permutations = n, permutations
+        self._n = n
+        self._empty = partial(MinHash, num_perm=permutations, seed=1)
         # Lower than the threshold: a candidate too many costs one exact comparison, a candidate missed is a duplicate.
         self._candidates = MinHashLSH(threshold=max(0.05, threshold - 0.15), num_perm=permutations)
         self._shingles: dict[str, frozenset[str]] = {}
@@ -40,8 +46,8 @@ class NearIndex:
         best = max(near, key=lambda pair: pair[0], default=(0.0, ""))
         return (best[1], best[0]) if near and best[0] >= self.threshold else None
 
-    def _hashed(self, parts: frozenset[str]) -> MinHash:
-        hashed = MinHash(num_perm=self._permutations, seed=1)
+    def _hashed(self, parts: frozenset[str]) -> "MinHash":
+        hashed = self._empty()
         hashed.update_batch([part.encode() for part in sorted(parts)])
         return hashed
 

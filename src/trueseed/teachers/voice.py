@@ -2,34 +2,21 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import ChatModel
-from trueseed.core.settings import Settings
-from trueseed.lm.arithmetic import Arithmetic, named
-from trueseed.lm.engine import Engine
-from trueseed.teachers.account.allowance import Allowance, Limit
+from trueseed.lm.speed import Speed
+from trueseed.teachers.account.allowance import Allowance
 from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.api.providers import Endpoint, spoken_to
 from trueseed.teachers.api.remote import Remote
 from trueseed.workspace import Step
 
-
-class Speed(Settings):
-    """How the models we hold are run. deterministic: a text depends on its own seed and prompt alone, at a cost.
-    dtype: what is computed in (see `lm.arithmetic`).
-    """
-
-    slots: int = 64
-    deterministic: bool = False
-    dtype: Arithmetic = "auto"
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What decides the answers beside the weights: `auto` is told as what it means on this machine."""
-        return {**self.model_dump(), "dtype": str(named(self.dtype)).removeprefix("torch.")}
+if TYPE_CHECKING:
+    from trueseed.lm.engine import Engine
 
 
 class Voice(Protocol):
@@ -47,7 +34,7 @@ class Voice(Protocol):
     def identity(self) -> dict[str, Any]: ...
 
     @property
-    def scorer(self) -> Engine | None: ...
+    def scorer(self) -> "Engine | None": ...
 
     def speaking(self, step: Step) -> AbstractContextManager[ChatModel]: ...
 
@@ -68,7 +55,9 @@ class OurWeights:
     identity = speaks
 
     @property
-    def scorer(self) -> Engine:
+    def scorer(self) -> "Engine":
+        from trueseed.lm.engine import Engine
+
         if self._engine is None:
             self._engine = Engine(self.weights.folder, self.source, **self._speed.model_dump())
         return self._engine

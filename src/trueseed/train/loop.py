@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trueseed.core.durable import folder_atomic
-from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
 from trueseed.train.batches import Batch, Rows, pack
+from trueseed.train.settings import Optimizing
 
 Loss = Callable[[Batch], torch.Tensor]  # sum over the batch's answer tokens, float32 scalar
 Progress = Callable[[int, int, str, str], None]  # done, total, unit, note
@@ -28,19 +28,6 @@ LetGo = Callable[[Path], None]
 
 _BETAS = (0.9, 0.99)  # a second moment over 100 steps: runs here have tens to hundreds
 _EXPLODED = 5.0  # nats a token above the first step
-
-
-class Optimizing(Settings):
-    """learning_rate: at its peak. warmup_ratio: share of the steps that lead up to it; a cosine leads down to 0.
-    weight_decay: on matrices, decoupled. max_grad_norm: of the gradient of the mean loss. save_steps: a checkpoint
-    every so many steps.
-    """
-
-    learning_rate: float = 1e-4
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    save_steps: int = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

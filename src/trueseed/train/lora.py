@@ -4,16 +4,8 @@ import warnings
 from typing import Any
 
 import torch
-from pydantic import Field
 
-from trueseed.core.settings import Settings
-
-
-class Lora(Settings):
-    """rank: of each adapter. alpha: an adapter's output is scaled by alpha / rank."""
-
-    rank: int = Field(default=16, ge=1)
-    alpha: float = Field(default=32.0, gt=0)
+from trueseed.train.settings import Lora
 
 
 def adapted(model: Any, lora: Lora, *, seed: int) -> Any:

@@ -15,46 +15,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
-
 from trueseed.core.artifacts import Artifact
 from trueseed.core.records import read_parquet
 from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint
-from trueseed.lm.arithmetic import Arithmetic, named
+from trueseed.lm.arithmetic import named
 from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example, Rows, examples, in_batches, plan
 from trueseed.train.interpolation import interpolate
-from trueseed.train.loop import Optimizing, fit, mean_loss
-from trueseed.train.lora import Lora, adapted, merged
+from trueseed.train.loop import fit, mean_loss
+from trueseed.train.lora import adapted, merged
+from trueseed.train.settings import Config as Config  # one says `sft.Config`
 from trueseed.workspace import Step
-
-
-class Config(Optimizing):
-    """Names and meanings are TRL's where TRL has them.
-
-    num_train_epochs: passes over the records. max_steps: end earlier (0: do not). seed: order of the records, first
-    values of adapters. max_length: records of more tokens are left out and counted. tokens_per_batch: tokens of the
-    rows of one forward and backward pass, which bounds memory. gradient_accumulation_steps: passes a step. lora: null
-    trains the whole network. freeze_embeddings: the table of tokens stays as it is, and with it an output head that is
-    tied to it; of a small model that is a large part. freeze_layers: so many of the lowest layers stay as they are;
-    with frozen embeddings nothing is carried back through them either. wise_ft_alpha: how far the student stands on the
-    line from the base to the trained network (1: as trained; see `interpolation`). dtype: what is computed in (see
-    `lm.arithmetic`).
-    """
-
-    num_train_epochs: int = Field(default=2, ge=1)
-    max_steps: int = Field(default=0, ge=0)
-    seed: int = 0
-    max_length: int = Field(default=1024, ge=2)
-    tokens_per_batch: int = Field(default=2048, ge=1)
-    gradient_accumulation_steps: int = Field(default=1, ge=1)
-    lora: Lora | None = None
-    freeze_embeddings: bool = False
-    freeze_layers: int = Field(default=0, ge=0)
-    wise_ft_alpha: float = Field(default=1.0, gt=0, le=1)
-    dtype: Arithmetic = "auto"
 
 
 def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) -> Artifact:

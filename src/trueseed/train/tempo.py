@@ -17,7 +17,8 @@ from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example
 from trueseed.train.loop import fit
-from trueseed.train.sft import Config, prepared, schedule
+from trueseed.train.settings import Config
+from trueseed.train.sft import prepared, schedule
 
 STEPS = 2  # the first warms up and is not counted
 MOST_TOKENS = 512  # of a step: enough to see the pace, and seconds on a slow machine

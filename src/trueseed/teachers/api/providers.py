@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field
 
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
-from trueseed.teachers.account import allowance
+from trueseed.teachers.account import amounts
 from trueseed.terms.model import parse_source
 
 DATA = Path(__file__).with_suffix(".toml")
@@ -81,8 +81,8 @@ class Prices(Settings):
     output: float = Field(ge=0, strict=False)
 
     @property
-    def exact(self) -> allowance.Price:
-        return allowance.Price(round(self.input * 1_000_000), round(self.output * 1_000_000))
+    def exact(self) -> amounts.Price:
+        return amounts.Price(round(self.input * 1_000_000), round(self.output * 1_000_000))
 
 
 class Endpoint(Settings):
@@ -108,9 +108,9 @@ class Endpoint(Settings):
     def wire_model(self) -> str:
         return self.model or parse_source(self.source).model
 
-    def known_price(self) -> allowance.Price:
+    def known_price(self) -> amounts.Price:
         """Raises `Refused` when it is not known: then nothing is spent."""
-        return allowance.price_of(self.source, {self.source: self.price.exact} if self.price else {})
+        return amounts.price_of(self.source, {self.source: self.price.exact} if self.price else {})
 
 
 class Reach(Settings):

@@ -1,0 +1,52 @@
+"""Models that a run file names: weights become an artifact, and whoever is asked becomes a voice."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trueseed.asking import must_be_in_force
+from trueseed.core.artifacts import Artifact
+from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
+from trueseed.runfile import Asked, Model
+from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.voice import BehindAnApi, OurWeights, Speed, Voice
+from trueseed.terms.model import Relation
+from trueseed.workspace import Workspace
+
+
+def resolved(model: Model) -> Weights:
+    """Fetches what is not here yet. Raises as `resolve`."""
+    return resolve(model.weights, sha256=model.sha256, source=model.source)
+
+
+def voice(asked: Asked, limits: Sequence[Limit], speed: Speed, workspace: Workspace) -> Callable[[], Voice]:
+    """Finds a teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
+    today = datetime.now(UTC).date()
+    if asked.remote is not None:
+        remote = BehindAnApi(asked.remote, asked.contract, limits)
+        must_be_in_force(asked.contract, remote.source, workspace.catalog, today)
+        return lambda: remote
+    assert asked.weights is not None
+    weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
+    must_be_in_force(asked.contract, weights.source, workspace.catalog, today)
+    return lambda: OurWeights(import_weights(weights, workspace), weights.source, speed)
+
+
+def import_weights(weights: Weights, workspace: Workspace) -> Artifact:
+    config = {"digest": weights.digest, "files_read": dict(weights.files_read)}
+
+    def link(folder: Path) -> None:
+        for path in matching(weights.folder, (*MODEL_FILES, *LICENCE_FILES)):
+            _link(path, folder / path.name)
+
+    with workspace.step("weights", brings={weights.source: Relation.WEIGHTS}, config=config) as step:
+        return step.earlier("weights") or step.write("weights", link, {"source": weights.source})
+
+
+def _link(path: Path, target: Path) -> None:
+    """The same bytes without a second copy where the disk allows it."""
+    try:
+        target.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, target)
