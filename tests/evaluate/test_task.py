@@ -58,6 +58,8 @@ def test_a_right_choice_may_be_named_or_counted(tmp_path: Path) -> None:
         ("exact", "{", "line 3: not JSON"),
         ("exact", "[1]", "line 3: not a JSON object"),
         ("exact", {"prompt": "Hi"}, "line 3: 'target' is missing"),
+        ("contains", {"prompt": "Hi", "target": " ."}, "'target' must be what is right"),
+        ("exact", {"prompt": "Hi", "target": []}, "'target' must be what is right"),
         ("exact", {"prompt": "", "target": 1}, "'prompt' must be a string that is not empty"),
         ("exact", {"id": "fr", "prompt": "Hi", "target": 1}, "id 'fr' was used before"),
         ("number", {"prompt": "Hi", "target": "many"}, "'target' must be a number, not 'many'"),

