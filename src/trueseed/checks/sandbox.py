@@ -35,7 +35,7 @@ JAIL = Path(__file__).parent / "jail.py"
 NOBODY = 65534  # whom root becomes; in Linux the user that owns nothing
 _LIBRARIES = ("/lib", "/lib32", "/lib64", "/libx32", "/usr/lib", "/usr/lib32", "/usr/lib64", "/usr/libx32")
 _FILES = ("/etc/ld.so.cache", "/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
-_SET_UP_S = 10.0  # for building the walls; the program's own time starts after
+_SET_UP_S = 60.0  # for building the walls, on a busy machine; the program's own time starts after
 
 Ending = Literal["exit", "signal", "time", "cpu", "output"]
 
