@@ -104,4 +104,5 @@ def test_a_text_is_counted_by_token_and_by_byte() -> None:
 def test_pass_at_k_is_of_as_many_as_were_drawn() -> None:
     row = {"prompt": "def f():\n", "test": "def check(f):\n    assert f() == 1\n", "entry_point": "f"}
     right, wrong = "    return 1", "    return 2"
-    assert counts("humaneval", row, right, wrong, wrong, wrong, wrong) == {"pass@1": (0.2, 1.0), "pass@5": (1.0, 1.0)}
+    found = counts("humaneval", row, right, wrong, wrong, wrong, wrong)
+    assert found == {"pass@1": (pytest.approx(0.2), 1.0), "pass@5": (1.0, 1.0)}

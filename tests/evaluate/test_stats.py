@@ -81,10 +81,10 @@ def test_a_share_of_independent_samples_has_wilsons_interval(right, n, low, high
 
 def test_about_95_of_100_of_them_hold_the_truth_near_the_edge_too():
     rng, held = random.Random(1), 0
-    for _ in range(400):
+    for _ in range(200):
         found = stats.proportion(sum(rng.random() < 0.03 for _ in range(60)), 60)
         held += found.low <= 0.03 <= found.high
-    assert 0.93 <= held / 400 <= 0.995
+    assert 0.93 <= held / 200 <= 0.995
 
 
 def test_a_score_of_zero_everywhere_is_not_certain():
