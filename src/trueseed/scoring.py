@@ -19,9 +19,10 @@ from trueseed.core.chat import ChatModel
 from trueseed.errors import ConfigError
 from trueseed.evaluate.task import Config, read
 from trueseed.lm.source import resolve
+from trueseed.lm.speed import Speed
 from trueseed.student import newest_student
 from trueseed.teachers.bound import bound
-from trueseed.teachers.voice import OurWeights, Speed, Voice
+from trueseed.teachers.voice import OurWeights, Voice
 from trueseed.terms.model import Relation, Use
 from trueseed.workspace import Step, Workspace
 
