@@ -56,6 +56,28 @@ def test_a_case_goes_from_inquiry_to_reinstatement_on_the_command_line(workspace
     assert workspace.ledger.signed_by(last, "reviewer")
 
 
+def test_what_a_case_is_about_is_quarantined_kept_and_destroyed_only_after_its_end(workspace, letter):
+    with workspace.step("generate", inputs=[prompts(workspace)], ask={SMOL: Use.TRAIN}) as step:
+        records = put(step, "records")
+
+    def run(*words: str) -> Any:
+        said = CliRunner().invoke(app, [*words, "--workspace", str(workspace.folder), "--json"])
+        return said.exception if said.exception else json.loads(said.stdout)
+
+    number = str(run("case", "open", "huggingfacetb", "--said", "they ask")["case"])
+    assert run("recall", SMOL, "--use", "train", "--why", "meanwhile")["stops"] == [str(records)]
+    gone = ("destroy", SMOL, "--why", "tidy", "--evidence", str(letter))
+    assert "case" in str(refused := run(*gone))
+    assert isinstance(refused, Refused)
+    assert any(records.digest[:12] in each for each in run("case", "show", number)["touched"])
+    run("case", "close", number, "--as", "terminated", "--said", "it is over", "--document", str(letter))
+    run("release", SMOL, "--evidence", str(letter))
+    assert run(*gone)["artifacts"]
+    assert not records.folder.exists()
+    found = run("verify")
+    assert (found["verdict"], any("destroyed by entry" in note for note in found["notes"])) == ("whole", True)
+
+
 def test_only_the_reviewer_ends_a_case(workspace):
     with pytest.raises(ConfigError, match="signed by the reviewer"):
         workspace.ledger.append(CASE_END, [], {})

@@ -49,7 +49,7 @@ def test_may_answers_refuse_with_three_and_the_deciding_clause():
     assert done.returncode == 3
     assert set(said) == {
         "verdict", "use", "source", "document", "version", "clause", "because", "obligations", "settle_by",
-        "established", "relation", "terms", "effect", "at", "upstream", "at_odds", "rules",
+        "established", "relation", "terms", "effect", "at", "upstream", "at_odds", "own", "rules",
     }  # fmt: skip
     assert (said["verdict"], said["document"]) == ("refuse", "openai-sa-2026-01-01")
 

@@ -21,6 +21,8 @@ from trueseed.errors import TrueSeedError
 from trueseed.runfile import RunFile, load
 from trueseed.terms.answers import may
 from trueseed.terms.catalog import Catalog
+from trueseed.terms.model import Facts
+from trueseed.workspace import Workspace
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -128,8 +130,8 @@ def test_commands_on_records_answer_as_shown(tmp_path, monkeypatch):
 
 def masked(text: str) -> str:
     """Lists of artifacts are in the order of their names, so their lines change places."""
-    parts = re.split(r"(?=records:)", NAME.sub("#", text))
-    return "".join(sorted(parts)) if len(parts) > 2 else "".join(parts)
+    parts = [part.strip() for part in re.split(r"(?=records:)", NAME.sub("#", text))]
+    return "\n".join(sorted(parts) if len(parts) > 2 else parts)
 
 
 def answered(words: list[str]) -> str:
@@ -145,9 +147,40 @@ def test_the_run_on_imported_records_that_is_shown_is_valid(tmp_path):
     assert (file.teachers, list(file.transforms)) == ((), ["rewrite"])
 
 
-def test_the_text_that_is_shown_being_added_permits_what_it_says(tmp_path):
-    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "terms.md").read_text(), flags=re.DOTALL)
-    (tmp_path / "acme.toml").write_text(block)
-    verdict = may("train", "acme/large@api", at=date(2026, 3, 5), catalog=Catalog.load(tmp_path))
+TERMS = (ROOT / "docs" / "terms.md").read_text(encoding="utf-8")
+
+
+def of_terms(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TERMS, flags=re.DOTALL)
+
+
+def as_shown(text: str) -> str:
+    """Without what is another every time: how many notes there are, and when something was signed."""
+    return " ".join(re.sub(r"\d+ notes|\d{4}-\d\d-\d\dT\S+Z", "…", text).split())
+
+
+@pytest.fixture
+def acme(tmp_path, monkeypatch):
+    """A workspace with the texts and the document that are shown."""
+    monkeypatch.chdir(tmp_path)
+    text, letter = of_terms("text")
+    Path("acme-terms.txt").write_text(text, encoding="utf-8")
+    Path("acme-letter.txt").write_text(letter, encoding="utf-8")
+    Workspace.open(Path("work"), create=True).declare("garden", Facts())
+    Path("work/terms").mkdir()
+    Path("work/terms/acme.toml").write_text(of_terms("toml")[0], encoding="utf-8")
+
+
+def test_the_text_that_is_shown_being_added_permits_what_it_says(acme):
+    verdict = may("train", "acme/large@api", at=date(2026, 3, 5), catalog=Catalog.load(Path("work/terms")))
     assert verdict.permitted
     assert [duty.text for duty in verdict.obligations] == ["name Acme where the output is shown"]
+
+
+def test_the_commands_about_terms_answer_as_shown(acme):
+    for block in of_terms("console"):
+        for each in re.split(r"^\$ trueseed ", block, flags=re.MULTILINE)[1:]:
+            command, _, shown = each.partition("\n")
+            if shown:
+                done = CliRunner().invoke(app, shlex.split(command))
+                assert as_shown(done.output) == as_shown(shown), command

@@ -10,10 +10,14 @@ from typer.testing import CliRunner
 
 from trueseed.cli import app
 from trueseed.core.artifacts import Artifact, Kind
+from trueseed.core.canonical import now
 from trueseed.core.chat import Message
-from trueseed.core.records import Origin, Record, write_parquet
-from trueseed.rebuild import plan_rebuild
-from trueseed.recall import Part
+from trueseed.core.records import Origin, Record, read_parquet, write_parquet
+from trueseed.ledger.statement import REBUILD
+from trueseed.rebuild import plan_rebuild, remains
+from trueseed.rebuild.leave_out import leave_out
+from trueseed.recall import Part, recall
+from trueseed.report import verify
 from trueseed.terms.model import Relation
 from trueseed.workspace import Step, Workspace
 
@@ -50,19 +54,26 @@ def river(workspace: Workspace) -> None:
         put(step, "weights", "none.parquet", [])
 
 
-def test_what_was_made_from_a_recalled_record_goes_with_it(workspace):
+def test_a_whole_source_takes_along_every_record_of_an_artifact_with_its_label(workspace):
     river(workspace)
     plan = plan_rebuild(workspace, ADA)
-    assert [(each.records, each.reached, each.answers) for each in plan.records] == [(4, 3, 1), (3, 2, 0)]
+    assert [(each.records, each.reached, each.answers) for each in plan.records] == [(4, 4, 2), (3, 3, 1)]
     assert [each.step for each in plan.again] == ["curate", "train"]
-    assert plan.missing == 1
+    assert plan.missing == 4
     assert [name.partition(":")[0] for name in plan.reused] == ["prompts"]
+
+
+def test_what_was_made_from_a_recalled_record_goes_with_it(workspace):
+    river(workspace)
+    plan = plan_rebuild(workspace, ADA, Part(use="train"))
+    assert [(each.records, each.reached, each.answers) for each in plan.records] == [(4, 3, 1), (3, 2, 0)]
+    assert plan.missing == 3
 
 
 @pytest.mark.parametrize(
     ("part", "reached"),
     [
-        (Part(), 3),
+        (Part(), 4),
         (Part(asked=("2026-02-01", "2026-02-28")), 2),
         (Part(asked=("2026-03-01", "-")), 1),
         (Part(use="judge"), 1),
@@ -78,7 +89,7 @@ def test_a_part_counts_what_was_asked_so_by_record(workspace, part, reached):
 
 def test_the_share_that_is_left_scales_the_time(workspace):
     river(workspace)
-    for each in plan_rebuild(workspace, ADA).again:
+    for each in plan_rebuild(workspace, ADA, Part(use="train")).again:
         share = {"curate": 1 / 4, "train": 1 / 3}[each.step]
         assert each.likely_s == pytest.approx(each.took_s * share, abs=0.001)
 
@@ -89,7 +100,40 @@ def test_the_command_line_plans_and_changes_nothing(workspace):
     size = workspace.ledger.size
     where = ["--workspace", str(workspace.folder)]
     said = CliRunner().invoke(app, ["recall", ADA, "--plan", "--json", *where], catch_exceptions=False)
-    assert json.loads(said.stdout)["missing"] == 1
-    assert "3 of 4 records go" in CliRunner().invoke(app, ["recall", ADA, "--plan", *where]).stdout
+    assert json.loads(said.stdout)["missing"] == 4
+    assert "4 of 4 records go" in CliRunner().invoke(app, ["recall", ADA, "--plan", *where]).stdout
     workspace.ledger.refresh()
     assert workspace.ledger.size == size
+
+
+def test_verify_finds_recalled_records_where_a_step_said_it_left_them_out(workspace):
+    river(workspace)
+    recall(workspace, ADA, "x", Part(use="train"))
+    (hit,) = remains.standing(workspace)
+    records = next(a for a in workspace.store.all() if a.kind == "records")
+    rest = leave_out(workspace, records, [hit.recall])
+    assert [each.answer for each in read_parquet(rest.path("records.parquet"))] == ["b"]
+    assert not verify.workspace(workspace.folder).broken
+    with workspace.step("leave_out", inputs=[records], config={"without": [hit.recall.index], "x": 1}) as step:
+        put(step, "records", "records.parquet", list(read_parquet(records.path("records.parquet")))[1:])
+    (finding,) = verify.workspace(workspace.folder).findings
+    assert "holds 2 such records" in finding
+
+
+@pytest.mark.parametrize(
+    ("said", "finding"),
+    [
+        ({"without": [99]}, "entry 99, which recalls nothing"),
+        ({"made": [{"kind": "dataset", "digest": "0" * 64}]}, "was made by no step"),
+        ({}, "and that reaches dataset:"),
+        ({"without": "all"}, "malformed"),
+    ],
+)
+def test_verify_finds_a_rebuild_that_is_none(workspace, said, finding):
+    river(workspace)
+    recall(workspace, ADA, "x")
+    (hit,) = remains.standing(workspace)
+    dataset = next({"kind": a.kind, "digest": a.digest} for a in workspace.store.all() if a.kind == "dataset")
+    link = {"without": [hit.recall.index], "replaces": [], "made": [dataset], "at": now(), **said}
+    workspace.ledger.append(REBUILD, [], link)
+    assert any(finding in found for found in verify.workspace(workspace.folder).findings)

@@ -12,6 +12,8 @@ from trueseed.cli import app
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.errors import ConfigError, Refused
+from trueseed.ledger.withdrawals import Recalls
+from trueseed.outgoing import TO, seen_from
 from trueseed.recall import Part
 from trueseed.report import verify
 from trueseed.terms.model import Facts, Use
@@ -80,6 +82,42 @@ def test_a_release_over_evidence_ends_the_quarantine_and_keeps_the_recall(worksp
     assert not verify.workspace(workspace.folder).broken
     with pytest.raises(ConfigError, match="nothing to release"):
         recalling.release(workspace, SMOL, tmp_path / "letter")
+
+
+def test_of_two_recalls_the_one_whose_cause_ended_is_released(workspace, tmp_path):
+    asked(workspace, "2026-02-10T00:00:00Z")
+    for use in ("judge", "train"):
+        recalling.recall(workspace, SMOL, f"no {use}", Part(use=use))
+    first, second = Recalls.read(workspace.ledger).standing
+    (tmp_path / "letter").write_text("Judging is in order.")
+    with pytest.raises(ConfigError, match=rf"2 recalls.*--entry {first}.*no judge.*--entry {second}"):
+        recalling.release(workspace, SMOL, tmp_path / "letter")
+    words = ["release", SMOL, "--evidence", str(tmp_path / "letter"), "--workspace", str(workspace.folder)]
+    assert isinstance(CliRunner().invoke(app, [*words, "--entry", "0"]).exception, ConfigError)
+    assert f"released entry {first}" in CliRunner().invoke(app, [*words, "--entry", str(first)]).stdout
+    workspace.ledger.refresh()
+    assert [each.use for each in Recalls.read(workspace.ledger).standing.values()] == ["train"]
+    assert not verify.workspace(workspace.folder).broken
+
+
+def test_servers_that_run_and_what_left_are_named(workspace, tmp_path):
+    records = asked(workspace, "2026-02-10T00:00:00Z")
+    place = tmp_path / "out.jsonl"
+    place.write_text("words")
+    with workspace.step("export", inputs=[records], config={TO: seen_from(workspace.folder, place)}) as step:
+        step.hands_out({place.name: "0" * 64})
+    with workspace.step("serve", inputs=[records], config={"where": "http:8000", "process": 7}):
+        reached = recalling.reach(workspace, SMOL, FEBRUARY)
+        assert [str(server).partition(", since")[0] for server in reached.servers] == ["serve at http:8000, process 7"]
+        assert not recalling.reach(workspace, SMOL, Part(use="judge")).servers
+    reached = recalling.reach(workspace, SMOL, FEBRUARY)
+    assert reached.servers == ()
+    (left,) = reached.exports
+    assert (left.place, left.files, left.still_there) == (place, 1, True)
+    place.unlink()
+    said = CliRunner().invoke(app, ["recall", SMOL, "--dry-run", "--workspace", str(workspace.folder)]).stdout
+    assert f"by hand: {place} (1 files" in said
+    assert "not there any more" in said
 
 
 @pytest.mark.parametrize("part", [Part(asked=("x", "-")), Part(asked=("2026-02-02", "2026-02-01")), Part(use="trian")])

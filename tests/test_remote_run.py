@@ -84,7 +84,7 @@ def test_an_edit_that_asks_the_same_asks_nothing_again(settings, workspace, prov
     def records(file: runfile.RunFile) -> Artifact:
         workspace.declare(file.project, file.facts)
         voice = models.voice(file.teacher, file.limits, file.engine, workspace)()
-        prompts = pipeline._import_prompts(file, workspace)
+        prompts = pipeline.import_prompts(file, workspace)
         (part,) = failover.generate(file, workspace, prompts, [voice])
         return part.records
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from tests.test_workspace import put
+from typer.testing import CliRunner
 
+from trueseed.cli import app
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.core.chat import Message
@@ -142,3 +144,36 @@ def test_sources_and_documents_are_not_taken_for_what_was_made():
     made = ("student", "weights:0a1b2c", "0a1b2c3d", "dataset:")
     assert [is_made_here(each) for each in made] == [True] * 4
     assert not any(is_made_here(each) for each in (GPT, "own/words", "doc:own-work", "GPT 4", "0a1b2"))
+
+
+def said(workspace: Workspace, *words: str) -> tuple[int, dict]:
+    done = CliRunner().invoke(app, [*words, "--workspace", str(workspace.folder), "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_the_command_line_tells_what_decides_with_its_exit_code(classifier):
+    workspace, student = classifier
+    code, refused = said(workspace, "why", "student", "publish")
+    assert (code, refused["verdict"], refused["artifact"]) == (3, "refuse", f"weights:{student.digest}")
+    assert [each["source"] for each in refused["deciding"]] == [GPT]
+    assert said(workspace, "why", student.digest[:12], "serve")[0] == 0
+
+
+def test_and_in_words(classifier):
+    workspace, _ = classifier
+    told = CliRunner().invoke(app, ["why", "student", "publish", "--workspace", str(workspace.folder)])
+    words = " ".join(told.stdout.split())
+    assert all(part in words for part in ("may not be used to publish", "made by", "labels", "then curate, train"))
+
+
+def test_without_a_source_the_command_line_says_rebuild_with_three(classifier):
+    workspace, _ = classifier
+    code, found = said(workspace, "may", "publish", "student", "--without", GPT)
+    assert (code, found["verdict"], found["without"]) == (3, "rebuild", [GPT])
+    assert said(workspace, "may", "serve", "student")[0] == 0
+
+
+def test_facts_are_shown_as_they_were_declared(classifier):
+    workspace, _ = classifier
+    code, found = said(workspace, "facts")
+    assert (code, found["project"], found["student"]["kind"]) == (0, "why", "classifier")

@@ -85,23 +85,31 @@ def _config(file: RunFile) -> verifiable.Config:
     return file.generate
 
 
-def generate(file: RunFile, workspace: Workspace, prompts: Artifact, voices: Sequence[Voice]) -> tuple[Part, ...]:
-    """Records of as many teachers as it takes, `file.generate.accept` of them in all. Raises what the last one ends
-    with, and `Short`.
+def generate(
+    file: RunFile, workspace: Workspace, prompts: Artifact, voices: Sequence[Voice], kept: Sequence[Part] = ()
+) -> tuple[Part, ...]:
+    """Records of as many teachers as it takes, `file.generate.accept` of them in all. kept: parts of an earlier run
+    that go on, and count. Raises what the last one ends with, and `Short`.
     """
-    parts: list[Part] = []
-    while not parts or parts[-1].left:
-        voice = voices[min(len(parts), len(voices) - 1)]  # the run file may have lost teachers since
-        following = voices[len(parts) + 1] if len(parts) + 1 < len(voices) else None
-        parts.append(_part(file, _missing(_config(file), parts), workspace, prompts, (voice, following)))
+    parts, config = list(kept), _config(file)
+    while sum(part.accepted for part in parts) < config.accept:
+        turn = len(parts) - len(kept)
+        voice = voices[min(turn, len(voices) - 1)]  # the run file may have lost teachers since
+        following = voices[turn + 1] if turn + 1 < len(voices) else None
+        parts.append(_part(file, _missing(config, parts), workspace, prompts, (voice, following)))
     return tuple(parts)
 
 
 def baseline(
-    file: RunFile, workspace: Workspace, held_out: Artifact, voices: Sequence[Voice], parts: Sequence[Part]
+    file: RunFile,
+    workspace: Workspace,
+    held_out: Artifact,
+    voices: Sequence[Voice],
+    parts: Sequence[Part],
+    without: Sequence[int] = (),
 ) -> Baseline:
     """Of the teacher that most records are from; when it may or can not be asked any more, of the next. Always whole,
-    of one teacher. Raises what the last one ends with.
+    of one teacher. without: the recalls, by entry, after which it is measured anew. Raises what the last one ends with.
     """
     given: Counter[str] = Counter()
     for part in parts:
@@ -109,7 +117,7 @@ def baseline(
     order = sorted((voice for voice in voices if given[voice.source]), key=lambda voice: -given[voice.source])
     for voice, following in zip(order, [*order[1:], None], strict=True):
         try:
-            return Baseline(source=voice.source, scores=_baseline(file, workspace, held_out, voice))
+            return Baseline(source=voice.source, scores=_baseline(file, workspace, held_out, voice, without))
         except TrueSeedError as ending:
             if not _moves_on(ending, following, Use.BENCHMARK_TEACHER, workspace.project):
                 raise
@@ -155,8 +163,11 @@ def _part(
     return Part(source=voice.source, records=records, left=str(records.meta.get("left", "")))
 
 
-def _baseline(file: RunFile, workspace: Workspace, held_out: Artifact, voice: Voice) -> Artifact:
+def _baseline(
+    file: RunFile, workspace: Workspace, held_out: Artifact, voice: Voice, without: Sequence[int]
+) -> Artifact:
     ask, config = {voice.source: Use.BENCHMARK_TEACHER}, {**file.evaluate.model_dump(), **voice.identity}
+    config |= {"without": list(without)} if without else {}
     features = file.features_of(voice.source)
     with workspace.step("baseline", inputs=[held_out], ask=ask, config=config, features=features) as step:
         if earlier := step.earlier("scores"):

@@ -8,9 +8,10 @@ from pathlib import Path
 from trueseed.asking import must_be_in_force
 from trueseed.core.artifacts import Artifact
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
+from trueseed.lm.speed import Speed
 from trueseed.runfile import Asked, Model
 from trueseed.teachers.account.limits import Limit
-from trueseed.teachers.voice import BehindAnApi, OurWeights, Speed, Voice
+from trueseed.teachers.voice import BehindAnApi, OurWeights, Voice
 from trueseed.terms.model import Relation
 from trueseed.workspace import Workspace
 

@@ -6,7 +6,7 @@ needs it, so that a mistake in a run file is told before any of it is loaded.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -63,10 +63,10 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
     ahead.must_be_permitted(file, workspace, _today())
     cast = _Cast(file, workspace)
     base_weights = models.resolved(file.base)
-    with _lock_run(workspace, file.project):
-        brought = _import_records(file, workspace)
-        prompts = _import_prompts(file, workspace) if file.generate else None
-        held_out = _freeze_sets(file, workspace)
+    with lock_run(workspace, file.project):
+        brought = import_records(file, workspace)
+        prompts = import_prompts(file, workspace) if file.generate else None
+        held_out = freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
         teachers = cast.take_their_places()
         further = [voice.source for voice in teachers[1:]]
@@ -76,18 +76,18 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         parts = failover.generate(file, workspace, prompts, teachers) if prompts else ()
         records = [*brought, *(part.records for part in parts if part.accepted)]
         records = transforming.transform(file, workspace, records, cast.voice_of)
-        dataset = _curate(file, workspace, records, held_out)
+        dataset = curate(file, workspace, records, held_out)
         if parts:
             before = failover.baseline(file, workspace, held_out, teachers, parts)
         else:
-            before = Baseline(source=base_weights.source, scores=_of_the_base(file, workspace, held_out, base))
+            before = Baseline(source=base_weights.source, scores=of_the_base(file, workspace, held_out, base))
         taught = next((voice for voice in teachers if parts and voice.source == before.source), None)
         teacher = scoring.teacher(taught, file.features_of(taught.source)) if taught else None
         of_tasks = _on_tasks("teacher", teacher, file, workspace, tasks)
         cast.close()
         of_tasks += _on_tasks("base", scoring.held(base, base_weights.source, file.engine), file, workspace, tasks)
-        student = _train(file, workspace, dataset, base)
-        scores = _compare(file, workspace, held_out, before.scores, student)
+        student = train(file, workspace, dataset, base)
+        scores = compare(file, workspace, held_out, before.scores, student)
         of_tasks += _on_tasks("student", scoring.student(workspace, student, file.engine), file, workspace, tasks)
         return Outcome(
             parts=parts,
@@ -141,8 +141,8 @@ def begin(file: RunFile, workspace: Workspace) -> Beginning:
     base = models.resolved(file.base) if is_here(file.base.weights) else None
     asked = file.teacher
     return Beginning(
-        prompts=_import_prompts(file, workspace) if file.generate else None,
-        held_out=_freeze_sets(file, workspace),
+        prompts=import_prompts(file, workspace) if file.generate else None,
+        held_out=freeze_sets(file, workspace),
         base=models.import_weights(base, workspace) if base else None,
         voice=models.voice(asked, file.limits, file.engine, workspace)() if asked else None,
     )
@@ -175,7 +175,7 @@ def _today() -> date:
     return datetime.now(UTC).date()
 
 
-def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
+def import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
     found = named(file.prompts.file)
     with workspace.step(
         "prompts", brings={file.prompts.source: Relation.OUTPUT}, config={"digest": found.digest}
@@ -184,7 +184,7 @@ def _import_prompts(file: RunFile, workspace: Workspace) -> Artifact:
         return step.earlier("prompts") or found.write(step)
 
 
-def _import_records(file: RunFile, workspace: Workspace) -> list[Artifact]:
+def import_records(file: RunFile, workspace: Workspace) -> list[Artifact]:
     """Raises `Refused` when they may not be trained on: before a teacher is asked."""
     found = [bring(workspace, each) for each in file.imports]
     for verdict in (verdict for each in found for verdict in each.verdicts):
@@ -193,21 +193,30 @@ def _import_records(file: RunFile, workspace: Workspace) -> list[Artifact]:
     return [each.records for each in found]
 
 
-def _freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
+def freeze_sets(file: RunFile, workspace: Workspace) -> Artifact:
     evaluate, kinds = file.evaluate, file.generate.kinds if file.generate else list(TRAIN_KINDS)
     config = {"held_out": True, "samples": evaluate.samples, "seed": evaluate.seed, "kinds": kinds}
     with workspace.step("freeze", brings={"own/held-out": Relation.OUTPUT}, config=config) as step:
         return step.earlier("prompts") or sets.freeze(evaluate.samples, evaluate.seed, kinds, step)
 
 
-def _curate(file: RunFile, workspace: Workspace, records: list[Artifact], held_out: Artifact) -> Artifact:
-    with workspace.step("curate", inputs=records, against=[held_out], config=file.curate.model_dump()) as step:
+def curate(
+    file: RunFile, workspace: Workspace, records: list[Artifact], held_out: Artifact, without: Sequence[int] = ()
+) -> Artifact:
+    """without: recalls, by entry, after which this is made again."""
+    config = file.curate.model_dump() | ({"without": list(without)} if without else {})
+    with workspace.step("curate", inputs=records, against=[held_out], config=config) as step:
         return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step)
 
 
-def _of_the_base(file: RunFile, workspace: Workspace, held_out: Artifact, base: Artifact) -> Artifact:
-    """What the student is compared with where nobody taught it: its own base, before it learned."""
+def of_the_base(
+    file: RunFile, workspace: Workspace, held_out: Artifact, base: Artifact, without: Sequence[int] = ()
+) -> Artifact:
+    """What the student is compared with where nobody taught it: its own base, before it learned. without: recalls, by
+    entry, after which it is measured anew.
+    """
     inputs, config = [held_out, base], {**file.evaluate.model_dump(), "engine": file.engine.identity, "of": "base"}
+    config |= {"without": list(without)} if without else {}
     with workspace.step("baseline", inputs=inputs, config=config) as step:
         if earlier := step.earlier("scores"):
             return earlier
@@ -217,7 +226,7 @@ def _of_the_base(file: RunFile, workspace: Workspace, held_out: Artifact, base: 
         return measure.baseline(file.evaluate, held_out, engine, engine, step, of="base")
 
 
-def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:
+def train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:
     from trueseed.train import sft
 
     config = file.train.model_dump()
@@ -225,7 +234,7 @@ def _train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifac
         return step.earlier("weights") or sft.train(file.train, dataset, base, step)
 
 
-def _compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
+def compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
     from trueseed.lm.engine import Engine
 
     inputs, config = [held_out, before, student], {**file.evaluate.model_dump(), "engine": file.engine.identity}
@@ -247,7 +256,7 @@ def _on_tasks(
 
 
 @contextmanager
-def _lock_run(workspace: Workspace, project: str) -> Iterator[None]:
+def lock_run(workspace: Workspace, project: str) -> Iterator[None]:
     """Two runs of one file at once would do the same work twice; the second is told so."""
     lock = FileLock(workspace.folder / "steps" / f"run-{project}.lock")
     (workspace.folder / "steps").mkdir(exist_ok=True)

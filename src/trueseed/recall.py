@@ -4,11 +4,13 @@ A recall appends one statement, signed by the reviewer. Every later door looks f
 so nothing else has to be told. What it reaches is quarantined, not deleted, until the reviewer releases the recall.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from trueseed import outgoing
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.errors import ConfigError
@@ -16,6 +18,7 @@ from trueseed.evidence import keep
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.statement import RECALL_RELEASE, WITHDRAWAL, subject
 from trueseed.ledger.withdrawals import Recalls, Withdrawal
+from trueseed.outgoing import HandedOut, Server
 from trueseed.teachers.answers import holdings
 from trueseed.terms.answers import use_named
 from trueseed.terms.ending import Ending, of_artifact
@@ -36,13 +39,15 @@ class Part:
 
 
 WHOLE = Part()
+STOPS = frozenset({"records", "dataset", "weights", "scores"})  # kinds of artifacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
     """How far a source reached. touched: artifacts whose labels name it; stops: those that may no longer be trained on,
-    served or published; stands: the other artifacts, from which a rebuild starts. endings: for each touched one, what
-    the end of the source's licence would ask of it.
+    compared with, served or published; stands: the other artifacts, from which a rebuild starts. endings: for each
+    touched one, what the end of the source's licence would ask of it. servers: that speak now, and stop. exports: what
+    left the workspace, where no recall gets.
     """
 
     source: str
@@ -50,6 +55,8 @@ class Reach:
     stops: tuple[Artifact, ...]
     stands: tuple[Artifact, ...]
     endings: tuple[Ending, ...]
+    servers: tuple[Server, ...]
+    exports: tuple[HandedOut, ...]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -57,6 +64,8 @@ class Reach:
             "touched": [str(artifact) for artifact in self.touched],
             "stops": [str(artifact) for artifact in self.stops],
             "stands": [str(artifact) for artifact in self.stands],
+            "servers": [server.to_json() for server in self.servers],
+            "exports": [each.to_json() for each in self.exports],
             "when_the_licence_ends": [
                 {"artifact": str(artifact), **ending.to_json()}
                 for artifact, ending in zip(self.touched, self.endings, strict=True)
@@ -78,21 +87,33 @@ def recall(workspace: Workspace, source: str, reason: str, part: Part = WHOLE) -
     return reached
 
 
-def release(workspace: Workspace, source: str, evidence: Path) -> tuple[Withdrawal, ...]:
-    """Ends every recall of `source` that stands, with the reviewer's key. evidence: a file that shows that the cause
-    ended; it is kept in the workspace under its digest.
+def release(workspace: Workspace, source: str, evidence: Path, entries: Collection[int] = ()) -> tuple[Withdrawal, ...]:
+    """Ends a recall of `source` that stands, with the reviewer's key; of several, those in `entries`. evidence: a file
+    that shows that the cause ended; it is kept in the workspace under its digest.
 
-    Raises `ConfigError` when no recall stands, the file cannot be read or is empty, or the reviewer's key is not here.
+    Raises `ConfigError` when no such recall stands, several do and none was named, the file cannot be read or is empty,
+    or the reviewer's key is not here.
     """
-    standing = tuple(each for each in Recalls.read(workspace.ledger).standing.values() if each.source == source)
-    if not standing:
-        raise ConfigError(f"no recall of {source!r} stands in {str(workspace.folder)!r}; there is nothing to release")
+    ending = _to_be_released(workspace, source, entries)
     (document,) = keep(workspace.folder, [evidence])
     digest = document.sha256
-    for each in standing:
+    for each in ending:
         said = {"withdrawal": each.index, "source": source, "evidence": digest, "at": now()}
         workspace.ledger.append(RECALL_RELEASE, [subject("evidence", digest)], said, role="reviewer")
-    return standing
+    return ending
+
+
+def _to_be_released(workspace: Workspace, source: str, entries: Collection[int]) -> tuple[Withdrawal, ...]:
+    """Evidence that one cause ended is not taken for another's."""
+    standing = {each.index: each for each in Recalls.read(workspace.ledger).standing.values() if each.source == source}
+    told = "; ".join(f"--entry {index}: {each}" for index, each in standing.items())
+    if not standing:
+        raise ConfigError(f"no recall of {source!r} stands in {str(workspace.folder)!r}; there is nothing to release")
+    if unknown := sorted(set(entries) - standing.keys()):
+        raise ConfigError(f"entry {unknown[0]} is no recall of {source!r} that stands; those that do: {told}")
+    if len(standing) > 1 and not entries:
+        raise ConfigError(f"{len(standing)} recalls of {source!r} stand; name those whose cause ended: {told}")
+    return tuple(each for index, each in standing.items() if not entries or index in entries)
 
 
 def withdrawal(workspace: Workspace, source: str, reason: str, part: Part) -> Withdrawal:
@@ -121,11 +142,7 @@ def _documents(workspace: Workspace, named: str) -> tuple[str, ...]:
     """Digests of every version of a document that is known here, or kept, and of those that it binds through."""
     known = (*workspace.catalog.documents, *workspace.catalog.kept)
     found = sorted(
-        {
-            each.digest
-            for each in known
-            if named in (each.id, each.digest) or named in [companion.id for companion in each.companions]
-        }
+        {each.digest for each in known if named in (each.id, each.digest) or named in [text.id for text in each.texts]}
     )
     if not found:
         workspace.catalog.document(named)  # says what is near
@@ -155,10 +172,16 @@ def _reach(workspace: Workspace, made: Withdrawal) -> Reach:
     return Reach(
         source=source,
         touched=touched,
-        stops=tuple(a for a in touched if a.kind in ("records", "dataset", "weights")),
+        stops=tuple(a for a in touched if a.kind in STOPS),
         stands=tuple(artifact for digest, artifact in stored.items() if digest not in named),
         endings=tuple(
             of_artifact([each for each in workspace.labels(a) if each.source == source], a.kind, workspace.catalog)
             for a in touched
         ),
+        servers=tuple(
+            each
+            for each in outgoing.servers(workspace.folder, workspace.ledger)
+            if each.inputs & named or (source in each.sources and not each.inputs)
+        ),
+        exports=tuple(each for each in outgoing.handed_out(workspace.folder, workspace.ledger) if each.inputs & named),
     )

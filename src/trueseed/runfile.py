@@ -1,6 +1,6 @@
 """The run file: a whole run as data, strict, read once. `trueseed run FILE` and `trueseed plan FILE` read the same."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -187,7 +187,7 @@ class RunFile(Settings):
     def facts(self) -> Facts:
         student = Student(kind=self.student.kind, distributed=self.student.distributed, name=self.student.name)
         said = {**self.operator.model_dump(), "student": asdict(student)}
-        return Facts.from_json(said)
+        return replace(Facts.from_json(said), project=self.project)
 
 
 def load(path: Path) -> RunFile:

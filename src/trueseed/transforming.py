@@ -12,9 +12,10 @@ from trueseed import models
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
 from trueseed.generate import rewriting
+from trueseed.lm.speed import Speed
 from trueseed.runfile import Asked, RunFile, load
 from trueseed.teachers.bound import bound
-from trueseed.teachers.voice import Speed, Voice
+from trueseed.teachers.voice import Voice
 from trueseed.terms.model import Effect, Use
 from trueseed.workspace import Workspace
 

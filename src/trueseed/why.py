@@ -17,9 +17,10 @@ from typing import Any, Literal, get_args
 
 from trueseed.core.artifacts import Kind
 from trueseed.core.records import RECORDS_FILE, Share, shares
-from trueseed.errors import ConfigError, Refused
+from trueseed.errors import ConfigError
 from trueseed.ledger.lineage import Lineage, Made
 from trueseed.ledger.log import Entry
+from trueseed.ledger.withdrawals import Passing
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Label, Relation, Use
 from trueseed.terms.obligations import Solution, solve, union
@@ -208,7 +209,7 @@ def answer(
                 label=label,
                 verdict=verdict,
                 came=tuple(_came(label, line, lineage, workspace)),
-                recalled=_recalled(label, workspace),
+                recalled=_recalled(label, about, workspace),
             )
             for label, verdict in verdicts.items()
         ),
@@ -307,12 +308,13 @@ def _counted(folder: Path, label: Label) -> Share | None:
     return shares(path).get((label.source, label.terms)) if path.exists() else None
 
 
-def _recalled(label: Label, workspace: Workspace) -> str:
-    try:
-        workspace.look_for_recalls([label])
-    except Refused as err:
-        return str(err)
-    return ""
+def _recalled(label: Label, about: Made, workspace: Workspace) -> str:
+    """By a recall of the whole source, or of a part of it that reaches the artifact."""
+    workspace.ledger.refresh()
+    named = frozenset({(label.source, label.relation.value, label.terms)})
+    stops = workspace.recalls.stops(Passing(labels=named, inputs=(about.digest,)))
+    stop = next((each for each in stops if each.withdrawal.source == label.source), None)
+    return f"{stop.withdrawal}; {stop.because}" if stop else ""
 
 
 # In words

@@ -34,11 +34,12 @@ from trueseed.ledger.calls import Batch
 from trueseed.ledger.entered import Entered, Tally
 from trueseed.ledger.lineage import Lineage, Made, labels_of
 from trueseed.ledger.log import Ledger
+from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.reading import Reading
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 from trueseed.retained import Retained
-from trueseed.terms.admission import NOTHING, Admission, Question, admit
+from trueseed.terms.admission import NOTHING, Admission, Question, admit, measured
 from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Use
 from trueseed.terms.rules import RELATION_OF_USE, RULES_VERSION, Verdict, judge_earlier, may_flow
@@ -64,6 +65,7 @@ class Opening:
     config: Mapping[str, Any]
     features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # with which a source's service is asked
     market: str = ""  # whose people are served; '' when nobody outside is
+    shows: tuple[Label, ...] = ()  # of models whose measures are made public
 
     @property
     def fingerprint(self) -> str:
@@ -77,6 +79,7 @@ class Opening:
         return {
             **({"features": features} if features else {}),
             **({"market": self.market} if self.market else {}),
+            **({"shows": [label.to_json() for label in self.shows]} if self.shows else {}),
             "step": self.name,
             "effect": self.effect.value,
             "asks": [{"source": source, "use": use.value} for source, use in sorted(self.ask.items())],
@@ -116,6 +119,7 @@ class Step:
         self._heard_of = Tally()
         self._learned: dict[Label, Verdict] = {}
         self._ends: list[Callable[[], None]] = []
+        self._looked_on = admission.on
         self._looked_at = -1  # size of the ledger when recalls were last looked for
         self._cut_short = ""
         self._handed_out: dict[str, str] = {}
@@ -143,16 +147,23 @@ class Step:
         self.outputs.append(artifact)
         return artifact
 
-    def _flags(self) -> dict[str, bool]:
-        """What inputs declare of themselves and every descendant shows."""
-        return {flag: True for flag in FLAGS if any(a.meta.get(flag) for a in self._opening.inputs)}
+    def _flags(self) -> dict[str, Any]:
+        """What inputs declare of themselves and every descendant shows. without: recalls (by entry) after which it was
+        made again, so that it is another artifact than before even where not a byte of it differs.
+        """
+        inputs = [artifact.meta for artifact in self._opening.inputs]
+        without = {index for said in (*inputs, self._opening.config) for index in said.get("without", ())}
+        flags: dict[str, Any] = {flag: True for flag in FLAGS if any(meta.get(flag) for meta in inputs)}
+        return {**flags, "without": sorted(without)} if without else flags
 
     def _must_be_writable(self, kind: Kind) -> None:
         """Raises `Refused` when scores shape what is learned from, and may not be used as reward."""
         if kind not in ("records", "dataset", "weights"):
             return
         scores = [label for label in self.labels if label.relation is Relation.SCORE]
-        for verdict in may_flow(scores, self.workspace.catalog, Effect.TRAIN, self._admission.facts):
+        for verdict in may_flow(
+            scores, self.workspace.catalog, Effect.TRAIN, self._admission.facts, self._admission.on
+        ):
             if not verdict.permitted:
                 raise Refused(
                     f"step {self.name!r} would write {kind} shaped by scores of {verdict.source!r}, asked for judging "
@@ -200,9 +211,22 @@ class Step:
     def look_if_grown(self) -> None:
         """As `look_again`, when the ledger grew since: cheap enough for every answer."""
         self.workspace.ledger.refresh()
-        if self.workspace.ledger.size != self._looked_at:
+        size = self.workspace.ledger.size  # before looking: another thread may read on meanwhile
+        if size != self._looked_at:
             self.look_again()
-            self._looked_at = self.workspace.ledger.size
+            self._looked_at = size
+
+    def look_on_a_new_day(self) -> None:
+        """For steps that stand open for days. Raises `Refused` when the terms of today do not let its labels go where
+        it takes them, since a written permission ended or a text came into force that reaches back.
+        """
+        if (today := _today()) == self._looked_on:
+            return
+        flows = may_flow(self.labels, self.workspace.catalog, self._opening.effect, self._admission.facts, today)
+        for verdict in flows:
+            if not verdict.permitted:
+                raise Refused(f"step {self.name!r} may not go on today: {verdict}")
+        self._looked_on = today
 
     @property
     def _passing(self) -> Passing:
@@ -403,13 +427,13 @@ class Workspace:
             raise ConfigError(
                 f"workspace {str(folder)!r} is of format {found!r}, this TrueSeed reads up to {FORMAT}; upgrade it"
             )
-        return cls(
-            folder=folder,
-            ledger=Ledger.open(folder / "ledger", state=state_folder(), create=create),
-            store=Store(folder / "store"),
-            catalog=Catalog.load(folder / "terms", folder / KEPT),
-            report=report,
-        )
+        ledger = Ledger.open(folder / "ledger", state=state_folder(), create=create)
+        catalog = _catalog(folder, ledger)
+        return cls(folder=folder, ledger=ledger, store=Store(folder / "store"), catalog=catalog, report=report)
+
+    def read_terms(self) -> None:
+        """Anew, after a document was added, or a reviewer signed a letter."""
+        self.catalog = _catalog(self.folder, self.ledger)
 
     @cached_property
     def retained(self) -> Retained:
@@ -420,7 +444,7 @@ class Workspace:
 
     def declare(self, project: str, facts: Facts) -> None:
         """Ledgers what the owner says of project, student and operator, when it differs from what was said last."""
-        said = {"project": project, "facts": facts.to_json()}
+        said = {"project": project, "facts": replace(facts, project=None).to_json()}
         if self.read().declared != said:
             self.ledger.append(DECLARATION, [], {**said, "at": now()})
 
@@ -435,7 +459,7 @@ class Workspace:
     @property
     def facts(self) -> Facts:
         said = self.read().declared
-        return Facts.from_json(said["facts"]) if said else Facts()
+        return replace(Facts.from_json(said["facts"]), project=said["project"]) if said else Facts()
 
     # labels
 
@@ -472,8 +496,8 @@ class Workspace:
         named = frozenset((label.source, label.relation.value, label.terms) for label in labels)
         if stop := self.recalls.stop(replace(passing or Passing(), labels=named)):
             raise Refused(
-                f"{stop.withdrawal}; {stop.because}. `trueseed recall {stop.withdrawal.source} --dry-run` shows what a "
-                f"rebuild needs"
+                f"{stop.withdrawal}; {stop.because}. `trueseed recall {stop.withdrawal.source} --dry-run` shows what "
+                f"that touches, and `trueseed run FILE --rebuild` runs again from what remains"
             )
 
     def may_be_asked(self, source: str, uses: Iterable[Use], relation: Relation = Relation.OUTPUT) -> None:
@@ -499,11 +523,12 @@ class Workspace:
         config: Mapping[str, Any] | None = None,
         features: Mapping[str, Sequence[str]] | None = None,
         market: str = "",
+        shows: Sequence[Artifact] = (),
     ) -> Iterator[Step]:
         """Opens a step, and closes it with one signed statement whatever happens inside.
 
         features: by source, those of its service it is asked with (a search, say), since they may have terms of their
-        own. market: the country whose people are served (ISO 3166).
+        own. market: the country whose people are served (ISO 3166). shows: scores that are made public.
 
         Raises `Refused` (after writing the refusal) when terms, a recall or held-out data forbid it, `Broken` when an
         input is not what it was, `ConfigError` when the same step is running elsewhere.
@@ -519,6 +544,7 @@ class Workspace:
             config=dict(config or {}),
             features={source: tuple(names) for source, names in (features or {}).items()},
             market=market,
+            shows=measured(label for scores in shows for label in self.labels(scores)),
         )
         folder = self.folder / "steps" / opening.fingerprint[:16]
         with _locked(folder, name):
@@ -576,6 +602,7 @@ class Workspace:
             effect=opening.effect,
             features=opening.features,
             market=opening.market,
+            shows=opening.shows,
         )
         admission = admit(question, carried | set(opening.carries), self.catalog, self.facts, today)
         for document in admission.documents:
@@ -677,6 +704,12 @@ class Workspace:
             },
             unless=unless,
         )
+
+
+def _catalog(folder: Path, ledger: Ledger) -> Catalog:
+    """The documents in a workspace, with the letters in use that a reviewer signed."""
+    catalog = Catalog.load(folder / "terms", folder / KEPT)
+    return catalog.relying_on(relied_on(ledger)) if catalog.has_letters else catalog
 
 
 def _today() -> date:

@@ -1,3 +1,4 @@
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,20 @@ def test_a_token_is_known_again(keys):
     issued = keys.issue(grant(sources=("openai/*", "own/x"), region="DE", budget_micros=5))
     assert keys.authenticate(issued.token) == issued.key
     assert issued.key.grant == grant(sources=("openai/*", "own/x"), region="DE", budget_micros=5)
+
+
+def test_what_a_key_declares_of_features_and_market_is_kept(keys):
+    issued = keys.issue(grant(features=("search",), market="DE"))
+    assert keys.authenticate(issued.token).grant == grant(features=("search",), market="DE")
+
+
+def test_keys_of_a_database_from_before_those_were_declared_still_open(keys, database):
+    issued = keys.issue(grant())
+    with sqlite3.connect(database) as old:
+        old.execute("ALTER TABLE access_keys DROP COLUMN features")
+        old.execute("ALTER TABLE access_keys DROP COLUMN market")
+    again = Keys(Account.open(f"sqlite:///{database}"))
+    assert again.authenticate(issued.token) == issued.key
 
 
 def test_a_token_is_stored_as_its_hash_only(keys, database):

@@ -30,6 +30,7 @@ from trueseed.teachers.account.holds import Holds, hold
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
+from trueseed.terms.catalog import SHIPPED
 from trueseed.workspace import Workspace
 
 KEY = "sk-doctor-5up3rs3cr3t-0123456789"
@@ -203,6 +204,20 @@ def test_terms_that_refuse_and_a_model_that_cannot_what_the_run_asks(look):
     assert "temperature" in found(findings, "capabilities for baseline").meaning
     assert found(findings, "region").status == "warning"
     assert findings.exit_code == 3
+
+
+def test_declared_teachers_of_a_teacher_are_said_and_where_one_is_strict_refused(look, tmp_path):
+    taught = (SHIPPED / "own/own-work.toml").read_text("utf-8")
+    (tmp_path / "work" / "terms").mkdir(parents=True)
+    (tmp_path / "work" / "terms" / "own.toml").write_text(
+        f'{taught}\n[[upstream]]\nsource = "own/served"\nteacher = "GPT-4 of OpenAI"\n', "utf-8"
+    )
+    told = look()
+    assert found(told, "upstream").status == "ok"
+    assert "learned from GPT-4 of OpenAI" in found(told, "upstream").meaning
+    assert "own-work: the operator's own reading" in found(told, "terms for train").meaning
+    strict = look(operator={"strict_upstream": True})
+    assert (found(strict, "upstream").exit_code, found(strict, "terms for train").exit_code) == (3, 3)
 
 
 def test_a_price_that_is_not_known(look):

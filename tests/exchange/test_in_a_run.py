@@ -10,6 +10,7 @@ from tests.tiny_run import run_file
 from trueseed import pipeline
 from trueseed.doctor.examine import examine
 from trueseed.errors import ConfigError, Refused
+from trueseed.papers import card, dataset_card, dossier
 from trueseed.plan import making, words
 from trueseed.report import origins, verify
 from trueseed.runfile import load
@@ -49,7 +50,7 @@ def test_imports_are_looked_for_beside_the_run_file_and_come_in(tmp_path):
     written(tmp_path, {"prompt": "Soup?", "completion": "Heat it well."})
     path = run_file(tmp_path, tmp_path)
     path.write_text(path.read_text() + "import: [{file: mine.jsonl, source: own/cook}]\n")
-    (records,) = pipeline._import_records(load(path), Workspace.open(tmp_path / "work", create=True))
+    (records,) = pipeline.import_records(load(path), Workspace.open(tmp_path / "work", create=True))
     assert records.meta["records"] == 1
 
 
@@ -58,7 +59,7 @@ def test_records_that_may_not_be_trained_on_end_the_run_before_anybody_is_asked(
     path = run_file(tmp_path, tmp_path)
     path.write_text(path.read_text() + "import: [{file: mine.jsonl, source: openai/gpt-4@api}]\n")
     with pytest.raises(Refused, match="may not be trained on: openai/gpt-4@api"):
-        pipeline._import_records(load(path), Workspace.open(tmp_path / "work", create=True))
+        pipeline.import_records(load(path), Workspace.open(tmp_path / "work", create=True))
 
 
 @RUN
@@ -88,6 +89,11 @@ def test_a_run_on_imported_records_alone_is_planned_done_and_reported_and_asks_n
     assert "its base on" in page
     assert "Records of others" in page
     assert "taken out of the data" in page
+    known = dossier.of(workspace, outcome.student, "cook")
+    for paper in (card.render(known), dataset_card.render(known, known.corpora[0])):
+        assert "identity_filter: true" in paper
+        assert "(declared identity filter)" in paper
+    assert "| 95 % intervals | base | student | difference |" in card.render(known)
     assert not verify.workspace(workspace.folder).broken
     asked = [entry.predicate["asks"] for entry in workspace.ledger.entries() if entry.predicate.get("step")]
     assert not any(asked)
@@ -109,11 +115,11 @@ def test_records_are_rewritten_before_they_are_curated_and_plan_and_report_show_
     ruling = next(ruling for ruling in plan.rulings if ruling.step == "rewrite")
     assert {verdict.source for verdict in ruling.verdicts} == {"own/cook", "own/rewriter"}
     assert [each.of for each in plan.teachers] == ["transform 1"]
-    records, held_out = pipeline._import_records(file, workspace), pipeline._freeze_sets(file, workspace)
+    records, held_out = pipeline.import_records(file, workspace), pipeline.freeze_sets(file, workspace)
     cast = pipeline._Cast(file, workspace)
     assert cast.take_their_places() == []
     made = pipeline.transforming.transform(file, workspace, records, cast.voice_of)
-    dataset = pipeline._curate(file, workspace, made, held_out)
+    dataset = pipeline.curate(file, workspace, made, held_out)
     (anew,) = origins.said_anew(workspace, dataset)
     assert (anew.step, anew.source, anew.accepted + anew.rejected) == ("rewrite", "own/rewriter", 6)
     assert {label.source for label in workspace.labels(dataset)} >= {"own/cook", "own/rewriter"}
@@ -139,7 +145,7 @@ def test_plan_and_doctor_tell_what_the_run_would_end_with(tmp_path, tiny_llama, 
     assert said in str(plan.failure)
     assert said in told_by(plan)
     with pytest.raises(type(plan.failure), match=said.split(":")[-1].strip().replace("(", r"\(")):
-        pipeline._import_records(file, workspace)
+        pipeline.import_records(file, workspace)
 
 
 def test_plan_and_doctor_show_what_is_inherited_and_refused_for_it(tmp_path, tiny_llama):

@@ -135,12 +135,12 @@ def _written(records, at: Path) -> None:
 def _backwards(asked: str) -> str:
     """Other words than the asked ones, as many as there are."""
     words = asked.replace("Write the new answer, and nothing else.", "").split("\n\n")
-    text = next(part for part in reversed(words) if part.strip())
+    text = next(part for part in reversed(words) if part.strip()).removeprefix("The answer to rewrite:\n")
     return " ".join(word[::-1] for word in text.split()) + " ."
 
 
 @given(answers, st.lists(st.sampled_from(STEPS), min_size=2, max_size=4))
-@settings(max_examples=4, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_no_chain_of_transforms_yields_fewer_labels(said, chain):
     with tempfile.TemporaryDirectory() as folder:
         taken = Chain(Path(folder), said)

@@ -68,7 +68,7 @@ class Split:
 
 
 @given(calls)
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=2, deadline=None)
 def test_totals_and_fingerprints_span_every_key_project_and_workspace(provider, split_calls):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRUESEED_STATE", f"{folder}/state")

@@ -109,11 +109,17 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
     monkeypatch.setenv("UPSTREAM_KEY", SECRET)
 
     @contextmanager
-    def make(behaviour: Behaviour | None = None, *, facts: Facts | None = None, **config: Any) -> Iterator[Place]:
+    def make(
+        behaviour: Behaviour | None = None,
+        *,
+        facts: Facts | None = None,
+        surcharges: dict[str, float] | None = None,
+        **config: Any,
+    ) -> Iterator[Place]:
         with simulator(behaviour or Behaviour()) as provider:
             upstreams = [
                 {"source": source, "model": "simulated", "base_url": provider.openai, "key_from": "UPSTREAM_KEY"}
-                | {"price": PRICE}
+                | {"price": PRICE, "surcharges": surcharges or {}}
                 for source in (DEEPSEEK, OPENAI)
             ]
             place = Place(folder=tmp_path / "work", account=Account.open(), provider=provider)

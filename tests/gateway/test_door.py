@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trueseed.gateway.door import Door
+from trueseed.gateway.door import Door, Wish
 from trueseed.ledger.calls import CALLS, prove
 from trueseed.ledger.statement import STEP
 from trueseed.terms.model import Use
@@ -26,9 +26,9 @@ def events(workspace: Workspace) -> list[str]:
 
 def test_one_step_stands_open_for_each_source_and_use(workspace):
     door = Door(workspace)
-    first = door.passage(DEEPSEEK, Use.JUDGE, None)
-    assert door.passage(DEEPSEEK, Use.JUDGE, None) is first
-    assert door.passage(DEEPSEEK, Use.TRAIN, None) is not first
+    first = door.passage(Wish(DEEPSEEK, Use.JUDGE))
+    assert door.passage(Wish(DEEPSEEK, Use.JUDGE)) is first
+    assert door.passage(Wish(DEEPSEEK, Use.TRAIN)) is not first
     door.close()
     assert events(workspace) == ["opened", "opened", "done", "done"]
 
@@ -36,9 +36,9 @@ def test_one_step_stands_open_for_each_source_and_use(workspace):
 def test_the_terms_are_asked_anew_every_day(workspace):
     today = [DAY]
     door = Door(workspace, today=lambda: today[0])
-    first = door.passage(DEEPSEEK, Use.JUDGE, None)
+    first = door.passage(Wish(DEEPSEEK, Use.JUDGE))
     today[0] += timedelta(days=1)
-    assert door.passage(DEEPSEEK, Use.JUDGE, None) is not first
+    assert door.passage(Wish(DEEPSEEK, Use.JUDGE)) is not first
     door.close()
     assert events(workspace) == ["opened", "done", "opened", "done"]
 
@@ -46,10 +46,10 @@ def test_the_terms_are_asked_anew_every_day(workspace):
 def test_a_call_in_flight_over_midnight_is_settled_under_the_step_that_admitted_it(workspace):
     today = [DAY]
     door = Door(workspace, today=lambda: today[0])
-    first = door.passage(DEEPSEEK, Use.JUDGE, None)
+    first = door.passage(Wish(DEEPSEEK, Use.JUDGE))
     first.in_flight += 1
     today[0] += timedelta(days=1)
-    door.passage(DEEPSEEK, Use.JUDGE, None)
+    door.passage(Wish(DEEPSEEK, Use.JUDGE))
     first.calls.append({"call": "late"})
     door.done(first)
     assert events(workspace) == ["opened", "opened", "done"]
@@ -60,10 +60,10 @@ def test_a_call_in_flight_over_midnight_is_settled_under_the_step_that_admitted_
 def test_a_step_that_cannot_be_closed_costs_the_call_nothing_and_is_closed_later(workspace):
     today = [DAY]
     door = Door(workspace, today=lambda: today[0])
-    first = door.passage(DEEPSEEK, Use.JUDGE, None)
+    first = door.passage(Wish(DEEPSEEK, Use.JUDGE))
     first.in_flight += 1
     today[0] += timedelta(days=1)
-    door.passage(DEEPSEEK, Use.JUDGE, None)
+    door.passage(Wish(DEEPSEEK, Use.JUDGE))
     first.calls.append({"call": "late"})
     entries = workspace.ledger.folder / "entries.jsonl"
     entries.rename(entries.with_suffix(".away"))
@@ -77,7 +77,7 @@ def test_a_step_that_cannot_be_closed_costs_the_call_nothing_and_is_closed_later
 
 def test_what_a_killed_gateway_left_is_sealed_by_the_next(workspace):
     left = Door(workspace)
-    passage = left.passage(DEEPSEEK, Use.JUDGE, None)
+    passage = left.passage(Wish(DEEPSEEK, Use.JUDGE))
     passage.calls.append({"call": "lost"})
     passage.calls.close()  # what a kill does to its lock
     Door(workspace)

@@ -52,8 +52,8 @@ def test_missing_usage_is_charged_as_reserved(opened):
 
 
 def test_what_is_not_billed_by_tokens_is_refused(place):
-    told = refusal(place.client(), extra_body={"web_search_options": {}})
-    assert (told.status_code, told.param) == (400, "web_search_options")
+    told = refusal(place.client(), extra_body={"prediction": {"type": "content", "content": "soup"}})
+    assert (told.status_code, told.param) == (400, "prediction")
     image = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]}]
     assert refusal(place.client(), messages=image).param == "messages"
     assert place.billed() == 0

@@ -28,7 +28,7 @@ def engine(smollm2: Weights) -> Engine:
 
 
 def answered(engine: Engine, **changes: float) -> list[Answer]:
-    how = {"max_tokens": 24, "temperature": 0, "logprobs": True, **changes}
+    how = {"max_tokens": 40, "temperature": 0, "logprobs": True, **changes}
     asked = [Request(messages=user(question), seed=i, **how) for i, question in enumerate(QUESTIONS)]  # type: ignore[arg-type]
     found = dict(engine.answers(asked))
     return [found[i] for i in range(len(asked))]
@@ -59,14 +59,14 @@ def test_greedy_in_bfloat16_agrees_with_transformers_teacher_forced(engine: Engi
 
 def test_greedy_in_float32_equals_transformers(smollm2: Weights) -> None:
     exact = Engine(smollm2.folder, smollm2.source, slots=len(QUESTIONS), dtype="float32")
-    pairs = forced(exact, smollm2, torch.float32, answered(exact))
+    pairs = forced(exact, smollm2, torch.float32, answered(exact, max_tokens=24))
     assert [token for token, _ in pairs] == [int(logits.argmax()) for _, logits in pairs]
 
 
 def test_deterministic_answers_are_the_same_bits_in_any_slot_and_company(smollm2: Weights) -> None:
     fixed = Engine(smollm2.folder, smollm2.source, slots=4, deterministic=True)
     asked = [
-        Request(messages=user(question), seed=i, max_tokens=8 + 3 * i, temperature=0.8, top_p=0.95, logprobs=True)
+        Request(messages=user(question), seed=i, max_tokens=12 + 5 * i, temperature=0.8, top_p=0.95, logprobs=True)
         for i, question in enumerate(QUESTIONS)
     ]
     together = dict(fixed.answers(asked))

@@ -15,6 +15,8 @@ from trueseed.cli import app
 from trueseed.errors import ConfigError
 from trueseed.papers import signature
 from trueseed.papers.export import CARD, Wanted, export, papers_of
+from trueseed.report import proof, verify_proof
+from trueseed.terms.catalog import SHIPPED
 from trueseed.terms.model import Effect, Use
 from trueseed.workspace import Workspace
 
@@ -173,6 +175,53 @@ def test_a_teachers_numbers_are_left_out_where_its_terms_do_not_let_them_be_publ
     text = papers_of(grown)[CARD]
     assert "The teacher's numbers are left out: mistral/mistral-large@api may not" in text
     assert "| held-out prompts, share right | 0.500 [0.250, 0.750] | 40 |" in text
+
+
+def exported(workspace: Workspace, folder: Path) -> dict[str, Any]:
+    """What the ledger says of the export."""
+    export(workspace, Wanted(folder=folder, signed=False))
+    said = [entry.predicate for entry in workspace.ledger.entries() if entry.predicate.get("step") == "export"]
+    return dict(said[-1])
+
+
+def test_the_door_is_asked_whether_the_scores_that_an_export_shows_may_be_published(owing_no_text, tmp_path: Path):
+    measured(owing_no_text, SMOL)
+    said = exported(owing_no_text, tmp_path / "out")
+    assert [label["source"] for label in said["shows"]] == [SMOL]
+    assert [v["verdict"] for v in said["verdicts"] if v["use"] == "publish_benchmark"] == ["permit"]
+    (tmp_path / "p.zip").write_bytes(proof.make(owing_no_text)[1])
+    found = verify_proof.proof(tmp_path / "p.zip", [owing_no_text.ledger.identity.operator])
+    assert (found.findings, found.differs) == ((), ())
+
+
+def test_scores_that_are_left_out_are_left_out_in_the_ledger_with_the_reason(owing_no_text, tmp_path: Path):
+    measured(owing_no_text, MISTRAL)
+    said = exported(owing_no_text, tmp_path / "out")
+    assert "shows" not in said
+    assert "publish_benchmark" in said["config"]["teacher_scores_left_out"]
+    assert "0.500 [0.250, 0.750] | 40 |" in (tmp_path / "out" / CARD).read_text()
+
+
+def test_scores_are_judged_by_the_terms_under_which_they_were_measured(owing_no_text, tmp_path: Path):
+    """Terms that came later do not let out what was measured before."""
+    measured(owing_no_text, MISTRAL)
+    free = (SHIPPED / "mistral/mistral-commercial-2026-05-28.toml").read_text("utf-8")
+    free = free.replace("mistral-commercial-2026-05-28", "mistral-later").replace(
+        'verdict = "unknown"', 'verdict = "permit"'
+    )
+    (owing_no_text.folder / "terms").mkdir()
+    (owing_no_text.folder / "terms" / "later.toml").write_text(free, "utf-8")
+    owing_no_text.read_terms()
+    assert "The teacher's numbers are left out" in papers_of(owing_no_text)[CARD]
+
+
+def test_a_card_says_which_text_is_not_as_shipped(tmp_path: Path, model: Path):
+    own = (SHIPPED / "own/own-work.toml").read_text("utf-8")
+    (tmp_path / "work" / "terms").mkdir(parents=True)
+    (tmp_path / "work" / "terms" / "own.toml").write_text(own, "utf-8")
+    workspace = place(tmp_path)
+    student(workspace, model)
+    assert "own-work: the operator's own reading" in papers_of(workspace)[CARD]
 
 
 def test_a_paper_is_printed_by_itself_and_json_is_printed_as_json(grown: Workspace, run_cli: Callable[..., str]):

@@ -21,6 +21,7 @@ from trueseed.teachers.account.holds import Holds, hold
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
+from trueseed.terms.catalog import SHIPPED
 from trueseed.workspace import Workspace
 
 FIRST, SECOND, THIRD = "own/first", "deepseek/deepseek-chat@api", "mistral/mistral-small@api"
@@ -167,3 +168,17 @@ def test_the_command_says_which_teacher_and_why_and_ends_as_the_run(read, tmp_pa
         ("failover 1", "refuse"),
     ]
     assert said["failure"] == str(ran.exception)
+
+
+def test_what_sources_are_declared_to_have_learned_from_is_always_said(read, workspace):
+    taught = (SHIPPED / "own/own-work.toml").read_text("utf-8")
+    (workspace.folder / "terms").mkdir()
+    (workspace.folder / "terms" / "own.toml").write_text(
+        f'{taught}\n[[upstream]]\nsource = "{FIRST}"\nteacher = "GPT-4 of OpenAI"\n', "utf-8"
+    )
+    workspace.read_terms()
+    lines = list(words.teachers(making.make(read(FIRST), workspace, rows=0)))
+    declared = f"upstream   {FIRST} is declared to have learned from GPT-4 of OpenAI (shown, and not refused)"
+    assert declared in lines
+    told_of = [row.text for row in words.verdicts(making.make(read(FIRST), workspace, rows=0)) if row.source == FIRST]
+    assert all("own-work: the operator's own reading" in text for text in told_of)

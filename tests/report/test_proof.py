@@ -228,7 +228,7 @@ def test_a_step_that_ran_over_midnight_is_judged_by_the_day_it_opened(tmp_path, 
         monkeypatch.setattr("trueseed.workspace.now", lambda: later)
     days = []
     monkeypatch.setattr(
-        verify_proof, "rederive_step", lambda said, texts, facts: days.append((said["event"], said["judged_on"])) or ()
+        verify_proof, "rederive_step", lambda said, *by: days.append((said["event"], said["judged_on"])) or ()
     )
     (tmp_path / "p.zip").write_bytes(make(workspace)[1])
     proof(tmp_path / "p.zip", key_of(workspace))

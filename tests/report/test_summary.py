@@ -56,6 +56,8 @@ def test_report_json_has_the_shape_that_others_rely_on():
         "obligations": [NOTICE.to_json()],
         "teachers": [{"source": "acme/large@api", "asked": 10, "accepted": 7, "left": "the quota is used up"}],
         "plan": None,
+        "readings": [],
+        "may_be_published": [],
         "imports": [],
         "said_anew": [],
         "flags": [],

@@ -108,6 +108,21 @@ def test_a_recall_ends_the_chat():
     assert model.asked == []
 
 
+def test_a_recall_breaks_an_answer_off_in_the_middle_and_says_so(monkeypatch):
+    monkeypatch.setattr("trueseed.serve.terminal.LOOK_EVERY_S", 0)
+    spoken: list[str] = []
+
+    def still() -> None:
+        if "".join(spoken).endswith("four"):
+            raise Refused("acme/large@api was recalled")
+
+    words = iter(["hello", "/quit"])
+    console = Console(read=lambda _: next(words), write=spoken.append)
+    with pytest.raises(Refused, match="acme/large@api was recalled"):
+        chat(Speaker(lambda request: "four and twenty"), console, still=still)
+    assert "".join(spoken).endswith("four\n(broken off: this model may not speak any more)\n")
+
+
 def test_what_a_model_says_cannot_command_the_terminal():
     shown = talk(Speaker(lambda request: "\x1b]0;owned\x07\x1b[2J\x9b31m\rsafe"), "one")
     assert "␛]0;owned␇␛[2J\N{REPLACEMENT CHARACTER}31m␍safe" in shown

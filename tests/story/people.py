@@ -8,19 +8,35 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from tests.story import asking
-from typer.testing import CliRunner
+from tests.tiny_run import run_file
+from typer.main import get_command
 
 from trueseed.cli import app
+from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import digest
+from trueseed.curate.pipeline import Config as Curation
+from trueseed.curate.pipeline import curate
 from trueseed.errors import TrueSeedError
+from trueseed.ledger.statement import STEP
+from trueseed.teachers.api.providers import Endpoint
 from trueseed.teachers.simulator import Counts, Simulator
+from trueseed.terms.model import Effect
+from trueseed.workspace import Workspace
 
 KEY = "5ec2e7f00d5ec2e7f00d5ec2e7f00d42"  # of no provider's shape; looked for in all that was written or said
+ANOTHER_KEY = "another-key-0123456789abcdef0123"
 DEEPSEEK = "deepseek/deepseek-chat@api"  # its terms permit training
+GPT, AZURE = "openai/gpt-4@api", "openai/gpt-4@azure"
+MISTRAL = "mistral/mistral-medium@api"
+SMOLLM2 = "huggingfacetb/smollm2-135m-instruct@weights"
 SOON_S = 120.0  # to fail instead of hanging
 
 
@@ -87,11 +103,137 @@ class Operator:
         return [json.loads(line)["answer"] for line in lines]
 
     def trueseed(self, *arguments: str) -> tuple[int, str]:
-        """A verb of the command line: its exit code, and what it said."""
-        done = CliRunner().invoke(app, [*arguments])
-        if isinstance(done.exception, TrueSeedError):
-            return done.exception.exit_code, str(done.exception)
-        return done.exit_code, done.output
+        return trueseed(*arguments)
+
+
+def trueseed(*arguments: object) -> tuple[int, str]:
+    """A verb of the command line: its exit code, and what it said."""
+    said = StringIO()
+    try:
+        with redirect_stdout(said), redirect_stderr(said):
+            code = _verbs().main([str(each) for each in arguments], standalone_mode=False)
+    except TrueSeedError as err:
+        return err.exit_code, str(err)
+    return code or 0, said.getvalue()
+
+
+@cache
+def _verbs() -> Any:
+    """Put together once: that takes longer than most verbs."""
+    return get_command(app)
+
+
+@dataclass(kw_only=True)
+class Place:
+    """A workspace on a folder of its own, and a provider on loopback that stands for whichever maker a source names."""
+
+    folder: Path
+    provider: Simulator
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def work(self) -> Path:
+        return self.folder / "work"
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace.open(self.work, create=True)
+
+    def trueseed(self, *arguments: object) -> tuple[int, str]:
+        """In this workspace."""
+        return trueseed(*arguments, "--workspace", self.work)
+
+    def told(self, *arguments: object) -> Any:
+        """What a verb that succeeds prints as JSON."""
+        code, said = self.trueseed(*arguments, "--json")
+        assert code == 0, said
+        return json.loads(said)
+
+    def endpoint(self, source: str, **more: Any) -> dict[str, Any]:
+        base_url = self.provider.url if source.startswith("openai/") and "@azure" in source else self.provider.openai
+        given = {"source": source, "model": "simulated", "base_url": base_url, "key_from": "STORY_KEY"}
+        return {**given, "price": {"input": 1.0, "output": 2.0}, **more}
+
+    def run_file(self, source: str, **changes: Any) -> Path:
+        """Of a run whose teacher is `source`. Its base is not there, so whoever gets that far is told so."""
+        remote = self.endpoint(source, **changes.pop("remote", {}))
+        teacher = {"remote": remote, **changes.pop("teacher", {})}
+        return run_file(self.folder, self.folder / "no-weights", teacher=teacher, **changes)
+
+    def ask(self, source: str, count: int = 3, **more: Any) -> Artifact:
+        """Asks for training, and keeps the answers as records. Raises what the door and the teacher raise."""
+        endpoint = Endpoint.model_validate(self.endpoint(source, **more))
+        return asking.ask(self.workspace, endpoint, [], count)
+
+    def grow(self, *records: Artifact) -> tuple[Artifact, Artifact]:
+        """A dataset of these records, and a student of it: through the steps of a run, without the training."""
+        workspace = self.workspace
+        with workspace.step("curate", inputs=records) as step:
+            dataset = step.earlier("dataset") or curate(Curation(validation=0.0, balance=100.0), records, [], step)
+        with workspace.step("train", inputs=[dataset], effect=Effect.TRAIN) as step:
+            grown = digest([str(each) for each in (*records, dataset)])
+            student = step.earlier("weights") or step.write(
+                "weights", lambda folder: (folder / "weights.txt").write_text(grown) and None, {}
+            )
+        return dataset, student
+
+    def rows(self, name: str, *answers: str, **more: Any) -> Path:
+        """A file of chats, as somebody has them."""
+        path = self.folder / name
+        path.write_text(
+            "".join(json.dumps({"prompt": "Tell me.", "completion": each, **more}) + "\n" for each in answers)
+        )
+        return path
+
+    def made(self) -> list[Artifact]:
+        """All that the steps made, oldest first."""
+        workspace = self.workspace
+        return [workspace.store.get(f"{made.kind}:{made.digest}") for made in workspace.lineage().artifacts()]
+
+    def document(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+    def reads(self, name: str, source: str, *permissions: str, since: str = "2023-01-01") -> None:
+        """The operator adds a text that they read: `permissions` as in `permit judge` or `refuse train reward`."""
+        said = [each.split() for each in permissions]
+        rows = "".join(PERMISSION.format(verdict=verdict, uses=json.dumps(uses)) for verdict, *uses in said)
+        folder = self.work / "terms"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.toml").write_text(CONTRACT.format(name=name, source=source, since=since) + rows)
+
+    def refusals(self) -> list[tuple[str, str]]:
+        """Steps that the door refused, with why, as the ledger has them."""
+        said = [entry.predicate for entry in self.workspace.ledger.entries() if entry.predicate_type == STEP]
+        return [(each["step"], each["reason"]) for each in said if each["event"] == "refused"]
+
+
+CONTRACT = """
+id = "{name}"
+provider = "a provider"
+document = "A text that the operator read"
+version = "1"
+route = "any"
+sources = ["{source}"]
+effective_from = {since}
+observed_at = {since}
+text_sha256 = "unknown"
+where_read = "in the operator's own files"
+verification = "primary"
+on_termination = "nothing is said"
+reaches_models_trained_on_output = "nothing is said"
+"""
+PERMISSION = """
+[[permissions]]
+uses = {uses}
+relations = ["output", "filter", "score", "weights"]
+verdict = "{verdict}"
+clause = "1"
+because = "so it is written"
+"""
 
 
 def _whole_lines(path: Path) -> list[bytes]:

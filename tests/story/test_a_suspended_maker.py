@@ -16,7 +16,7 @@ import httpx
 import pytest
 from tests.gateway.conftest import serving
 from tests.story.asking import ask
-from tests.story.people import DEEPSEEK, KEY, Operator
+from tests.story.people import ANOTHER_KEY, DEEPSEEK, KEY, Operator
 from tests.tiny_run import run_file
 
 from trueseed import pipeline, runfile
@@ -33,7 +33,6 @@ from trueseed.terms.catalog import SHIPPED
 from trueseed.terms.model import Use
 from trueseed.workspace import Workspace
 
-ANOTHER_KEY = "another-key-0123456789abcdef0123"
 PRICE = {"input": 1.0, "output": 2.0}
 
 

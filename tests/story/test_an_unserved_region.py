@@ -71,3 +71,25 @@ def test_when_the_provider_says_so_the_gateway_tells_its_client(opened: Make):
         told = refusal(place.client())
         assert (told.status_code, told.code) == (403, "unsupported_country_region_territory")
         assert place.provider.counts()["arrived"] == 1
+
+
+def test_a_key_of_the_gateway_that_is_used_from_there_is_refused(opened: Make, tmp_path):
+    """Where the asker is counts, not where the gateway stands."""
+    read_regions(tmp_path / "work")
+    with opened(facts=Facts(region="YY")) as place:
+        told = refusal(place.client(region="XX"))
+        assert (told.status_code, told.code) == (403, "refused")
+        assert "'XX' is outside of it" in told.message
+        assert place.provider.counts()["arrived"] == 0
+
+
+@pytest.mark.parametrize("facts", [Facts(region="YY", country="XX"), Facts(region="YY", owners=("US", "XX"))])
+def test_an_operator_that_is_established_or_owned_there_is_refused_where_the_text_says_so(
+    opened: Make, tmp_path, facts
+):
+    read_regions(tmp_path / "work")
+    path = tmp_path / "work" / "terms" / "deepseek.toml"
+    path.write_text(path.read_text() + "operators = true\nowners = true\n")
+    with opened(facts=facts) as place:
+        assert refusal(place.client()).code == "refused"
+        assert place.provider.counts()["arrived"] == 0

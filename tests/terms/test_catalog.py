@@ -190,7 +190,7 @@ def test_a_workspace_adds_its_own_documents(tmp_path):
     text = OWN.replace('"own-work"', '"maker-letter"').replace('"own/*"', '"maker/*@api"')
     document = Catalog.load(add(tmp_path, text)).governing("maker/large@api", date(2026, 1, 1))
     assert document is not None
-    assert (document.id, document.reading) == ("maker-letter", "operator")
+    assert (document.id, document.reading) == ("maker-letter", "contract")
 
 
 def test_an_operators_reading_takes_the_place_of_a_shipped_one(tmp_path):

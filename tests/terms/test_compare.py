@@ -67,4 +67,4 @@ def test_the_matrix_marks_the_operators_own_reading(tmp_path):
     (tmp_path / "own.toml").write_text((SHIPPED / "own/own-work.toml").read_text("utf-8"), "utf-8")
     lines = matrix_told(matrix(Catalog.load(tmp_path), DAY), 80)
     assert any(line.startswith("own/* †") for line in lines)
-    assert lines[-1] == "† the operator's own reading"
+    assert lines[-1] == "† own-work: the operator's own reading"

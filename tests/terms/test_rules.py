@@ -99,6 +99,7 @@ PERMITTED = {
     "microsoft-consumer-tou-2026-02-05": set(),
     "mistral-lechat-2025-05-27": {Use.SERVE},
     "mistral-mnpl-0.1": set(),
+    "mistral-before-2024-02-08": set(),
     "mistral-mrl-0.1": set(),
     "mit-weights": EVERY,
     "nvidia-oml-2025-04-28": EVERY,
@@ -136,7 +137,7 @@ def test_a_verdict_names_the_deciding_text():
 
 def test_json_has_exactly_the_keys_of_the_contract():
     keys = {"verdict", "use", "source", "document", "version", "clause", "because", "obligations", "settle_by"}
-    keys |= {"established", "relation", "terms", "effect", "at", "upstream", "at_odds", "rules"}
+    keys |= {"established", "relation", "terms", "effect", "at", "upstream", "at_odds", "own", "rules"}
     for verdict in (judge("gemma-terms-2025-03-24", Use.TRAIN), not_established("a/b@c", Use.TRAIN)):
         assert set(verdict.to_json()) == keys
         assert verdict.to_json()["verdict"] == ("permit" if verdict.permitted else "refuse")

@@ -5,7 +5,6 @@ name was rebound to 127.0.0.1 (Host is checked), and it cannot send `application
 never grant (any other body is refused).
 """
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trueseed.access.faults import Fault
@@ -31,15 +30,14 @@ class Guard:
 
     def fault(self, scope: Scope) -> Fault | None:
         """What is against a request, by its head."""
-        method, headers = scope["method"], Headers(scope=scope)
-        host = headers.get("host", "")
+        host = _header(scope, b"host")
         if _name(host) not in self._hosts:
             return Fault(400, f"this server does not answer for host {host!r}; use http://localhost", code="wrong_host")
-        if method != "POST":
+        if scope["method"] != "POST":
             return None
-        if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        if _header(scope, b"content-type").partition(";")[0].strip().lower() != "application/json":
             return Fault(415, "send the body as application/json", code="unsupported_media_type")
-        length = headers.get("content-length", "0")
+        length = _header(scope, b"content-length") or "0"
         if not length.isdecimal() or int(length) > self._body_bytes:
             return self._too_long()
         return None
@@ -60,6 +58,11 @@ class Guard:
 
     def _too_long(self) -> Fault:
         return Fault(413, f"the body is longer than {self._body_bytes} bytes", code="body_too_long")
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    """The first of this name; '' without one."""
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "")
 
 
 def _name(host: str) -> str:

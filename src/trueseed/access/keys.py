@@ -51,7 +51,10 @@ _keys = sql.Table(
     sql.Column("expires_at", sql.String),
     sql.Column("revoked_at", sql.String),
     sql.Column("blocked", sql.String),
+    sql.Column("features", sql.String),
+    sql.Column("market", sql.String),
 )
+_CAME_LATER = ("features", "market")
 
 Fault = Literal["unknown", "revoked", "expired", "blocked"]
 
@@ -82,7 +85,8 @@ class Database(Protocol):
 class Grant:
     """What a key permits. sources: patterns (`openai/*`). region: where its owner asks from, as the terms spell it;
     None is the workspace's. budget_micros: millionths of a US dollar over the key's life; None is no budget of its
-    own. expires_at: UTC.
+    own. expires_at: UTC. features: of a source's service, those that every call is asked with. market: the country
+    whose people are given the answers to what is asked to serve or publish; None when nobody outside is.
     """
 
     owner: str
@@ -92,6 +96,8 @@ class Grant:
     region: str | None = None
     budget_micros: int | None = None
     expires_at: datetime | None = None
+    features: tuple[str, ...] = ()
+    market: str | None = None
 
     def __post_init__(self) -> None:
         if not self.owner or not self.project or not self.uses or not self.sources:
@@ -144,6 +150,8 @@ class Key:
             "uses": sorted(self.grant.uses),
             "sources": list(self.grant.sources),
             "region": self.grant.region,
+            "features": list(self.grant.features),
+            "market": self.grant.market,
             "budget_micros": self.grant.budget_micros,
             "charged_micros": self.charged_micros,
             "issued_at": _written(self.issued_at),
@@ -168,6 +176,10 @@ class Keys:
         self._database = database
         with database.writing() as connection:
             _tables.create_all(connection)
+            there = {column["name"] for column in sql.inspect(connection).get_columns(_keys.name)}
+            for name in _CAME_LATER:
+                if name not in there:
+                    connection.execute(sql.text(f"ALTER TABLE {_keys.name} ADD COLUMN {name} VARCHAR"))
 
     def issue(self, grant: Grant) -> Issued:
         token, identity = PREFIX + secrets.token_urlsafe(TOKEN_BYTES), f"key-{secrets.token_hex(4)}"
@@ -183,6 +195,8 @@ class Keys:
             "charged_micros": 0,
             "issued_at": _written(datetime.now(UTC)),
             "expires_at": _written(grant.expires_at),
+            "features": json.dumps(list(grant.features)),
+            "market": grant.market,
         }
         with self._database.writing() as connection:
             connection.execute(sql.insert(_keys).values(row))
@@ -293,6 +307,8 @@ def _key(row: Any) -> Key:
         region=row.region,
         budget_micros=row.budget_micros,
         expires_at=_read(row.expires_at),
+        features=tuple(json.loads(row.features or "[]")),
+        market=row.market,
     )
     issued_at = _read(row.issued_at)
     assert issued_at is not None  # the column is not nullable

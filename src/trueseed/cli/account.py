@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, out, print_json
+from trueseed.errors import ConfigError
 
 app = typer.Typer()
 
@@ -16,23 +17,28 @@ def release(
         str, typer.Argument(help="Who reinstated our account, as in maker/model@route; or a source that was recalled.")
     ],
     evidence: Annotated[Path, typer.Option(help="What shows it; its digest goes into the ledger.")],
+    entry: Annotated[
+        list[int] | None, typer.Option(help="Of a source with several recalls, which; may be repeated.")
+    ] = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
-    """End a hold on a maker, or the recalls of a source, with the reviewer's key."""
+    """End a hold on a maker, or a recall of a source, with the reviewer's key."""
     from trueseed import recall as recalling
     from trueseed.teachers.account import holds
     from trueseed.teachers.account.state import Account, our_entity
     from trueseed.workspace import Workspace
 
     if "/" in maker:
-        released = recalling.release(Workspace.open(workspace), maker, evidence)
+        released = recalling.release(Workspace.open(workspace), maker, evidence, entry or ())
         if as_json:
             print_json({"source": maker, "released": [{"entry": each.index, **each.to_json()} for each in released]})
             return
         for each in released:
             out.print(f"{maker}: released entry {each.index}; {each}", markup=False)
         return
+    if entry:
+        raise ConfigError("--entry is of a recall, whose source is named as maker/model@route; a hold has none")
     standing = holds.Holds(Account.open(), our_entity())
     ended = holds.release(Workspace.open(workspace).ledger, standing, maker=maker, evidence=evidence)
     if as_json:

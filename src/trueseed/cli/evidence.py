@@ -102,6 +102,10 @@ def recall(
     out.print(f"{source}: {'would stop' if dry_run else 'stopped'}")
     for artifact in reach.stops:
         out.print(f"  {artifact}")
+    for server in reach.servers:
+        out.print(f"  {shown(str(server))}: {'would stop' if dry_run else 'stops'} within seconds", markup=False)
+    for handed in reach.exports:
+        out.print(f"  beyond our reach, to be dealt with by hand: {shown(str(handed))}", markup=False)
     out.print("when its licence ends (`trueseed destroy SOURCE --by-licence`):")
     for artifact, ending in zip(reach.touched, reach.endings, strict=True):
         out.print(f"  {artifact} {ending.outcome}: {shown(ending.because)}", markup=False)
@@ -118,13 +122,8 @@ def _show_rebuild(place: "Workspace", source: str, part: "Part", *, as_json: boo
         print_json(found.to_json())
         return
     out.print(f"{source}: a rebuild without it", markup=False)
-    for each in found.records:
-        out.print(f"  {each.artifact}: {each.reached} of {each.records} records go", markup=False)
-    for step in found.again:
-        likely = "" if step.likely_s is None else f", about {step.likely_s:.0f} s for what is left"
-        out.print(f"  {step.step} again, for {step.made}: {step.took_s:.0f} s last time{likely}", markup=False)
-    out.print(f"  {found.missing} answers to ask of another source, to have as many as before")
-    out.print(f"  {len(found.reused)} artifacts stay as they are")
+    for line in found.lines():
+        out.print(f"  {line}", markup=False)
 
 
 @app.command()

@@ -48,6 +48,10 @@ def keys_issue(
     use: Annotated[list[str], typer.Option(help="A use that it permits: judge, train, reward, … May be repeated.")],
     model: Annotated[list[str] | None, typer.Option(help="Sources that it reaches, as patterns: 'openai/*'.")] = None,
     region: Annotated[str | None, typer.Option(help="Country it is used from; the workspace's when left out.")] = None,
+    feature: Annotated[
+        list[str] | None, typer.Option(help="Of the service, with which all is asked: search, … May be repeated.")
+    ] = None,
+    market: Annotated[str | None, typer.Option(help="Country whose people are given the answers.")] = None,
     budget: Annotated[float | None, typer.Option(min=0, help="US dollars over its whole life.")] = None,
     expires: Annotated[str | None, typer.Option(help="The first day on which it is not valid, as 2027-01-31.")] = None,
     as_json: JsonOption = False,
@@ -62,6 +66,8 @@ def keys_issue(
         uses=frozenset(use_named(each) for each in use),
         sources=tuple(model or ["*"]),
         region=region,
+        features=tuple(feature or ()),
+        market=market,
         budget_micros=None if budget is None else round(budget * 1_000_000),
         expires_at=datetime.combine(day(expires, "--expires"), datetime.min.time(), UTC) if expires else None,
     )

@@ -51,14 +51,17 @@ def import_(
 def records_list(workspace: WorkspaceOption = WORK, as_json: JsonOption = False) -> None:
     """The records and datasets of this workspace, with their sources."""
     from trueseed.exchange.hand_out import listing
-    from trueseed.workspace import Workspace
+    from trueseed.workspace import FLAGS, Workspace
 
     rows = listing(Workspace.open(workspace))
     if as_json:
         print_json({"artifacts": rows})
         return
     for row in rows:
-        out.print(f"{row['artifact'][:24]}  {row['records']} records of {', '.join(row['sources'])}", markup=False)
+        flags = "".join(f", {flag}" for flag in FLAGS if row.get(flag))
+        out.print(
+            f"{row['artifact'][:24]}  {row['records']} records of {', '.join(row['sources'])}{flags}", markup=False
+        )
 
 
 @records_app.command("export")

@@ -1,17 +1,19 @@
 """The verbs of the river: a run, and talking with what it grew."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trueseed.cli.evaluation import table
 from trueseed.cli.pausing import pausing
-from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
+from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
 
 if TYPE_CHECKING:
+    from trueseed.pipeline import Outcome
     from trueseed.report.summary import Report
-    from trueseed.workspace import Progress
+    from trueseed.runfile import RunFile
+    from trueseed.workspace import Progress, Workspace
 
 app = typer.Typer()
 
@@ -21,6 +23,9 @@ def run(
     file: Annotated[Path, typer.Argument(help="The run, as YAML: see recipes/quickstart.yaml.")],
     workspace: WorkspaceOption = WORK,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for an allowance that comes back, and go on.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="After a recall: run again from what remains, and say first what that is.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run, or what is left of it: ask, curate, train, measure, report."""
@@ -32,12 +37,16 @@ def run(
         from trueseed.workspace import Workspace
 
         place = Workspace.open(workspace, create=True, report=tell)
-        return pipeline.write_report(place, pipeline.run(settings, place))
+        outcome = _again(settings, place) if rebuild else pipeline.run(settings, place)
+        return pipeline.write_report(place, outcome)
 
+    said = _look(file, workspace, as_json) if rebuild else {}
+    if said is None:
+        return
     with screen.Screen(err) as watching, pausing():
         report = patience.patiently(work, watching) if wait else work(watching)
     if as_json:
-        print_json(report.to_json())
+        print_json(report.to_json() | said)
     else:
         out.print(screen.scores(report.to_json()))
         for taught in report.teachers if len(report.teachers) > 1 else ():
@@ -53,6 +62,34 @@ def run(
         out.print(f"check   trueseed verify {workspace}")
 
 
+def _look(file: Path, workspace: Path, as_json: bool) -> dict[str, Any] | None:
+    """Says what a rebuild will do; None when there is none to do."""
+    from trueseed import runfile
+
+    settings = runfile.load(file)
+    from trueseed import rerun
+    from trueseed.workspace import Workspace
+
+    course = rerun.look(settings, Workspace.open(workspace))
+    if course is None:
+        told = "nothing to rebuild: no recall that stands reaches anything that was made here and not made again"
+        print_json({"rebuild": None, "because": told}) if as_json else out.print(told)
+        return None
+    for line in () if as_json else course.lines():
+        out.print(shown(line), markup=False)
+    return {"rebuild": course.to_json()}
+
+
+def _again(file: "RunFile", place: "Workspace") -> "Outcome":
+    from trueseed import rerun
+    from trueseed.errors import ConfigError
+
+    course = rerun.look(file, place)
+    if course is None:
+        raise ConfigError("the recall was released, or another process rebuilt it, meanwhile; give the command again")
+    return rerun.rebuild(course, file, place)
+
+
 @app.command()
 def chat(workspace: WorkspaceOption = WORK) -> None:
     """Talk to the student in the terminal."""
@@ -60,7 +97,7 @@ def chat(workspace: WorkspaceOption = WORK) -> None:
     from trueseed.workspace import Workspace
 
     with offer.student(Workspace.open(workspace), "terminal") as offered:
-        terminal.chat(offered.model, allowed=offered.step.look_again)
+        terminal.chat(offered.model, allowed=offered.step.look_again, still=offered.step.look_if_grown)
 
 
 @app.command()

@@ -104,6 +104,63 @@ def _tell(found: Mapping[str, Any], lines: Iterable[str], as_json: bool, permitt
         raise typer.Exit(Refused.exit_code)
 
 
+@terms_app.command("permit")
+def terms_permit(
+    letter: Annotated[Path, typer.Argument(help="The provider's letter, as you have it.")],
+    provider: Annotated[str, typer.Option("--from", help="Whose permission it is, as its terms are listed.")],
+    source: Annotated[list[str], typer.Option(help="maker/model@route; * for any part. May be repeated.")],
+    use: Annotated[list[str], typer.Option(help=f"{_USES}; may be repeated.")],
+    because: Annotated[str, typer.Option(help="What it permits, in your words.")],
+    since: Annotated[str | None, typer.Option(help="The first day; today when left out.")] = None,
+    until: Annotated[str | None, typer.Option(help="The last day, that day included.")] = None,
+    project: Annotated[str, typer.Option(help="The project for which alone it holds.")] = "",
+    lasting: Annotated[
+        bool, typer.Option("--lasting", help="What was asked while it held may be used so ever after.")
+    ] = False,
+    relation: Annotated[
+        list[str] | None, typer.Option(help="output, filter, score or weights; the first three.")
+    ] = None,
+    feature: Annotated[list[str] | None, typer.Option(help="Of the service, that it covers; may be repeated.")] = None,
+    clause: Annotated[str, typer.Option(help="Where in the letter.")] = "unknown",
+    identity: Annotated[str, typer.Option("--id", help="Of the document that is written.")] = "",
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Leave the signature to the reviewer.")] = False,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Rely on a provider's written permission: kept as evidence, signed by the reviewer, in force on its days.
+
+    It lifts what that provider's own texts refuse or leave open, for these sources and uses; nothing else.
+    """
+    from trueseed import letters
+    from trueseed.workspace import Workspace
+
+    wanted = letters.wanted(
+        provider=provider, sources=source, uses=use, relations=relation or [], since=day(since),
+        last=day(until) if until else None, project=project, lasting=lasting, features=feature or [],
+        because=because, clause=clause, identity=identity,
+    )  # fmt: skip
+    place = Workspace.open(workspace)
+    made = letters.permit(place, letter, wanted)
+    if not unsigned:
+        letters.rely_on(place, made.id)
+    _tell(letters.standing(place, made.id), letters.lines(place, made.id), as_json, True)
+
+
+@terms_app.command("rely-on")
+def terms_rely_on(
+    identity: Annotated[str, typer.Argument(metavar="ID")],
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Sign a written permission that lies in the terms folder, with the reviewer's key: from then on it binds."""
+    from trueseed import letters
+    from trueseed.workspace import Workspace
+
+    place = Workspace.open(workspace)
+    letters.rely_on(place, identity)
+    _tell(letters.standing(place, identity), letters.lines(place, identity), as_json, True)
+
+
 @terms_app.command("list")
 def terms_list(workspace: WorkspaceOption = WORK, as_json: JsonOption = False) -> None:
     """Every document known here."""
@@ -205,10 +262,11 @@ def terms_matrix(
     as_json: JsonOption = False,
 ) -> None:
     """Every source against every use on a day."""
+    from trueseed import why as asking
     from trueseed.terms import compare
-    from trueseed.terms.catalog import Catalog
 
-    found = compare.matrix(Catalog.load(workspace / "terms"), day(at))
+    _, catalog, _ = asking.known(workspace)
+    found = compare.matrix(catalog, day(at))
     if as_json:
         print_json(found)
         return

@@ -36,6 +36,7 @@ def examine(file: RunFile, workspace: Path, environment: Mapping[str, str] = os.
             place = Workspace.open(workspace)
         except TrueSeedError as err:
             found.append(Subject("workspace", str(workspace)).error("ledger", err))
+    catalog = place.catalog if place else catalog
     known = Known(file=file, catalog=catalog, now=now, folder=workspace, workspace=place, environment=environment)
     found += _prompts(known) if file.generate else ()
     for n, each in enumerate(file.imports, start=1):

@@ -14,7 +14,7 @@ from trueseed.teachers.account.rooms import Room, rooms
 from trueseed.teachers.api.held import look
 from trueseed.teachers.api.providers import Endpoint
 from trueseed.terms.model import Document, Effect, Label, Relation, Use, parse_source
-from trueseed.terms.rules import Verdict, may_flow
+from trueseed.terms.rules import Verdict, learned, may_flow
 
 
 def of_teacher(subject: Subject, asked: Asked, known: Known, uses: tuple[Use, ...] = USES) -> Iterator[Check]:
@@ -22,6 +22,7 @@ def of_teacher(subject: Subject, asked: Asked, known: Known, uses: tuple[Use, ..
     document = known.catalog.governing(subject.source, known.today)
     for verdict in verdicts(subject.source, known.catalog, known.file.facts, known.today, asked.features, uses):
         yield verdict_check(subject, f"terms for {verdict.use.value}", verdict)
+    yield _upstream(subject, known)
     yield _contract(subject, asked.contract, document, known)
     yield _region(subject, document, known.file.operator.region)
     yield from _recall(subject, Relation.OUTPUT, known, uses)
@@ -35,13 +36,15 @@ def of_base(subject: Subject, known: Known) -> Iterator[Check]:
     document = known.catalog.governing(subject.source, known.today)
     label = Label(source=subject.source, relation=Relation.WEIGHTS, terms=document.digest if document else "")
     for effect in (Effect.TRAIN, Effect.SERVE):
-        for verdict in may_flow([label], known.catalog, effect, known.file.facts):
+        for verdict in may_flow([label], known.catalog, effect, known.file.facts, known.today):
             yield verdict_check(subject, f"terms to {effect.value}", verdict)
+    yield _upstream(subject, known)
     yield from _recall(subject, Relation.WEIGHTS, known)
 
 
 def verdict_check(subject: Subject, name: str, verdict: Verdict) -> Check:
-    text = f"{verdict.document}, clause {verdict.clause}: " if verdict.document else ""
+    own = f" ({'; '.join(verdict.own)})" if verdict.own else ""
+    text = f"{verdict.document}, clause {verdict.clause}{own}: " if verdict.document else ""
     if verdict.permitted:
         n = len(verdict.obligations)
         told = f"`trueseed terms show {verdict.document}`"
@@ -49,6 +52,19 @@ def verdict_check(subject: Subject, name: str, verdict: Verdict) -> Check:
         return subject.ok(name, f"permitted by {text}{verdict.because}{owed}")
     settle = verdict.settle_by or "choose another source: `trueseed plan` names what one may use"
     return subject.fails(name, f"refused: {text}{verdict.because}", settle, Refused)
+
+
+def _upstream(subject: Subject, known: Known) -> Check:
+    """What it is declared to have learned from: said always, and refused where the workspace is strict."""
+    document = known.catalog.governing(subject.source, known.today)
+    if learned_from := learned(subject.source, document, known.catalog.upstream(subject.source)):
+        declared = f"it is declared to have learned from {'; '.join(learned_from)}"
+        if known.file.facts.strict_upstream:
+            return subject.fails(
+                "upstream", f"{declared}, and `strict_upstream` is declared", "choose a source without such", Refused
+            )
+        return subject.ok("upstream", f"{declared}; `operator: {{strict_upstream: true}}` would refuse it")
+    return subject.ok("upstream", "it declares no model that it learned from")
 
 
 def _contract(subject: Subject, contract: str | None, document: Document | None, known: Known) -> Check:

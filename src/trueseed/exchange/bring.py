@@ -9,6 +9,7 @@ label, every label of what it was recognised as, and its records say whose they 
 """
 
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.core.records import RECORDS_FILE, Origin, Record, record_root, write_parquet
 from trueseed.exchange.look import Config, Looked, Taken, look
-from trueseed.terms.catalog import Catalog, keep
+from trueseed.terms.catalog import keep
 from trueseed.terms.model import Effect, Label, Relation
 from trueseed.terms.rules import Verdict, may_flow
 from trueseed.workspace import KEPT, Step, Workspace
@@ -72,7 +73,7 @@ def bring(workspace: Workspace, config: Config) -> Brought:
         records=records,
         labels=labels,
         inherited=tuple(label for label in labels if label.source != config.source),
-        verdicts=may_flow(labels, workspace.catalog, Effect.TRAIN, workspace.facts),
+        verdicts=may_flow(labels, workspace.catalog, Effect.TRAIN, workspace.facts, datetime.now(UTC).date()),
         contradictions={str(kind): n for kind, n in looked.counted.items()},
         left_out=looked.left_out,
     )
@@ -83,7 +84,7 @@ def _keep_documents(looked: Looked, workspace: Workspace) -> None:
     for document in looked.documents:
         keep(document, workspace.folder / KEPT)
     if looked.documents:
-        workspace.catalog = Catalog.load(workspace.folder / "terms", workspace.folder / KEPT)
+        workspace.read_terms()
 
 
 def _is_here(artifact: Artifact, workspace: Workspace) -> bool:
@@ -94,11 +95,11 @@ def _write(looked: Looked, step: Step) -> Artifact:
     rows, config = looked.rows, looked.config
     own = step.origin(source=config.source)
     records = [_record(row, number, config.source, own, step) for number, row in enumerate(rows, start=1)]
-    flags = {flag: True for row in rows for finding in row.findings for flag in finding.flags if config.inherit}
     step.count("imported", len(records))
     for kind, n in looked.counted.items():
         step.count(f"contradicts:{kind}", n)
-    meta = {"records": len(records), "record_root": record_root(each.id for each in records), "imported": True, **flags}
+    meta = {"records": len(records), "record_root": record_root(each.id for each in records), "imported": True}
+    meta |= dict.fromkeys(looked.flags, True)
 
     def fill(folder: Path) -> None:
         write_parquet(records, folder / RECORDS_FILE)

@@ -21,6 +21,7 @@ from trueseed.core.records import MADE_OF, PARTS, Record, read_parquet
 from trueseed.errors import ConfigError
 from trueseed.exchange.claims import OUR_COLUMN
 from trueseed.ledger.lineage import Lineage
+from trueseed.outgoing import TO, seen_from
 from trueseed.terms.model import Effect
 from trueseed.workspace import FLAGS, Workspace
 
@@ -71,20 +72,23 @@ def hand_out(workspace: Workspace, artifact: Artifact, file: Path, *, part: str 
     if part and part not in PARTS[artifact.kind]:
         raise ConfigError(f"{artifact} has no part {part!r}; it has {', '.join(PARTS[artifact.kind])}")
     parts = (part,) if part else PARTS[artifact.kind]
-    with workspace.step("export", inputs=[artifact], effect=Effect.TRAIN, config={"parts": list(parts)}) as step:
+    config = {"parts": list(parts), TO: seen_from(workspace.folder, file)}
+    with workspace.step("export", inputs=[artifact], effect=Effect.TRAIN, config=config) as step:
         folder = step.read(artifact)
         rows = list(_rows(folder, parts, artifact, workspace.ledger.origin))
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-        said = {"sha256": sha256(text), "records": len(rows), "form": "messages"}
+        hashed = sha256(text)
+        said = {"sha256": hashed, "records": len(rows), "form": "messages"}
         if step.earlier("report") is None:
             step.count("exported", len(rows))
+            step.hands_out({file.name: hashed})
             step.write("report", _note(said), said)
         sources = tuple(sorted({label.source for label in workspace.labels(artifact)}))
     try:
         write_atomic(file, text)
     except FileNotFoundError as err:
         raise ConfigError(f"{file} cannot be written: {err.strerror}; name another file") from err
-    return HandedOut(file=file, records=len(rows), sha256=sha256(text), sources=sources)
+    return HandedOut(file=file, records=len(rows), sha256=hashed, sources=sources)
 
 
 def _note(said: dict[str, Any]) -> Callable[[Path], None]:

@@ -105,6 +105,13 @@ class Looked:
         return frozenset(labels) if any(label.source != self.config.source for label in labels) else frozenset()
 
     @property
+    def flags(self) -> frozenset[str]:
+        """What was taken out of that which is inherited, and so is said of the records too."""
+        if not self.config.inherit:
+            return frozenset()
+        return frozenset(flag for row in self.rows for finding in row.findings for flag in finding.flags)
+
+    @property
     def labels(self) -> frozenset[Label]:
         """Of the records that it becomes."""
         return self.inherited | {Label(self.config.source, Relation.OUTPUT, self.document.digest)}
@@ -112,7 +119,8 @@ class Looked:
     def verdicts(self, catalog: Catalog, facts: Facts) -> Mapping[Effect, tuple[Verdict, ...]]:
         """Whether a student may be trained on it, and then served and published."""
         known = replace(catalog, kept=(*catalog.kept, *self.documents))
-        return {effect: may_flow(self.labels, known, effect, facts) for effect in EFFECTS}
+        today = datetime.now(UTC).date()
+        return {effect: may_flow(self.labels, known, effect, facts, today) for effect in EFFECTS}
 
     def must_agree(self) -> None:
         """Raises `Refused` with examples when rows contradict the declared source, and are not to be inherited."""

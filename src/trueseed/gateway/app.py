@@ -6,9 +6,9 @@ A request is read once, by `wanted`, and goes on as it came.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -22,10 +22,11 @@ from trueseed.access import faults
 from trueseed.access.faults import Fault
 from trueseed.access.guard import LOOPBACK, Guard
 from trueseed.access.keys import Unauthorised
-from trueseed.access.straight import AT_MOST, Answer, Straight, Whole
+from trueseed.access.straight import AT_MOST, Answer, Whole, protocol
 from trueseed.core.journal import SYNC_EVERY_S
 from trueseed.gateway.desk import Desk
 from trueseed.gateway.faults import ours
+from trueseed.gateway.features import named
 from trueseed.gateway.metrics import CONTENT_TYPE, Metrics
 from trueseed.gateway.relay import Relay, Road, Streamed
 from trueseed.gateway.settings import Config
@@ -38,15 +39,17 @@ from trueseed.terms.model import parse_source
 T = TypeVar("T")
 COMPLETIONS = "/v1/chat/completions"
 KNOCK = Ask("", None, read(b'{"model": "own/nobody", "messages": [{}]}', max_tokens=1))  # nobody's key
+FEW = 16  # admitted before the next of a burst are read: fewer cost more transactions, more keep the first waiting
 PATIENCE_S = 20  # for calls in flight when the gateway stops; what takes longer stays reserved
 _log = logging.getLogger(__name__)
 
 
 class _Credentials(NamedTuple):
-    """use: as the client declared it, None when it did not."""
+    """use: as the client declared it, None when it did not. features: that it declared."""
 
     token: str
     use: str | None
+    features: tuple[str, ...] = ()
 
 
 class Gateway:
@@ -83,7 +86,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _living(self, _: Starlette) -> AsyncIterator[None]:
-        self._lots = Lots(self._desk.work, self._desk.at_once, self._thread)
+        self._lots = Lots(self._desk.work, self._desk.at_once, self._thread, most=FEW)
         async with Forward() as forward:
             self._road = Road(
                 settle=self._lots.verdict,
@@ -136,16 +139,20 @@ class Gateway:
         """Raises `Fault`."""
         began = time.perf_counter()
         try:
-            await self._lots.turn()
             wanted = read(body, max_tokens=self._config.max_tokens)
             if self._in_flight >= self._config.in_flight:
                 again = {"retry-after": "1"}
                 raise Fault(429, "too many calls are in flight; try again shortly", code="busy", headers=again)
-            with self._entering():
-                ticket: Ticket = await self._lots.verdict(Ask(asker.token, asker.use, wanted))
+            self._in_flight += 1  # from before its admission on, since many may wait for theirs
+            self._metrics.in_flight.inc()
+            try:
+                ticket: Ticket = await self._lots.verdict(Ask(asker.token, asker.use, wanted, asker.features))
+            except BaseException:
+                self._left()
+                raise
         except Exception as err:
             raise self._turned_away(err) from err
-        self._metrics.admission.observe(time.perf_counter() - began)
+        self._metrics.admitted(time.perf_counter() - began)
         return ticket
 
     async def _models(self, request: Request) -> Response:
@@ -182,17 +189,6 @@ class Gateway:
             _log.error("a request failed", exc_info=err)
         return told
 
-    @contextmanager
-    def _entering(self) -> Iterator[None]:
-        """Counts a call from before its admission on, since many may wait for theirs, until `_leaving` is through."""
-        self._in_flight += 1
-        self._metrics.in_flight.inc()
-        try:
-            yield
-        except BaseException:
-            self._left()
-            raise
-
     async def _leaving(self, work: Awaitable[T]) -> T:
         try:
             return await work
@@ -207,10 +203,11 @@ class Gateway:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(do, *args))
 
     async def _keeping(self) -> None:
-        """Every second what was said, at intervals the seal."""
+        """Every second what was counted and said, at intervals the seal."""
         sealed_at = time.monotonic()
         while True:
             await asyncio.sleep(min(SYNC_EVERY_S, self._config.seal_every_s))
+            self._metrics.count()
             try:
                 await asyncio.to_thread(self._desk.keep)
                 if time.monotonic() - sealed_at >= self._config.seal_every_s:
@@ -223,7 +220,7 @@ class Gateway:
 class _Service(Guard):
     """The app. answer: to a completion that is asked for."""
 
-    arrival = Straight
+    arrival = protocol()
 
     def __init__(
         self,
@@ -263,11 +260,12 @@ def _credentials(scope: Scope) -> _Credentials:
     """
     found: dict[bytes, str] = {}
     for name, value in scope["headers"]:
-        if name in (b"authorization", b"x-trueseed-use"):
+        if name in (b"authorization", b"x-trueseed-use", b"x-trueseed-feature"):
             if name in found:
                 raise Fault(400, f"the header {name.decode()} comes twice; send one", code="header_repeated")
             found[name] = value.decode("latin-1")
-    return _Credentials(_token(found.get(b"authorization", "")), found.get(b"x-trueseed-use"))
+    features = named(found.get(b"x-trueseed-feature"))
+    return _Credentials(_token(found.get(b"authorization", "")), found.get(b"x-trueseed-use"), features)
 
 
 def _head(call: str) -> list[tuple[bytes, bytes]]:

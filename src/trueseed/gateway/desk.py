@@ -22,8 +22,9 @@ from trueseed.access.keys import Key, Keys, Unauthorised
 from trueseed.core.canonical import now
 from trueseed.core.driver import Driver
 from trueseed.errors import ConfigError, TrueSeedError
-from trueseed.gateway.door import Door, Passage
-from trueseed.gateway.journal import Journal, Said
+from trueseed.gateway.door import Door, Passage, Wish
+from trueseed.gateway.journal import Journal, marked
+from trueseed.gateway.settings import Offered
 from trueseed.gateway.ticket import Ask, End, Ended, Return, Ticket
 from trueseed.similarity.remembered import Remembered, sketch
 from trueseed.teachers.account.allowance import Allowance, Amount, Reservation
@@ -41,15 +42,16 @@ AT_ONCE, REST_S, MANY = 4, 0.002, 500  # answers to remember: with more than the
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Judged:
     """An ask that may leave once its reservation is committed."""
 
     ask: Ask
     key: Key
-    use: Use
+    wish: Wish
     upstream: Upstream
     passage: Passage
+    surcharge: int
 
 
 class _Unopened(Exception):  # noqa: N818
@@ -66,6 +68,7 @@ class Desk:
         self,
         upstreams: Mapping[str, Upstream],
         *,
+        offered: Mapping[str, Offered] | None = None,
         account: Account,
         keys: Keys,
         door: Door,
@@ -74,11 +77,12 @@ class Desk:
         remembered: Remembered,
     ) -> None:
         self._upstreams, self._account, self._keys, self._door = upstreams, account, keys, door
+        self._offered = offered or {}
         self._ways = {source: upstream.way for source, upstream in upstreams.items()}
         self._allowance, self._holds, self._remembered = allowance, holds, remembered
         self._is_on_a_server = not account.name.startswith("sqlite:")
         self._remembering = Lock()
-        self._said: deque[Said] = deque()
+        self._said: deque[Return] = deque()
         self._journal = Journal(door.done, self._said)
 
     def models(self, token: str) -> list[str]:
@@ -180,7 +184,7 @@ class Desk:
         for place, ask in enumerate(asks):
             try:
                 key = self._keys.authenticate(ask.token)
-                self._door.passage(ask.wanted.source, _use(key, ask.use), key.grant.region)
+                self._door.passage(self._wish(key, ask), key.grant.region)
             except (ConfigError, OSError) as err:
                 failed[place] = self._journal.cannot(err)
             except Exception as err:
@@ -202,11 +206,11 @@ class Desk:
             try:
                 found = self._judge(ask, keys[ask.token])
                 if found:
-                    most = _amount(found.upstream, ask.wanted.most)
+                    most = _amount(found.upstream, ask.wanted.most, found.surcharge)
                     found.key.must_afford(most.micros, besides=spent[found.key.id])
                     lot.take(
                         source=ask.wanted.source,
-                        use=found.use,
+                        use=found.wish.use,
                         project=found.key.grant.project,
                         request=ask.wanted.request,
                         upper=most,
@@ -229,9 +233,34 @@ class Desk:
         """All but money; None when the step is yet to be opened. Raises what is against it."""
         if isinstance(key, Unauthorised):
             raise key
-        upstream, use = self._upstream(key, ask.wanted.source), _use(key, ask.use)
-        passage = self._door.standing(ask.wanted.source, use, key.grant.region)
-        return _Judged(ask, key, use, upstream, passage) if passage else None
+        upstream, wish = self._upstream(key, ask.wanted.source), self._wish(key, ask)
+        passage = self._door.standing(wish, key.grant.region)
+        return _Judged(ask, key, wish, upstream, passage, self._surcharge(wish, ask)) if passage else None
+
+    def _wish(self, key: Key, ask: Ask) -> Wish:
+        """What the terms are asked: with every feature that the request shows, or that it, its key or the upstream
+        declares. A market is served by answers that are for people alone.
+        """
+        source, use = ask.wanted.source, _use(key, ask.use)
+        offered = self._offered.get(source)
+        features = {*ask.features, *key.grant.features, *(offered.features if offered else ())}
+        features |= {each.feature for each in ask.wanted.features}
+        market = key.grant.market if use in (Use.SERVE, Use.PUBLISH) else None
+        return Wish(source, use, tuple(sorted(features)), market or "")
+
+    def _surcharge(self, wish: Wish, ask: Ask) -> int:
+        """Micros, for the features. Raises `Fault` when it is not known what one costs that the request asks for."""
+        offered = self._offered.get(wish.source)
+        for each in ask.wanted.features:
+            if offered is None or each.feature not in offered.surcharges:
+                raise Fault(
+                    400,
+                    f"{each.parameter}: it asks for {each.feature!r}, which is not billed by tokens of text, and its "
+                    f"cost is not known here; leave it out, or have `surcharges: {{{each.feature}: …}}` given",
+                    code="invalid_value",
+                    param=each.parameter,
+                )
+        return offered.surcharge(wish.features) if offered else 0
 
     # -- settlement ------------------------------------------------------------------------------------------------
 
@@ -263,7 +292,8 @@ class Desk:
         with suppress(AccountUnavailable):  # the next call hears of it
             self._account.tidy()
         with self._remembering:  # the last time may still be at it when the gateway closes
-            said = [self._said.popleft() for _ in range(len(self._said))]
+            back = [self._said.popleft() for _ in range(len(self._said))]
+            said = [answer for each in back for answer in marked(each)]
             sketches = []
             for number, answer in enumerate(said, start=1):
                 sketches.append(sketch(*answer))
@@ -305,7 +335,7 @@ class Desk:
     def _charged(self, ticket: Ticket, ended: Ended) -> Amount:
         match ended.end:
             case "answered" if ended.usage is not None:
-                return _amount(ticket.upstream, ended.usage)
+                return _amount(ticket.upstream, ended.usage, ticket.surcharge)
             case "declined":
                 return Amount(requests=1)
             case "unsent":
@@ -326,21 +356,22 @@ def _ticket(judged: _Judged, reservation: Reservation, at: str) -> Ticket:
     return Ticket(
         id=f"call-{token_hex(8)}",
         key=judged.key,
-        use=judged.use,
+        use=judged.wish.use,
         wanted=judged.ask.wanted,
         upstream=judged.upstream,
         passage=judged.passage,
         reservation=reservation,
         at=at,
+        surcharge=judged.surcharge,
     )
 
 
 def _use(key: Key, declared: str | None) -> Use:
     """The use that is meant. Raises `Fault` when it is not said, is no use, or the key does not permit it."""
+    if declared is None and len(key.grant.uses) == 1:
+        return next(iter(key.grant.uses))
     permitted = sorted(key.grant.uses)
     if declared is None:
-        if len(permitted) == 1:
-            return permitted[0]
         raise Fault(
             400,
             f"{key.id} permits {', '.join(permitted)}; say which is meant in the header X-TrueSeed-Use",
@@ -357,5 +388,6 @@ def _use(key: Key, declared: str | None) -> Use:
     return Use(declared)
 
 
-def _amount(upstream: Upstream, usage: Usage) -> Amount:
-    return Amount(requests=1, tokens=usage.tokens, micros=upstream.price.micros(usage.prompt, usage.completion))
+def _amount(upstream: Upstream, usage: Usage, surcharge: int) -> Amount:
+    micros = upstream.price.micros(usage.prompt, usage.completion) + surcharge
+    return Amount(requests=1, tokens=usage.tokens, micros=micros)

@@ -1,16 +1,18 @@
-"""An open step for every source and use that is asked for, opened at the first call and anew every day.
+"""An open step for every source, use, features and market that are asked for, opened at the first call and anew daily.
 
 The step asks the terms, and stands in the ledger with its verdict; a refusal too, once. A long-lived step must look
 again: for recalls whenever the ledger grew, and on a new day for documents that came into force.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from secrets import token_hex
 from threading import Lock
+from typing import NamedTuple
 
 from filelock import FileLock
 
@@ -24,6 +26,15 @@ from trueseed.workspace import Step, Workspace
 
 OPENING = "opening.lock"
 _log = logging.getLogger(__name__)
+
+
+class Wish(NamedTuple):
+    """What a step is opened for. features: of the service, sorted. market: of the people who are served, or ''."""
+
+    source: str
+    use: Use
+    features: tuple[str, ...] = ()
+    market: str = ""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,46 +58,49 @@ class Door:
 
     workspace: Workspace
     today: Callable[[], date] = lambda: datetime.now(UTC).date()
-    _open: dict[tuple[str, Use], Passage] = field(default_factory=dict)
+    _open: dict[Wish, Passage] = field(default_factory=dict)
     _leaving: list[Passage] = field(default_factory=list)  # of yesterday, or recalled, with calls in flight
-    _refused: dict[tuple[str, Use, date], str] = field(default_factory=dict)
-    _elsewhere: dict[tuple[str, Use, str, date], str] = field(default_factory=dict)
+    _refused: dict[tuple[Wish, date], str] = field(default_factory=dict)
+    _elsewhere: dict[tuple[Wish, str, date], str] = field(default_factory=dict)
     _seen: tuple[int, int] = (0, 0)  # the ledger's checkpoint, by inode and time
     _looked_at: int = 0  # size of the ledger when recalls were last looked for
+    _checkpoint_path: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self._checkpoint_path = str(self.workspace.ledger.folder / CHECKPOINT)
         folder = self.workspace.folder / CALLS
         folder.mkdir(exist_ok=True)
         with FileLock(folder / OPENING):  # two that begin together would seal the same calls twice
             seal_left(self.workspace.ledger, folder)
 
-    def passage(self, source: str, use: Use, region: str | None) -> Passage:
-        """The step under which `source` may be asked for `use` now, opened if need be. region: where the asker is, if
-        not where we are.
+    def passage(self, wish: Wish, region: str | None = None) -> Passage:
+        """The step under which the source may be asked so now, opened if need be. region: where the asker is, if not
+        where we are.
 
-        Raises `Refused` when the terms, the region or a recall forbid it.
+        Raises `Refused` when the terms, the region, the market or a recall forbid it.
         """
         self.look_again()
-        found = self.standing(source, use, region)
+        found = self.standing(wish, region)
         if found is None:
+            self._must_be_known(wish)
             try:
-                self._enter(source, use, self.today())
+                self._enter(wish, self.today())
             except Refused as err:
-                self._refused[source, use, self.today()] = str(err)
+                self._refused[wish, self.today()] = str(err)
                 raise
-            found = self.standing(source, use, region)
+            found = self.standing(wish, region)
             assert found is not None  # a day is longer than this takes; else the next call opens it
         return found
 
-    def standing(self, source: str, use: Use, region: str | None) -> Passage | None:
+    def standing(self, wish: Wish, region: str | None = None) -> Passage | None:
         """As `passage`, of steps that are open; None when it is yet to be opened. Nothing is written or read."""
         day = self.today()
-        if because := self._refused.get((source, use, day)):
+        if because := self._refused.get((wish, day)):
             raise Refused(because)
-        found = self._open.get((source, use))
+        found = self._open.get(wish)
         if found is None or found.day != day:
             return None
-        self._must_serve(region, source, use, day)
+        self._must_serve(region, wish, day)
         return found
 
     @property
@@ -102,7 +116,7 @@ class Door:
     def _checkpoint(self) -> tuple[int, int]:
         """The ledger's, by inode and time: every entry replaces it."""
         try:
-            about = (self.workspace.ledger.folder / CHECKPOINT).stat()
+            about = os.stat(self._checkpoint_path)  # noqa: PTH116  looked at for every lot
         except OSError:
             return (-1, 0)  # `refresh` says what is wrong
         return (about.st_ino, about.st_mtime_ns)
@@ -110,8 +124,8 @@ class Door:
     def look_again(self) -> None:
         """Closes steps of another day, and those of a source that was recalled since. Cheap while nothing happened."""
         day = self.today()
-        for source, use in [asked for asked, found in self._open.items() if found.day != day]:
-            self._leave(source, use)
+        for wish in [wish for wish, found in self._open.items() if found.day != day]:
+            self._leave(wish)
         checkpoint = self._checkpoint()
         if checkpoint == self._seen:
             return
@@ -155,38 +169,56 @@ class Door:
         self._open.clear()
         self._leaving.clear()
 
-    def _enter(self, source: str, use: Use, day: date) -> Passage:
+    def _must_be_known(self, wish: Wish) -> None:
+        """A client may make up names of features without end, and the ledger need not hear of each."""
+        for feature in wish.features:
+            if feature not in self.workspace.catalog.features:
+                raise Refused(
+                    f"{wish.source} may not be asked with the feature {feature!r}: no text about it is known here. To "
+                    f"settle it: read what the maker says of it, and add it to the workspace's terms folder with "
+                    f"`features = [{feature!r}]`; or ask without it"
+                )
+
+    def _enter(self, wish: Wish, day: date) -> Passage:
         config = {"day": day.isoformat(), "passage": token_hex(8)}  # no two alike: each is a step of its own
         with ExitStack() as stack:
-            step = stack.enter_context(self.workspace.step("gateway", ask={source: use}, config=config))
+            step = stack.enter_context(
+                self.workspace.step(
+                    "gateway",
+                    ask={wish.source: wish.use},
+                    features={wish.source: wish.features},
+                    market=wish.market,
+                    config=config,
+                )
+            )
             calls = Calls(self.workspace.folder / CALLS, step.run)
             stack.callback(calls.close)
             passage = Passage(step=step, calls=calls, day=day, closing=stack.pop_all())
-        self._open[source, use] = passage
+        self._open[wish] = passage
         return passage
 
     def _leave_what_was_recalled(self, day: date) -> None:
-        for (source, use), passage in list(self._open.items()):
+        for wish, passage in list(self._open.items()):
             try:
                 passage.step.look_again()
             except Refused as err:
-                self._refused[source, use, day] = str(err)
-                self._leave(source, use, err)
+                self._refused[wish, day] = str(err)
+                self._leave(wish, err)
 
-    def _must_serve(self, region: str | None, source: str, use: Use, day: date) -> None:
+    def _must_serve(self, region: str | None, wish: Wish, day: date) -> None:
         """The step was admitted for the workspace's region; a key may be used from another."""
         if region is None:
             return
-        known = (source, use, region, day)
+        known = (wish, region, day)
         if known not in self._elsewhere:
-            facts = replace(self.workspace.facts, region=region)
-            verdict = may_ask(source, use, facts, day, self.workspace.catalog)
+            facts = replace(self.workspace.facts, region=region, market=wish.market or None)
+            verdict = may_ask(wish.source, wish.use, facts, day, self.workspace.catalog, wish.features)
             self._elsewhere[known] = "" if verdict.permitted else str(verdict)
         if because := self._elsewhere[known]:
             raise Refused(f"from region {region!r}: {because}")
 
-    def _leave(self, source: str, use: Use, err: Refused | None = None) -> None:
-        passage = self._open.pop((source, use))
+    def _leave(self, wish: Wish, err: Refused | None = None) -> None:
+        passage = self._open.pop(wish)
         self._leaving.append(passage)
         if not passage.in_flight:
             _close(passage, err)

@@ -18,7 +18,6 @@ from trueseed.similarity.remembered import Mark
 from trueseed.teachers.account.amounts import Amount
 
 TELL_EVERY_S = 60.0
-Said = tuple[str, Mark]  # an answer to remember, and whose it is
 _Back = tuple[Return, Amount]  # what came back, and what it is charged
 _log = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ class Journal:
     was let go, to be remembered.
     """
 
-    def __init__(self, done: Callable[[Passage], None], said: deque[Said]) -> None:
+    def __init__(self, done: Callable[[Passage], None], said: deque[Return]) -> None:
         self._done, self._said = done, said
         self._waiting: list[_Back] = []
         self._told_at = -TELL_EVERY_S
@@ -82,16 +81,22 @@ class Journal:
 
     def _count(self, back: Sequence[_Back]) -> None:
         for each, amount in back:
-            step, ticket = each.ticket.passage.step, each.ticket
-            step.count("calls")
-            step.count(each.ended.end)
-            step.count("tokens", amount.tokens)
-            step.count("micros", amount.micros)
+            counts = each.ticket.passage.step.counts
+            counts["calls"] += 1
+            counts[each.ended.end] += 1
+            counts["tokens"] += amount.tokens
+            counts["micros"] += amount.micros
             if each.ended.texts:
-                about = f"relayed to {ticket.use.value} for {ticket.key.grant.project!r} on {ticket.at[:10]}"
-                terms = step.terms_of(ticket.wanted.source)
-                mark = Mark(source=ticket.wanted.source, terms=terms, record=ticket.id, about=about)
-                self._said.extend((text, mark) for text in each.ended.texts)
+                self._said.append(each)
+
+
+def marked(back: Return) -> list[tuple[str, Mark]]:
+    """The texts of an answer that was let go, each with whose it is, to be remembered."""
+    ticket = back.ticket
+    about = f"relayed to {ticket.use.value} for {ticket.key.grant.project!r} on {ticket.at[:10]}"
+    terms = ticket.passage.step.terms_of(ticket.wanted.source)
+    mark = Mark(source=ticket.wanted.source, terms=terms, record=ticket.id, about=about)
+    return [(text, mark) for text in back.ended.texts]
 
 
 def _held_back(back: Return) -> Return:

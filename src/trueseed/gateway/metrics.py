@@ -5,7 +5,6 @@ is imported, and whoever is asked adds them up; those of workers that died still
 """
 
 import os
-from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -16,11 +15,11 @@ _ADDED_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2)
 
 
 class Metrics:
-    """Counters of one process; `text` is of all that share the port."""
+    """Counters of one process; `text` is of all that share the port, of others as of their last `count`."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.calls = Counter(
+        self._calls = Counter(
             "trueseed_gateway_calls",
             "Calls that were forwarded, by how they ended",
             ("source", "use", "end"),
@@ -32,43 +31,53 @@ class Metrics:
             ("code",),
             registry=self._registry,
         )
-        self.tokens = Counter("trueseed_gateway_tokens", "Tokens charged", ("source", "use"), registry=self._registry)
-        self.micros = Counter(
+        self._tokens = Counter("trueseed_gateway_tokens", "Tokens charged", ("source", "use"), registry=self._registry)
+        self._micros = Counter(
             "trueseed_gateway_micros", "Millionths of a US dollar charged", ("source", "use"), registry=self._registry
         )
         self.in_flight = Gauge(
             "trueseed_gateway_in_flight", "Calls in flight", registry=self._registry, multiprocess_mode="livesum"
         )
-        self.admission = Histogram(
+        self._admission = Histogram(
             "trueseed_gateway_admission_seconds",
             "From the request to its leave",
             buckets=_ADDED_S,
             registry=self._registry,
         )
-        self.settlement = Histogram(
+        self._settlement = Histogram(
             "trueseed_gateway_settlement_seconds",
             "From the answer's end to its release",
             buckets=_ADDED_S,
             registry=self._registry,
         )
 
+        self._admitted: list[float] = []
+        self._settled: list[tuple[str, str, str, int, int, float]] = []
+
+    def admitted(self, seconds: float) -> None:
+        """Counts a call that may leave. seconds: from the request to its leave."""
+        self._admitted.append(seconds)
+
     def settled(self, source: str, use: str, end: str, *, tokens: int, micros: int, seconds: float) -> None:
         """Counts a call that came back. seconds: from the end of its answer to its release."""
-        calls, all_tokens, all_micros = self._of(source, use, end)
-        calls.inc()
-        all_tokens.inc(tokens)
-        all_micros.inc(micros)
-        self.settlement.observe(seconds)
+        self._settled.append((source, use, end, tokens, micros, seconds))
 
-    @cache  # noqa: B019  one gateway a process; to look a counter up costs more than to count
-    def _of(self, source: str, use: str, end: str) -> tuple[Counter, Counter, Counter]:
-        return (
-            self.calls.labels(source, use, end),
-            self.tokens.labels(source, use),
-            self.micros.labels(source, use),
-        )
+    def count(self) -> None:
+        """What was told since the last time: a call need not wait for prometheus_client, which takes as long as to read
+        its answer. In the loop's thread.
+        """
+        admitted, self._admitted = self._admitted, []
+        for seconds in admitted:
+            self._admission.observe(seconds)
+        settled, self._settled = self._settled, []
+        for source, use, end, tokens, micros, seconds in settled:
+            self._calls.labels(source, use, end).inc()
+            self._tokens.labels(source, use).inc(tokens)
+            self._micros.labels(source, use).inc(micros)
+            self._settlement.observe(seconds)
 
     def text(self) -> bytes:
+        self.count()
         if FOLDER not in os.environ:
             return generate_latest(self._registry)
         all_of_them = CollectorRegistry()

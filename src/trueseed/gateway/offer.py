@@ -38,6 +38,7 @@ def gateway(workspace: Workspace, config: Config, hosts: tuple[str, ...] = LOOPB
     def desk() -> Desk:
         return Desk(
             upstreams,
+            offered={each.source: each for each in config.upstreams},
             account=account,
             keys=Keys(account),
             door=Door(workspace),

@@ -8,12 +8,29 @@ limits:
   - {source: "deepseek/*", per: day, requests: 500}
 """
 
+from collections.abc import Iterable
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from trueseed.core.settings import Settings
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.account.state import our_entity
 from trueseed.teachers.api.providers import Endpoint
+
+
+class Offered(Endpoint):
+    """An upstream. features: of its service, those that every call is asked with, whatever it says (a model that
+    searches by itself). surcharges: by feature, US dollars that a call which asks for it costs at most beside its
+    tokens; what is not named is not forwarded when a request asks for it.
+    """
+
+    features: tuple[str, ...] = Field(default=(), strict=False)
+    surcharges: dict[str, Annotated[float, Field(ge=0, strict=False)]] = Field(default={})
+
+    def surcharge(self, features: Iterable[str]) -> int:
+        """Micros."""
+        return sum(round(self.surcharges.get(each, 0) * 1_000_000) for each in features)
 
 
 class Config(Settings):
@@ -24,7 +41,7 @@ class Config(Settings):
 
     account: str | None = None
     entity: str = Field(default_factory=our_entity)
-    upstreams: tuple[Endpoint, ...] = Field(min_length=1, strict=False)
+    upstreams: tuple[Offered, ...] = Field(min_length=1, strict=False)
     limits: tuple[Limit, ...] = Field(default=(), strict=False)
     max_tokens: int = Field(default=4096, gt=0)
     in_flight: int = Field(default=256, gt=0)

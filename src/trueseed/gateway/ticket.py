@@ -14,18 +14,21 @@ from trueseed.terms.model import Use
 End = Literal["answered", "declined", "garbled", "unknown", "unsent"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
-    """A call that wants to leave. use: as the client declared it, None when it did not."""
+    """A call that wants to leave. use: as the client declared it, None when it did not. features: that it declared."""
 
     token: str
     use: str | None
     wanted: Wanted
+    features: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, kw_only=True)
 class Ticket:
-    """An admitted call. id: as the client and the journal know it. at: when it was admitted."""
+    """An admitted call. id: as the client and the journal know it. at: when it was admitted. surcharge: micros, for the
+    features that it is asked with.
+    """
 
     id: str
     key: Key
@@ -35,6 +38,7 @@ class Ticket:
     passage: Passage
     reservation: Reservation
     at: str
+    surcharge: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,7 @@ class Ended:
     because: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Return:
     """A call that came back."""
 

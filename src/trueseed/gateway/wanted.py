@@ -13,19 +13,16 @@ from typing import Any
 
 from trueseed.access.faults import Fault
 from trueseed.core.canonical import sha256
+from trueseed.gateway.features import Seen, seen
 from trueseed.teachers.api.forward import Upstream
 from trueseed.teachers.api.wire import Usage
 
 MOST_CHOICES = 128  # OpenAI's own bound on `n`
 _BILLED_OTHERWISE: Mapping[str, tuple[Any, ...]] = {  # parameter: the values that ask for nothing
-    "web_search_options": (None,),
     "audio": (None,),
     "prediction": (None,),
     "modalities": (None, ["text"]),
     "service_tier": (None, "default"),
-    "plugins": (None, []),  # OpenRouter: web search, file parsing
-    "search_parameters": (None,),  # xAI
-    "enable_search": (None, False),  # Qwen
 }
 _ANSWERED_ELSEWHERE = (
     *("models", "route", "provider"),  # OpenRouter
@@ -33,13 +30,14 @@ _ANSWERED_ELSEWHERE = (
     "providerOptions",  # Vercel
 )
 _LONGER = ("best_of", "n_predict", "max_new_tokens", "max_output_tokens", "max_tokens_to_sample")
+_REFUSED = frozenset((*_BILLED_OTHERWISE, *_ANSWERED_ELSEWHERE, *_LONGER))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Wanted:
     """source: whom. request: SHA-256 of the bytes as they came. stream: as events. wants_usage: and the client asked
     for the usage among them. choices: how many answers. most: tokens that it can use at most. options: `stream_options`
-    as they came. rest: what to send on as it is, a JSON object.
+    as they came. rest: what to send on as it is, a JSON object. features: of the provider's service, as it shows.
     """
 
     source: str
@@ -51,6 +49,7 @@ class Wanted:
     longest: int
     options: Mapping[str, Any] | None
     rest: bytes
+    features: tuple[Seen, ...] = ()
 
     def to(self, upstream: Upstream) -> bytes:
         """The request as this upstream gets it."""
@@ -71,19 +70,8 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
         raise _invalid("model", "give one of the sources that /v1/models lists")
     if not isinstance(messages, list) or not messages or not all(_is_text(message) for message in messages):
         raise _invalid("messages", "give messages of text; what else they may hold is not billed by its length")
-    for name, nothing in _BILLED_OTHERWISE.items():
-        if body.get(name) not in nothing:
-            raise _invalid(name, "it is not billed by tokens of text, so what it costs is not known here; leave it out")
-    for name in _ANSWERED_ELSEWHERE:
-        if body.get(name) is not None:
-            raise _invalid(
-                name, "it may have another model answer, or one at another price, than was let in; leave it out"
-            )
-    for name in _LONGER:
-        if body.get(name) is not None:
-            raise _invalid(name, "bound the answer by max_tokens or max_completion_tokens, and their number by n")
-    if not _are_functions(body.get("tools")):
-        raise _invalid("tools", "give functions; what other tools cost is not known here")
+    if not _REFUSED.isdisjoint(body):
+        _must_ask_for_nothing(body)
     longest = _longest(body, max_tokens)
     choices = _count(body, "n", MOST_CHOICES) or 1
     return Wanted(
@@ -96,7 +84,23 @@ def read(raw: bytes, *, max_tokens: int) -> Wanted:
         longest=longest,
         options=body.get("stream_options"),
         rest=rest,
+        features=seen(body),
     )
+
+
+def _must_ask_for_nothing(body: Mapping[str, Any]) -> None:
+    """What of `_REFUSED` is there. Raises `Fault`."""
+    for name, nothing in _BILLED_OTHERWISE.items():
+        if body.get(name) not in nothing:
+            raise _invalid(name, "it is not billed by tokens of text, so what it costs is not known here; leave it out")
+    for name in _ANSWERED_ELSEWHERE:
+        if body.get(name) is not None:
+            raise _invalid(
+                name, "it may have another model answer, or one at another price, than was let in; leave it out"
+            )
+    for name in _LONGER:
+        if body.get(name) is not None:
+            raise _invalid(name, "bound the answer by max_tokens or max_completion_tokens, and their number by n")
 
 
 def _json(raw: bytes) -> tuple[dict[str, Any], bytes]:
@@ -105,7 +109,9 @@ def _json(raw: bytes) -> tuple[dict[str, Any], bytes]:
         body = json.loads(raw.decode())  # strictly, as no provider can be sent half of a surrogate pair
         if not isinstance(body, dict):
             raise Fault(400, "the body is not a JSON object", code="invalid_json")
-        _written([body.get(name) for name in _OURS])
+        for name in _OURS:
+            if not isinstance(body.get(name, 0), int):
+                _written(body[name])
         return body, _written({name: value for name, value in body.items() if name not in _OURS})
     except (ValueError, RecursionError) as err:
         raise Fault(400, f"the body is not JSON in UTF-8: {type(err).__name__}", code="invalid_json") from err
@@ -117,12 +123,6 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def _written(body: Any) -> bytes:
     return _encode(body).encode()
-
-
-def _are_functions(tools: Any) -> bool:
-    if not isinstance(tools, list):
-        return tools is None
-    return all(isinstance(tool, dict) and tool.get("type") in ("function", "custom") for tool in tools)
 
 
 def _is_text(message: Any) -> bool:

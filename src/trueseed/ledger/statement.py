@@ -26,9 +26,11 @@ WAIVER: Final = "https://trueseed.dev/waiver/v1"
 HOLD: Final = "https://trueseed.dev/hold/v1"
 RELEASE: Final = "https://trueseed.dev/release/v1"
 RECALL_RELEASE: Final = "https://trueseed.dev/recall-release/v1"
+PERMISSION: Final = "https://trueseed.dev/permission/v1"
 CASE: Final = "https://trueseed.dev/case/v1"
 CASE_END: Final = "https://trueseed.dev/case-end/v1"
 DESTRUCTION: Final = "https://trueseed.dev/destruction/v1"
+REBUILD: Final = "https://trueseed.dev/rebuild/v1"
 SEAL: Final = "https://trueseed.dev/seal/v1"
 IMPORT: Final = "https://trueseed.dev/import/v1"
 DECLARATION: Final = "https://trueseed.dev/declaration/v1"
@@ -38,6 +40,7 @@ USAGE: Final = "https://trueseed.dev/usage/v1"  # a report: stands in no log
 
 SIGNED_BY: Mapping[str, frozenset[Role]] = {
     STEP: frozenset({"operator"}),
+    REBUILD: frozenset({"operator"}),
     SEAL: frozenset({"operator"}),
     IMPORT: frozenset({"operator"}),
     DECLARATION: frozenset({"operator"}),
@@ -49,6 +52,7 @@ SIGNED_BY: Mapping[str, frozenset[Role]] = {
     HOLD: frozenset({"operator", "reviewer"}),
     RELEASE: frozenset({"reviewer"}),
     RECALL_RELEASE: frozenset({"reviewer"}),
+    PERMISSION: frozenset({"reviewer"}),
     CASE: frozenset({"operator", "reviewer"}),
     CASE_END: frozenset({"reviewer"}),
     DESTRUCTION: frozenset({"reviewer"}),

@@ -4,7 +4,8 @@ Every closing has its opening (a step may also be refused before it opens); it r
 done step puts artifacts out; labels never shrink: a done step carries the labels of its inputs, of what it asked and of
 what it brought in, all that its opening named, and beyond those only what it says it learned, of sources that it asked;
 nothing recalled is trained on, served or published afterwards, nor asked, where only a part of a source was recalled;
-nothing is destroyed while a case is open or a hold stands that touches it, nor read or put out after it was destroyed.
+nothing is destroyed while a case is open or a hold stands that touches it, nor read or put out after it was destroyed;
+a rebuild puts what was made in the place of what was made, and nothing of it is reached by what it was to be without.
 """
 
 from collections import defaultdict
@@ -17,6 +18,7 @@ from trueseed.ledger.destroyed import Destroyed, Tombstone
 from trueseed.ledger.entered import entered
 from trueseed.ledger.lineage import CLOSINGS, Label, Made, labels_of, made_by
 from trueseed.ledger.log import Entry
+from trueseed.ledger.rebuilt import Link, Rebuilt
 from trueseed.ledger.retention import Retention
 from trueseed.ledger.sources import Runs
 from trueseed.ledger.statement import STEP
@@ -50,7 +52,7 @@ class _Watch:
         self._made: set[str] = set()
         self._open: defaultdict[tuple[str, str], list[_Opening]] = defaultdict(list)
         self._recalls, self._retention, self._destroyed = Recalls(), Retention(), Destroyed()
-        self._runs = Runs()
+        self._runs, self._rebuilt = Runs(), Rebuilt()
 
     def see(self, entry: Entry) -> Iterator[str]:
         said = entry.predicate
@@ -65,6 +67,21 @@ class _Watch:
         self._retention.see(entry)
         if stone := self._destroyed.see(entry):
             yield from self._buried(stone)
+        if link := self._rebuilt.see(entry):
+            yield from self._linked(link)
+
+    def _linked(self, link: Link) -> Iterator[str]:
+        """What a rebuild may not say."""
+        for each in (*link.replaces, *link.made):
+            if each.digest not in self._made:
+                yield f"it names {each.kind}:{each.digest[:12]}, which was made by no step before it"
+        for index in link.without:
+            recall = self._recalls.standing.get(index)
+            if recall is None and index not in self._recalls.released:
+                yield f"it is without entry {index}, which recalls nothing"
+            for each in link.made if recall else ():
+                if recall and each.digest in self._recalls.reached(recall):
+                    yield f"it is without what entry {index} recalls, and that reaches {each.kind}:{each.digest[:12]}"
 
     def _buried(self, stone: Tombstone) -> Iterator[str]:
         """What a tombstone may not say."""

@@ -124,10 +124,17 @@ def _sources(dossier: Dossier) -> Iterator[dict[str, Any]]:
                     "route": source.route or "own",
                     "relation": ", ".join(sorted({label.relation.value for label in labels})),
                     **{f"terms:{label.relation.value}": label.terms for label in labels if label.terms},
+                    **({"terms-not-as-shipped": own} if (own := _own(labels, dossier)) else {}),
                     **({"upstream": "; ".join(dossier.upstream[name])} if name in dossier.upstream else {}),
                 }
             ),
         }
+
+
+def _own(labels: list[Label], dossier: Dossier) -> str:
+    """Which of the texts are the operator's own, or a provider's letter."""
+    texts = (text for label in labels if (d := dossier.documents.get(label.terms)) for text in d.texts)
+    return "; ".join(sorted({f"{text.id}: {text.whose}" for text in texts if text.whose}))
 
 
 def _licences(labels: list[Label], dossier: Dossier) -> Iterator[dict[str, Any]]:

@@ -89,8 +89,8 @@ def _sources(dossier: Dossier) -> Iterator[str]:
     for label in dossier.labels:
         document = dossier.documents.get(label.terms)
         terms = f"{document.document}, version {document.version} (`{document.id}`)" if document else "none established"
-        if document and document.reading == "operator":
-            terms += ", the operator's own reading"
+        for text in document.texts if document else ():
+            terms += f"; {text.id}: {text.whose}" if text.whose else ""
         yield f"| `{label.source}` | {HOW[label.relation]} | {terms} |"
     if dossier.upstream:
         yield "\nWhat these sources are declared to have learned from themselves:\n"

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from trueseed.core.artifacts import Artifact, check
@@ -12,8 +12,9 @@ from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.papers import corpus
 from trueseed.papers.corpus import Corpus
+from trueseed.terms.admission import measured
 from trueseed.terms.model import Document, Effect, Label, Obligation, Relation, Use
-from trueseed.terms.rules import Verdict, judge_use, may_flow
+from trueseed.terms.rules import Verdict, may_flow, may_put
 from trueseed.workspace import Workspace
 
 
@@ -89,7 +90,7 @@ def of(workspace: Workspace, student: Artifact, name: str) -> Dossier:
         student=student,
         labels=labels,
         documents={x.terms: d for x in labels if (d := workspace.catalog.by_digest(x.terms))},
-        verdicts=may_flow(labels, workspace.catalog, Effect.PUBLISH, workspace.facts),
+        verdicts=may_flow(labels, workspace.catalog, Effect.PUBLISH, workspace.facts, _today()),
         upstream={s: told for s in sorted({x.source for x in labels}) if (told := workspace.catalog.upstream(s))},
         base=tuple(sorted({x.source for x in labels if x.relation is Relation.WEIGHTS})),
         corpora=tuple(
@@ -97,7 +98,7 @@ def of(workspace: Workspace, student: Artifact, name: str) -> Dossier:
             for dataset in learned_from(workspace, student)
         ),
         training={key: said.get(key, {}) for key in ("config", "counts", "cost", "at")},
-        scores=_scores(workspace, student, lineage),
+        scores=_scores(workspace, student),
         ledger={"origin": ledger.origin, "entries": ledger.size, "root": ledger.root_hex},
         at=now(),
     )
@@ -111,24 +112,41 @@ def learned_from(workspace: Workspace, student: Artifact) -> tuple[Artifact, ...
     return tuple(workspace.store.get(f"dataset:{digest}") for digest in upstream if digest in datasets)
 
 
-def _scores(workspace: Workspace, student: Artifact, lineage: Lineage) -> Scores | None:
-    """The newest comparison that measured this very student."""
-    measured = [
+def comparison(workspace: Workspace, student: Artifact) -> Artifact | None:
+    """The newest scores that measured this very student. Raises `Broken` when they are not what the ledger says."""
+    lineage = Lineage.read(workspace.ledger)
+    found = [
         maker
         for made in lineage.artifacts()
         if made.kind == "scores" and (maker := lineage.maker(made.digest)) and _is_of(maker, student)
     ]
-    if not measured:
+    if not found:
         return None
-    out = max(measured, key=lambda entry: entry.index).predicate["outputs"][0]
+    out = max(found, key=lambda entry: entry.index).predicate["outputs"][0]
     artifact = workspace.store.get(f"{out['kind']}:{out['digest']}")
     check(artifact)
+    return artifact
+
+
+def withheld(workspace: Workspace, scores: Artifact) -> str:
+    """Why the teacher's own numbers may not be made public, being a benchmark of it; '' when they may. By the terms
+    under which it was measured.
+    """
+    labels, facts = measured(workspace.labels(scores)), workspace.facts
+    verdicts = may_put(labels, workspace.catalog, Use.PUBLISH_BENCHMARK, facts, _today())
+    return next((str(verdict) for verdict in verdicts if not verdict.permitted), "")
+
+
+def _scores(workspace: Workspace, student: Artifact) -> Scores | None:
+    artifact = comparison(workspace, student)
+    if artifact is None:
+        return None
     found = json.loads(artifact.path("scores.json").read_bytes())
-    withheld = _withheld(workspace, artifact)
-    sides = ("student",) if withheld else ("teacher", "student", "difference")
+    because = withheld(workspace, artifact)
+    sides = ("student",) if because else ("teacher", "student", "difference")
     beside = str(found.get("beside", "teacher"))  # its own base, where nobody taught it
     values = {beside if side == "teacher" else side: found[side] for side in sides}
-    return Scores(artifact=str(artifact.kind) + ":" + artifact.digest, values=values, withheld=withheld)
+    return Scores(artifact=str(artifact.kind) + ":" + artifact.digest, values=values, withheld=because)
 
 
 def _is_of(maker: Entry, student: Artifact) -> bool:
@@ -136,16 +154,8 @@ def _is_of(maker: Entry, student: Artifact) -> bool:
     return said["step"] == "evaluate" and any(each["digest"] == student.digest for each in said["inputs"])
 
 
-def _withheld(workspace: Workspace, scores: Artifact) -> str:
-    """Why the teacher's own numbers may not be made public: they are a benchmark of it."""
-    today, facts = datetime.now(UTC).date(), workspace.facts
-    for label in sorted(workspace.labels(scores)):
-        if label.relation is Relation.SCORE and is_model(label.source):
-            document = workspace.catalog.governing(label.source, today)
-            verdict = judge_use(label.source, document, Use.PUBLISH_BENCHMARK, label.relation, facts, today)
-            if not verdict.permitted:
-                return str(verdict)
-    return ""
+def _today() -> date:
+    return datetime.now(UTC).date()
 
 
 def is_model(source: str) -> bool:

@@ -26,6 +26,7 @@ from trueseed.lm import gguf
 from trueseed.lm.format import PLAIN
 from trueseed.lm.marked import copy_marked
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, matching
+from trueseed.outgoing import TO, seen_from
 from trueseed.papers import bom, card, croissant, dataset_card, dossier, notices, signature, summary
 from trueseed.papers.corpus import Corpus
 from trueseed.papers.dossier import Dossier
@@ -77,11 +78,15 @@ def export(workspace: Workspace, wanted: Wanted) -> Handed:
     if wanted.folder.exists():
         raise ConfigError(f"{str(wanted.folder)!r} exists; name a folder that is not there yet")
     learned = dossier.learned_from(workspace, artifact) if wanted.records else ()
-    config = {"name": name, "formats": list(wanted.formats), "at": now(), "session": token_hex(4)}
+    shown, scores = _scores_to_show(workspace, artifact)
+    config = {"name": name, "formats": list(wanted.formats), "at": now(), "session": token_hex(4), **scores}
+    config |= {TO: seen_from(workspace.folder, wanted.folder)}
     with (
         _known_as(name, workspace),
         folder_atomic(wanted.folder) as folder,
-        workspace.step("export", inputs=[artifact, *learned], effect=Effect.PUBLISH, config=config) as step,
+        workspace.step(
+            "export", inputs=[artifact, *learned], effect=Effect.PUBLISH, shows=shown, config=config
+        ) as step,
     ):
         told = dossier.of(workspace, artifact, name)
         _fill(folder, told, workspace, wanted, step)
@@ -92,6 +97,18 @@ def export(workspace: Workspace, wanted: Wanted) -> Handed:
     if file_digest(wanted.folder / CARD) != files[CARD]:
         raise ConfigError(f"{str(wanted.folder)!r} was made by somebody else meanwhile; give another folder")
     return Handed(folder=wanted.folder, name=name, student=f"weights:{artifact.digest}", files=files)
+
+
+def _scores_to_show(workspace: Workspace, student: Artifact) -> tuple[list[Artifact], dict[str, str]]:
+    """Scores that the papers will show, for the door to judge, or why they leave the teacher's out; and what the ledger
+    says of that.
+    """
+    found = dossier.comparison(workspace, student)
+    if found is None:
+        return [], {}
+    if because := dossier.withheld(workspace, found):
+        return [], {"scores": str(found), "teacher_scores_left_out": because}
+    return [found], {"scores": str(found)}
 
 
 def papers_of(workspace: Workspace, student: str = "", name: str = "") -> dict[str, str]:

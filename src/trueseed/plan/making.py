@@ -43,9 +43,9 @@ PLAN = "plan.json"
 class Plan:
     """sources: what the run begins with. imports: records of others, as they were found. artifact: where the estimate
     is kept. teachers: all that the file names. flags: what the run file declares that every descendant will show.
-    barred: what else forbids the run than the terms of its first teacher (holds, recalls, contracts, prices, and all
-    this of the others), in the run's words. failure: what the run would end with, or what went wrong while asking;
-    None when nothing did.
+    strict_upstream: sources that are declared to have learned from others are refused. barred: what else forbids the
+    run than the terms of its first teacher (holds, recalls, contracts, prices, and all this of the others), in the
+    run's words. failure: what the run would end with, or what went wrong while asking; None when nothing did.
     """
 
     project: str
@@ -58,6 +58,7 @@ class Plan:
     calendar: Calendar
     rulings: tuple[Ruling, ...]
     teachers: tuple[Standing, ...]
+    strict_upstream: bool = False
     barred: tuple[str, ...]
     others: tuple[Other, ...]
     flags: tuple[str, ...]
@@ -86,6 +87,7 @@ class Plan:
                 for ruling in self.rulings
             ],
             "teachers": [each.to_json() for each in self.teachers],
+            "strict_upstream": self.strict_upstream,
             "barred": list(self.barred),
             "others": [other.to_json() for other in self.others],
             "failure": str(self.failure) if self.failure else "",
@@ -131,20 +133,22 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         calendar=calendar(file, made, asked.answered, wire, source=sources.teacher, now=now),
         rulings=said,
         teachers=teachers,
+        strict_upstream=file.facts.strict_upstream,
         barred=barred,
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()) if file.teacher else (),
-        flags=flags_of(file),
+        flags=flags_of(file, imports),
         failure=endings[0] if endings else asked.failure,
     )
     write_atomic(workspace.folder / PLAN, json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n")
     return plan
 
 
-def flags_of(file: RunFile) -> tuple[str, ...]:
-    """What the run file declares to be taken out, which every descendant will show."""
+def flags_of(file: RunFile, imports: tuple[Seen, ...]) -> tuple[str, ...]:
+    """What the run file declares to be taken out, or imported records inherit; every descendant will show it."""
     filters = file.curate.identity_filter or any(each.identity_filter for each in file.transform)
     declared = {"identity_filter": filters, "redacted": file.curate.redact is not None}
-    return tuple(flag for flag in FLAGS if declared[flag])
+    inherited = {flag for each in imports if each.looked for flag in each.looked.flags}
+    return tuple(flag for flag in FLAGS if declared[flag] or flag in inherited)
 
 
 def _rulings(

@@ -68,7 +68,7 @@ def others(workspace: Workspace, *, teacher: str, facts: Facts, today: date) -> 
             source=source,
             weights=str(student.folder),
             is_here=True,
-            verdicts=may_flow(workspace.labels(student), catalog, Effect.TRAIN, facts),
+            verdicts=may_flow(workspace.labels(student), catalog, Effect.TRAIN, facts, today),
             ability=abilities.get(student.digest, {}),
         )
     return tuple(sorted(found.values(), key=lambda other: (not other.permitted, not other.ability)))

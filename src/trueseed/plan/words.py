@@ -96,6 +96,7 @@ def verdicts(plan: Plan) -> Iterator[Told]:
     for ruling in plan.rulings:
         for verdict in ruling.verdicts:
             text = f"{verdict.document}, {verdict.clause}" if verdict.document else "none established"
+            text += "".join(f"; {own}" for own in verdict.own)
             because = verdict.because + (f"; to settle it: {verdict.settle_by}" if verdict.settle_by else "")
             steps, uses = found.setdefault((not verdict.permitted, verdict.source, text, because), ([], []))
             steps += [] if ruling.step in steps else [ruling.step]
@@ -112,8 +113,18 @@ def teachers(plan: Plan) -> Iterator[str]:
         if said == [""]:
             said = [f"left for the next one: {each.left}" if each.left else "may be asked"]
         yield from (f"{each.of:<10} {each.source}: {line}" for line in said)
+    for source, learned_from in _upstream(plan).items():
+        strict = "refused, as the workspace is strict on that" if plan.strict_upstream else "shown, and not refused"
+        yield f"upstream   {source} is declared to have learned from {'; '.join(learned_from)} ({strict})"
     told = {str(ending) for each in plan.teachers for ending in each.endings}
     yield from (line for line in plan.barred if line not in told)
+
+
+def _upstream(plan: Plan) -> dict[str, tuple[str, ...]]:
+    """Of everything that the run begins with."""
+    verdicts = [each for ruling in plan.rulings for each in ruling.verdicts]
+    verdicts += [each for standing in plan.teachers for each in standing.verdicts]
+    return {each.source: each.upstream for each in verdicts if each.upstream}
 
 
 def others(plan: Plan) -> Iterator[str]:
@@ -125,6 +136,8 @@ def others(plan: Plan) -> Iterator[str]:
         refused = next((verdict for verdict in other.verdicts if not verdict.permitted), None)
         text = refused or other.verdicts[0] if other.verdicts else None
         by = f" ({text.document or 'no terms established'}, clause {text.clause or 'none'})" if text else ""
+        by += f" ({'; '.join(text.own)})" if text and text.own else ""
+        by += f", declared to have learned from {'; '.join(text.upstream)}" if text and text.upstream else ""
         yield f"instead    {other.source} {may}{by}; {_ability(other.ability)}; weights: {other.weights}"
 
 

@@ -53,7 +53,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """A verdict as the ledger holds it, and the steps it was given for."""
+    """A verdict as the ledger holds it, and the steps it was given for. own: which of its texts were not shipped."""
 
     source: str
     use: str
@@ -63,6 +63,7 @@ class Ruling:
     clause: str
     because: str
     obligations: tuple[Obligation, ...] = ()
+    own: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
 
     @classmethod
@@ -77,6 +78,7 @@ class Ruling:
             clause=value["clause"],
             because=value["because"],
             obligations=tuple(Obligation(**obligation) for obligation in value["obligations"]),
+            own=tuple(value.get("own", ())),
             steps=steps,
         )
 
@@ -109,7 +111,8 @@ class Sample:
 class Details:
     """name: the student's. made_at: RFC 3339. kinds: by set, then by kind of constraint. p_values: of the paired test,
     by set. upstream: what the sources are declared to have learned from. readings: where today's terms of a source are
-    others than those it was asked under, what each says. workspace: how the commands name it.
+    others than those it was asked under, what each says. withheld: why the teacher's scores may not be made public.
+    workspace: how the commands name it.
     """
 
     name: str
@@ -126,4 +129,5 @@ class Details:
     rulings: tuple[Ruling, ...] = ()
     upstream: tuple[Upstream, ...] = ()
     readings: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()

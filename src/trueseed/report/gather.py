@@ -17,8 +17,10 @@ from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.report import details, origins, planned, summary
+from trueseed.terms.admission import measured
 from trueseed.terms.model import Obligation, Upstream, Use
-from trueseed.terms.readings import readings
+from trueseed.terms.readings import Reading, readings
+from trueseed.terms.rules import Verdict, may_put
 from trueseed.workspace import FLAGS, Workspace
 
 SHOWN_PER_SET = 8  # samples side by side; the artifact has them all
@@ -38,7 +40,7 @@ def report(
     """What `report.json` holds. records: of each teacher that was asked, in order. tasks: scores on the user's own."""
     lineage = Lineage.read(workspace.ledger)
     taught = [_taught(part, lineage) for part in records]
-    asked = sum((_counts(lineage.maker(part.digest)) for part in records), Counter[str]())
+    asked = sum((_asked(part, lineage) for part in records), Counter[str]())
     curated = _counts(lineage.maker(dataset.digest))
     imports, anew = origins.imported(workspace, dataset), origins.said_anew(workspace, dataset)
     found = json.loads(scores.path("scores.json").read_bytes())
@@ -66,6 +68,8 @@ def report(
         obligations=_obligations(lineage.maker(student.digest)),
         teachers=tuple(taught),
         plan=planned.outcome(ledger.entries(), workspace.store, _done(scores, lineage)),
+        readings=tuple(reading.to_json() for reading in _readings(workspace, student)),
+        may_be_published=tuple(verdict.to_json() for verdict in _on_publishing(workspace, scores)),
         imports=imports,
         said_anew=anew,
         flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
@@ -96,31 +100,51 @@ def page(
         edges=edges,
         rulings=_rulings(workspace.ledger.entries()),
         upstream=tuple(Upstream(source=s, teacher=t) for s in sources for t in workspace.catalog.upstream(s)),
-        readings=_readings(workspace, student),
+        readings=tuple(f"{each.then.use.value}: {each}" for each in _readings(workspace, student)),
+        withheld=tuple(str(each) for each in _on_publishing(workspace, scores) if not each.permitted),
         samples=tuple(_side_by_side(theirs, ours)),
     )
 
 
-def _readings(workspace: Workspace, student: Artifact) -> tuple[str, ...]:
-    """Of training and of serving, each difference once."""
+def _readings(workspace: Workspace, student: Artifact) -> tuple[Reading, ...]:
+    """Of training, serving and publishing."""
     today, labels = datetime.now(UTC).date(), workspace.labels(student)
-    found = [
+    return tuple(
         reading
-        for use in (Use.TRAIN, Use.SERVE)
+        for use in (Use.TRAIN, Use.SERVE, Use.PUBLISH)
         for reading in readings(labels, workspace.catalog, use, workspace.facts, today)
-    ]
-    return tuple(f"{reading.then.use.value}: {reading}" for reading in found)
+    )
+
+
+def _on_publishing(workspace: Workspace, scores: Artifact) -> tuple[Verdict, ...]:
+    """Whether the teacher's own numbers may leave the house, by the terms under which it was measured."""
+    labels, today = measured(workspace.labels(scores)), datetime.now(UTC).date()
+    return may_put(labels, workspace.catalog, Use.PUBLISH_BENCHMARK, workspace.facts, today)
 
 
 def _taught(part: Artifact, lineage: Lineage) -> summary.Taught:
-    maker = lineage.maker(part.digest)
-    counts = _counts(maker)
+    maker, counts = _asker(part, lineage), _asked(part, lineage)
     return summary.Taught(
         source=str(maker.predicate["asks"][0]["source"]) if maker else "",
         asked=counts["asked"],
         accepted=counts["accepted"],
         left=str(part.meta.get("left", "")),
     )
+
+
+def _asker(part: Artifact, lineage: Lineage) -> Entry | None:
+    """The statement of the step that asked for these records, whatever was left out of them since."""
+    made = (part.digest, *lineage.upstream(part.digest, roles=("input",)))
+    return next((maker for each in made if (maker := lineage.maker(each)) and maker.predicate["asks"]), None)
+
+
+def _asked(part: Artifact, lineage: Lineage) -> Counter[str]:
+    """What was counted then; records that were left out since count as rejected."""
+    maker = _asker(part, lineage)
+    counts, gone = _counts(maker), 0
+    if maker and maker is not lineage.maker(part.digest):
+        gone = counts["accepted"] - int(part.meta["records"])
+    return counts + Counter({"accepted": -gone, "rejected:recalled": gone}) if gone else counts
 
 
 def _counts(maker: Entry | None) -> Counter[str]:

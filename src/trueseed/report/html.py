@@ -120,7 +120,8 @@ def _merged(rulings: Sequence[Ruling]) -> list[tuple[Ruling, tuple[str, ...]]]:
     """The same ruling for several steps is one row that names them."""
     steps: dict[tuple[str, ...], tuple[Ruling, list[str]]] = {}
     for ruling in rulings:
-        key = (ruling.source, ruling.use, ruling.document, ruling.version, ruling.clause, str(ruling.permitted))
+        text = (ruling.document, ruling.version, ruling.clause, *ruling.own)
+        key = (ruling.source, ruling.use, str(ruling.permitted), *text)
         named = steps.setdefault(key, (ruling, []))[1]
         named.extend(step for step in ruling.steps if step not in named)
     return [(ruling, tuple(named)) for ruling, named in steps.values()]

@@ -106,7 +106,9 @@ class Report:
     were asked for records, in order. imports: records of others. said_anew: rewriting and translation. flags: what was
     taken out of the data, as declared, so that all that comes of it says so. student: `weights:<digest>`. sources: ids
     of all sources that the student carries. plan: what was expected beforehand, beside what became of it; None when
-    nobody planned. tasks: scores on tasks of the user's own, as `evaluate.score` writes them.
+    nobody planned. readings: where today's terms of a source are others than those it was asked under, both verdicts.
+    may_be_published: verdicts on making the teacher's scores public. tasks: scores on tasks of the
+    user's own, as `evaluate.score` writes them.
     """
 
     teacher: str
@@ -119,6 +121,8 @@ class Report:
     obligations: tuple[Obligation, ...]
     teachers: tuple[Taught, ...] = ()
     plan: Outcome | None = None
+    readings: tuple[Mapping[str, Any], ...] = ()
+    may_be_published: tuple[Mapping[str, Any], ...] = ()
     imports: tuple[Imported, ...] = ()
     said_anew: tuple[SaidAnew, ...] = ()
     flags: tuple[str, ...] = ()

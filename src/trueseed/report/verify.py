@@ -16,11 +16,16 @@ from trueseed.ledger.cases import Cases
 from trueseed.ledger.destroyed import Destroyed
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Ledger
+from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.retention import Retention
 from trueseed.ledger.sources import Runs
 from trueseed.ledger.verify import Report, verify_ledger
+from trueseed.ledger.withdrawals import LEAVE_OUT
 from trueseed.report import reach
+from trueseed.report.proof import terms_named
 from trueseed.teachers.answers.cache import CACHE
+from trueseed.terms.catalog import Catalog
+from trueseed.workspace import KEPT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +84,7 @@ def workspace(
         findings += batches.faults(log, folder / CACHE, "answers")
         _answers(folder, log, findings, notes)
         findings += _documents(folder, log)
+        findings += _letters(folder, log)
         _completeness(log, findings, notes)
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
 
@@ -116,6 +122,37 @@ def _documents(folder: Path, ledger: Ledger) -> Iterator[str]:
         yield from (f"case {case.index}: {fault}" for fault in faults_of_documents(folder, named))
 
 
+def _letters(folder: Path, ledger: Ledger) -> Iterator[str]:
+    """Each that the reviewer signed is here as it was; and no step went by one that nobody had signed."""
+    try:
+        signed = relied_on(ledger)
+    except Broken as err:
+        yield str(err)
+        return
+    papers = {Document(name=name, sha256=sha256) for name, sha256 in (each.evidence for each in signed.values())}
+    yield from (f"a provider's letter: {fault}" for fault in faults_of_documents(folder, sorted(papers, key=str)))
+    resting = (
+        {document.digest: document.letters for document in Catalog.load(kept=folder / KEPT).kept if document.letters}
+        if any(b'"letters":' in path.read_bytes() for path in (folder / KEPT).glob("*.json"))
+        else {}
+    )
+    for entry in ledger.entries() if resting else ():
+        for terms in sorted(terms_named(entry) & resting.keys()):
+            for letter in resting[terms]:
+                known = signed.get(letter.digest)
+                if known is None or known.entry > entry.index:
+                    yield f"entry {entry.index} goes by the letter {letter.id}, which no reviewer had signed by then"
+
+
+def _left_out(ledger: Ledger, lineage: Lineage, store: Store) -> Iterator[str]:
+    """Whether what steps made to leave recalled records out is free of them."""
+    makers = map(lineage.maker, (made.digest for made in lineage.artifacts() if made.kind == "records"))
+    if any(maker and maker.predicate["step"] == LEAVE_OUT for maker in makers):
+        from trueseed.rebuild import leave_out
+
+        yield from leave_out.faults(ledger, lineage, store)
+
+
 def _artifacts(folder: Path, ledger: Ledger, findings: list[str], notes: list[str]) -> int:
     lineage = Lineage.read(ledger)
     store = Store(folder / "store")
@@ -131,6 +168,7 @@ def _artifacts(folder: Path, ledger: Ledger, findings: list[str], notes: list[st
             check(Artifact(cast(Kind, kind), digest, place, {}))
         except Broken as err:
             findings.append(str(err))
+    findings += [] if findings else _left_out(ledger, lineage, store)
     for path in sorted(store.folder.glob("*/*")):
         if not path.name.startswith(".") and (path.parent.name, path.name) not in promised:
             notes.append(f"{path.parent.name}:{path.name[:12]} is in the store, but no step in the ledger made it")

@@ -6,7 +6,7 @@ what could not be established.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from trueseed.ledger.identity import Identity
 from trueseed.ledger.lineage import Lineage, made_by
 from trueseed.ledger.log import CHECKPOINT, KEYS, Entry
 from trueseed.ledger.packed import unpack
+from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.proof import check_consistency, check_inclusion
 from trueseed.ledger.signing import Key, load, open_note
 from trueseed.ledger.statement import DECLARATION, STEP, open_envelope, parse_canonical, roles
@@ -131,6 +132,7 @@ class _Reading:
             self._artifacts(entries, lineage)
             self._completeness(entries)
         catalog = self._catalog(entries)
+        self._letters(entries)
         if not self.findings:
             self._derive(entries, catalog)
         self._limits(len(entries), checkpoint)
@@ -329,34 +331,47 @@ class _Reading:
 
     def _compare(self, documents: Sequence[Document]) -> None:
         shipped = {document.id: document.digest for document in Catalog.load().documents}
+        own = {(text.id, text.whose, text.document) for document in documents for text in document.texts if text.whose}
+        self.notes += [f"{identity} is {whose}: {title}" for identity, whose, title in sorted(own)]
         for document in documents:
-            if document.reading == "operator":
-                self.notes.append(f"{document.id} is the operator's own reading of {document.document}")
-            elif document.id not in shipped:
+            if document.whose:
+                continue
+            if document.id not in shipped:
                 self.notes.append(f"{document.id} is not in the catalog that this version ships")
             elif shipped[document.id] != document.digest:
                 self.notes.append(f"{document.id} reads otherwise in the catalog that this version ships")
         same = sum(shipped.get(document.id) == document.digest for document in documents)
         self.evidence.append(f"the catalog of this version: {same} of {len(documents)} documents are the same")
 
+    def _letters(self, entries: Sequence[Entry]) -> None:
+        """Written permissions that the reviewer signed: a letter itself is not in a proof, its digest is."""
+        try:
+            signed = relied_on(entries).values()
+        except Broken as err:
+            self.findings.append(str(err))
+            return
+        self.notes += [f"the reviewer relied on {each}; ask the operator for the letter itself" for each in signed]
+
     def _derive(self, entries: Sequence[Entry], catalog: Catalog) -> None:
         """Every recorded verdict, derived again from the documents inside, and from the facts and the day by which the
         door judged when the step opened.
         """
         facts = Facts()
+        signed = relied_on(entries)
         opened: dict[tuple[str, str], tuple[Facts, date]] = {}
         for entry in entries:
             said = entry.predicate
             try:
                 if entry.predicate_type == DECLARATION:
-                    facts = Facts.from_json(said["facts"])
+                    facts = replace(Facts.from_json(said["facts"]), project=said["project"])
                 elif entry.predicate_type == STEP:
                     step = said["run"], said["step"]
                     if said["event"] == "opened":
                         opened[step] = facts, self._day(entry)
                     then, day = opened.get(step, (facts, self._day(entry)))
                     dated = {**said, "judged_on": day.isoformat()}  # older closings say only when they were written
-                    self._judge(entry, rederive_step(dated, catalog.kept, then))
+                    before = {terms for terms, each in signed.items() if each.entry < entry.index}
+                    self._judge(entry, rederive_step(dated, catalog.kept, then, before))
             except (KeyError, TypeError, ValueError, AttributeError) as err:
                 self.notes.append(f"entry {entry.index}: its verdicts cannot be derived again ({err!r})")
 

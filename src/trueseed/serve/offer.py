@@ -1,5 +1,6 @@
 """Which student may be talked to now, and offering it inside an open step, so that a recall stops a running server."""
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def student(workspace: Workspace, where: str, market: str = "") -> Iterator[Offe
     Raises `Refused` when terms or a recall forbid it, or no approval for the market is declared.
     """
     artifact = newest_student(workspace)
-    config = {"where": where, "started_at": now(), "session": token_hex(4)}
+    config = {"where": where, "started_at": now(), "session": token_hex(4), "process": os.getpid()}
     with workspace.step("serve", inputs=[artifact], effect=Effect.SERVE, config=config, market=market) as step:
         from trueseed.lm.engine import Engine  # once the terms permit it
 
@@ -70,6 +71,7 @@ class _Watch:
     def __call__(self, name: str) -> None:
         self._step.count(f"requests:{name}")
         self._step.look_again()
+        self._step.look_on_a_new_day()
         if time.monotonic() - self._sealed_at > SEAL_EVERY_S:
             self._sealed_at = time.monotonic()
             self._step.seal()
@@ -77,7 +79,11 @@ class _Watch:
 
 def _about(step: Step) -> api.About:
     catalog = step.workspace.catalog
-    names = {label.terms: document.id for label in step.labels if (document := catalog.by_digest(label.terms))}
+    known = {label.terms: document for label in step.labels if (document := catalog.by_digest(label.terms))}
+    names = {
+        terms: "; ".join([document.id, *(f"{text.id}: {text.whose}" for text in document.texts if text.whose)])
+        for terms, document in known.items()
+    }
     return api.About(
         teacher=", ".join(sorted({label.source for label in step.labels if label.relation is Relation.OUTPUT})),
         labels=tuple({**label.to_json(), "terms": names.get(label.terms, label.terms)} for label in step.labels),

@@ -7,14 +7,16 @@ else: a terminal obeys control characters, so each is replaced by a visible sign
 """
 
 import secrets
+import time
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from trueseed.core.chat import Answer, ChatModel, Message, Request
-from trueseed.errors import ConfigError
+from trueseed.errors import ConfigError, Refused
 
 _HINT = "/new starts over, /quit leaves, Ctrl-C stops an answer."
+LOOK_EVERY_S = 2.0  # while an answer is spoken
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 _DIRECTING = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # they reorder what follows on the line
 
@@ -54,11 +56,14 @@ def chat(
     console: Console | None = None,
     *,
     allowed: Callable[[], None] = lambda: None,
+    still: Callable[[], None] = lambda: None,
     max_tokens: int = 1024,
     temperature: float = 0.3,
     top_p: float = 0.9,
 ) -> None:
-    """Talks until the user leaves. allowed: asked before every answer; what it raises ends the chat."""
+    """Talks until the user leaves. allowed: asked before every answer, and `still` every two seconds while one is
+    spoken; what they raise ends the chat.
+    """
     console = console or Console()
     console.write(f"Talking to {plain(model.source)}. {_HINT}\n")
     messages: tuple[Message, ...] = ()
@@ -78,7 +83,7 @@ def chat(
                 top_p=top_p,
                 seed=secrets.randbits(63),
             )
-            said = _answer(model, request, console)
+            said = _answer(model, request, console, still)
             messages = (*asked, Message("assistant", said)) if said else messages
 
 
@@ -93,12 +98,15 @@ def _line(console: Console) -> str:
         return ""
 
 
-def _answer(model: ChatModel, request: Request, console: Console) -> str:
+def _answer(model: ChatModel, request: Request, console: Console, still: Callable[[], None]) -> str:
     """What the model said, as far as it came."""
-    said = ""
+    said, looked_at = "", time.monotonic()
     console.write("\n")
     try:
         for item in model.stream(request):
+            if time.monotonic() - looked_at >= LOOK_EVERY_S:
+                still()
+                looked_at = time.monotonic()
             if isinstance(item, Answer):
                 console.write("\n" if item.finish == "stop" else "\n(cut: the answer reached its longest length)\n")
                 return item.text
@@ -106,6 +114,9 @@ def _answer(model: ChatModel, request: Request, console: Console) -> str:
             console.write(plain(item))
     except KeyboardInterrupt:
         console.write("\n(stopped)\n")
+    except Refused:
+        console.write("\n(broken off: this model may not speak any more)\n")
+        raise
     except ConfigError as err:
         console.write(f"{plain(str(err))}\n")
     return said

@@ -7,7 +7,7 @@ ever.
 """
 
 import warnings
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from trueseed.similarity.fingerprint import shingles
@@ -28,7 +28,8 @@ class NearIndex:
         self._n = n
         self._empty = partial(MinHash, num_perm=permutations, seed=1)
         # Lower than the threshold: a candidate too many costs one exact comparison, a candidate missed is a duplicate.
-        self._candidates = MinHashLSH(threshold=max(0.05, threshold - 0.15), num_perm=permutations)
+        bands = _bands(max(0.05, threshold - 0.15), permutations)
+        self._candidates = MinHashLSH(num_perm=permutations, params=bands)
         self._shingles: dict[str, frozenset[str]] = {}
 
     def add(self, key: str, text: str) -> None:
@@ -50,6 +51,15 @@ class NearIndex:
         hashed = self._empty()
         hashed.update_batch([part.encode() for part in sorted(parts)])
         return hashed
+
+
+@cache
+def _bands(threshold: float, permutations: int) -> tuple[int, int]:
+    """How many bands of how many rows suit a threshold: two integrals for every pair, so found once."""
+    from datasketch import MinHashLSH
+
+    suited = MinHashLSH(threshold=threshold, num_perm=permutations)
+    return suited.b, suited.r
 
 
 def _resemblance(one: frozenset[str], other: frozenset[str]) -> float:

@@ -10,13 +10,14 @@ from datetime import date
 
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Document, Effect, Facts, Label, Relation, Use
-from trueseed.terms.rules import RELATION_OF_USE, Verdict, judge_use, may_enter, may_flow
+from trueseed.terms.rules import RELATION_OF_USE, Verdict, may_ask, may_enter, may_flow, may_put
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
     """What a step wants. ask: sources and the use of each. brings: sources that enter from outside. features: of each
     asked source's service, those it is asked with. market: of the people it serves, '' when nobody outside is served.
+    shows: of models whose measures it makes public.
     """
 
     ask: Mapping[str, Use]
@@ -24,6 +25,7 @@ class Question:
     effect: Effect
     features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     market: str = ""
+    shows: tuple[Label, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,11 @@ class Admission:
 NOTHING = Admission(labels=frozenset(), terms={}, verdicts=(), facts=Facts(), on=date.min)
 
 
+def measured(labels: Iterable[Label]) -> tuple[Label, ...]:
+    """Those of models that were measured, or graded others, in what carries these labels."""
+    return tuple(sorted({each for each in labels if each.relation is Relation.SCORE and "@" in each.source}))
+
+
 def admit(question: Question, carried: Iterable[Label], catalog: Catalog, facts: Facts, today: date) -> Admission:
     """carried: what the inputs carry. Raises `ConfigError` for a malformed source, or texts that are equally near."""
     facts = replace(facts, market=question.market or None)
@@ -56,12 +63,18 @@ def admit(question: Question, carried: Iterable[Label], catalog: Catalog, facts:
     terms = {source: document.digest if document else "" for source, document in documents.items()}
     labels = {*carried, *(Label(source, relation, terms[source]) for source, relation in new.items())}
     asked = tuple(
-        judge_use(source, documents[source], use, RELATION_OF_USE[use], facts, today, catalog.upstream(source))
+        may_ask(source, use, facts, today, catalog, question.features.get(source, ()))
         for source, use in sorted(question.ask.items())
     )
     flows = may_flow(labels, catalog, question.effect, facts, today)
     market = (may_enter(question.market, facts),) if question.market else ()
+    shown = may_put(question.shows, catalog, Use.PUBLISH_BENCHMARK, facts, today)
     known = tuple(document for document in documents.values() if document)
     return Admission(
-        labels=frozenset(labels), terms=terms, verdicts=asked + flows + market, facts=facts, on=today, documents=known
+        labels=frozenset(labels),
+        terms=terms,
+        verdicts=asked + flows + market + shown,
+        facts=facts,
+        on=today,
+        documents=known,
     )

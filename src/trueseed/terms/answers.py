@@ -9,11 +9,11 @@ from typing import Any, TypeVar, get_args
 from trueseed.errors import ConfigError
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Relation, Student, StudentKind, Use, parse_source
-from trueseed.terms.rules import RELATION_OF_USE, Verdict, judge_use, not_established
+from trueseed.terms.rules import RELATION_OF_USE, Verdict, judge_use, not_established, with_letters_told
 
-_READING = {"shipped": "shipped reading", "operator": "the operator's own reading"}
+_SHIPPED = "shipped reading"
 Word = TypeVar("Word", bound=str)
-_COLUMNS = ("id", "document", "effective_from", "effective_until", "verification", "reading", "sources")
+_COLUMNS = ("id", "document", "effective_from", "effective_until", "verification", "reading", "whose", "sources")
 
 
 def may(
@@ -34,15 +34,16 @@ def may(
     Raises `ConfigError` for a malformed source, an unknown document, use or relation.
     """
     asked, facts = use_named(use), facts or Facts()
-    how = _one_of(relation, tuple(Relation), "relation") if relation else RELATION_OF_USE[asked]
+    how = relation_named(relation) if relation else RELATION_OF_USE[asked]
     if subject.startswith("doc:"):
         alone = replace(catalog.document(subject.removeprefix("doc:")), companions=())
         return judge_use(subject, alone, asked, how, facts, at)
     source = str(parse_source(subject))
     document = catalog.governing(source, at, features)
     if document is None:
-        return not_established(source, asked, known=_versions(source, at, catalog))
-    return judge_use(source, document, asked, how, facts, at, catalog.upstream(source))
+        return with_letters_told(not_established(source, asked, known=_versions(source, at, catalog)), catalog, at)
+    verdict = judge_use(source, document, asked, how, facts, at, catalog.upstream(source))
+    return with_letters_told(verdict, catalog, at)
 
 
 def given(
@@ -70,9 +71,14 @@ def use_named(text: str) -> Use:
     return _one_of(text, tuple(Use), "use")
 
 
+def relation_named(text: str) -> Relation:
+    """Raises `ConfigError` naming the nearest relations."""
+    return _one_of(text, tuple(Relation), "relation")
+
+
 def listing(catalog: Catalog) -> list[dict[str, Any]]:
     """One row for each document, by provider and then by time. Plain JSON."""
-    rows = [d.to_json() for d in catalog.documents]
+    rows = [d.to_json() | {"whose": d.whose or _SHIPPED} for d in catalog.documents]
     rows.sort(key=lambda row: (row["provider"], row["effective_from"], row["id"]))
     return [{column: "" if row[column] is None else row[column] for column in _COLUMNS} for row in rows]
 
@@ -83,7 +89,7 @@ def told(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         until = f" until {row['effective_until']}" if row["effective_until"] else ""
         found.append(f"{row['id']}: {row['document']}")
-        found.append(f"  from {row['effective_from']}{until}; {row['verification']}, {_READING[row['reading']]}")
+        found.append(f"  from {row['effective_from']}{until}; {row['verification']}, {row['whose']}")
         found.append(f"  {', '.join(row['sources']) or 'governs nothing by itself; others incorporate it'}")
     return found
 
@@ -98,6 +104,7 @@ def shown(catalog: Catalog, identity: str) -> dict[str, Any]:
     verdicts = {use.value: judge_use(f"doc:{identity}", alone, use, Relation.OUTPUT, Facts(), None) for use in Use}
     return document.to_json() | {
         "digest": document.digest,
+        "whose": document.whose or _SHIPPED,
         "uses": {use: verdict.to_json() for use, verdict in verdicts.items()},
     }
 
@@ -110,6 +117,7 @@ def sentences(verdict: Verdict) -> list[str]:
         f"{verdict.source}, {verdict.use.value}: {answer}",
         f"  because    {verdict.because}",
         f"  text       {text}",
+        *(f"  whose      {each}" for each in verdict.own),
     ]
     lines += [f"  upstream   it is declared to have learned from {teacher}" for teacher in verdict.upstream]
     lines += [f"  owed       {owed.text} ({owed.document}, clause {owed.clause})" for owed in verdict.obligations]
@@ -130,7 +138,7 @@ def lines(document: dict[str, Any]) -> list[str]:
         "together": ", ".join(document["incorporates"]),
         "silent on": ", ".join(document.get("silent_on", ())),
         "note": document["notes"],
-        "digest": f"{document['digest']} ({_READING[document['reading']]})",
+        "digest": f"{document['digest']} ({document['whose']})",
     }
     uses = [
         f"  {use:26} {verdict['verdict']:7} clause {verdict['clause']}: {verdict['because']}"

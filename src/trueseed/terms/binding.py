@@ -4,8 +4,9 @@
 
 A text and those that it incorporates are one contract: the strictest that speaks decides, and what one is silent on is
 left to the others. The text of a feature the answer was asked with joins that contract. A host's contract stands beside
-the model's own, and each must permit by itself. What is wanted and not known is put in as a text that nobody read, so
-that it refuses and says what reading would settle it.
+the model's own, and each must permit by itself. A provider's written permission goes with all of them, and lifts what
+that provider's own texts refuse. What is wanted and not known is put in as a text that nobody read, so that it refuses
+and says what reading would settle it.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,16 +20,34 @@ HOSTED = ("weights", "api")  # where a model's own terms are looked for when a h
 Governing = Callable[[str, str], Document | None]  # source, feature ('' for the general text) → the text in force
 
 
-def bound(document: Document, source: str, at: date, features: Sequence[str], governing: Governing) -> Document:
+def bound(
+    document: Document,
+    source: str,
+    at: date,
+    features: Sequence[str],
+    governing: Governing,
+    letters: tuple[Document, ...] = (),
+) -> Document:
     """`document` as it bound `source` on the day `at`: with what it incorporates that was in force, the texts of
-    `features`, and, when it is a host's, the model's own terms beside it.
+    `features`, when it is a host's the model's own terms beside it, and `letters`.
     """
     companions = tuple(text for text in document.companions if text.in_force(at))
     companions += tuple(governing(source, feature) or _feature_not_known(source, feature) for feature in features)
     beside = _models_own(document, source, at, governing)
-    if companions == document.companions and not beside:
+    if companions == document.companions and not beside and not letters:
         return document
-    return replace(document, companions=companions, beside=beside)
+    return replace(document, companions=companions, beside=beside, letters=letters)
+
+
+def general_not_known(source: str, letter: Document) -> Document:
+    """In the place of a provider's general text, of whom nothing but a letter is known."""
+    return _unread(
+        f"general:{letter.provider}",
+        provider=letter.provider,
+        document=f"general terms of {letter.provider} for {source}",
+        settle_by=f"read them and add them to the workspace's terms folder; the letter {letter.id!r} settles no more "
+        "than the uses that it names",
+    )
 
 
 def is_hosts(document: Document, source: str) -> bool:

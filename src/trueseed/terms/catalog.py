@@ -4,7 +4,11 @@
     catalog.governing("mistral/mistral-large@api", date(2024, 2, 20))
 
 A document is one TOML file anywhere under `src/trueseed/catalog/`, or under the folder given as `extra`. An operator's
-document with the id of a shipped one takes its place; either way it carries `reading = "operator"` from then on.
+document with the id of a shipped one takes its place and carries `reading = "operator"` from then on; any other is a
+contract of the operator's own, and carries `reading = "contract"`.
+
+A provider's written permission (`letter`) governs nothing by itself. It binds once a reviewer relied on it by a signed
+statement: whoever reads those gives the catalog the digests (`relying_on`).
 
 Labels name documents by digest, so a document that was relied on is kept (`keep`) as it was then: a later edit of the
 catalogue makes a new digest and leaves the old labels judged by what they were asked under.
@@ -12,21 +16,21 @@ catalogue makes a new digest and leaves the old labels judged by what they were 
 
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from trueseed.core.canonical import canonical
 from trueseed.core.durable import write_atomic
 from trueseed.errors import Broken, ConfigError
-from trueseed.terms.binding import bound
+from trueseed.terms.binding import bound, general_not_known
 from trueseed.terms.files import ADAPTER
 from trueseed.terms.files import read as read_file
-from trueseed.terms.model import Document, parse_source
+from trueseed.terms.model import Document, Reading, parse_source
 
 SHIPPED = Path(__file__).parent.parent / "catalog"
 
@@ -34,12 +38,13 @@ SHIPPED = Path(__file__).parent.parent / "catalog"
 @dataclass(frozen=True)
 class Catalog:
     """Every document known, with the documents each incorporates resolved. kept: known by digest only. folder: where
-    more of those may come to lie.
+    more of those may come to lie. relied_on: digests of the letters that a reviewer signed.
     """
 
     documents: tuple[Document, ...]
     kept: tuple[Document, ...] = ()
     folder: Path | None = None
+    relied_on: frozenset[str] = frozenset()
     _bound: dict[str, Document] = field(default_factory=dict, repr=False, compare=False)  # put together, by digest
 
     @classmethod
@@ -49,9 +54,10 @@ class Catalog:
         Raises `ConfigError` naming the file and the key when a document is malformed, `Broken` when a kept one is not
         what its name says.
         """
-        read = _read_folder(SHIPPED, "shipped")
+        read = {**_shipped()}
         if extra is not None:
-            read |= _read_folder(extra, "operator")
+            theirs = _read_folder(extra)
+            read |= {each.id: replace(each, reading=_reading(each, each.id in read)) for each in theirs.values()}
         documents = tuple(_with_companions(read[identity], read) for identity in sorted(read))
         return cls(documents, tuple(_read_kept(path) for path in sorted(kept.glob("*.json"))) if kept else (), kept)
 
@@ -84,7 +90,8 @@ class Catalog:
         `ConfigError` for a malformed source.
         """
         name = str(parse_source(source))
-        texts = (d for d in self.documents if (feature in d.features if feature else d.is_general))
+        known = (d for d in self.documents if d.letter is None)
+        texts = (d for d in known if (feature in d.features if feature else d.is_general))
         return tuple(sorted((d for d in texts if d.governs(name)), key=_begins))
 
     def governing(self, source: str, at: date, features: Sequence[str] = ()) -> Document | None:
@@ -94,13 +101,40 @@ class Catalog:
         An operator's document comes before a shipped one, a pattern that names more of the source before one that
         names less, a later version before an earlier. Raises `ConfigError` when two are equally near.
         """
-        found = self._nearest(source, "", at)
+        letters = tuple(
+            each
+            for each in self.letters(source)
+            if each.digest in self.relied_on and each.in_force(at) and set(each.features) <= {"text", *features}
+        )
+        found = self._nearest(source, "", at) or (general_not_known(source, letters[0]) if letters else None)
         if found is None:
             return None
-        whole = bound(found, source, at, features, lambda each, feature: self._nearest(each, feature, at))
+        whole = bound(found, source, at, features, lambda each, feature: self._nearest(each, feature, at), letters)
         if whole is not found:
             self._bound[whole.digest] = whole
         return whole
+
+    def letters(self, source: str) -> tuple[Document, ...]:
+        """Every written permission for `source`, whether a reviewer relied on it or not."""
+        return tuple(each for each in self._letters if each.governs(source))
+
+    @cached_property
+    def _letters(self) -> tuple[Document, ...]:
+        return tuple(each for each in self.documents if each.letter is not None)
+
+    @property
+    def has_letters(self) -> bool:
+        """Whether anything known rests on a letter, so that it matters which ones a reviewer signed."""
+        return bool(self._letters) or any(each.letters for each in self.kept)
+
+    def signed(self, document: Document) -> Document:
+        """Without the letters that no reviewer of this ledger signed."""
+        signed = tuple(each for each in document.letters if each.digest in self.relied_on)
+        return document if signed == document.letters else replace(document, letters=signed)
+
+    def relying_on(self, digests: Iterable[str]) -> "Catalog":
+        """The same, with the letters that these digests name in use."""
+        return replace(self, relied_on=frozenset(digests))
 
     def later_for(self, source: str, document: Document, by: date | None) -> tuple[Document, ...]:
         """Versions that came into force after `document`, at most on the day `by` (None: ever), and say of themselves
@@ -118,7 +152,7 @@ class Catalog:
 
     def _nearest(self, source: str, feature: str, at: date) -> Document | None:
         def nearness(document: Document) -> tuple[bool, int, date]:
-            return document.reading == "operator", document.closeness(source), _begins(document)
+            return document.reading != "shipped", document.closeness(source), _begins(document)
 
         found = sorted((d for d in self.history(source, feature) if d.in_force(at)), key=nearness, reverse=True)
         if not found:
@@ -133,6 +167,11 @@ class Catalog:
     def sources(self) -> tuple[str, ...]:
         """Every source pattern that some document governs."""
         return tuple(sorted({pattern for document in self.documents for pattern in document.sources}))
+
+    @cached_property
+    def features(self) -> frozenset[str]:
+        """Every feature that some document is about."""
+        return frozenset(feature for document in self.documents for feature in document.features)
 
     def upstream(self, source: str) -> tuple[str, ...]:
         """What `source` is declared to have learned from, in plain words: the same model on whatever route."""
@@ -165,20 +204,34 @@ def _read_kept(path: Path) -> Document:
     return document
 
 
-def _read_folder(folder: Path, reading: Literal["shipped", "operator"]) -> dict[str, Document]:
+@cache
+def _shipped() -> Mapping[str, Document]:
+    """Read once a process: they come with the code, and every workspace that is opened needs them all."""
+    return _read_folder(SHIPPED)
+
+
+def _read_folder(folder: Path) -> dict[str, Document]:
     read: dict[str, Document] = {}
     for path in sorted(folder.rglob("*.toml")):
         document = read_file(path)
         if document.id in read:
             raise ConfigError(f"{path}: a second document with id {document.id!r}; rename one")
-        read[document.id] = replace(document, reading=reading)
+        read[document.id] = document
     return read
+
+
+def _reading(document: Document, is_shipped: bool) -> Reading:
+    if document.letter is not None and is_shipped:
+        raise ConfigError(f"the letter {document.id!r} has the id of a shipped document, whose place it cannot take")
+    return "operator" if is_shipped else "contract"
 
 
 def _with_companions(document: Document, read: Mapping[str, Document]) -> Document:
     missing = [identity for identity in document.incorporates if identity not in read]
     if missing:
         raise ConfigError(f"terms document {document.id!r} incorporates {missing[0]!r}, which is not in the catalog")
+    if not document.incorporates:
+        return document
     return replace(document, companions=tuple(read[identity] for identity in document.incorporates))
 
 

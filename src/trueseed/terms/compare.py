@@ -29,29 +29,72 @@ def difference(catalog: Catalog, before: str, after: str) -> dict[str, Any]:
             was, now = _ruling(old, use, relation), _ruling(new, use, relation)
             if was["verdict"] != now["verdict"]:
                 uses.append({"use": use.value, "relation": relation.value, "before": was, "after": now})
-    gone, come = _duties(old), _duties(new)
+    had, has = _duties(old), _duties(new)
+    gone = [had[key] for key in sorted(had.keys() - has.keys())]
+    come = [has[key] for key in sorted(has.keys() - had.keys())]
+    other = _paired(gone, come, ("kind", "text"), ("kind", "uses", "relations"))
     return {
         "before": _named(old),
         "after": _named(new),
-        "changed": bool(uses) or gone.keys() != come.keys(),
+        "changed": bool(uses) or had.keys() != has.keys(),
         "uses": uses,
-        "duties_gone": [gone[key] for key in sorted(gone.keys() - come.keys())],
-        "duties_come": [come[key] for key in sorted(come.keys() - gone.keys())],
+        "duties_gone": [each for each in gone if each not in [before for before, _ in other]],
+        "duties_come": [each for each in come if each not in [after for _, after in other]],
+        "duties_otherwise": [{"before": before, "after": after} for before, after in other],
     }
 
 
 def difference_told(found: Mapping[str, Any]) -> list[str]:
     """What `difference` gives, for people."""
     old, new = found["before"], found["after"]
-    lines = [f"{each['id']}: from {each['effective_from']}, {each['verification']}" for each in (old, new)]
-    for each in found["uses"]:
-        lines.append(f"{each['use']} ({each['relation']}): {each['before']['verdict']} -> {each['after']['verdict']}")
-        for name in ("before", "after"):
-            ruling = each[name]
+    lines = [
+        f"{each['id']}: from {each['effective_from']}, {each['verification']}"
+        + (f", {each['whose']}" if each["whose"] else "")
+        for each in (old, new)
+    ]
+    for (relation, *_), alike in _grouped(found["uses"]).items():
+        before, after = alike[0]["before"], alike[0]["after"]
+        lines.append(
+            f"{', '.join(each['use'] for each in alike)} ({relation}): {before['verdict']} -> {after['verdict']}"
+        )
+        for name, ruling in (("before", before), ("after", after)):
             lines.append(f"  {name:6} {ruling['document']}, clause {ruling['clause']}: {ruling['because']}")
     lines += [_owed("no longer owed", duty) for duty in found["duties_gone"]]
     lines += [_owed("newly owed", duty) for duty in found["duties_come"]]
+    for pair in found["duties_otherwise"]:
+        before, after = pair["before"], pair["after"]
+        if before["text"] == after["text"]:
+            lines.append(f"{_owed('still owed', after)}; before for {before['uses']} (of {before['relations']})")
+        else:
+            lines += [_owed("owed in other words", after), f"  before {before['text']} (clause {before['clause']})"]
     return lines if found["changed"] else [*lines, "no use and no duty differs"]
+
+
+def _grouped(uses: Sequence[Mapping[str, Any]]) -> dict[tuple[str, ...], list[Mapping[str, Any]]]:
+    """Uses on which both texts say the same words, by relation and words."""
+    found: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for each in uses:
+        words = (
+            each[name][key] for name in ("before", "after") for key in ("verdict", "document", "clause", "because")
+        )
+        found.setdefault((each["relation"], *words), []).append(each)
+    return found
+
+
+def _paired(
+    gone: Sequence[dict[str, str]], come: Sequence[dict[str, str]], *alike: Sequence[str]
+) -> list[tuple[dict[str, str], dict[str, str]]]:
+    """Duties that are there before and after, but for other uses or in other words. alike: in which keys they agree,
+    the surest first.
+    """
+    pairs: list[tuple[dict[str, str], dict[str, str]]] = []
+    for keys in alike:
+        for before in gone:
+            taken = [each for pair in pairs for each in pair]
+            same = [each for each in come if each not in taken and all(each[key] == before[key] for key in keys)]
+            if before not in taken and same:
+                pairs.append((before, same[0]))
+    return pairs
 
 
 def matrix(catalog: Catalog, at: date) -> dict[str, Any]:
@@ -64,6 +107,7 @@ def matrix(catalog: Catalog, at: date) -> dict[str, Any]:
         rows[pattern] = {
             "document": document.id if document else "",
             "reading": document.reading if document else "",
+            "own": [f"{text.id}: {text.whose}" for text in document.texts if text.whose] if document else [],
             "uses": {use.value: _answer(verdict) for use, verdict in uses.items()},
         }
     return {"at": at.isoformat(), "sources": rows}
@@ -75,14 +119,12 @@ def matrix_told(found: Mapping[str, Any], width: int) -> list[str]:
     room = max(12, min(max(map(len, rows)), width - 6 * len(_HEADS)))
     lines = [f"on {found['at']}, for a chat student that is distributed", " " * room + _cells(_HEADS)]
     for source, row in rows.items():
-        name = source + (" †" if row["reading"] == "operator" else "")
+        name = source + (" †" if row["own"] else "")
         cells = _cells([_MARKS[answer] for answer in row["uses"].values()])
         lines += [name, " " * room + cells] if len(name) > room else [name.ljust(room) + cells]
     names = [f"{head} {use.value}" for head, use in zip(_HEADS, Use, strict=True) if head != use.value]
     lines += ["yes permitted, no refused, ? refused because it is not established", ", ".join(names)]
-    if any(row["reading"] == "operator" for row in rows.values()):
-        lines.append("† the operator's own reading")
-    return lines
+    return lines + [f"† {each}" for each in dict.fromkeys(own for row in rows.values() for own in row["own"])]
 
 
 def _owed(how: str, duty: Mapping[str, str]) -> str:
@@ -133,4 +175,5 @@ def _named(document: Document) -> dict[str, str]:
         "effective_from": str(document.effective_from),
         "verification": document.verification,
         "reading": document.reading,
+        "whose": document.whose,
     }

@@ -38,7 +38,7 @@ def must_go(label: Label, kind: str, catalog: Catalog) -> Ending:
     if text is None:
         because = f"no document is established under which {label.source!r} was asked"
         return Ending(outcome="unsettled", source=label.source, document="", because=because)
-    return _worst(_of(each, label, kind) for each in (text, *text.companions))
+    return _worst(_of(each, label, kind) for each in text.texts if each.letter is None)
 
 
 def of_artifact(labels: Iterable[Label], kind: str, catalog: Catalog) -> Ending:

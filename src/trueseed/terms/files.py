@@ -15,11 +15,13 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from trueseed.errors import ConfigError
-from trueseed.terms.model import Document, Duty, Permission, Regions, Upstream
+from trueseed.terms.model import Document, Duty, Letter, Permission, Regions, Upstream
 
 MOST_BYTES = 1_000_000
-_SET_HERE = {"reading", "companions", "beside"}
-_TABLES: Mapping[Any, type] = {"permissions": Permission, "duties": Duty, "regions": Regions, "upstream": Upstream}
+_SET_HERE = {"reading", "companions", "beside", "letters"}
+_TABLES: Mapping[Any, type] = {
+    "permissions": Permission, "duties": Duty, "regions": Regions, "upstream": Upstream, "letter": Letter
+}  # fmt: skip
 ADAPTER = TypeAdapter(Document)
 
 

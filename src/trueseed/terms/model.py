@@ -146,7 +146,7 @@ class Facts:
     established. owners: countries of those who hold more than half of it, directly or not; () for not declared.
     research: nothing is done but research. approvals: markets that may be served. strict_upstream: sources that are
     declared to have learned from other models are refused. market: for which a step serves; of that step alone, never
-    declared.
+    declared. project: that of the workspace, which is declared beside these facts.
     """
 
     student: Student = Student()
@@ -159,6 +159,7 @@ class Facts:
     approvals: tuple[Approval, ...] = later(())
     strict_upstream: bool = later(False)
     market: str | None = later(None)
+    project: str | None = later(None)
 
     def to_json(self) -> dict[str, Any]:
         return {str(name): value for name, value in plain(self).items()}
@@ -336,6 +337,26 @@ Sha256 = Annotated[str, Field(pattern=r"^([0-9a-f]{64}|unknown)$")]
 Day = date | Literal["unknown"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Letter:
+    """That a document is a provider's written permission: a contract between it and the operator, which binds in place
+    of what that provider's own general texts refuse or leave open, and of nobody else's.
+
+    evidence: the file, in the workspace, by the digest that `text_sha256` names. project: for which alone it holds; ''
+    for every one. lasting: what was asked while it held may be used so ever after; else no use is permitted past its
+    last day, whenever the answer was asked.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    evidence: Annotated[str, Field(pattern=r"^evidence/[0-9a-f]{64}\.[a-z0-9]{1,7}$")]
+    project: str = ""
+    lasting: bool = False
+
+
+Reading = Literal["shipped", "operator", "contract"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Document:
     """One version of one text, read by someone. Its digest is the terms digest on labels and records.
@@ -349,8 +370,11 @@ class Document:
     features: it binds only answers asked with one of them, and together with the general text; `text`, plain answers,
     makes it a general one. silent_on: it was read for these uses and says nothing of them. model_routes: a host's text,
     beside which the terms of each model bind too, on those of these routes on which they are known. binds_earlier: it
-    says of itself that it also binds what was asked before it. reading, companions and beside are set by the catalog,
-    never by a file; beside: contracts of others that must permit as well, each by itself.
+    says of itself that it also binds what was asked before it. letter: it is a provider's written permission.
+
+    reading, companions, beside and letters are set by the catalog, never by a file. reading: operator, in place of a
+    shipped document (in older ledgers, any document of the operator's); contract, beside the shipped ones. beside:
+    contracts of others that must permit as well, each by itself. letters: permissions that a reviewer relied on.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -380,11 +404,13 @@ class Document:
     permissions: tuple[Permission, ...] = ()
     duties: tuple[Duty, ...] = ()
     upstream: tuple[Upstream, ...] = ()
-    reading: Literal["shipped", "operator"] = "shipped"
+    reading: Reading = "shipped"
     companions: tuple["Document", ...] = ()
     model_routes: tuple[str, ...] = later(())
     binds_earlier: bool = later(False)
     beside: tuple["Document", ...] = later(())
+    letter: Letter | None = later(None)  # noqa: RUF009
+    letters: tuple["Document", ...] = later(())
 
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON, companions included; `catalog.from_json(document.to_json()) == document`."""
@@ -401,6 +427,24 @@ class Document:
     @property
     def is_general(self) -> bool:
         return not self.features or "text" in self.features
+
+    @property
+    def whose(self) -> str:
+        """Of a text that was not shipped, in words; '' for a shipped one."""
+        if self.letter is not None:
+            return f"written permission of {self.provider} ({self.version}; evidence {self.text_sha256[:12]})"
+        match self.reading:
+            case "operator":
+                return "the operator's own reading"
+            case "contract":
+                return "the operator's own document"
+        return ""
+
+    @property
+    def texts(self) -> tuple["Document", ...]:
+        """All that are put together in this one, letters last."""
+        contracts = (self, *self.beside)
+        return (*(text for contract in contracts for text in (contract, *contract.companions)), *self.letters)
 
     def closeness(self, source: str) -> int:
         """Characters that the nearest matching pattern spells out; 0 when none matches."""

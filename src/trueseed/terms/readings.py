@@ -56,4 +56,5 @@ def _features(document: Document) -> tuple[str, ...]:
 
 def _told(verdict: Verdict) -> str:
     answer = "permitted" if verdict.permitted else "refused" if verdict.established else "not established"
-    return f"{answer} by {verdict.document}" if verdict.document else answer
+    own = f" ({'; '.join(verdict.own)})" if verdict.own else ""
+    return f"{answer} by {verdict.document}{own}" if verdict.document else answer

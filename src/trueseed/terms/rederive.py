@@ -9,7 +9,7 @@ Pure, for whoever verifies without a workspace. documents: the texts as they wer
 `Found.by_the_same_rules` tells whether the same version of the rules was asked, when another verdict is no such thing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, Literal
@@ -24,11 +24,13 @@ from trueseed.terms.rules import (
     judge_use,
     may_enter,
     may_flow,
+    may_put,
 )
 
 Outcome = Literal["same", "differs", "cannot tell"]
 _COMPARED = ("verdict", "use", "source", "document", "version", "clause")
 _SINCE_2 = ("established", "relation", "terms", "effect")
+_SINCE_3 = ("own",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +61,12 @@ class Found:
         }
 
 
-def rederive_step(said: Mapping[str, Any], documents: Iterable[Document], facts: Facts) -> tuple[Found, ...]:
+def rederive_step(
+    said: Mapping[str, Any], documents: Iterable[Document], facts: Facts, relied_on: Collection[str] | None = None
+) -> tuple[Found, ...]:
     """Each verdict of a step statement's predicate, judged anew from the labels, sources and effect that it names.
+
+    relied_on: digests of the letters that a reviewer had signed when the step opened; None takes all for signed.
 
     A refused step that never opened names none. Raises `KeyError`, `TypeError` or `ValueError` for a predicate that is
     none of a step's.
@@ -68,7 +74,7 @@ def rederive_step(said: Mapping[str, Any], documents: Iterable[Document], facts:
     stored: Sequence[Mapping[str, Any]] = said["verdicts"]
     if not stored and said["event"] == "refused":
         return ()
-    now = _Again(said, Catalog(_with_upstream(documents, stored)), facts).verdicts()
+    now = _Again(said, _catalog(documents, stored, relied_on), facts).verdicts()
     rules = str(said.get("rules", ""))
     if len(stored) != len(now):
         given = {verdict.source for verdict in now if isinstance(verdict, Verdict)}
@@ -79,12 +85,14 @@ def rederive_step(said: Mapping[str, Any], documents: Iterable[Document], facts:
     return tuple(_compared(before, after, rules) for before, after in zip(stored, now, strict=True))
 
 
-def rederive(stored: Mapping[str, Any], documents: Iterable[Document], facts: Facts) -> Found:
+def rederive(
+    stored: Mapping[str, Any], documents: Iterable[Document], facts: Facts, relied_on: Collection[str] | None = None
+) -> Found:
     """One verdict by itself, from what it says of itself (rules 2 and later), beside those it was at odds with."""
     rules = str(stored.get("rules", ""))
     if any(key not in stored for key in _SINCE_2):
         return _cannot_tell(stored, rules, "it does not say what it was about; give the whole statement")
-    catalog = Catalog(_with_upstream(documents, [stored]))
+    catalog = _catalog(documents, [stored], relied_on)
     label = Label.from_json({key: stored[key] for key in ("source", "relation", "terms")})
     day = date.fromisoformat(stored["at"]) if stored["at"] else None
     if missing := _missing(label, catalog):
@@ -96,12 +104,13 @@ def rederive(stored: Mapping[str, Any], documents: Iterable[Document], facts: Fa
         flows = may_flow(carried, catalog, Effect(stored["effect"]), facts, day)
         return _compared(stored, flows[carried.index(label)], rules)
     use, document = Use(stored["use"]), catalog.by_digest(label.terms)
+    document = catalog.signed(document) if document else None
     return _compared(stored, judge_use(label.source, document, use, label.relation, facts, day), rules)
 
 
 class _Again:
-    """A step's verdicts in the order in which the door wrote them: asked, flowing on, market, learned. A str in place
-    of a verdict says why it cannot be told.
+    """A step's verdicts in the order in which the door wrote them: asked, flowing on, market, shown, learned. A str in
+    place of a verdict says why it cannot be told.
     """
 
     def __init__(self, said: Mapping[str, Any], catalog: Catalog, facts: Facts) -> None:
@@ -112,7 +121,7 @@ class _Again:
         self.effect = Effect(said["effect"])
 
     def verdicts(self) -> list[Verdict | str]:
-        return [*self._asked(), *self._flows(), *self._market(), *self._learned()]
+        return [*self._asked(), *self._flows(), *self._market(), *self._shown(), *self._learned()]
 
     def _day(self, place: int) -> date:
         """By which the verdict at this place was judged; older statements say only when they were written."""
@@ -125,6 +134,7 @@ class _Again:
             source, use = asked["source"], Use(asked["use"])
             label = Label(source, RELATION_OF_USE[use], self.said["terms"][source])
             document = self.catalog.by_digest(label.terms)
+            document = self.catalog.signed(document) if document else None
             upstream = self.catalog.upstream(source)
             judged = judge_use(source, document, use, label.relation, self.facts, self._day(place), upstream)
             found.append(_missing(label, self.catalog) or judged)
@@ -137,6 +147,12 @@ class _Again:
 
     def _market(self) -> list[Verdict | str]:
         return [may_enter(self.said["market"], self.facts)] if self.said.get("market") else []
+
+    def _shown(self) -> list[Verdict | str]:
+        labels = sorted(map(Label.from_json, self.said.get("shows", ())))
+        day = self._day(len(self.said["verdicts"]) - len(self.learned) - len(labels))
+        found = may_put(labels, self.catalog, Use.PUBLISH_BENCHMARK, self.facts, day)
+        return [_missing(label, self.catalog) or each for label, each in zip(labels, found, strict=True)]
 
     def _learned(self) -> list[Verdict | str]:
         uses = {asked["source"]: Use(asked["use"]) for asked in self.said["asks"]}
@@ -166,7 +182,7 @@ def _compared(stored: Mapping[str, Any], now: Verdict | str, rules: str) -> Foun
     if isinstance(now, str):
         return _cannot_tell(stored, rules, now)
     after = now.to_json()
-    keys = (*_COMPARED, *(key for key in _SINCE_2 if key in stored))
+    keys = (*_COMPARED, *(key for key in (*_SINCE_2, *_SINCE_3) if key in stored))
     changed = [f"{key} was {stored[key]!r} and is {after[key]!r}" for key in keys if stored[key] != after[key]]
     owed_before, owed = ({tuple(sorted(each.items())) for each in said["obligations"]} for said in (stored, after))
     if owed_before != owed:
@@ -177,6 +193,14 @@ def _compared(stored: Mapping[str, Any], now: Verdict | str, rules: str) -> Foun
 
 def _cannot_tell(stored: Mapping[str, Any], rules: str, because: str) -> Found:
     return Found(outcome="cannot tell", stored=stored, now=None, because=because, rules=rules)
+
+
+def _catalog(
+    documents: Iterable[Document], stored: Sequence[Mapping[str, Any]], relied_on: Collection[str] | None
+) -> Catalog:
+    texts = _with_upstream(documents, stored)
+    signed = {each.digest for text in texts for each in text.letters} if relied_on is None else relied_on
+    return Catalog(texts).relying_on(signed)
 
 
 def _with_upstream(documents: Iterable[Document], stored: Sequence[Mapping[str, Any]]) -> tuple[Document, ...]:

@@ -7,9 +7,11 @@ The rules, in the order they decide:
 3. Documents of one contract intersect: the strictest that speaks decides; where all are silent, nothing is
    established. Contracts that stand beside one another, a host's and the model's own, must each permit.
 4. A condition permits only when the facts meet it.
-5. A later version binds what was asked before it only where it says so of itself.
-6. A source that is declared to have learned from others is refused where the workspace declares `strict_upstream`.
-7. Obligations add up; when no student can meet them all, that is a refusal of the fewest labels that are at odds.
+5. A provider's written permission, on which a reviewer relied, permits the uses it names on its days, in the place of
+   what that provider's own texts refuse or leave open; regions, and what another provider says, it does not lift.
+6. A later version binds what was asked before it only where it says so of itself.
+7. A source that is declared to have learned from others is refused where the workspace declares `strict_upstream`.
+8. Obligations add up; when no student can meet them all, that is a refusal of the fewest labels that are at odds.
 
 A classifier or embedding model that stays inside is judged under `train_internal_classifier` whether it is trained or
 rewarded. Publishing, or serving a market, is distribution whatever the facts say, so an exception for internal models
@@ -35,7 +37,7 @@ from trueseed.terms.model import (
 )
 from trueseed.terms.obligations import conflict, describe, smallest, union
 
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 
 RELATION_OF_USE: Mapping[Use, Relation] = {
     Use.TRAIN: Relation.OUTPUT,
@@ -55,7 +57,8 @@ class Verdict:
 
     established: false when nothing was read that says yes or no; only such a refusal can be settled by a waiver.
     settle_by: what reading or writing would settle it; '' when the text is clear. upstream: what the source is declared
-    to have learned from. at_odds: the fewest labels whose obligations cannot be met together, when that decided.
+    to have learned from. at_odds: the fewest labels whose obligations cannot be met together, when that decided. own:
+    which of the texts that bind here were not shipped, and whose they are, a phrase each.
 
     What it was about, so that it can be found again: relation; terms, the digest of the text; effect, where the labels
     were to go, '' when a source was to be asked; at, the day by which it was judged, '' for any.
@@ -73,6 +76,7 @@ class Verdict:
     settle_by: str = ""
     upstream: tuple[str, ...] = ()
     at_odds: tuple[Label, ...] = ()
+    own: tuple[str, ...] = ()
     relation: Relation = Relation.OUTPUT
     terms: str = ""
     effect: str = ""
@@ -96,6 +100,7 @@ class Verdict:
             "settle_by": self.settle_by,
             "upstream": list(self.upstream),
             "at_odds": [label.to_json() for label in self.at_odds],
+            "own": list(self.own),
             "rules": RULES_VERSION,
         }
 
@@ -103,7 +108,8 @@ class Verdict:
         answer = "may" if self.permitted else "may not"
         text = f"{self.document} ({self.version}), clause {self.clause}" if self.document else "no terms established"
         settle = f" To settle it: {self.settle_by}." if self.settle_by else ""
-        return f"{self.source} {answer} be used to {self.use.value}: {self.because} [{text}].{settle}"
+        own = f" Not shipped: {'; '.join(self.own)}." if self.own else ""
+        return f"{self.source} {answer} be used to {self.use.value}: {self.because} [{text}].{own}{settle}"
 
 
 def judge_use(
@@ -123,14 +129,15 @@ def judge_use(
     if document is None:
         return replace(not_established(source, use), relation=relation, at=_day(at))
     lookup, facts = _as_judged(use, facts)
-    contracts = [_contract(each, lookup, relation, facts, at) for each in (document, *document.beside)]
+    asked = _Asked(lookup, relation, facts)
+    contracts = [_contract(each, asked, at, document.letters) for each in (document, *document.beside)]
     deciding = min((ruling for ruling, _ in contracts), key=_strictness)
-    learned_from = _learned_from(source, document, upstream)
+    learned_from = learned(source, document, upstream)
     if deciding.outcome == "permit" and facts.strict_upstream and learned_from:
         deciding = _strictly_refused(source, deciding.text, learned_from)
     owed = union(owed for _, owed in contracts) if deciding.outcome == "permit" else ()
     if at_odds := conflict(owed, facts.student.name):
-        text = next(text for text in _texts(document) if text.id == at_odds[0].document)
+        text = next(text for text in document.texts if text.id == at_odds[0].document)
         deciding = _Ruling("refuse", text, at_odds[0].clause, describe(at_odds, facts.student.name))
     return Verdict(
         permitted=deciding.outcome == "permit",
@@ -144,6 +151,7 @@ def judge_use(
         obligations=() if at_odds else owed,
         settle_by=deciding.settle_by,
         upstream=learned_from,
+        own=tuple(dict.fromkeys(f"{text.id}: {text.whose}" for text in document.texts if text.whose)),
         relation=relation,
         terms=document.digest,
         at=_day(at),
@@ -153,7 +161,26 @@ def judge_use(
 def may_ask(source: str, use: Use, facts: Facts, at: date, catalog: Catalog, features: Sequence[str] = ()) -> Verdict:
     """Whether `source` may be asked for `use` on the day `at`, with `features` of its service (a search, say)."""
     document = catalog.governing(source, at, features)
-    return judge_use(source, document, use, RELATION_OF_USE[use], facts, at, catalog.upstream(source))
+    verdict = judge_use(source, document, use, RELATION_OF_USE[use], facts, at, catalog.upstream(source))
+    return with_letters_told(verdict, catalog, at)
+
+
+def with_letters_told(verdict: Verdict, catalog: Catalog, at: date) -> Verdict:
+    """A refusal says of a written permission for the source and the use why it does not help."""
+    if verdict.permitted:
+        return verdict
+    told = [verdict.settle_by] if verdict.settle_by else []
+    for letter in catalog.letters(verdict.source):
+        if any(verdict.use in said.uses for said in letter.permissions):
+            told += _why_not(letter, letter.digest in catalog.relied_on, at)
+    return replace(verdict, settle_by="; ".join(told))
+
+
+def _why_not(letter: Document, is_relied_on: bool, at: date) -> list[str]:
+    if not letter.in_force(at):
+        return [f"{letter.id}, a {letter.whose}, holds from {letter.effective_from} until {letter.effective_until}"]
+    sign = f"`trueseed terms rely-on {letter.id}` with the reviewer's key"
+    return [] if is_relied_on else [f"{letter.id}, a {letter.whose}, is signed by no reviewer: {sign}"]
 
 
 def may_enter(market: str, facts: Facts) -> Verdict:
@@ -274,6 +301,7 @@ def _judge_label(
         verdict = not_established(label.source, uses[-1], terms=label.terms)
         return replace(verdict, relation=label.relation, terms=label.terms, at=_day(asked or today))
     upstream = catalog.upstream(label.source)
+    document = _still_permitted(catalog.signed(document), today)
     texts = [(document, asked), *((text, today) for text in catalog.later_for(label.source, document, today))]
     verdicts = [
         judge_use(label.source, text, use, label.relation, facts, day, upstream) for text, day in texts for use in uses
@@ -282,7 +310,23 @@ def _judge_label(
         (each for each in verdicts if not each.permitted), key=lambda each: not each.established, default=None
     )
     whole = refused or replace(verdicts[len(uses) - 1], obligations=union(each.obligations for each in verdicts))
-    return replace(whole, terms=label.terms, at=_day(asked or today))
+    own = tuple(dict.fromkeys(each for verdict in verdicts for each in verdict.own))
+    whole = replace(whole, terms=label.terms, at=_day(asked or today), own=own)
+    return with_letters_told(whole, catalog, today or date.max)
+
+
+def _still_permitted(document: Document, today: date | None) -> Document:
+    """Without the letters whose last day is over: what a permission is wanted for is done today, not when an answer
+    was asked.
+    """
+    if not document.letters:
+        return document
+    standing = (
+        each
+        for each in document.letters
+        if (each.letter and each.letter.lasting) or (today is not None and each.in_force(today))
+    )
+    return replace(document, letters=tuple(standing))
 
 
 def _day(at: date | None) -> str:
@@ -327,14 +371,24 @@ _STRICTEST_FIRST: tuple[_Outcome, ...] = ("refuse", "unknown", "permit")
 
 
 @dataclass(frozen=True, slots=True)
+class _Asked:
+    """The permission to look up, and the facts to judge by."""
+
+    use: Use
+    relation: Relation
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True)
 class _Ruling:
-    """What one text comes to for one use."""
+    """What one text comes to for one use. whatever_is_said: not to be lifted by a written permission."""
 
     outcome: _Outcome
     text: Document
     clause: str
     because: str
     settle_by: str = ""
+    whatever_is_said: bool = False
 
 
 def _strictness(ruling: _Ruling) -> int:
@@ -342,23 +396,46 @@ def _strictness(ruling: _Ruling) -> int:
 
 
 def _contract(
-    document: Document, use: Use, relation: Relation, facts: Facts, at: date | None
+    document: Document, asked: _Asked, at: date | None, letters: Sequence[Document]
 ) -> tuple[_Ruling, tuple[Obligation, ...]]:
     """What one contract comes to: the strictest of its texts that speaks, and what is owed under it."""
     texts = [document, *(text for text in document.companions if at is None or text.in_force(at))]
-    said = [ruling for text in texts if (ruling := _ruling(text, use, relation, facts))]
-    owed = union(_owed(text, use, relation, facts) for text in texts)
-    return min(said, key=_strictness, default=_silence(document, use)), owed
+    said = [ruling for text in texts if (ruling := _ruling(text, asked))]
+    lifted = [_lifted(ruling, asked, letters) for ruling in said or [_silence(document, asked.use)]]
+    spoke = [*texts, *(ruling.text for ruling in lifted if ruling.text in letters)]
+    owed = union(_owed(text, asked.use, asked.relation, asked.facts) for text in spoke)
+    return min(lifted, key=_strictness), owed
 
 
-def _texts(document: Document) -> list[Document]:
-    """All that are put together in one."""
-    contracts = (document, *document.beside)
-    return [text for contract in contracts for text in (contract, *contract.companions)]
+def _lifted(ruling: _Ruling, asked: _Asked, letters: Sequence[Document]) -> _Ruling:
+    """What the same provider permitted in writing in the place of its own text, or the ruling as it was."""
+    if ruling.outcome == "permit" or ruling.whatever_is_said:
+        return ruling
+    for letter in letters:
+        if letter.letter is None or not _speaks_of(letter, ruling.text, asked.facts):
+            continue
+        permitted = _ruling(letter, asked)
+        if permitted is not None and permitted.outcome == "permit":
+            general = f"in the place of {ruling.text.id}, clause {ruling.clause}"
+            return replace(permitted, because=f"{permitted.because} (written permission, {general})")
+    return ruling
 
 
-def _learned_from(source: str, document: Document, more: Sequence[str]) -> tuple[str, ...]:
-    declared = [up.teacher for text in _texts(document) for up in text.upstream if up.is_of(source)]
+def _speaks_of(letter: Document, text: Document, facts: Facts) -> bool:
+    """Whether it is the same provider's, of the same feature if of any, and for this project."""
+    special = () if text.is_general else text.features
+    return (
+        letter.letter is not None
+        and letter.provider.casefold() == text.provider.casefold()
+        and (not special or bool(set(special) & set(letter.features)))
+        and letter.letter.project in ("", facts.project)
+    )
+
+
+def learned(source: str, document: Document | None, more: Sequence[str]) -> tuple[str, ...]:
+    """What a source is declared to have learned from, in its own texts and in `more`, each once."""
+    texts = document.texts if document else ()
+    declared = [up.teacher for text in texts for up in text.upstream if up.is_of(source)]
     return tuple(dict.fromkeys([*declared, *more]))
 
 
@@ -370,13 +447,15 @@ def _strictly_refused(source: str, text: Document, learned_from: Sequence[str]) 
     return _Ruling("refuse", text, "upstream", because, settle)
 
 
-def _ruling(text: Document, use: Use, relation: Relation, facts: Facts) -> _Ruling | None:
+def _ruling(text: Document, asked: _Asked) -> _Ruling | None:
     """None when the text is silent."""
+    use, facts = asked.use, asked.facts
     if not text.was_read:
         return _Ruling("unknown", text, "unknown", *_unread(text))
     if text.regions is not None and (outside := _outside(text.regions, use, facts)):
-        return _Ruling("refuse", text, text.regions.clause, f"{text.regions.text}; {outside}")
-    said = text.permission(use, relation)
+        because = f"{text.regions.text}; {outside}"
+        return _Ruling("refuse", text, text.regions.clause, because, whatever_is_said=True)
+    said = text.permission(use, asked.relation)
     if said is None:
         return None
     if said.verdict == "unknown":
@@ -402,7 +481,7 @@ def _silence(text: Document, use: Use) -> _Ruling:
 
 
 def _word_from(text: Document) -> str:
-    return f"written word from {text.provider}, added to the workspace's terms folder as a document of its own"
+    return f"written word from {text.provider}: `trueseed terms permit LETTER --from {text.provider!r} …`"
 
 
 def _outside(regions: Regions, use: Use, facts: Facts) -> str:

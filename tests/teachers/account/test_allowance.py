@@ -543,7 +543,7 @@ def test_a_makers_use_is_reported_over_all_routes_uses_projects_and_days(account
 # -- speed
 
 
-@pytest.mark.parametrize("name", ["SPENT", "SECONDS", "CHANGE", "SETTLE", "_IN_FLIGHT", "_UNKNOWN", "_PRUNE"])
+@pytest.mark.parametrize("name", ["SPENT", "MINUTE", "SECONDS", "CHANGE", "SETTLE", "_IN_FLIGHT", "_UNKNOWN", "_PRUNE"])
 def test_no_question_of_a_call_reads_the_accounts_whole_history(name, tmp_path):
     """Every row is found by more of a key than the entity's name."""
     question = getattr(module if name.startswith("_") else charging, name)

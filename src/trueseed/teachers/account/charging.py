@@ -20,12 +20,11 @@ from trueseed.core.driver import Driver, Statement
 from trueseed.teachers.account.amounts import NOTHING, Amount
 from trueseed.teachers.account.clock import Clock, tick
 from trueseed.teachers.account.holds import must_be_free
-from trueseed.teachers.account.limits import Exhausted, Limit, Per, sentence
+from trueseed.teachers.account.limits import Exhausted, Limit, sentence
 from trueseed.teachers.account.process import this_process
 from trueseed.teachers.account.way import Way
 from trueseed.terms.model import Use
 
-PER: Mapping[Per, str] = {"minute": "second", "day": "day", "month": "month", "total": "total"}  # how sums are kept
 MINUTE_S = 60
 
 
@@ -69,14 +68,13 @@ SETTLE = Statement(
     "UPDATE calls SET state = :state, requests = :requests, tokens = :tokens, micros = :micros"
     " WHERE id = :id AND state IN ('reserved', 'unknown')"
 )
-SPENT = Statement(  # each part by the whole key, however long the account's history is
-    "SELECT per, source, use, project, sum(requests) AS requests, sum(tokens) AS tokens, sum(micros) AS micros"
-    " FROM spent WHERE entity = :entity AND per = 'second' AND start >= :minute GROUP BY per, source, use, project"
-    + "".join(
-        " UNION ALL SELECT per, source, use, project, requests, tokens, micros"
-        f" FROM spent WHERE entity = :entity AND per = '{per}' AND start = :{per}"
-        for per in ("day", "month", "total")
-    )
+SPENT = Statement(  # by the whole key, however long the account's history is
+    "SELECT source, use, project, requests, tokens, micros FROM spent"
+    " WHERE entity = :entity AND per = :per AND start = :start"
+)
+MINUTE = Statement(
+    "SELECT source, use, project, sum(requests) AS requests, sum(tokens) AS tokens, sum(micros) AS micros FROM spent"
+    " WHERE entity = :entity AND per = 'second' AND start >= :start GROUP BY source, use, project"
 )
 SECONDS = Statement(
     "SELECT start, source, use, project, requests, tokens, micros FROM spent"
@@ -84,7 +82,7 @@ SECONDS = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Wanted:
     """A call to be written down. upper: what it is charged for now."""
 
@@ -158,11 +156,13 @@ class Lot:
     def _stand(self) -> list[Amount]:
         """What counts against each limit before this lot."""
         stand = [NOTHING] * len(self._limits)
-        wanted = {"entity": self._entity, **windows(self._now), "minute": _minute(self._now)}
-        for per, source, use, project, *sums in self._driver.all(SPENT, wanted):
-            for place in self._limits.binding(source, use, project):
-                if per == PER[self._limits[place].per]:
-                    stand[place] += amount(sums)
+        starts = {**windows(self._now), "minute": _minute(self._now)}
+        for per in {limit.per for limit in self._limits}:
+            wanted = {"entity": self._entity, "per": per, "start": starts[per]}
+            for source, use, project, *sums in self._driver.all(MINUTE if per == "minute" else SPENT, wanted):
+                for place in self._limits.binding(source, use, project):
+                    if self._limits[place].per == per:
+                        stand[place] += amount(sums)
         return stand
 
     def _room_again(self, limit: Limit, stands: Amount, upper: Amount) -> int | None:
@@ -231,20 +231,24 @@ def settle(driver: Driver, entity: str, ended: Sequence[Closed], how: Statement 
 
 def charges(entity: str, calls: Iterable[tuple[Reservation, Amount, int]]) -> list[dict[str, Any]]:
     """Rows that bring the sums of every window that a moment (milliseconds since 1970) lies in up by an amount."""
-    by_second: dict[tuple[int, str, Use, str], Amount] = {}
+    by_second: dict[tuple[int, str, str, str], list[int]] = {}
     for call, difference, at in calls:
-        where = (at // 1000, call.source, call.use, call.project)
-        by_second[where] = by_second[where] + difference if where in by_second else difference
-    sums: dict[tuple[str, int, str, Use, str], Amount] = {}
-    for (second, source, use, project), difference in by_second.items():
+        sums = by_second.setdefault((at // 1000, call.source, call.use.value, call.project), [0, 0, 0])
+        sums[0] += difference.requests
+        sums[1] += difference.tokens
+        sums[2] += difference.micros
+    rows: dict[tuple[str, int, str, str, str], dict[str, Any]] = {}
+    for (second, source, use, project), (requests, tokens, micros) in by_second.items():
+        whose = {"entity": entity, "source": source, "use": use, "project": project}
         for per, start in windows(second * 1000).items():
-            row = (per, start, source, use, project)
-            sums[row] = sums.get(row, NOTHING) + difference
-    return [
-        {"entity": entity, "per": per, "start": start, "source": source, "use": use.value, "project": project}
-        | counted(difference)
-        for (per, start, source, use, project), difference in sums.items()
-    ]
+            row = rows.setdefault(
+                (per, start, source, use, project),
+                {**whose, "per": per, "start": start, "requests": 0, "tokens": 0, "micros": 0},
+            )
+            row["requests"] += requests
+            row["tokens"] += tokens
+            row["micros"] += micros
+    return list(rows.values())
 
 
 @lru_cache(64)

@@ -4,8 +4,7 @@ What SQLAlchemy does about a transaction (a connection from its pool and back, B
 quarter of the time that a lot of eight calls took.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sql
@@ -24,22 +23,25 @@ class Kept:
         self._connection: Any = None
         self._waits = True
 
-    @contextmanager
-    def turn(self, *, wait: bool) -> Iterator[Driver]:
-        """One transaction: all of it is kept, or after an exception nothing. wait: for another's turn to end; with
-        SQLite it may be left. Raises the driver's own errors.
+    def begin(self, *, wait: bool) -> Driver:
+        """One transaction, until `commit` or `close`. wait: for another's turn to end; with SQLite it may be left.
+        Raises the driver's own errors, and then nothing was begun.
         """
         connection = self._connection or self._open()
-        cursor = self._begun(connection, wait=wait)
+        return Driver(self._begun(connection, wait=wait), is_sqlite=self._is_sqlite, spoil=self.close)
+
+    def commit(self) -> None:
+        """Keeps all of it. Raises the driver's own errors; then nothing is kept, or a server was lost meanwhile."""
+        if self._connection is None:
+            raise RuntimeError("the transaction was given up after an error, and that error was passed over")
         try:
-            yield Driver(cursor, is_sqlite=self._is_sqlite, spoil=self.close)
-            connection.commit()
+            self._connection.commit()
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """The next turn takes a new one."""
+        """Keeps nothing of what was begun. The next turn takes a new connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             # SQLite keeps a closed connection, and its transaction, until nothing refers to a statement any more.

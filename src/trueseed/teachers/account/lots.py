@@ -7,22 +7,23 @@ The work is done in the event loop while it need not wait: to take part of a bur
 read lets the first call leave first, and two threads that take the interpreter from each other cost more than the work.
 Where it would have to wait (for another process's turn at the account, a server, the disk), it is done in a thread.
 
-A burst that one turn of the loop takes in whole would be read whole before any of it leaves, so whoever reads what
-comes reads a few at a time (`turn`), and those leave before the next are read. While a thread is at work all are read.
+A burst that one turn of the loop takes in need not be taken in whole before any of it leaves: with `most`, as soon
+as that many wait they are worked on, in the midst of that turn, and an errand (`core.errand`) goes on with its verdict
+there and then.
 """
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-FEW = 8  # read before they leave: fewer cost more transactions than the first of a burst gain, more keep them waiting
+from trueseed.core.errand import Word
+
 SHORTLY_S, TRIES = 0.0001, 5  # how soon it is tried again, and how often before a thread is to wait
 _LOOK_S = 0.001  # between looks whether all is written, which is wanted once, at the end
 
-Waiting = tuple[Any, "asyncio.Future[Any]"]
+Waiting = tuple[Any, Word[Any]]
 
 
 class Shortly(Exception):  # noqa: N818
@@ -32,7 +33,7 @@ class Shortly(Exception):  # noqa: N818
 class Lots:
     """Used from one event loop at a time. work: takes a lot, in the thread, and gives a verdict on each, in order: what
     `verdict` returns, or an exception that it raises. at_once: the same without ever waiting, or None; it may raise
-    `Shortly`.
+    `Shortly`. most: how many wait for more to come; None is all of a turn of the loop.
     """
 
     def __init__(
@@ -40,39 +41,44 @@ class Lots:
         work: Callable[[Sequence[Any]], Sequence[Any]],
         at_once: Callable[[Sequence[Any]], Sequence[Any] | None],
         thread: ThreadPoolExecutor,
+        most: int | None = None,
     ) -> None:
         self._do, self._at_once, self._thread = work, at_once, thread
+        self._most = most
         self._waiting: list[Waiting] = []
-        self._at_work = self._in_thread = False
-        self._unread: deque[asyncio.Future[None]] = deque()
-
-    async def turn(self) -> None:
-        """Waits until it is this one's turn to be read, and then to be brought by `verdict` at once, or not at all."""
-        if self._in_thread or (len(self._waiting) < FEW and not self._unread):
-            return
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._unread.append(mine)
-        await mine
+        self._at_work = self._is_due = False
 
     async def verdict(self, what: Any) -> Any:
         """Of `what`, once its lot was worked on. Raises what there is to say against it."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        self._waiting.append((what, future))
+        word: Word[Any] = Word()
+        self._waiting.append((what, word))
         if not self._at_work:
-            self._at_work = True
-            loop.call_soon(self._bring)  # with all else that this turn of the loop still takes in
-        said = await future
+            if len(self._waiting) == self._most:
+                self._bring()
+            elif not self._is_due:
+                self._is_due = True
+                asyncio.get_running_loop().call_soon(self._bring_the_rest)
+        said = await word
         if isinstance(said, Exception):
             raise said
         return said
 
     async def written(self) -> None:
         """Waits until nothing waits any more, of calls that were broken off either."""
-        while self._at_work:
+        while self._at_work or self._waiting:
             await asyncio.sleep(_LOOK_S)
 
+    def _bring_the_rest(self, before: int = 0) -> None:
+        """As long as a turn of the loop brings more, the next may as well; then all that came."""
+        if self._at_work or len(self._waiting) == before:
+            self._is_due = False
+            if self._waiting and not self._at_work:
+                self._bring()
+        else:
+            asyncio.get_running_loop().call_soon(self._bring_the_rest, len(self._waiting))
+
     def _bring(self, tries: int = TRIES) -> None:
+        self._at_work = True
         lot, self._waiting = self._waiting, []
         try:
             verdicts = self._at_once([what for what, _ in lot])
@@ -80,43 +86,25 @@ class Lots:
             if tries:
                 self._waiting = lot
                 time.sleep(SHORTLY_S)  # a timer of the loop's is ten times as coarse, and to hop threads takes longer
-                lot[0][1].get_loop().call_soon(self._bring, tries - 1)
+                asyncio.get_running_loop().call_soon(self._bring, tries - 1)
                 return
             verdicts = None
         if verdicts is None:
-            self._in_thread = True
-            self._thread.submit(self._work, lot)
-            self._read_on(len(self._unread))
+            self._thread.submit(self._work, lot, asyncio.get_running_loop())
         else:
             self._tell(lot, verdicts)
 
-    def _work(self, lot: list[Waiting]) -> None:
+    def _work(self, lot: list[Waiting], loop: asyncio.AbstractEventLoop) -> None:
         try:
             verdicts = self._do([what for what, _ in lot])
         except Exception as err:
             verdicts = [err] * len(lot)
-        lot[0][1].get_loop().call_soon_threadsafe(self._tell, lot, verdicts)
+        loop.call_soon_threadsafe(self._tell, lot, verdicts)
 
     def _tell(self, lot: list[Waiting], verdicts: Sequence[Any]) -> None:
-        self._in_thread = False
-        for (_, future), said in zip(lot, verdicts, strict=True):
-            if not future.done():
-                future.set_result(said)
-        self._read_on(FEW)
-        if self._waiting:
-            self._bring()
+        for (_, word), said in zip(lot, verdicts, strict=True):
+            word.give(said)
+        if self._waiting:  # it came while the lot was worked on
+            asyncio.get_running_loop().call_soon(self._bring)
         else:
             self._at_work = False
-
-    def _read_on(self, most: int) -> None:
-        for _ in range(min(most, len(self._unread))):
-            mine = self._unread.popleft()
-            if not mine.done():
-                mine.set_result(None)
-        if self._unread:
-            self._unread[0].get_loop().call_soon(self._go_on)
-
-    def _go_on(self) -> None:
-        """Those before were read by now; if none of them was to be brought, nobody else calls the next."""
-        if not self._at_work:
-            self._read_on(FEW)

@@ -34,7 +34,7 @@ from trueseed.ledger.withdrawals import Recalls
 from trueseed.teachers.answers.cache import CACHE, seal_the_dead
 from trueseed.teachers.answers.exported import IMPORTED, Export, Head, read
 from trueseed.teachers.answers.kept import Kept
-from trueseed.terms.catalog import Catalog, keep
+from trueseed.terms.catalog import keep
 from trueseed.workspace import KEPT, Workspace
 
 
@@ -185,7 +185,7 @@ def take(workspace: Workspace, path: Path, keys: Sequence[Key]) -> Taken:
             export, batch = _copy(path, staged, keys)
             for document in export.terms.values():
                 keep(document, workspace.folder / KEPT)
-            workspace.catalog = Catalog.load(workspace.folder / "terms", workspace.folder / KEPT)
+            workspace.read_terms()
             known = batch.run in seals(ledger, "answers")
             final = folder / f"{batch.run}.jsonl"
             if not known:

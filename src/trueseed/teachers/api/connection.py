@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import cast
 
+from trueseed.core.errand import Word
 from trueseed.errors import ConfigError
 from trueseed.teachers.api import wire
 
@@ -68,8 +69,7 @@ class Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self.idle_since = self._loop.time()
         self._headers: dict[str, str] = {}
-        self._head: asyncio.Future[Reply] = self._loop.create_future()
-        self._waiting: asyncio.Future[None] | None = None
+        self._waiting: Word[None] | None = None
         self._broken: BrokenOff | None = None
         self._paused = False
         self._forget()
@@ -100,11 +100,14 @@ class Connection(asyncio.Protocol):
         """
         self._forget()
         self._patience_s, self._patient_until = patience_s, self._loop.time() + patience_s
-        self._head = self._loop.create_future()
         if self._timer is None:
             self._timer = self._loop.call_later(patience_s, self._look_at_the_clock)
         self._transport.write(request)
-        return await self._head
+        while not self._status:
+            if self._broken:
+                raise self._broken
+            await self._news()
+        return Reply(self, self._status, self._headers)
 
     async def more(self) -> bytes:
         """The next piece of the body, b'' after the last. Raises `BrokenOff`."""
@@ -113,8 +116,7 @@ class Connection(asyncio.Protocol):
                 raise self._broken
             if self._ended:
                 return b""
-            self._waiting = self._loop.create_future()
-            await self._waiting
+            await self._news()
         piece = self._pieces.popleft()
         self._held -= len(piece)
         if self._paused and self._held < HELD_BYTES // 2:
@@ -148,6 +150,7 @@ class Connection(asyncio.Protocol):
             self.close()
         if not self._status and self._head_bytes > HEAD_BYTES:
             self._break(f"the head of the answer is longer than {HEAD_BYTES} bytes")
+        self._wake()
 
     def connection_lost(self, err: Exception | None) -> None:
         self._closed = True
@@ -186,8 +189,6 @@ class Connection(asyncio.Protocol):
             return
         self._status = status
         self._is_sized = "content-length" in self._headers or "transfer-encoding" in self._headers
-        if not self._head.done():
-            self._head.set_result(Reply(self, status, self._headers))
 
     def on_body(self, piece: bytes) -> None:
         self._pieces.append(piece)
@@ -195,7 +196,6 @@ class Connection(asyncio.Protocol):
         if self._held > HELD_BYTES and not self._paused:
             self._paused = True
             self._transport.pause_reading()
-        self._wake()
 
     def on_message_complete(self) -> None:
         if not self._status:
@@ -205,7 +205,6 @@ class Connection(asyncio.Protocol):
         if not self._parser.should_keep_alive():
             self._closed = True
             self._transport.close()
-        self._wake()
 
     # -- the pieces ------------------------------------------------------------------------------------------------
 
@@ -222,11 +221,18 @@ class Connection(asyncio.Protocol):
         if self._ended or self._broken:
             return
         self._broken = BrokenOff(because)
-        if not self._head.done():
-            self._head.set_exception(self._broken)
-        self._wake()
         self.close()
+        self._wake()
+
+    async def _news(self) -> None:
+        """Waits until more came, or none will."""
+        self._waiting = Word()
+        await self._waiting
 
     def _wake(self) -> None:
-        if self._waiting and not self._waiting.done():
-            self._waiting.set_result(None)
+        """Last of all, and never while the parser is at work: whoever waits goes on here, and may use the connection
+        for the next call.
+        """
+        waiting, self._waiting = self._waiting, None
+        if waiting:
+            waiting.give(None)

@@ -182,6 +182,6 @@ class Forward:
         if address.secure and self._trusted is None:
             # certifi's list, as the other clients here use it, since slim systems have none; or the user's own.
             self._trusted = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
-        return await Connection.to(
-            address.host, address.port, self._trusted if address.secure else None, within_s=within_s
-        )
+        trusted = self._trusted if address.secure else None
+        # In a task of its own, since its timeout asks for one, which an errand is not.
+        return await asyncio.ensure_future(Connection.to(address.host, address.port, trusted, within_s=within_s))
