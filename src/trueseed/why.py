@@ -310,6 +310,7 @@ def _counted(folder: Path, label: Label) -> Share | None:
 
 def _recalled(label: Label, about: Made, workspace: Workspace) -> str:
     """By a recall of the whole source, or of a part of it that reaches the artifact."""
+    workspace.ledger.refresh()
     named = frozenset({(label.source, label.relation.value, label.terms)})
     stops = workspace.recalls.stops(Passing(labels=named, inputs=(about.digest,)))
     stop = next((each for each in stops if each.withdrawal.source == label.source), None)
@@ -356,7 +357,6 @@ def _carried(each: Carried) -> Iterator[str]:
         yield f"  recalled: {each.recalled}"
     if verdict.at_odds:
         yield f"  at odds: {' and '.join(f'{label.source} ({label.relation.value})' for label in verdict.at_odds)}"
-    yield from (f"  whose text: {own}" for own in verdict.own)
     if verdict.upstream:
         yield f"  it is declared to have learned from {'; '.join(verdict.upstream)}"
     for came in each.came:

@@ -119,7 +119,8 @@ class Looked:
     def verdicts(self, catalog: Catalog, facts: Facts) -> Mapping[Effect, tuple[Verdict, ...]]:
         """Whether a student may be trained on it, and then served and published."""
         known = replace(catalog, kept=(*catalog.kept, *self.documents))
-        return {effect: may_flow(self.labels, known, effect, facts) for effect in EFFECTS}
+        today = datetime.now(UTC).date()
+        return {effect: may_flow(self.labels, known, effect, facts, today) for effect in EFFECTS}
 
     def must_agree(self) -> None:
         """Raises `Refused` with examples when rows contradict the declared source, and are not to be inherited."""

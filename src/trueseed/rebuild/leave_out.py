@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 
 from trueseed.core.artifacts import Artifact, Store
 from trueseed.core.records import RECORDS_FILE, record_root
-from trueseed.ledger.lineage import Lineage, made_by
-from trueseed.ledger.log import Entry
-from trueseed.ledger.statement import STEP
+from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.withdrawals import LEAVE_OUT, Recalls, Withdrawal, taken_out
 from trueseed.rebuild.reached import Rows, gone_before, rows, trues
 from trueseed.workspace import Step, Workspace
@@ -61,20 +60,23 @@ def _write(records: Artifact, found: Sequence[Rows], step: Step) -> Artifact:
     return step.write("records", fill, meta)
 
 
-def faults(entries: Sequence[Entry], lineage: Lineage, store: Store) -> Iterator[str]:
+def faults(ledger: Ledger, lineage: Lineage, store: Store) -> Iterator[str]:
     """One sentence for each artifact that a step made to leave recalled records out, and that holds some. What is not
     in the store any more is not read.
     """
-    made = Recalls.read(entries)
-    known = made.standing | {index: released for index, (released, _) in made.released.items()}
-    for entry in entries:
-        said = entry.predicate
-        if entry.predicate_type != STEP or said.get("event") != "done" or said.get("step") != LEAVE_OUT:
+    made = [each for each in lineage.artifacts() if (maker := lineage.maker(each.digest)) and _leaves_out(maker)]
+    recalls = Recalls.read(ledger) if made else Recalls()
+    known = recalls.standing | {index: released for index, (released, _) in recalls.released.items()}
+    for each in made:
+        maker = lineage.maker(each.digest)
+        named = [known[index] for index in taken_out(maker.predicate) if index in known] if maker else []
+        if maker is None or not named or not (store.folder / each.kind / each.digest).is_dir():
             continue
-        recalls = [known[index] for index in taken_out(said) if index in known]
-        for output in made_by(said, "outputs"):
-            if recalls and (store.folder / output.kind / output.digest).is_dir():
-                artifact = store.get(f"{output.kind}:{output.digest}")
-                gone = gone_before(artifact, recalls, lineage, store)
-                if left := sum(trues(each.mask) for each in rows(artifact, recalls, gone)):
-                    yield f"entry {entry.index} left out what was recalled, and {artifact} holds {left} such records"
+        artifact = store.get(f"{each.kind}:{each.digest}")
+        gone = gone_before(artifact, named, lineage, store)
+        if left := sum(trues(found.mask) for found in rows(artifact, named, gone)):
+            yield f"entry {maker.index} left out what was recalled, and {artifact} holds {left} such records"
+
+
+def _leaves_out(maker: Entry) -> bool:
+    return bool(maker.predicate["step"] == LEAVE_OUT)

@@ -4,6 +4,7 @@ was looked for against their declared origin, and records that a model said anew
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from trueseed.core.artifacts import Artifact
 from trueseed.ledger.lineage import Lineage
@@ -89,7 +90,7 @@ def _imported(workspace: Workspace, entry: Entry, digest: str) -> Imported:
     source = str(said["config"]["source"])
     refused = {}
     for effect in EFFECTS:
-        verdicts = may_flow(labels, workspace.catalog, effect, facts)
+        verdicts = may_flow(labels, workspace.catalog, effect, facts, datetime.now(UTC).date())
         refused[effect.value] = next((str(verdict) for verdict in verdicts if not verdict.permitted), "")
     counts = {name.removeprefix(AGAINST): n for name, n in said["counts"].items() if name.startswith(AGAINST)}
     return Imported(

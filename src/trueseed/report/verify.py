@@ -20,7 +20,7 @@ from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.retention import Retention
 from trueseed.ledger.sources import Runs
 from trueseed.ledger.verify import Report, verify_ledger
-from trueseed.rebuild import leave_out
+from trueseed.ledger.withdrawals import LEAVE_OUT
 from trueseed.report import reach
 from trueseed.report.proof import terms_named
 from trueseed.teachers.answers.cache import CACHE
@@ -85,7 +85,6 @@ def workspace(
         _answers(folder, log, findings, notes)
         findings += _documents(folder, log)
         findings += _letters(folder, log)
-        findings += leave_out.faults(list(log.entries()), Lineage.read(log), Store(folder / "store"))
         _completeness(log, findings, notes)
     return Verification(ledger=ledger, artifacts=checked, findings=tuple(findings), notes=tuple(notes))
 
@@ -145,6 +144,15 @@ def _letters(folder: Path, ledger: Ledger) -> Iterator[str]:
                     yield f"entry {entry.index} goes by the letter {letter.id}, which no reviewer had signed by then"
 
 
+def _left_out(ledger: Ledger, lineage: Lineage, store: Store) -> Iterator[str]:
+    """Whether what steps made to leave recalled records out is free of them."""
+    makers = map(lineage.maker, (made.digest for made in lineage.artifacts() if made.kind == "records"))
+    if any(maker and maker.predicate["step"] == LEAVE_OUT for maker in makers):
+        from trueseed.rebuild import leave_out
+
+        yield from leave_out.faults(ledger, lineage, store)
+
+
 def _artifacts(folder: Path, ledger: Ledger, findings: list[str], notes: list[str]) -> int:
     lineage = Lineage.read(ledger)
     store = Store(folder / "store")
@@ -160,6 +168,7 @@ def _artifacts(folder: Path, ledger: Ledger, findings: list[str], notes: list[st
             check(Artifact(cast(Kind, kind), digest, place, {}))
         except Broken as err:
             findings.append(str(err))
+    findings += [] if findings else _left_out(ledger, lineage, store)
     for path in sorted(store.folder.glob("*/*")):
         if not path.name.startswith(".") and (path.parent.name, path.name) not in promised:
             notes.append(f"{path.parent.name}:{path.name[:12]} is in the store, but no step in the ledger made it")
