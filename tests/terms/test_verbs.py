@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 from trueseed.cli import app
 from trueseed.errors import ConfigError
 from trueseed.terms.catalog import SHIPPED
-from trueseed.terms.model import Use
+from trueseed.terms.model import Facts, Student, Use
+from trueseed.workspace import Workspace
 
 OWN = (SHIPPED / "own/own-work.toml").read_text("utf-8")
 
@@ -88,3 +89,9 @@ def test_a_day_that_is_none_is_told_by_its_option(folder, tmp_path):
     for option in ("--since", "--until"):
         words = ["terms", "permit", str(tmp_path / "letter"), *wanted, option, "soon", "--workspace", str(folder)]
         assert str(CliRunner().invoke(app, words).exception).startswith(f"{option} 'soon' is not a day")
+
+
+def test_facts_are_told_as_a_run_file_names_them(tmp_path):
+    Workspace.open(tmp_path / "work", create=True).declare("seed", Facts(student=Student(name="Sprout")))
+    told = CliRunner().invoke(app, ["facts", "--workspace", str(tmp_path / "work")]).stdout.splitlines()
+    assert {"project: seed", "student.name: Sprout", "region: not declared", "commercial: true"} <= set(told)

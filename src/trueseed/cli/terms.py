@@ -93,13 +93,16 @@ def facts(
     _tell(said, _declared(said), as_json, True)
 
 
+_WORDS = {"True": "true", "False": "false"}
+
+
 def _declared(said: Mapping[str, Any], under: str = "") -> Iterable[str]:
     """Facts as a run file names them, one a line."""
     for name, value in said.items():
         if isinstance(value, dict):
             yield from _declared(value, f"{under}{name}.")
         else:
-            yield f"{under}{name}: {'not declared' if value in (None, [], '') else value}"
+            yield f"{under}{name}: {'not declared' if value in (None, [], '') else _WORDS.get(str(value), value)}"
 
 
 def _tell(found: Mapping[str, Any], lines: Iterable[str], as_json: bool, permitted: bool) -> None:
