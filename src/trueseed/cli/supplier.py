@@ -173,7 +173,7 @@ def _show_usage(made: "Report") -> None:
     out.print(f"{made.maker} in {made.month} for {made.entity!r}{over}", markup=False)
     if made.is_partial:
         out.print(f"PARTIAL: {left_out(made)}", markup=False)
-    table = Table(*("source", "use", "project", *COUNTS, "tokens", "US dollars"), box=None)
+    table = _table("source", "use", "project", *COUNTS, "tokens", "US dollars")
     for name in made.sources:
         lines = [line for line in made.lines if line.source == name]
         for use, project in sorted({(line.use, line.project) for line in lines}):
@@ -189,6 +189,14 @@ def _show_usage(made: "Report") -> None:
         out.print(f"reconciled {each.at} with {each.figures} ({each.sha256[:12]}): {each.verdict}", markup=False)
     if not made.reconciliations:
         out.print("not reconciled with the maker's own figures", markup=False)
+
+
+def _table(*columns: str) -> Table:
+    """What has no room goes on below: a figure that is cut short is another figure."""
+    table = Table(box=None)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def _row(table: Table, names: Sequence[str], sums: "Sums") -> None:
@@ -215,7 +223,7 @@ def _show_reconciled(found: "Reconciled") -> None:
         "outside",
         "missing",
     )
-    table = Table(*columns, box=None)
+    table = _table(*columns)
     for cell, done in found.days:
         said = 0 if cell.said is None else cell.said.calls if cell.counted else cell.said.tokens
         unit = "" if cell.counted else " tokens"
