@@ -51,8 +51,8 @@ def release(
         if as_json:
             print_json({"maker": maker, "quotas": [each.to_json() for each in past]})
             return
-        for each in past:
-            out.print(f"{maker}: released; {each}", markup=False)
+        for mark in past:
+            out.print(f"{maker}: released; {mark}", markup=False)
         return
     ended = holds.release(Workspace.open(workspace).ledger, standing, maker=maker, evidence=evidence)
     if as_json:
