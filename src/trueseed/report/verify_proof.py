@@ -29,6 +29,7 @@ from trueseed.ledger.statement import DECLARATION, KEY_CHANGE, STEP, open_envelo
 from trueseed.ledger.steps import faults
 from trueseed.ledger.succession import SUCCESSION, Succession
 from trueseed.ledger.trust import Trust
+from trueseed.ledger.withdrawals import taken_out
 from trueseed.report import reach, verify_records
 from trueseed.report.proof import HEADER, terms_named
 from trueseed.terms.catalog import Catalog, from_json
@@ -131,6 +132,7 @@ class _Reading:
         if lineage is not None:
             self._artifacts(entries, lineage)
             self._completeness(entries)
+            self._left_out(entries)
         catalog = self._catalog(entries)
         self._letters(entries)
         if not self.findings:
@@ -263,6 +265,16 @@ class _Reading:
         else:
             self.evidence += reached.evidence
             self.notes += reached.notes
+
+    def _left_out(self, entries: Sequence[Entry]) -> None:
+        """Whether recalled records were left out shows in the records before and after, which only `verify` reads."""
+        for entry in entries:
+            if entry.predicate_type == STEP and entry.predicate.get("event") == "done" and taken_out(entry.predicate):
+                recalls = ", ".join(map(str, sorted(taken_out(entry.predicate))))
+                self.notes.append(
+                    f"entry {entry.index} says that it left out what was recalled in entry {recalls}: that it left out "
+                    f"all of it is the operator's word here; `trueseed verify` of the workspace reads the records"
+                )
 
     # -- what was made of what -------------------------------------------------------------------------------------
 
