@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from trueseed.core.artifacts import Artifact
 from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.withdrawals import HOLD_RECORDS
 from trueseed.rebuild import remains
 from trueseed.rebuild.reached import NONE_GONE, Rows, rows, trues
 from trueseed.rebuild.remains import Hit
