@@ -13,12 +13,13 @@ from trueseed.core.artifacts import Artifact, Kind
 from trueseed.core.canonical import now
 from trueseed.core.chat import Message
 from trueseed.core.records import Origin, Record, read_parquet, write_parquet
+from trueseed.errors import Refused
 from trueseed.ledger.statement import REBUILD
 from trueseed.rebuild import plan_rebuild, remains
 from trueseed.rebuild.leave_out import leave_out
 from trueseed.recall import Part, recall
 from trueseed.report import verify
-from trueseed.terms.model import Relation
+from trueseed.terms.model import Effect, Relation
 from trueseed.workspace import Step, Workspace
 
 ADA, BOB = "own/ada", "own/bob"
@@ -50,7 +51,7 @@ def river(workspace: Workspace) -> None:
         made = put(step, "records", "records.parquet", [grandchild, first, second, child])
     with workspace.step("curate", inputs=[made]) as step:
         data = put(step, "dataset", "train.parquet", [second, child, grandchild])
-    with workspace.step("train", inputs=[data]) as step:
+    with workspace.step("train", inputs=[data], effect=Effect.TRAIN) as step:
         put(step, "weights", "none.parquet", [])
 
 
@@ -118,6 +119,28 @@ def test_verify_finds_recalled_records_where_a_step_said_it_left_them_out(worksp
         put(step, "records", "records.parquet", list(read_parquet(records.path("records.parquet")))[1:])
     (finding,) = verify.workspace(workspace.folder).findings
     assert "holds 2 such records" in finding
+
+
+def test_nothing_is_left_out_of_weights_nor_hidden_beside_records_or_under_another_step(workspace):
+    river(workspace)
+    recall(workspace, ADA, "the terms", Part(use="train"))
+    (hit,) = remains.standing(workspace)
+    config = {"without": [hit.recall.index]}
+    by_kind = {each.kind: each for each in workspace.store.all()}
+    said = {"inputs": [by_kind["weights"]], "config": config, "effect": Effect.TRAIN}
+    with pytest.raises(Refused, match="quarantined"), workspace.step("leave_out", **said):
+        pass
+    records = by_kind["records"]
+    with workspace.step("leave_out", inputs=[records], config=config) as step:
+        put(step, "records", "other.parquet", list(read_parquet(records.path("records.parquet"))))
+    with workspace.step("generate", inputs=[prompts(workspace)], brings={BOB: Relation.OUTPUT}) as step:
+        step.write("records", lambda folder: _copied(records, folder), {"without": [hit.recall.index]})
+    found = " ".join(verify.workspace(workspace.folder).findings)
+    assert ("holds more than records" in found, "holds 3 such records" in found) == (True, True)
+
+
+def _copied(records: Artifact, folder: Path) -> None:
+    (folder / "other.parquet").write_bytes(records.path("records.parquet").read_bytes())
 
 
 @pytest.mark.parametrize(

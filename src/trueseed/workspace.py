@@ -37,6 +37,7 @@ from trueseed.ledger.log import Ledger
 from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.reading import Reading
 from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
+from trueseed.ledger.steps import WORDS
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 from trueseed.retained import Retained
 from trueseed.terms.admission import NOTHING, Admission, Question, admit, measured
@@ -157,9 +158,17 @@ class Step:
         return {**flags, "without": sorted(without)} if without else flags
 
     def _must_be_writable(self, kind: Kind) -> None:
-        """Raises `Refused` when scores shape what is learned from, and may not be used as reward."""
+        """Raises `Refused` when weights would come of words in a step that does not say that it trains; and when scores
+        shape what is learned from, and may not be used as reward.
+        """
         if kind not in ("records", "dataset", "weights"):
             return
+        if kind == "weights" and self._opening.effect is not Effect.TRAIN:
+            for words in (each for each in self._opening.inputs if each.kind in WORDS):
+                raise Refused(
+                    f"step {self.name!r} would write weights and reads {words}; to train is for a step that says so "
+                    f"(effect=Effect.TRAIN), where the terms are asked about it"
+                )
         scores = [label for label in self.labels if label.relation is Relation.SCORE]
         for verdict in may_flow(
             scores, self.workspace.catalog, Effect.TRAIN, self._admission.facts, self._admission.on

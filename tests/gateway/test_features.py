@@ -53,6 +53,8 @@ because = "answers that rest on a search are not trained on"
         ({"tools": [{"type": "builtin_function", "function": {"name": "$web_search"}}]}, ["search"]),
         ({"tools": [{"type": "code_interpreter"}, {"type": "file_search"}]}, ["code", "files"]),
         ({"tools": [{"type": "function", "function": {"name": "web_search"}}]}, []),
+        ({"tools": [{"type": "function", "function": {"name": "mine"}, "Google_Search": {}}]}, ["search"]),
+        ({"tools": [{"google_search": {}, "code_execution": {}}]}, ["code", "search"]),
         ({"enable_search": False, "web_search_options": None, "plugins": []}, []),
     ],
 )

@@ -1,13 +1,16 @@
 """A proof is checked without its workspace; whatever is changed in it is found, and never ends in a traceback."""
 
 import io
+import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
 import warnings
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +26,7 @@ from trueseed.errors import Broken, ConfigError, TrueSeedError
 from trueseed.ledger.checkpoint import Checkpoint
 from trueseed.ledger.packed import pack, unpack, unpacked
 from trueseed.ledger.signing import Key, Signer, load
-from trueseed.ledger.statement import STEP, subject
+from trueseed.ledger.statement import PERMISSION, STEP, subject
 from trueseed.report import verify_proof
 from trueseed.report.proof import _manifest, make
 from trueseed.report.verify_proof import proof
@@ -183,6 +186,74 @@ def test_the_single_file_verifier_takes_a_key_that_is_none_for_a_mistake_and_not
     made.write_bytes(pack({name: data for name, data in files.items() if name != "keys"}))
     done = alone(made, key, tmp_path)
     assert (done.returncode, done.stderr) == (4, "BROKEN: no keys in it\n")
+
+
+LETTER = {
+    "document": "yes",
+    "terms": "0" * 64,
+    "provider": "Acme",
+    "evidence": {"name": "a", "sha256": "0" * 64},
+    "at": "",
+}
+
+
+def by_the_operator(place, made, patch):
+    """A letter that the operator signed in the place of the reviewer."""
+    patch.setattr("trueseed.ledger.log.roles", lambda kind: frozenset({"operator", "reviewer"}))
+    place.ledger.append(PERMISSION, [], LETTER)
+    made.write_bytes(make(place)[1])
+
+
+def spelt_otherwise(place, made, patch):
+    patch.setattr("trueseed.ledger.log.canonical", lambda value: json.dumps(value).encode())
+    place.ledger.append(PERMISSION, [], LETTER, role="reviewer")
+    made.write_bytes(make(place)[1])
+
+
+def said_otherwise(place, made, patch):
+    patch.setattr("trueseed.ledger.statement.canonical", lambda value: json.dumps(value).encode())
+    place.ledger.append(PERMISSION, [], LETTER, role="reviewer")
+    made.write_bytes(make(place)[1])
+
+
+def under_another_name(place, made, patch):
+    """Where another key may have been in force."""
+    files = unpack(made)
+    del files["manifest"]
+    files["statements/00000099.tlog-proof"] = files.pop("statements/00000001.tlog-proof")
+    files["manifest"] = _manifest(place.ledger, make(place)[0], files).encode()
+    made.write_bytes(pack(files))
+
+
+def with_a_comment(place, made, patch):
+    with zipfile.ZipFile(made, "a") as archive:
+        archive.comment = b"another zip may hide here"
+
+
+def another_manifest(place, made, patch):
+    files = unpack(made)
+    del files["manifest"]
+    some = next(name for name in files if name.startswith("artifacts/"))
+    files[some] = files[some].replace(b"sha256", b"SHA256")
+    files["manifest"] = _manifest(place.ledger, make(place)[0], files).encode()
+    made.write_bytes(pack(files))
+
+
+FORGED = [by_the_operator, spelt_otherwise, said_otherwise, under_another_name, with_a_comment, another_manifest]
+
+
+@pytest.mark.parametrize("forge", FORGED, ids=lambda forge: forge.__name__)
+def test_what_is_broken_the_single_file_verifier_does_not_accept(place, made, monkeypatch, forge):
+    """Forged by whoever holds the operator's key."""
+    check = runpy.run_path(str(Path(__file__).parents[2] / "docs" / "verify_standalone.py"))["check"]
+    key = key_of(place)
+    check(str(made), str(key[0]))
+    with monkeypatch.context() as patch:
+        forge(place, made, patch)
+    with suppress(Broken):
+        assert proof(made, key).broken
+    with pytest.raises(Exception, match=r"."):
+        check(str(made), str(key[0]))
 
 
 def zipped(*members: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:

@@ -1,4 +1,6 @@
 import json
+import re
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -201,6 +203,36 @@ def test_an_operators_reading_takes_the_place_of_a_shipped_one(tmp_path):
 
 def test_the_same_words_read_by_an_operator_have_another_digest(tmp_path):
     assert Catalog.load(add(tmp_path, OWN)).document("own-work").digest != CATALOG.document("own-work").digest
+
+
+@pytest.mark.parametrize(
+    "slips",
+    [
+        ("acme/large@api", "acme/none@api"),
+        ("effective_from = 2023-01-01", "effective_from = 2099-01-01"),
+        ('version = "1"', 'version = "1"\nfeatures = ["nothing"]'),
+    ],
+)
+def test_an_override_that_is_about_nothing_leaves_the_shipped_text_in_force(tmp_path, monkeypatch, slips):
+    text = OWN.replace('"own-work"', '"strict"').replace('"own/*"', '"acme/large@api"').replace("permit", "refuse")
+    text = re.sub("effective_from = .*", "effective_from = 2023-01-01", text)
+    wide = OWN.replace('"own-work"', '"wide"').replace('"own/*"', '"acme/*@api"')
+    shipped = {"strict": replace(parse(text, "strict"), binds_earlier=True), "wide": parse(wide, "wide")}
+    monkeypatch.setattr("trueseed.terms.catalog._shipped", lambda: shipped)
+    catalog = Catalog.load(add(tmp_path, text.replace(*slips)))
+    found = catalog.governing("acme/large@api", date(2026, 1, 1))
+    assert found is not None
+    assert (found.id, found.reading) == ("strict", "shipped")
+
+
+def test_an_override_does_not_say_away_that_a_text_reaches_back(tmp_path, monkeypatch):
+    text = OWN.replace('"own-work"', '"strict"').replace('"own/*"', '"acme/*@api"')
+    shipped = replace(parse(text, "strict"), binds_earlier=True, effective_from=date(2025, 1, 1))
+    monkeypatch.setattr("trueseed.terms.catalog._shipped", lambda: {"strict": shipped})
+    theirs = re.sub("effective_from = .*", "effective_from = 2025-01-01", text)
+    before = replace(shipped, id="before", effective_from=date(2024, 1, 1))
+    (later,) = Catalog.load(add(tmp_path, theirs)).later_for("acme/large@api", before, None)
+    assert later.reading == "operator"
 
 
 def test_a_pattern_that_names_more_governs_before_one_that_names_less(tmp_path):

@@ -80,14 +80,25 @@ def _tools(tools: Any) -> Iterator[Seen]:
     for tool in tools:
         kind = tool.get("type")
         if kind in _OURS:
+            yield from _beside(tool)
             continue
         inner = tool.get("function")
         told = inner.get("name") if kind == "builtin_function" and isinstance(inner, dict) else kind  # Moonshot
         word = str(told if told is not None else next(iter(tool))).lower()  # Gemini has the name for a key
-        found = next((what for starts, what in _TOOLS if word.startswith(starts)), "")
+        yield from _beside({each: None for each in tool if each.lower() != word})
+        found = _what(word)
         if not found:
             raise _unknown("tools", f"give functions; what {word[:40]!r} does and costs is not known here")
         yield Seen(found, "tools")
+
+
+def _beside(tool: Mapping[str, Any]) -> Iterator[Seen]:
+    """A server that goes by keys takes those of a tool that goes by its type."""
+    yield from (Seen(found, "tools") for key in tool if (found := _what(key.lower())))
+
+
+def _what(word: str) -> str:
+    return next((what for starts, what in _TOOLS if word.startswith(starts)), "")
 
 
 def _unknown(parameter: str, what: str) -> Fault:

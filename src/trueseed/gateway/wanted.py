@@ -27,6 +27,7 @@ _BILLED_OTHERWISE: Mapping[str, tuple[Any, ...]] = {  # parameter: the values th
 _ANSWERED_ELSEWHERE = (
     *("models", "route", "provider"),  # OpenRouter
     *("fallbacks", "api_base", "base_url", "custom_llm_provider"),  # LiteLLM
+    *("extra_body", "extra_headers"),  # the same and Gemini, which take any of these out of it
     "providerOptions",  # Vercel
 )
 _LONGER = ("best_of", "n_predict", "max_new_tokens", "max_output_tokens", "max_tokens_to_sample")

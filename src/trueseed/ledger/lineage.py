@@ -93,6 +93,10 @@ class Lineage:
         """The newest closing statement that put this artifact out."""
         return self._makers.get(digest, (None,))[-1]
 
+    def makers(self, digest: str) -> tuple[Entry, ...]:
+        """Every closing statement that put it out, oldest first."""
+        return self._makers.get(digest, ())
+
     def artifacts(self) -> tuple[Made, ...]:
         """Every artifact that the log says was made, each once, oldest first."""
         found = {

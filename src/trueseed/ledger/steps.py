@@ -3,6 +3,7 @@
 Every closing has its opening (a step may also be refused before it opens); it reads what its opening named; only a
 done step puts artifacts out; labels never shrink: a done step carries the labels of its inputs, of what it asked and of
 what it brought in, all that its opening named, and beyond those only what it says it learned, of sources that it asked;
+whatever makes weights out of words says that it trains;
 nothing recalled is trained on, served or published afterwards, nor asked, where only a part of a source was recalled;
 nothing is destroyed while a case is open or a hold stands that touches it, nor read or put out after it was destroyed;
 a rebuild puts what was made in the place of what was made, and nothing of it is reached by what it was to be without.
@@ -25,6 +26,7 @@ from trueseed.ledger.statement import STEP
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 
 TAKES_FURTHER = frozenset({"train", "serve", "publish"})
+WORDS = frozenset({"prompts", "records", "dataset"})  # kinds of artifacts that a model can learn from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,10 +132,9 @@ class _Watch:
         for label in sorted((opening.labels if opening else frozenset()) - labels):
             yield f"{name} drops label {label} of its inputs: labels never shrink"
         yield from (f"{name} {fault}" for fault in _learned(said, labels, opening))
-        present = {source for source, _, _ in labels}
-        for each in (*said.get("asks", ()), *said.get("brings", ())):
-            if each["source"] not in present:
-                yield f"{name} names {each['source']!r} but does not carry its label"
+        yield from (f"{name} {fault}" for fault in _unlabelled(said, labels))
+        if said.get("effect") != "train" and _learns(said):
+            yield f"{name} puts out weights made from words, and does not say that it trains"
         yield from (f"{name} {fault}" for fault in self._recalled(said, labels))
         for output in outputs:
             if stone := self._destroyed.artifacts.get(output.digest):
@@ -156,6 +157,26 @@ class _Watch:
                 asking = Asking(what.source, what.use or "", what.terms, what.project or "")
                 if what.count and (what.last or "") > each.at and each.forbids(asking):
                     yield f"asked {what.source!r} to {what.use}, which was recalled in entry {each.index}"
+
+
+def _unlabelled(said: Mapping[str, Any], labels: frozenset[Label]) -> Iterator[str]:
+    """What it asked or brought in, and does not carry as it says: under the terms that it names, and related so."""
+    terms = said.get("terms", {})
+    for each in (*said.get("asks", ()), *said.get("brings", ())):
+        source = each["source"]
+        own = [label for label in labels if label[0] == source]
+        if not own:
+            yield f"names {source!r} but does not carry its label"
+        elif source in terms and not any(label[2] == terms[source] for label in own):
+            yield f"names {source!r} under terms {terms[source][:12]!r}, and its label says others"
+        elif "relation" in each and not any(label[1] == each["relation"] for label in own):
+            yield f"brings in {source!r} as {each['relation']}, and no label of it says so"
+
+
+def _learns(said: Mapping[str, Any]) -> bool:
+    """Whether weights come out of it, and words went in."""
+    went_in = {each["kind"] for each in said["inputs"] if each.get("role") != "against"}
+    return bool(went_in & WORDS) and any(made.kind == "weights" for made in made_by(said, "outputs"))
 
 
 def _learned(said: Mapping[str, Any], labels: frozenset[Label], opening: _Opening | None) -> Iterator[str]:

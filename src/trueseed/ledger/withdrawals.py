@@ -28,6 +28,7 @@ from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.statement import RECALL_RELEASE, STEP, WITHDRAWAL
 
 LEAVE_OUT = "leave_out"  # name of the step that takes reached records out; its config says of which recalls
+HOLD_RECORDS = frozenset({"records", "dataset"})  # kinds of artifacts
 GOES_ON = "goes on"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _MEMBERS = frozenset({"source", "reason", "at", "terms", "use", "project", "since", "until", "asking", "log"})
@@ -271,8 +272,11 @@ class Recalls:
 
 
 def taken_out(said: Mapping[str, Any]) -> frozenset[int]:
-    """The recalls whose records a step takes out of what it reads, by its name and configuration."""
-    if said.get("step") != LEAVE_OUT:
+    """The recalls whose records a step takes out of what it reads, by its name and configuration. Nothing is taken out
+    of weights, whose records cannot be told apart any more.
+    """
+    went_through = (*made_by(said, "inputs"), *made_by(said, "outputs"))
+    if said.get("step") != LEAVE_OUT or any(made.kind not in HOLD_RECORDS for made in went_through):
         return frozenset()
     return frozenset(int(index) for index in said.get("config", {}).get("without", ()))
 

@@ -17,8 +17,9 @@ import pyarrow.compute as pc
 
 from trueseed.core.artifacts import Artifact
 from trueseed.ledger.lineage import Lineage
+from trueseed.ledger.withdrawals import HOLD_RECORDS
 from trueseed.rebuild import remains
-from trueseed.rebuild.reached import HOLD_RECORDS, NONE_GONE, Rows, rows, trues
+from trueseed.rebuild.reached import NONE_GONE, Rows, rows, trues
 from trueseed.rebuild.remains import Hit
 from trueseed.recall import WHOLE, Part, reach, withdrawal
 from trueseed.workspace import Workspace

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trueseed.core.artifacts import Artifact, Store
+from trueseed.core.artifacts import MANIFEST, Artifact, Store
 from trueseed.core.records import RECORDS_FILE, record_root
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry, Ledger
@@ -64,18 +64,25 @@ def faults(ledger: Ledger, lineage: Lineage, store: Store) -> Iterator[str]:
     """One sentence for each artifact that a step made to leave recalled records out, and that holds some. What is not
     in the store any more is not read.
     """
-    made = [each for each in lineage.artifacts() if (maker := lineage.maker(each.digest)) and _leaves_out(maker)]
+    made = [
+        (each, maker) for each in lineage.artifacts() for maker in lineage.makers(each.digest) if _leaves_out(maker)
+    ]
     recalls = Recalls.read(ledger) if made else Recalls()
     known = recalls.standing | {index: released for index, (released, _) in recalls.released.items()}
-    for each in made:
-        maker = lineage.maker(each.digest)
-        named = [known[index] for index in taken_out(maker.predicate) if index in known] if maker else []
-        if maker is None or not named or not (store.folder / each.kind / each.digest).is_dir():
+    for each, maker in made:
+        named = [known[index] for index in taken_out(maker.predicate) if index in known]
+        if not named or not (store.folder / each.kind / each.digest).is_dir():
             continue
         artifact = store.get(f"{each.kind}:{each.digest}")
         gone = gone_before(artifact, named, lineage, store)
+        if not (artifact.folder / RECORDS_FILE).is_file() or set(artifact.folder.iterdir()) - _known(artifact.folder):
+            yield f"entry {maker.index} left out what was recalled, and {artifact} holds more than records to look at"
         if left := sum(trues(found.mask) for found in rows(artifact, named, gone)):
             yield f"entry {maker.index} left out what was recalled, and {artifact} holds {left} such records"
+
+
+def _known(folder: Path) -> set[Path]:
+    return {folder / name for name in (RECORDS_FILE, REJECTED_FILE, MANIFEST)}
 
 
 def _leaves_out(maker: Entry) -> bool:

@@ -15,9 +15,8 @@ import pyarrow.parquet as pq
 from trueseed.core.artifacts import Artifact, Store
 from trueseed.errors import Broken
 from trueseed.ledger.lineage import Lineage
-from trueseed.ledger.withdrawals import Withdrawal
+from trueseed.ledger.withdrawals import HOLD_RECORDS, Withdrawal
 
-HOLD_RECORDS = frozenset({"records", "dataset"})  # kinds of artifacts
 _COLUMNS = ["id", "origin"]
 NONE_GONE = pa.array([], pa.string())
 

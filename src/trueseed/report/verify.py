@@ -146,8 +146,8 @@ def _letters(folder: Path, ledger: Ledger) -> Iterator[str]:
 
 def _left_out(ledger: Ledger, lineage: Lineage, store: Store) -> Iterator[str]:
     """Whether what steps made to leave recalled records out is free of them."""
-    makers = map(lineage.maker, (made.digest for made in lineage.artifacts() if made.kind == "records"))
-    if any(maker and maker.predicate["step"] == LEAVE_OUT for maker in makers):
+    makers = (maker for made in lineage.artifacts() for maker in lineage.makers(made.digest))
+    if any(maker.predicate["step"] == LEAVE_OUT for maker in makers):
         from trueseed.rebuild import leave_out
 
         yield from leave_out.faults(ledger, lineage, store)

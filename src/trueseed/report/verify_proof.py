@@ -25,10 +25,11 @@ from trueseed.ledger.packed import unpack
 from trueseed.ledger.permitted import relied_on
 from trueseed.ledger.proof import check_consistency, check_inclusion
 from trueseed.ledger.signing import Key, load, open_note
-from trueseed.ledger.statement import DECLARATION, STEP, open_envelope, parse_canonical, roles
+from trueseed.ledger.statement import DECLARATION, KEY_CHANGE, STEP, open_envelope, parse_canonical, roles
 from trueseed.ledger.steps import faults
 from trueseed.ledger.succession import SUCCESSION, Succession
 from trueseed.ledger.trust import Trust
+from trueseed.ledger.withdrawals import taken_out
 from trueseed.report import reach, verify_records
 from trueseed.report.proof import HEADER, terms_named
 from trueseed.terms.catalog import Catalog, from_json
@@ -131,6 +132,7 @@ class _Reading:
         if lineage is not None:
             self._artifacts(entries, lineage)
             self._completeness(entries)
+            self._left_out(entries)
         catalog = self._catalog(entries)
         self._letters(entries)
         if not self.findings:
@@ -189,6 +191,7 @@ class _Reading:
 
     def _entries(self, chain: Succession, checkpoint: Checkpoint) -> Iterator[Entry]:
         """Each statement, once it is shown to be an entry of the log that the checkpoint describes."""
+        changes = {change.index: change.leaf for change in chain.changes}
         for name in sorted(self.files):
             if not name.startswith("statements/"):
                 continue
@@ -202,6 +205,10 @@ class _Reading:
                 role = next(key.role for key in keys if key.key_id == entry.key_id)
                 if role not in roles(entry.predicate_type):
                     raise Broken(f"the {role} signed it, who may not sign a {entry.predicate_type} statement")
+                if (entry.predicate_type == KEY_CHANGE) != (entry.index in changes) or (
+                    changes.get(entry.index, entry.leaf) != entry.leaf
+                ):
+                    raise Broken(f"file {SUCCESSION!r} says otherwise which entries changed a key")
                 match entry.predicate.get("log"):
                     case {"origin": chain.name, "index": entry.index, "root": str(), **rest} if not rest:
                         yield entry
@@ -258,6 +265,16 @@ class _Reading:
         else:
             self.evidence += reached.evidence
             self.notes += reached.notes
+
+    def _left_out(self, entries: Sequence[Entry]) -> None:
+        """Whether recalled records were left out shows in the records before and after, which only `verify` reads."""
+        for entry in entries:
+            if entry.predicate_type == STEP and entry.predicate.get("event") == "done" and taken_out(entry.predicate):
+                recalls = ", ".join(map(str, sorted(taken_out(entry.predicate))))
+                self.notes.append(
+                    f"entry {entry.index} says that it left out what was recalled in entry {recalls}: that it left out "
+                    f"all of it is the operator's word here; `trueseed verify` of the workspace reads the records"
+                )
 
     # -- what was made of what -------------------------------------------------------------------------------------
 
@@ -330,18 +347,17 @@ class _Reading:
         return Catalog((), tuple(documents))
 
     def _compare(self, documents: Sequence[Document]) -> None:
-        shipped = {document.id: document.digest for document in Catalog.load().documents}
+        shipped = {document.id: _alone(document).digest for document in Catalog.load().documents}
         own = {(text.id, text.whose, text.document) for document in documents for text in document.texts if text.whose}
         self.notes += [f"{identity} is {whose}: {title}" for identity, whose, title in sorted(own)]
-        for document in documents:
-            if document.whose:
-                continue
-            if document.id not in shipped:
-                self.notes.append(f"{document.id} is not in the catalog that this version ships")
-            elif shipped[document.id] != document.digest:
-                self.notes.append(f"{document.id} reads otherwise in the catalog that this version ships")
-        same = sum(shipped.get(document.id) == document.digest for document in documents)
-        self.evidence.append(f"the catalog of this version: {same} of {len(documents)} documents are the same")
+        said = {(text.id, _alone(text).digest) for document in documents for text in document.texts if not text.whose}
+        for identity, digest in sorted(said):
+            if identity not in shipped:
+                self.notes.append(f"{identity} is not in the catalog that this version ships")
+            elif shipped[identity] != digest:
+                self.notes.append(f"{identity} reads otherwise in the catalog that this version ships")
+        same = sum(shipped.get(identity) == digest for identity, digest in said)
+        self.evidence.append(f"the catalog of this version: {same} of {len(said)} texts are the same")
 
     def _letters(self, entries: Sequence[Entry]) -> None:
         """Written permissions that the reviewer signed: a letter itself is not in a proof, its digest is."""
@@ -417,3 +433,8 @@ class _Reading:
             "shows only as far as its checkpoint was kept elsewhere: compare "
             f"{checkpoint.size} entries, root {checkpoint.root.hex()}"
         )
+
+
+def _alone(text: Document) -> Document:
+    """Without what the catalog put together with it."""
+    return replace(text, companions=(), beside=(), letters=())

@@ -39,6 +39,28 @@ def bound(
     return replace(document, companions=companions, beside=beside, letters=letters)
 
 
+def cannot_bind(document: Document, source: str, at: date, features: Sequence[str]) -> str:
+    """Why `document` is not what `bound` puts together for `source` on the day `at`, as far as that shows in it; ''
+    when it may be.
+    """
+    if document.letter is not None:
+        return "a written permission governs nothing by itself"
+    if not document.governs(source) and document.was_read:
+        return f"it governs {', '.join(document.sources)}"
+    if not document.in_force(at):
+        return f"it was not in force on {at}"
+    if is_hosts(document, source) and not document.beside:
+        return "it is a host's, and the model's own terms do not stand beside it"
+    for feature in features:
+        unknown = _feature_not_known(source, feature).id
+        if not any(feature in text.features or text.id == unknown for text in document.companions):
+            return f"no text of the feature {feature!r} is with it"
+    for letter in document.letters:
+        if not letter.in_force(at) or not letter.governs(source):
+            return f"the letter {letter.id} does not speak of that source on that day"
+    return ""
+
+
 def general_not_known(source: str, letter: Document) -> Document:
     """In the place of a provider's general text, of whom nothing but a letter is known."""
     return _unread(

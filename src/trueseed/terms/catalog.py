@@ -38,13 +38,15 @@ SHIPPED = Path(__file__).parent.parent / "catalog"
 @dataclass(frozen=True)
 class Catalog:
     """Every document known, with the documents each incorporates resolved. kept: known by digest only. folder: where
-    more of those may come to lie. relied_on: digests of the letters that a reviewer signed.
+    more of those may come to lie. relied_on: digests of the letters that a reviewer signed. replaced: shipped documents
+    in whose place the operator put one; what that does not govern, they still do.
     """
 
     documents: tuple[Document, ...]
     kept: tuple[Document, ...] = ()
     folder: Path | None = None
     relied_on: frozenset[str] = frozenset()
+    replaced: tuple[Document, ...] = ()
     _bound: dict[str, Document] = field(default_factory=dict, repr=False, compare=False)  # put together, by digest
 
     @classmethod
@@ -54,12 +56,14 @@ class Catalog:
         Raises `ConfigError` naming the file and the key when a document is malformed, `Broken` when a kept one is not
         what its name says.
         """
-        read = {**_shipped()}
+        read, replaced = {**_shipped()}, tuple[Document, ...]()
         if extra is not None:
             theirs = _read_folder(extra)
+            replaced = tuple(_with_companions(read[identity], read) for identity in sorted(read.keys() & theirs.keys()))
             read |= {each.id: replace(each, reading=_reading(each, each.id in read)) for each in theirs.values()}
         documents = tuple(_with_companions(read[identity], read) for identity in sorted(read))
-        return cls(documents, tuple(_read_kept(path) for path in sorted(kept.glob("*.json"))) if kept else (), kept)
+        relied = tuple(_read_kept(path) for path in sorted(kept.glob("*.json"))) if kept else ()
+        return cls(documents, relied, kept, replaced=replaced)
 
     @cached_property
     def _by_id(self) -> dict[str, Document]:
@@ -85,12 +89,12 @@ class Catalog:
             found = _read_kept(path) if path.exists() else None
         return found
 
-    def history(self, source: str, feature: str = "") -> tuple[Document, ...]:
-        """Every version known to govern `source`, oldest first; of a feature of it, if one is named. Raises
-        `ConfigError` for a malformed source.
+    def history(self, source: str, feature: str = "", at: date | None = None) -> tuple[Document, ...]:
+        """Every version known to govern `source`, oldest first; of a feature of it, if one is named; with `at`, as it
+        counts on that day. Raises `ConfigError` for a malformed source.
         """
         name = str(parse_source(source))
-        known = (d for d in self.documents if d.letter is None)
+        known = (d for d in (*self.documents, *self._left_of_replaced(name, at)) if d.letter is None)
         texts = (d for d in known if (feature in d.features if feature else d.is_general))
         return tuple(sorted((d for d in texts if d.governs(name)), key=_begins))
 
@@ -140,21 +144,34 @@ class Catalog:
         """Versions that came into force after `document`, at most on the day `by` (None: ever), and say of themselves
         that they bind earlier answers too.
         """
+        left = (each for each in self._left_of_replaced(source) if each.binds_earlier and each.is_general)
         return tuple(
             each
-            for each in self._reaching_back
+            for each in (*self._reaching_back, *left)
             if each.governs(source) and _begins(document) < _begins(each) and (by is None or _begins(each) <= by)
         )
 
     @cached_property
     def _reaching_back(self) -> tuple[Document, ...]:
-        return tuple(each for each in self.documents if each.binds_earlier and each.is_general)
+        bound = {each.id for each in self.replaced if each.binds_earlier}  # though what took its place says otherwise
+        return tuple(each for each in self.documents if (each.binds_earlier or each.id in bound) and each.is_general)
+
+    def _left_of_replaced(self, source: str, at: date | None = None) -> tuple[Document, ...]:
+        """Shipped documents that govern `source`, and in whose place the operator put one that does not, or not then.
+        Else an override of a strict text that is about nothing would leave its sources to a laxer one.
+        """
+
+        def stands_in(theirs: Document, shipped: Document) -> bool:
+            same = theirs.is_general or not shipped.is_general
+            return same and theirs.governs(source) and (at is None or theirs.in_force(at))
+
+        return tuple(d for d in self.replaced if d.governs(source) and not stands_in(self._by_id[d.id], d))
 
     def _nearest(self, source: str, feature: str, at: date) -> Document | None:
         def nearness(document: Document) -> tuple[bool, int, date]:
             return document.reading != "shipped", document.closeness(source), _begins(document)
 
-        found = sorted((d for d in self.history(source, feature) if d.in_force(at)), key=nearness, reverse=True)
+        found = sorted((d for d in self.history(source, feature, at) if d.in_force(at)), key=nearness, reverse=True)
         if not found:
             return None
         _, nearest = next(groupby(found, key=nearness))

@@ -9,11 +9,12 @@ Pure, for whoever verifies without a workspace. documents: the texts as they wer
 `Found.by_the_same_rules` tells whether the same version of the rules was asked, when another verdict is no such thing.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Literal
 
+from trueseed.terms.binding import cannot_bind
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Document, Effect, Facts, Label, Upstream, Use
 from trueseed.terms.rules import (
@@ -74,7 +75,8 @@ def rederive_step(
     stored: Sequence[Mapping[str, Any]] = said["verdicts"]
     if not stored and said["event"] == "refused":
         return ()
-    now = _Again(said, _catalog(documents, stored, relied_on), facts).verdicts()
+    again = _Again(said, _catalog(documents, stored, relied_on), facts)
+    now = again.verdicts()
     rules = str(said.get("rules", ""))
     if len(stored) != len(now):
         given = {verdict.source for verdict in now if isinstance(verdict, Verdict)}
@@ -82,7 +84,11 @@ def rederive_step(
         many = f"{len(stored)} verdicts are recorded, and the rules give {len(now)}"
         many += f"; none is recorded on {', '.join(sorted(left_out))}" if left_out else ""
         return (Found(outcome="differs", stored={}, now=None, because=many, rules=rules),)
-    return tuple(_compared(before, after, rules) for before, after in zip(stored, now, strict=True))
+    compared = (_compared(before, after, rules) for before, after in zip(stored, now, strict=True))
+    wrong = (
+        Found(outcome="differs", stored={}, now=None, because=each, rules=rules) for each in again.not_its_own_terms()
+    )
+    return (*compared, *wrong)
 
 
 def rederive(
@@ -127,6 +133,26 @@ class _Again:
         """By which the verdict at this place was judged; older statements say only when they were written."""
         told = self.said["verdicts"][place].get("at", "") if place < len(self.said["verdicts"]) else ""
         return date.fromisoformat(told or self.said.get("judged_on") or self.said["at"][:10])
+
+    def not_its_own_terms(self) -> Iterator[str]:
+        """What of the texts, and of the days, by which it judged cannot be as it says."""
+        judged = date.fromisoformat(self.said.get("judged_on") or self.said["at"][:10])
+        own = len(self.said["verdicts"]) - len(self.learned)
+        for told in sorted({each["at"] for each in self.said["verdicts"][:own] if each.get("at")}):
+            if not timedelta(0) <= judged - date.fromisoformat(told) <= timedelta(1):  # it may have been midnight
+                yield f"it was judged on {judged}, and a verdict in it by the terms of {told}"
+        brought = {each["source"] for each in self.said.get("brings", ())}
+        for asked in self.said["asks"]:
+            relation = RELATION_OF_USE[Use(asked["use"])]
+            label = Label(asked["source"], relation, self.said["terms"][asked["source"]])
+            if label not in self.labels and label.source not in brought:
+                yield f"{label.source} was asked to {asked['use']}, and no label says {relation.value} under its terms"
+        for source, digest in sorted(self.said["terms"].items()):
+            document = self.catalog.by_digest(digest)
+            features = self.said.get("features", {}).get(source, ())
+            because = document and cannot_bind(document, source, self._day(0), features)
+            if document and because:
+                yield f"{document.id} ({document.version}) cannot be the terms of {source}: {because}"
 
     def _asked(self) -> list[Verdict | str]:
         found: list[Verdict | str] = []

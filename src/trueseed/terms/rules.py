@@ -130,7 +130,8 @@ def judge_use(
         return replace(not_established(source, use), relation=relation, at=_day(at))
     lookup, facts = _as_judged(use, facts)
     asked = _Asked(lookup, relation, facts)
-    contracts = [_contract(each, asked, at, document.letters) for each in (document, *document.beside)]
+    letters = _of_this(source, document)
+    contracts = [_contract(each, asked, at, letters) for each in (document, *document.beside)]
     deciding = min((ruling for ruling, _ in contracts), key=_strictness)
     learned_from = learned(source, document, upstream)
     if deciding.outcome == "permit" and facts.strict_upstream and learned_from:
@@ -300,7 +301,7 @@ def _judge_label(
 ) -> Verdict:
     """By the text that the label names, and by later ones that bind earlier answers; asked: when, where it is known."""
     document = catalog.by_digest(label.terms)
-    if document is None or not document.governs(label.source):
+    if document is None or document.letter is not None or not document.governs(label.source):
         verdict = not_established(label.source, uses[-1], terms=label.terms)
         return replace(verdict, relation=label.relation, terms=label.terms, at=_day(asked or today))
     upstream = catalog.upstream(label.source)
@@ -433,6 +434,14 @@ def _speaks_of(letter: Document, text: Document, facts: Facts) -> bool:
         and (not special or bool(set(special) & set(letter.features)))
         and letter.letter.project in ("", facts.project)
     )
+
+
+def _of_this(source: str, document: Document) -> tuple[Document, ...]:
+    """Its letters, but for any that speaks of another source, or of features that were not asked for: whoever holds
+    the operator's key could put it there.
+    """
+    asked_with = {"text", *(name for text in document.companions for name in text.features)}
+    return tuple(each for each in document.letters if each.governs(source) and set(each.features) <= asked_with)
 
 
 def learned(source: str, document: Document | None, more: Sequence[str]) -> tuple[str, ...]:
