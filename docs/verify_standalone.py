@@ -86,7 +86,8 @@ def canonical(data: bytes) -> dict:
 
 def key(verifier: str) -> tuple[str, bytes]:
     """Name and 32 bytes of a C2SP verifier key."""
-    name, short, encoded = verifier.strip().split("+", 2)
+    name, _, rest = verifier.strip().partition("+")
+    short, _, encoded = rest.partition("+")
     data = decode(encoded)
     if len(data) != 33 or data[0] != 1 or sha(name.encode() + b"\n" + data)[:4].hex() != short:
         raise ValueError("no Ed25519 verifier key")
@@ -239,6 +240,8 @@ def check(path: str, verifier: str) -> str:
     """What was found, in a sentence. Raises when the proof is broken."""
     name, public = key(verifier)
     files = unpacked(path)
+    if missing := {"keys", "checkpoint", "manifest"} - files.keys():
+        raise ValueError(f"no {', '.join(sorted(missing))} in it")
     header, operator, reviewer, end = note(files["keys"].decode(), name, public).split("\n")
     first = {"operator": key(operator)[1], "reviewer": key(reviewer)[1]}
     if header != "trueseed.dev/ledger@v1" or operator != verifier.strip() or end:
@@ -274,7 +277,12 @@ def check(path: str, verifier: str) -> str:
 
 def main() -> int:
     if len(sys.argv) != 3 or not zipfile.is_zipfile(sys.argv[1]):
-        print("give a proof.zip and the operator's verifier key", file=sys.stderr)
+        print("give a proof.zip that is whole, and the operator's verifier key", file=sys.stderr)
+        return 2
+    try:
+        key(sys.argv[2])
+    except ValueError:
+        print(f"{sys.argv[2]!r} is no verifier key, or was copied in part; ask the operator for it", file=sys.stderr)
         return 2
     try:
         print(check(sys.argv[1], sys.argv[2]))
@@ -282,7 +290,7 @@ def main() -> int:
         print("BROKEN: a signature does not match", file=sys.stderr)
         return 4
     except Exception as err:  # whatever a forged file makes fail is a forged file
-        print(f"BROKEN: {err!r}", file=sys.stderr)
+        print(f"BROKEN: {err if isinstance(err, ValueError) else repr(err)}", file=sys.stderr)
         return 4
     return 0
 

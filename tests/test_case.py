@@ -103,6 +103,17 @@ def test_a_case_about_nothing_or_no_maker_is_a_mistake(workspace):
     assert not Cases.read(workspace.ledger).all
 
 
+def test_a_case_that_nothing_here_comes_from_says_so_since_its_name_may_be_wrong(workspace):
+    with workspace.step("generate", ask={SMOL: Use.TRAIN}) as step:
+        put(step, "records")
+    where = ["--said", "they ask", "--workspace", str(workspace.folder)]
+    told = {
+        name: CliRunner().invoke(app, ["case", "open", name, *where], catch_exceptions=False).stdout
+        for name in ("huggingfacetb", "hugingfacetb")
+    }
+    assert [name for name, said in told.items() if "look whether the name is right" in said] == ["hugingfacetb"]
+
+
 def test_a_document_that_was_changed_is_found(workspace, letter):
     case = cases.open_case(workspace, ["openai"], Word(said="x"), [letter])
     (kept,) = (workspace.folder / "evidence").iterdir()

@@ -238,13 +238,18 @@ def test_a_hold_in_the_way_does_not_lose_what_the_journal_knows(place):
 
 def test_a_run_waits_for_its_allowance_and_a_recall_gets_in_meanwhile(place):
     """A limit of the provider's that is over in a moment, and no patience within the run."""
-    place.first.behave(Behaviour(faults=Faults(rate_limited=0.2)))
+    place.first.behave(Behaviour(faults=Faults(rate_limited=1)))
     alone = {"teacher": place.endpoint(FIRST, place.first, patience_s=0), "failover": []}
     file = place.file(**alone, generate={"accept": 4})
     with pytest.raises(UsedUp) as caught:
         place.generate(file)
     assert caught.value.until
-    (part,) = patience.patiently(lambda _: place.generate(file), quiet)
+
+    def over(_: float) -> None:
+        place.first.behave(Behaviour())
+        time.sleep(0.5)
+
+    (part,) = patience.patiently(lambda _: place.generate(file), quiet, patience.Sleep(clock=Clock(), nap=over))
     assert (part.accepted, place.first.counts()["repeated"]) == (4, 0)
 
     def recall(_: float) -> None:

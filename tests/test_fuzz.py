@@ -30,6 +30,7 @@ from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry, Ledger
 from trueseed.ledger.packed import pack, unpacked
 from trueseed.ledger.proof import check_consistency, check_inclusion
+from trueseed.ledger.quotas import written
 from trueseed.ledger.reading import Reading
 from trueseed.ledger.retention import Retention
 from trueseed.ledger.signing import Key, Signer
@@ -42,6 +43,8 @@ from trueseed.ledger.statement import (
     HOLD,
     IMPORT,
     KEY_CHANGE,
+    QUOTA,
+    QUOTA_RELEASE,
     RECALL_RELEASE,
     RECONCILIATION,
     RELEASE,
@@ -211,6 +214,7 @@ MADE = {"outputs": [{"kind": "weights", "digest": "cd" * 32}], "learned": [{**LA
 BATCH = {"run": "r1", "first": 0, "count": 2, "root": D}
 SHOWN = [{"name": "a", "sha256": D}]
 WAY = {"route": "api", "address": "a:1", "key": D}
+QUOTED = {"maker": "acme", "entity": "us", "model": "large", "way": WAY}
 SAID: list[tuple[str, dict[str, Any]]] = [
     *((entry.predicate_type, entry.predicate) for entry in map(Entry.parse, count(), OLD_LINES)),
     (WITHDRAWAL, {"source": LARGE, "reason": "r", "at": AT, "use": "train", "terms": [D], "since": AT}),
@@ -227,6 +231,9 @@ SAID: list[tuple[str, dict[str, Any]]] = [
     (DESTRUCTION, {"artifacts": MADE["outputs"], "answers": ["r9"], "why": "w", "evidence": SHOWN, "at": AT}),
     (DECLARATION, {"project": "seed", "facts": {}, "at": AT}),
     (RECONCILIATION, {"maker": "acme", "sources": "*", "month": "2026-11", "through": None, "verdict": "agrees"}),
+    (QUOTA, {**QUOTED, "event": "met", "reason": "r", "evidence": D, "at": AT}),
+    (QUOTA, {**QUOTED, "event": "renewed", "met_at": AT, "at": AT}),
+    (QUOTA_RELEASE, {"maker": "acme", "entity": "us", "evidence": D, "at": AT}),
 ]
 ODD = [None, True, 0, -1, 1.5, "", [], {}, [[]], [{}], ["x"], {"a": 1}, "2026-13-45", [None]]
 
@@ -248,7 +255,7 @@ def door(entries: list[Entry]) -> object:
 READERS: dict[str, Callable[[list[Entry]], object]] = {
     "door": door, "lineage": Lineage.read, "recalls": Recalls.read, "destroyed": Destroyed.read, "cases": Cases.read,
     "holds": held, "runs": lambda entries: Runs.read(entries).sources(), "rules": lambda entries: list(faults(entries)),
-    "retention": retention, "reach": reach.read,
+    "quotas": written, "retention": retention, "reach": reach.read,
 }  # fmt: skip
 
 

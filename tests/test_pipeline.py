@@ -19,6 +19,8 @@ from trueseed.report import verify
 from trueseed.serve import offer
 from trueseed.workspace import Workspace
 
+TASK = [{"prompt": f"After {n} comes", "choices": [str(n + 1), "a sailor"], "target": 0} for n in range(4)]
+
 
 def trueseed(*words: str | Path, check: int = 0) -> subprocess.CompletedProcess[str]:
     done = warm.trueseed(*words)
@@ -30,7 +32,10 @@ def trueseed(*words: str | Path, check: int = 0) -> subprocess.CompletedProcess[
 def finished(tmp_path_factory, brief_llama, module_state) -> Path:
     """The workspace of a finished tiny run."""
     folder = tmp_path_factory.mktemp("river")
-    done = trueseed("run", run_file(folder, brief_llama), "--workspace", folder / "work", "--json")
+    (folder / "task.jsonl").write_text("".join(json.dumps(row) + "\n" for row in TASK))
+    of = ["student", "teacher", "base"]
+    tasks = [{"file": "task.jsonl", "scorer": "choice", "source": "own/ada", "of": of}]
+    done = trueseed("run", run_file(folder, brief_llama, tasks=tasks), "--workspace", folder / "work", "--json")
     assert set(json.loads(done.stdout)) >= {"teacher", "student", "scores", "records", "timings_s", "ledger"}
     return folder / "work"
 
@@ -56,7 +61,7 @@ def test_a_run_leaves_a_report_with_the_promised_numbers(finished, state_of_run)
     report = json.loads((finished / "report.json").read_text())
     assert set(report) == {
         "teacher", "student", "scores", "records", "timings_s", "ledger", "sources", "obligations",
-        "teachers", "plan", "imports", "said_anew", "flags",
+        "teachers", "plan", "imports", "said_anew", "flags", "readings", "may_be_published", "tasks",
     }  # fmt: skip
     assert report["plan"] is None  # nobody planned it
     for side in ("teacher", "student", "difference"):
@@ -67,6 +72,12 @@ def test_a_run_leaves_a_report_with_the_promised_numbers(finished, state_of_run)
     assert report["records"]["kept"] + sum(report["records"]["dropped"].values()) == 12
     assert set(report["timings_s"]) == {"generate", "curate", "train", "evaluate", "total"}
     assert (finished / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_tasks_of_a_run_file_are_measured_on_whom_it_names(finished, state_of_run):
+    tasks = json.loads((finished / "report.json").read_text())["tasks"]
+    assert [task["model"]["source"] for task in tasks] == ["own/tiny", "own/tiny", "own/tiny-student"]
+    assert all(task["metrics"].keys() == {"acc", "acc_norm"} for task in tasks)
 
 
 def test_a_finished_run_verifies_and_says_what_it_was_held_against(finished, state_of_run):
@@ -149,16 +160,17 @@ def test_a_recalled_source_is_offered_no_longer(tmp_path, brief_llama):
 
 def test_killed_at_twenty_random_moments_runs_still_end_whole(tmp_path, brief_llama):
     path, rng = run_file(tmp_path, brief_llama), random.Random(3)
-    warm.load()
-    began = time.monotonic()
-    trueseed("run", path, "--workspace", tmp_path / "undisturbed")
-    took = time.monotonic() - began  # all of it in the steps: what is loaded before the first of them writes nothing
+    whole = warm.Command("run", path, "--workspace", tmp_path / "undisturbed")
+    took = 0.0  # seconds of processor time; all in the steps, as what is loaded before the first writes nothing
+    while whole.reaches(took):
+        took += 0.1
+    assert whole.done().returncode == 0
     kills = runs = 0
     while kills < 20 or runs == 0:
         work = tmp_path / f"work-{runs}"
         seen = _journaled(work)
         command = warm.Command("run", path, "--workspace", work)
-        if not command.ended_within(rng.uniform(0, took) if kills < 20 else None):
+        if kills < 20 and command.reaches(rng.uniform(0, took)):
             command.send(signal.SIGKILL)
         done = command.done()
         if done.returncode == -signal.SIGKILL:

@@ -9,7 +9,7 @@ import yaml
 EASY = ["words_at_most", "avoided_word"]  # noise satisfies these often enough
 
 
-def run_file(folder: Path, model: Path, **changes: Mapping[str, Any] | str) -> Path:
+def run_file(folder: Path, model: Path, **changes: Any) -> Path:
     """Writes a run file over the weights in `model`; `changes` replace its parts, or extend those that are mappings.
 
     Where the model is asked, and not only trained, take `brief_llama`.

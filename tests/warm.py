@@ -1,7 +1,7 @@
 """`trueseed` as a process of its own, forked from one that has torch and the rest loaded already.
 
     done = trueseed("run", path, "--workspace", work)         # as `subprocess.run` tells it
-    with_kill = Command("run", path, "--workspace", work)     # to be killed or interrupted on its way
+    running = Command("run", path, "--workspace", work)       # to be killed or interrupted on its way
 
 A command then costs what it does, not the seconds of processor time that imports take. All else is as after a cold
 start: memory, environment, output, signals and exit code are its own, and a kill takes it as it takes any process.
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -27,6 +28,7 @@ LOADED = (
     "trueseed.train.sft",
     "trueseed.evaluate.stats",
     "datasketch",
+    "pandas",  # which Arrow imports where it is installed
     "pyarrow.parquet",
     "scipy.stats",
     "transformers.models.llama.modeling_llama",
@@ -54,9 +56,16 @@ class Command:
     def is_running(self) -> bool:
         return bool(self._process.is_alive())
 
-    def ended_within(self, seconds: float | None) -> bool:
-        self._process.join(seconds)
-        return not self.is_running
+    def reaches(self, seconds: float) -> bool:
+        """Waits until it took so much processor time, which other work does not stretch. False: it ended before."""
+        ticks = os.sysconf("SC_CLK_TCK")
+        while self.is_running:
+            with suppress(FileNotFoundError, ProcessLookupError):
+                user, system = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+                if (int(user) + int(system)) / ticks >= seconds:
+                    return True
+            time.sleep(0.005)
+        return False
 
     def send(self, number: signal.Signals) -> None:
         """Unless it ended by itself meanwhile."""

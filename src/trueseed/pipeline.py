@@ -13,13 +13,14 @@ from datetime import UTC, date, datetime
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, failover, models, transforming
+from trueseed import ahead, failover, models, scoring, transforming
 from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import measure, sets
+from trueseed.evaluate.task import Whom
 from trueseed.exchange.bring import bring
 from trueseed.failover import Baseline, Part
 from trueseed.generate.prompts import must_have_papers, named
@@ -37,7 +38,7 @@ from trueseed.workspace import Workspace
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a finished run leaves. parts: of each teacher that was asked, in order; none of a run on imported records.
-    teacher_source: the one that the baseline is of: then it is the base's.
+    teacher_source: the one that the baseline is of: then it is the base's. tasks: scores on the run file's own tasks.
     """
 
     parts: tuple[Part, ...]
@@ -46,6 +47,7 @@ class Outcome:
     student: Artifact
     scores: Artifact
     teacher_source: str
+    tasks: tuple[Artifact, ...] = ()
 
     @property
     def records(self) -> tuple[Artifact, ...]:
@@ -65,6 +67,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         brought = import_records(file, workspace)
         prompts = import_prompts(file, workspace) if file.generate else None
         held_out = freeze_sets(file, workspace)
+        tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
         teachers = cast.take_their_places()
         further = [voice.source for voice in teachers[1:]]
         features = ahead.sources_of(file).features
@@ -78,9 +81,14 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             before = failover.baseline(file, workspace, held_out, teachers, parts)
         else:
             before = Baseline(source=base_weights.source, scores=of_the_base(file, workspace, held_out, base))
+        taught = next((voice for voice in teachers if parts and voice.source == before.source), None)
+        teacher = scoring.teacher(taught, file.features_of(taught.source)) if taught else None
+        of_tasks = _on_tasks("teacher", teacher, file, workspace, tasks)
         cast.close()
+        of_tasks += _on_tasks("base", scoring.held(base, base_weights.source, file.engine), file, workspace, tasks)
         student = train(file, workspace, dataset, base)
         scores = compare(file, workspace, held_out, before.scores, student)
+        of_tasks += _on_tasks("student", scoring.student(workspace, student, file.engine), file, workspace, tasks)
         return Outcome(
             parts=parts,
             dataset=dataset,
@@ -88,6 +96,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             student=student,
             scores=scores,
             teacher_source=before.source,
+            tasks=tuple(of_tasks),
         )
 
 
@@ -148,6 +157,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
         records=[part.records for part in outcome.parts],
         dataset=outcome.dataset,
         scores=outcome.scores,
+        tasks=outcome.tasks,
     )
     page = gather.page(
         workspace,
@@ -233,6 +243,16 @@ def compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Art
             return earlier
         engine = Engine(student.folder, f"own/{file.student.name}", **file.engine.model_dump())
         return measure.compare(file.evaluate, held_out, before, engine, engine, step)
+
+
+def _on_tasks(
+    whom: Whom, model: scoring.Model | None, file: RunFile, workspace: Workspace, tasks: list[Artifact]
+) -> list[Artifact]:
+    """The scores of one model on every task that measures it. model: None when there is none, as no teacher of a run
+    on imported records.
+    """
+    wanted = [(config, task) for config, task in zip(file.tasks, tasks, strict=True) if whom in config.of]
+    return [scoring.on(model, config, task, workspace) for config, task in wanted if model]
 
 
 @contextmanager

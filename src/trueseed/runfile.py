@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
-from trueseed.evaluate import measure
+from trueseed.evaluate import measure, task
 from trueseed.exchange import bring
 from trueseed.generate import rewriting, verifiable
 from trueseed.lm.source import source_of
@@ -110,7 +110,7 @@ class RunFile(Settings):
     teacher, generate: together, or neither, for a run on imported records alone. failover: teachers to go on with, in
     order, when the one before comes to an end; each of another maker. cache: answers that the workspace keeps are used
     where the terms permit, and what is asked is kept there. transform: what is done to the records, in order, before
-    they are curated.
+    they are curated. tasks: measured at the end, beside the frozen sets of `evaluate`.
     """
 
     project: str = Field(min_length=1)
@@ -129,6 +129,7 @@ class RunFile(Settings):
     curate: curation.Config = curation.Config()
     train: training.Config
     evaluate: measure.Config = measure.Config()
+    tasks: list[task.Config] = Field(default=[])
 
     @model_validator(mode="after")
     def _records_come_from_somewhere(self) -> "RunFile":
@@ -190,10 +191,13 @@ class RunFile(Settings):
 
 
 def load(path: Path) -> RunFile:
-    """Reads a run file; relative files of prompts and imports are looked for beside it. Raises `ConfigError`."""
+    """Reads a run file; relative files of prompts, imports and tasks are looked for beside it. Raises `ConfigError`."""
     file = read(path, RunFile)
     imports = [each.model_copy(update={"file": str(path.parent / each.file)}) for each in file.imports]
     prompts = file.prompts
     if prompts.file:
         prompts = prompts.model_copy(update={"file": str(path.parent / prompts.file)})
-    return file.model_copy(update={"prompts": prompts, "imports": imports})
+    tasks = [
+        each.model_copy(update={"file": str(path.parent / each.file)}) if each.file else each for each in file.tasks
+    ]
+    return file.model_copy(update={"prompts": prompts, "imports": imports, "tasks": tasks})

@@ -357,6 +357,7 @@ def _carried(each: Carried) -> Iterator[str]:
         yield f"  recalled: {each.recalled}"
     if verdict.at_odds:
         yield f"  at odds: {' and '.join(f'{label.source} ({label.relation.value})' for label in verdict.at_odds)}"
+    yield from (f"  whose text: {own}" for own in verdict.own)
     if verdict.upstream:
         yield f"  it is declared to have learned from {'; '.join(verdict.upstream)}"
     for came in each.came:

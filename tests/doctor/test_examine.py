@@ -27,6 +27,7 @@ from trueseed.doctor.check import Check, Findings
 from trueseed.doctor.examine import examine
 from trueseed.ledger.statement import WITHDRAWAL
 from trueseed.teachers.account.holds import Holds, hold
+from trueseed.teachers.account.quotas import Refusal, meet
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
@@ -163,6 +164,17 @@ def test_another_name_for_a_maker_on_hold_is_told_by_its_address(look, provider)
     way = Way.to("deepseek/deepseek-chat@api", base_url=provider.openai, key=KEY)
     Holds(Account.open(), our_entity()).place("deepseek", "suspended", "0" * 64, way)
     assert "'deepseek' suspended" in found(look(), "hold").meaning
+
+
+@pytest.mark.parametrize(("key", "status", "exit_code"), [(KEY, "warning", 0), ("another-key-0123456789", "fails", 6)])
+def test_a_quota_that_was_met_may_be_tried_by_its_own_way_and_by_no_other(look, provider, key, status, exit_code):
+    way = Way.to("own/served", base_url=provider.openai, key=key)
+    with Account.open().turn() as driver:
+        meet(driver, our_entity(), "own/served", way, Refusal("the quota of the account is used up", "429"), 1)
+    findings = look()
+    check = found(findings, "quota")
+    assert (check.status, findings.exit_code) == (status, exit_code)
+    assert "the quota of the account is used up" in check.meaning
 
 
 @pytest.mark.parametrize("known_to", ["ledger", "state folder"])

@@ -67,3 +67,44 @@ def test_the_ratio_of_perplexities_is_one_for_the_same_model():
 def test_one_prompt_gives_no_interval():
     with pytest.raises(ValueError, match="two prompts"):
         stats.share([1.0], [1.0])
+
+
+@pytest.mark.parametrize(  # Newcombe 1998 (Statistics in Medicine 17), table I, method 3
+    ("right", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_a_share_of_independent_samples_has_wilsons_interval(right, n, low, high):
+    found = stats.proportion(right, n)
+    assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+    assert found.se == pytest.approx(math.sqrt(right / n * (1 - right / n) / (n - 1)))
+
+
+def test_about_95_of_100_of_them_hold_the_truth_near_the_edge_too():
+    rng, held = random.Random(1), 0
+    for _ in range(200):
+        found = stats.proportion(sum(rng.random() < 0.03 for _ in range(60)), 60)
+        held += found.low <= 0.03 <= found.high
+    assert 0.93 <= held / 200 <= 0.995
+
+
+def test_a_score_of_zero_everywhere_is_not_certain():
+    found = stats.ratio([0.0] * 30, [2.0] * 30)
+    assert (found.value, found.low, found.method) == (0.0, 0.0, "Wilson")
+    assert found.high == pytest.approx(stats.proportion(0, 30).high)
+
+
+def test_a_ratio_has_the_standard_error_of_the_delta_method():
+    rng = random.Random(2)
+    out_of = [float(rng.randint(1, 4)) for _ in range(300)]
+    sums = [float(sum(rng.random() < 0.4 for _ in range(int(n)))) for n in out_of]
+    found = stats.ratio(sums, out_of)
+    mean = sum(out_of) / 300
+    residual = sum((s - found.value * n) ** 2 for s, n in zip(sums, out_of, strict=True)) / 299
+    assert found.se == pytest.approx(math.sqrt(residual / 300) / mean, rel=0.1)
+
+
+def test_what_is_not_a_number_is_no_score():
+    with pytest.raises(ValueError, match="not a number"):
+        stats.ratio([math.nan, 1.0], [1.0, 1.0])
+    with pytest.raises(ValueError, match="not a number"):
+        stats.perplexity_of([math.inf, 1.0], [1.0, 1.0])

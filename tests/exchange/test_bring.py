@@ -63,7 +63,9 @@ def test_a_parquet_file_and_a_folder_of_splits_are_read(workspace, tmp_path):
 
 
 def test_broken_rows_are_named_and_nothing_is_imported(workspace):
-    with pytest.raises(ConfigError, match=r"line 2: not JSON.*line 3: there is no chat in it.*Nothing was imported"):
+    with pytest.raises(
+        ConfigError, match=r"\.jsonl: line 2: not JSON.*line 3: there is no chat in it.*Nothing was imported"
+    ):
         taken(workspace, [SHAPES[0], "{", {"text": "words"}])
     assert list(workspace.store.all()) == []
 

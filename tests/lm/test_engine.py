@@ -269,3 +269,45 @@ def test_an_answer_ends_where_the_context_does(engine: Engine) -> None:
 def test_an_engine_that_cannot_be_is_refused(tiny_llama: Path, changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         Engine(tiny_llama, "own/tiny", **changes)  # type: ignore[arg-type]
+
+
+def test_plain_text_is_scored_as_transformers_does_in_float32(tiny_llama: Path, engine: Engine) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(tiny_llama))
+    model = AutoModelForCausalLM.from_pretrained(str(tiny_llama), dtype=torch.float32)
+    before, text = "Tell me a", " short story."
+    ids = tokenizer(before + text, return_tensors="pt").input_ids
+    given = len(tokenizer(before).input_ids)
+    with torch.inference_mode():
+        logprobs = model(ids).logits[0].log_softmax(-1)
+    wanted = -sum(float(logprobs[at - 1, ids[0, at]]) for at in range(given, ids.shape[1]))
+    (found,) = engine.follow([(before, text)], dtype="float32")
+    assert found.nll == pytest.approx(wanted, rel=1e-5)
+    assert found.tokens == ids.shape[1] - given
+
+
+def test_a_blank_at_the_end_of_what_comes_before_belongs_to_the_text(engine: Engine) -> None:
+    assert engine.follow([("Tell me a ", "story")]) == engine.follow([("Tell me a", " story")])
+
+
+def test_a_text_after_nothing_is_scored_from_its_first_token_on(engine: Engine) -> None:
+    whole, rest = engine.follow([("", "Tell me a story"), ("Tell", " me a story")])
+    assert whole.nll > rest.nll
+    assert whole.tokens > rest.tokens
+
+
+def test_a_text_longer_than_the_context_is_read_in_pieces(engine: Engine) -> None:
+    text = "Tell me a short story about the sea. " * 120
+    (found,) = engine.follow([("", text)])
+    assert found.tokens == len(engine.format.plain("", text)[0]) - 1 > 1024
+
+
+def test_a_choice_that_does_not_fit_after_what_comes_before_is_refused(engine: Engine) -> None:
+    with pytest.raises(ConfigError, match="context"):
+        engine.follow([("Tell me a short story about the sea. " * 120, " yes")])
+
+
+def test_a_text_without_a_token_of_its_own_is_refused(engine: Engine) -> None:
+    with pytest.raises(ConfigError, match="adds no token"):
+        engine.follow([("Tell me", "")])

@@ -18,6 +18,7 @@ from trueseed.ledger.statement import WITHDRAWAL
 from trueseed.plan import making, words
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.holds import Holds, hold
+from trueseed.teachers.account.quotas import Refusal, meet
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
@@ -142,6 +143,18 @@ def test_another_name_at_the_address_of_a_maker_on_hold_is_barred_as_at_the_door
     place("deepseek", Way.to(SECOND, base_url=provider.openai, key=KEY))
     made = refused_as_the_run_is(read(FIRST), workspace, provider)
     assert "'deepseek' suspended" in made.barred[0]
+
+
+def test_a_quota_that_was_met_by_another_way_is_told_and_the_next_maker_takes_over(read, workspace, provider):
+    way = Way.to(SECOND, base_url="https://elsewhere.test/v1", key="another-key-0123456789")
+    with Account.open().turn() as driver:
+        meet(driver, our_entity(), SECOND, way, Refusal("the quota of the account is used up", "429"), 1)
+    alone = making.make(read(SECOND), workspace, rows=2)
+    assert (told(alone), alone.exit_code) == ({"teacher": "refuse"}, 6)
+    assert "no way past it" in str(alone.failure)
+    assert provider.counts()["arrived"] == 0
+    made = making.make(read(SECOND, FIRST), workspace, rows=0)
+    assert (told(made), made.exit_code) == ({"teacher": "left", "failover 1": "permit"}, 0)
 
 
 def test_a_hold_that_only_the_ledger_has_still_stands(read, workspace, provider, tmp_path):

@@ -44,8 +44,8 @@ def test_once_it_is_read_the_text_decides_either_way(place, read, code):
     assert place.provider.counts()["arrived"] == 0
 
 
-def test_what_was_read_is_the_operators_own_reading(place):
+def test_a_contract_that_was_signed_is_shown_as_the_operators_own_document(place):
     place.reads("azure-as-signed", "openai/*@azure", "permit train")
     shown = place.told("terms", "show", "azure-as-signed")
-    assert shown["reading"] == "operator"
-    assert "the operator's own reading" in place.trueseed("terms", "show", "azure-as-signed")[1]
+    assert shown["reading"] == "contract"
+    assert "the operator's own document" in place.trueseed("terms", "show", "azure-as-signed")[1]

@@ -97,8 +97,8 @@ def test_what_serves_which_market_stands_in_the_ledger(grown):
 
 
 def test_a_gateway_for_a_market_relays_a_vendors_words_there_only_with_an_approval(opened: Make):
-    with opened(market="FR") as there:
-        assert "no approval" in refusal(there.client(Use.SERVE)).message
+    with opened() as there:
+        assert "no approval" in refusal(there.client(Use.SERVE, market="FR")).message
         assert there.billed() == 0
-    with opened(market="FR", facts=Facts(approvals=(FRANCE,))) as there:
-        assert ask(there.client(Use.SERVE)).choices
+    with opened(facts=Facts(approvals=(FRANCE,))) as there:
+        assert ask(there.client(Use.SERVE, market="FR")).choices

@@ -89,7 +89,9 @@ def test_a_refusal_after_its_last_day_names_it():
 def test_it_holds_for_its_project_alone():
     of = Letter(evidence=f"evidence/{DIGEST}.pdf", project="seed")
     assert ask(Use.TRAIN, GENERAL, letter(of=of), facts=Facts(project="seed")).permitted
-    assert not ask(Use.TRAIN, GENERAL, letter(of=of), facts=Facts(project="other")).permitted
+    elsewhere = ask(Use.TRAIN, GENERAL, letter(of=of), facts=Facts(project="other"))
+    assert not elsewhere.permitted
+    assert "for the project 'seed' alone, and the one that is declared here is 'other'" in elsewhere.settle_by
     assert not ask(Use.TRAIN, GENERAL, letter(of=of)).permitted
 
 

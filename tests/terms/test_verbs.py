@@ -8,8 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from trueseed.cli import app
+from trueseed.errors import ConfigError
 from trueseed.terms.catalog import SHIPPED
-from trueseed.terms.model import Use
+from trueseed.terms.model import Facts, Student, Use
+from trueseed.workspace import Workspace
 
 OWN = (SHIPPED / "own/own-work.toml").read_text("utf-8")
 
@@ -72,3 +74,24 @@ def test_the_matrix_is_of_every_use_and_shows_what_is_not_shipped(folder):
     assert "† own-work: the operator's own reading" in told.replace("\n", " ")
     found = json.loads(terms(folder, "matrix", "--at", "2024-02-27", "--json"))
     assert set(found["sources"]["mistral/*@api"]["uses"]) == {use.value for use in Use}
+
+
+def test_a_workspace_that_was_named_and_is_not_there_is_a_mistake(tmp_path):
+    for words in (["terms", "list"], ["may", "train", "own/mine"]):
+        done = CliRunner().invoke(app, [*words, "--workspace", str(tmp_path / "wrok")])
+        assert isinstance(done.exception, ConfigError)
+        assert "wrok" in str(done.exception)
+
+
+def test_a_day_that_is_none_is_told_by_its_option(folder, tmp_path):
+    (tmp_path / "letter").write_text("You may.")
+    wanted = ["--from", "Acme", "--source", "acme/*@api", "--use", "judge", "--because", "we may"]
+    for option in ("--since", "--until"):
+        words = ["terms", "permit", str(tmp_path / "letter"), *wanted, option, "soon", "--workspace", str(folder)]
+        assert str(CliRunner().invoke(app, words).exception).startswith(f"{option} 'soon' is not a day")
+
+
+def test_facts_are_told_as_a_run_file_names_them(tmp_path):
+    Workspace.open(tmp_path / "work", create=True).declare("seed", Facts(student=Student(name="Sprout")))
+    told = CliRunner().invoke(app, ["facts", "--workspace", str(tmp_path / "work")]).stdout.splitlines()
+    assert {"project: seed", "student.name: Sprout", "region: not declared", "commercial: true"} <= set(told)

@@ -10,6 +10,7 @@ from trueseed.cli import (
     account,
     cache,
     case,
+    evaluation,
     evidence,
     gateway,
     papers,
@@ -33,6 +34,7 @@ app = typer.Typer(
 for part in (
     planning,
     river,
+    evaluation,
     evidence,
     case,
     terms,

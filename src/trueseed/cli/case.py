@@ -33,8 +33,11 @@ def case_open(
     from trueseed import case as cases
     from trueseed.workspace import Workspace
 
-    made = cases.open_case(Workspace.open(workspace), about, cases.Word(said=said), document or [])
+    place = Workspace.open(workspace)
+    made = cases.open_case(place, about, cases.Word(said=said), document or [])
     _show(made, as_json)
+    if not as_json and not cases.standing(place, made.index).touched:
+        out.print("  nothing that was made here comes from that; look whether the name is right", markup=False)
 
 
 @case_app.command("note")

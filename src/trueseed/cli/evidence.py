@@ -107,8 +107,11 @@ def recall(
     for handed in reach.exports:
         out.print(f"  beyond our reach, to be dealt with by hand: {shown(str(handed))}", markup=False)
     out.print("when its licence ends (`trueseed destroy SOURCE --by-licence`):")
+    alike: dict[str, list[str]] = {}
     for artifact, ending in zip(reach.touched, reach.endings, strict=True):
-        out.print(f"  {artifact} {ending.outcome}: {shown(ending.because)}", markup=False)
+        alike.setdefault(f"{ending.outcome}: {shown(ending.because)}", []).append(str(artifact))
+    for said, artifacts in alike.items():
+        out.print(f"  {', '.join(artifacts)} {said}", markup=False)
     out.print("a rebuild starts from what stands:")
     for artifact in reach.stands:
         out.print(f"  {artifact}")

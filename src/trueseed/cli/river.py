@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.evaluation import table
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
 
@@ -54,6 +55,8 @@ def run(
         for brought in report.imports:
             also = f"; they carry {', '.join(brought.inherited)} too" if brought.inherited else ""
             out.print(f"import  {brought.rows} records said to come from {brought.source}{also}", markup=False)
+        for line in (line for scores in report.tasks for line in table(scores)):
+            out.print(line, markup=False)
         out.print(f"report  {workspace / 'report.html'}")
         out.print(f"chat    trueseed chat --workspace {workspace}    or    trueseed serve --workspace {workspace}")
         out.print(f"check   trueseed verify {workspace}")

@@ -19,6 +19,15 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 WORK = Path("work")
 
 
+def documents(workspace: Path) -> Path:
+    """The folder of a workspace's own terms documents. Raises `ConfigError` for a workspace that was named and is not
+    there, since its documents would be missed in silence; the one that is meant when none is named need not be there.
+    """
+    if workspace != WORK and not workspace.is_dir():
+        raise ConfigError(f"there is no folder {str(workspace)!r}; name the workspace, or leave --workspace out")
+    return workspace / "terms"
+
+
 def day(text: str | None, option: str = "--at") -> date:
     try:
         return date.fromisoformat(text) if text else datetime.now(UTC).date()

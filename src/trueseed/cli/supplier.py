@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,8 @@ from trueseed.errors import Broken, ConfigError
 
 if TYPE_CHECKING:
     from trueseed.teachers.api.providers import Endpoint
-    from trueseed.teachers.supplier.reconcile import Reconciled
+    from trueseed.teachers.supplier.bill import Bill
+    from trueseed.teachers.supplier.reconcile import Asked, Reconciled
     from trueseed.teachers.supplier.usage_report import Report, Sums
 
 app = typer.Typer()
@@ -99,32 +101,21 @@ def reconcile(
 
     Exit code 4 when there are such calls, or some came past a hold or a recall.
     """
-    from trueseed.teachers.account.state import Account, our_entity
-    from trueseed.teachers.supplier import exports, usage_api
+    from trueseed.teachers.account.state import Account
     from trueseed.teachers.supplier import reconcile as reconciling
     from trueseed.teachers.supplier.bill_models import Scope, told
     from trueseed.teachers.supplier.month import Month
     from trueseed.workspace import Workspace
 
-    now, wanted = datetime.now(UTC), Month.parse(month)
-    scope, given = Scope(maker=maker, pattern=source), told(model or [])
-    account, entity = None, our_entity()
-    if (csv is None) == (endpoint_from is None):
-        raise ConfigError("give the maker's figures: either --csv FILE, or --endpoint-from RUN.yaml")
-    if csv is not None:
-        bill = exports.read(csv)
-    elif endpoint_from is not None:
-        named, account, entity = _named_in(endpoint_from)
-        chosen = usage_api.of_one_account(named, scope)
-        scope, given = chosen.scope, {**chosen.models, **given}
-        bill = usage_api.fetch(chosen.endpoint, wanted, now=now, key_from=key_from)
+    now = datetime.now(UTC)
     asked = reconciling.Asked(
-        scope=scope,
-        month=wanted,
+        scope=Scope(maker=maker, pattern=source),
+        month=Month.parse(month),
         through=day(through, "--through") if through else None,
-        told=given,
+        told=told(model or []),
         dry_run=dry_run,
     )
+    bill, asked, account, entity = _figures(csv, endpoint_from, asked, now=now, key_from=key_from)
     places = workspace or ([] if dry_run and not WORK.exists() else [WORK])
     ledgers = [Workspace.open(place).ledger for place in places]
     found = reconciling.reconcile(bill, asked, account=Account.open(account), entity=entity, ledgers=ledgers, now=now)
@@ -134,6 +125,23 @@ def reconcile(
         _show_reconciled(found)
     if found.verdict in ("outside", "past_stop"):
         raise typer.Exit(Broken.exit_code)
+
+
+def _figures(
+    csv: Path | None, endpoint_from: Path | None, asked: "Asked", *, now: datetime, key_from: str | None
+) -> "tuple[Bill, Asked, str | None, str]":
+    """The maker's own, what they are about, and the account and entity that they bill."""
+    from trueseed.teachers.account.state import our_entity
+    from trueseed.teachers.supplier import exports, usage_api
+
+    if csv is not None and endpoint_from is None:
+        return exports.read(csv), asked, None, our_entity()
+    if csv is not None or endpoint_from is None:
+        raise ConfigError("give the maker's figures: either --csv FILE, or --endpoint-from RUN.yaml")
+    named, account, entity = _named_in(endpoint_from)
+    chosen = usage_api.of_one_account(named, asked.scope)
+    asked = replace(asked, scope=chosen.scope, told={**chosen.models, **asked.told})
+    return usage_api.fetch(chosen.endpoint, asked.month, now=now, key_from=key_from), asked, account, entity
 
 
 def _named_in(file: Path) -> "tuple[list[Endpoint], str | None, str]":
@@ -165,7 +173,7 @@ def _show_usage(made: "Report") -> None:
     out.print(f"{made.maker} in {made.month} for {made.entity!r}{over}", markup=False)
     if made.is_partial:
         out.print(f"PARTIAL: {left_out(made)}", markup=False)
-    table = Table(*("source", "use", "project", *COUNTS, "tokens", "US dollars"), box=None)
+    table = _table("source", "use", "project", *COUNTS, "tokens", "US dollars")
     for name in made.sources:
         lines = [line for line in made.lines if line.source == name]
         for use, project in sorted({(line.use, line.project) for line in lines}):
@@ -181,6 +189,14 @@ def _show_usage(made: "Report") -> None:
         out.print(f"reconciled {each.at} with {each.figures} ({each.sha256[:12]}): {each.verdict}", markup=False)
     if not made.reconciliations:
         out.print("not reconciled with the maker's own figures", markup=False)
+
+
+def _table(*columns: str) -> Table:
+    """What has no room goes on below: a figure that is cut short is another figure."""
+    table = Table(box=None)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    return table
 
 
 def _row(table: Table, names: Sequence[str], sums: "Sums") -> None:
@@ -207,7 +223,7 @@ def _show_reconciled(found: "Reconciled") -> None:
         "outside",
         "missing",
     )
-    table = Table(*columns, box=None)
+    table = _table(*columns)
     for cell, done in found.days:
         said = 0 if cell.said is None else cell.said.calls if cell.counted else cell.said.tokens
         unit = "" if cell.counted else " tokens"

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, out, print_json, shown
+from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, documents, out, print_json, shown
 
 # Spelt out, as the terms are not imported for a help text; a test holds that none is missing.
 _USES = "train, train_internal_classifier, reward, judge, benchmark_teacher, publish_benchmark, serve or publish"
@@ -40,6 +40,7 @@ def may(
     from trueseed import why as asking
     from trueseed.terms import answers
 
+    documents(workspace)
     place, catalog, declared = asking.known(workspace)
     facts = answers.given(declared, student=student, distributed=distributed, name=name, region=region)
     if asking.is_made_here(subject):
@@ -89,7 +90,19 @@ def facts(
         run = runfile.load(file)
         place.declare(run.project, run.facts)
     said = {"project": place.project, **place.facts.to_json()}
-    _tell(said, [f"{name}: {value}" for name, value in said.items()], as_json, True)
+    _tell(said, _declared(said), as_json, True)
+
+
+_WORDS = {"True": "true", "False": "false"}
+
+
+def _declared(said: Mapping[str, Any], under: str = "") -> Iterable[str]:
+    """Facts as a run file names them, one a line."""
+    for name, value in said.items():
+        if isinstance(value, dict):
+            yield from _declared(value, f"{under}{name}.")
+        else:
+            yield f"{under}{name}: {'not declared' if value in (None, [], '') else _WORDS.get(str(value), value)}"
 
 
 def _tell(found: Mapping[str, Any], lines: Iterable[str], as_json: bool, permitted: bool) -> None:
@@ -135,8 +148,9 @@ def terms_permit(
     from trueseed.workspace import Workspace
 
     wanted = letters.wanted(
-        provider=provider, sources=source, uses=use, relations=relation or [], since=day(since),
-        last=day(until) if until else None, project=project, lasting=lasting, features=feature or [],
+        provider=provider, sources=source, uses=use, relations=relation or [],
+        since=day(since, "--since"),
+        last=day(until, "--until") if until else None, project=project, lasting=lasting, features=feature or [],
         because=because, clause=clause, identity=identity,
     )  # fmt: skip
     place = Workspace.open(workspace)
@@ -167,7 +181,7 @@ def terms_list(workspace: WorkspaceOption = WORK, as_json: JsonOption = False) -
     from trueseed.terms import answers
     from trueseed.terms.catalog import Catalog
 
-    rows = answers.listing(Catalog.load(workspace / "terms"))
+    rows = answers.listing(Catalog.load(documents(workspace)))
     if as_json:
         print_json({"documents": rows})
         return
@@ -185,7 +199,7 @@ def terms_show(
     from trueseed.terms import answers
     from trueseed.terms.catalog import Catalog
 
-    document = answers.shown(Catalog.load(workspace / "terms"), identity)
+    document = answers.shown(Catalog.load(documents(workspace)), identity)
     if as_json:
         print_json(document)
         return
@@ -203,7 +217,7 @@ def terms_check(
     from trueseed.errors import ConfigError
     from trueseed.terms import check
 
-    findings = check.check(workspace / "terms")
+    findings = check.check(documents(workspace))
     errors = any(each.level == "error" for each in findings)
     if as_json:
         print_json({"ok": not errors, "findings": [each.to_json() for each in findings]})
@@ -226,7 +240,7 @@ def terms_read(
     from trueseed.terms import texts
     from trueseed.terms.catalog import Catalog
 
-    found = texts.compare(file, Catalog.load(workspace / "terms"), document)
+    found = texts.compare(file, Catalog.load(documents(workspace)), document)
     if as_json:
         print_json(found.to_json())
     else:
@@ -247,7 +261,7 @@ def terms_diff(
     from trueseed.terms import compare
     from trueseed.terms.catalog import Catalog
 
-    found = compare.difference(Catalog.load(workspace / "terms"), before, after)
+    found = compare.difference(Catalog.load(documents(workspace)), before, after)
     if as_json:
         print_json(found)
         return

@@ -103,8 +103,10 @@ class Store:
             if path.is_dir() and path.name.startswith(prefix) and kind in ("", path.parent.name)
         ]
         if not re.fullmatch("[0-9a-f]{6,64}", prefix) or len(found) != 1:
+            many = len(found) if len(prefix) >= 6 and found else "no"
             raise ConfigError(
-                f"{reference!r} names {len(found)} artifacts in {self.folder}; give `kind:digest` as a run prints it"
+                f"{reference!r} names {many} artifacts in {self.folder}; give `kind:digest` as a run prints it (6 "
+                f"characters or more of the digest); `trueseed why student train` names what the student is made of"
             )
         return self._load(found[0])
 

@@ -4,7 +4,7 @@
 """
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,15 @@ def read(path: Path, model: type[Model]) -> Model:
         found = sorted(err.errors(), key=lambda mistake: mistake["type"] == "missing")  # perhaps only misspelt above
         mistakes = [_sentence(path, lines, model, mistake) for mistake in found]
         raise ConfigError("\n".join(mistakes)) from err
+
+
+def checked(model: type[Model], said: Mapping[str, Any]) -> Model:
+    """Settings that were given one by one. Raises `ConfigError` listing every mistake."""
+    try:
+        return model.model_validate(dict(said))
+    except ValidationError as err:
+        told = (f"{'.'.join(map(str, each['loc'])) or 'settings'}: {each['msg']}" for each in err.errors())
+        raise ConfigError("; ".join(told)) from err
 
 
 class _DuplicateKeyError(Exception):

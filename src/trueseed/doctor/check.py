@@ -3,10 +3,10 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from trueseed.errors import Broken, ConfigError, Refused, TeacherError, TrueSeedError
+from trueseed.errors import Broken, ConfigError, Paused, Refused, TeacherError, TrueSeedError
 
 Status = Literal["ok", "warning", "fails"]
-WORST_FIRST = (Refused.exit_code, Broken.exit_code, ConfigError.exit_code, TeacherError.exit_code)
+WORST_FIRST = tuple(kind.exit_code for kind in (Refused, Broken, ConfigError, TeacherError, Paused))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +37,7 @@ class Findings:
     @property
     def exit_code(self) -> int:
         """0, or that of the worst failure: a refusal before what is broken, before what the user can mend, before a
-        teacher that fails.
+        teacher that fails, before a quota that is used up.
         """
         met = {check.exit_code for check in self.checks if check.status == "fails"}
         return next((code for code in WORST_FIRST if code in met), 0)

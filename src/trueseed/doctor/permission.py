@@ -10,6 +10,7 @@ from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.runfile import Asked
 from trueseed.teachers.account.holds import OnHold
 from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.quotas import Mark, OutOfQuota
 from trueseed.teachers.account.rooms import Room, rooms
 from trueseed.teachers.api.held import look
 from trueseed.teachers.api.providers import Endpoint
@@ -128,20 +129,26 @@ def _price(subject: Subject, endpoint: Endpoint) -> Check:
 
 def _account(subject: Subject, endpoint: Endpoint, known: Known) -> Iterator[Check]:
     maker, file, now = parse_source(subject.source).maker, known.file, known.now
-    hold: OnHold | None = None
+    hold: OnHold | OutOfQuota | None = None
+    met: list[Mark] = []
     try:
         try:
-            look(endpoint, known.workspace.ledger if known.workspace else None, known.environment)
-        except OnHold as err:
+            met = look(endpoint, known.workspace.ledger if known.workspace else None, known.environment)
+        except (OnHold, OutOfQuota) as err:
             hold = err
         bound = rooms(file.limits, source=subject.source, uses=USES, project=file.project, now=now)
     except TrueSeedError as err:
         yield subject.error("account", err)
         return
-    if hold:
+    if isinstance(hold, OnHold):
         yield subject.error("hold", hold)
     else:
         yield subject.ok("hold", f"{maker!r} is not on hold")
+    if isinstance(hold, OutOfQuota):
+        yield subject.error("quota", hold)
+    elif met:
+        meaning, next_ = str(met[-1]), "raise it with the provider; the run tries this way again, and no other"
+        yield subject.warning("quota", meaning, next_)
     if not bound:
         yield subject.warning("allowance", "no limit binds it", "give `limits` in the run file")
     for room in bound:

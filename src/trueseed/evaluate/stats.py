@@ -5,7 +5,7 @@ over prompts (right answers to samples, or negative log-likelihood to tokens), a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -70,18 +70,85 @@ def paired_p(right: Sequence[float], other: Sequence[float], *, seed: int = 0) -
     return float(outcome.pvalue)
 
 
-def _estimate(
-    columns: Sequence[Sequence[float]], ratio: Callable[..., Any], n: int, seed: int, resamples: int = 5000
-) -> Estimate:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A value with its standard error and 95 % interval, and how they were found. n: independent samples (prompts)."""
+
+    value: float
+    se: float
+    low: float
+    high: float
+    n: int
+    method: str
+
+    def to_json(self) -> dict[str, float | int | str]:
+        return asdict(self)
+
+
+def proportion(right: int, n: int) -> Measured:
+    """A share of independent samples, with Wilson's interval (1927), which is none of width zero at 0 and 1 either.
+
+    Raises `ValueError` for fewer than two samples.
+    """
+    if n < 2:
+        raise ValueError(_TOO_FEW)
+    value = right / n
+    low, high = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
+    se = float(np.sqrt(value * (1 - value) / (n - 1)))
+    return Measured(value=value, se=se, low=float(low), high=float(high), n=n, method="Wilson")
+
+
+def ratio(sums: Sequence[float], out_of: Sequence[float], *, seed: int = 0, share: bool = True) -> Measured:
+    """Σ sums / Σ out_of, one number of each per sample (prompt). share: it lies in [0, 1].
+
+    Shares of one answer a sample get Wilson's interval; others are resampled by sample, and where a share is 0 or 1 in
+    every sample, so that resampling finds no spread, Wilson's over the samples stands in.
+
+    Raises `ValueError` for fewer than two samples, and for what is not a number.
+    """
+    top, bottom = np.asarray(sums, float), np.asarray(out_of, float)
+    if not (np.isfinite(top).all() and np.isfinite(bottom).all()):
+        raise ValueError("a sample was scored with what is not a number")
+    if share and np.isin(top, (0, 1)).all() and (bottom == 1).all():
+        return proportion(int(top.sum()), len(top))
+    if share and (not top.any() or (top == bottom).all()):
+        return proportion(len(top) if top.any() else 0, len(top))
+    return _measured((top, bottom), lambda a, n: a / n, seed)
+
+
+def perplexity_of(nll: Sequence[float], tokens: Sequence[float], *, seed: int = 0) -> Measured:
+    """exp(Σ nll / Σ tokens), one number of each per text, nll in nats. Raises as `ratio`."""
+    if not np.isfinite(np.asarray(nll, float)).all():
+        raise ValueError("a text was scored with what is not a number")
+    return _measured((nll, tokens), lambda a, n: np.exp(a / n), seed)
+
+
+_TOO_FEW = "an interval needs at least two prompts"
+
+
+def _measured(columns: Sequence[Sequence[float] | Array], of: Callable[..., Any], seed: int) -> Measured:
+    value, low, high, se = _resampled(columns, of, seed)
+    return Measured(value=value, se=se, low=low, high=high, n=len(columns[0]), method="bootstrap")
+
+
+def _estimate(columns: Sequence[Sequence[float]], of: Callable[..., Any], n: int, seed: int) -> Estimate:
+    value, low, high, _ = _resampled(columns, of, seed)
+    return Estimate(value, low, high, n)
+
+
+def _resampled(
+    columns: Sequence[Sequence[float] | Array], of: Callable[..., Any], seed: int, resamples: int = 5000
+) -> tuple[float, float, float, float]:
+    """Value, bounds of the percentile interval, standard error."""
     arrays = tuple(np.asarray(column, dtype=float) for column in columns)
 
     def statistic(*parts: Array, axis: int = -1) -> Any:
-        return ratio(*(part.sum(axis=axis) for part in parts))
+        return of(*(part.sum(axis=axis) for part in parts))
 
     value = float(statistic(*arrays))
     if len(arrays[0]) < 2:
-        raise ValueError("an interval needs at least two prompts")
-    interval = stats.bootstrap(
+        raise ValueError(_TOO_FEW)
+    found = stats.bootstrap(
         arrays,
         statistic,
         paired=True,
@@ -90,5 +157,6 @@ def _estimate(
         method="percentile",
         rng=seed,
         batch=1000,
-    ).confidence_interval
-    return Estimate(value, float(interval.low), float(interval.high), n)
+    )
+    interval = found.confidence_interval
+    return value, float(interval.low), float(interval.high), float(found.standard_error)

@@ -172,8 +172,9 @@ def _read(found: "Foreign", source: str, known: "Known") -> list[Taken]:
         rows.append(Taken(place=row.place, messages=messages, findings=tuple(findings), reported=tuple(reported)))
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        at = found.files[0] if len(found.files) == 1 else found.root
         raise ConfigError(
-            f"{found.root}: {'; '.join(wrong[:SHOWN])}{more}. Nothing was imported; mend those rows or take them out"
+            f"{at}: {'; '.join(wrong[:SHOWN])}{more}. Nothing was imported; mend those rows or take them out"
         )
     if not rows:
         raise ConfigError(

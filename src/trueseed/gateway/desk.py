@@ -36,7 +36,7 @@ from trueseed.teachers.api.actions import Action
 from trueseed.teachers.api.forward import Upstream
 from trueseed.teachers.api.suspension import suspended
 from trueseed.teachers.api.wire import Usage
-from trueseed.terms.model import Use
+from trueseed.terms.model import Use, parse_source
 
 AT_ONCE, REST_S, MANY = 4, 0.002, 500  # answers to remember: with more than these waiting, there is no rest
 _log = logging.getLogger(__name__)
@@ -112,10 +112,10 @@ class Desk:
         return both are committed, and those that came back journalled. Or the reason why not:
 
         of an ask `Unauthorised`, `Fault` for a model or use that the key does not permit, `Refused` for terms, recalls
-        and holds, `BudgetSpent`, `Exhausted`, `AccountUnavailable`, `Unwritten`; then nothing is charged for it and
-        nothing may be forwarded. Of a call that came back `AccountUnavailable`, when it cannot be committed: it stays
-        reserved; or `Unwritten`, when it cannot be journalled: it is settled, and journalled when that can be done
-        again. The answer must not be let go then.
+        and holds, `BudgetSpent`, `Exhausted`, `OutOfQuota`, `AccountUnavailable`, `Unwritten`; then nothing is charged
+        for it and nothing may be forwarded. Of a call that came back `AccountUnavailable`, when it cannot be committed:
+        it stays reserved; or `Unwritten`, when it cannot be journalled: it is settled, and journalled when that can be
+        done again. The answer must not be let go then.
         """
         if not lot:
             return []
@@ -269,7 +269,7 @@ class Desk:
         for each, amount in zip(returns, charged, strict=True):
             call = each.ticket.reservation
             if state := _STATES[each.ended.end]:
-                ended.append((call, amount, state))
+                ended.append(Closed(call, amount, state, self._ways[call.source], each.ended.refusal))
             if each.ticket.key.grant.budget_micros is not None:
                 corrected[each.ticket.key.id] += amount.micros - call.upper.micros
         if ended:
@@ -305,6 +305,7 @@ class Desk:
 
     def seal(self) -> None:
         self._door.seal()
+        self._write_quotas()
 
     def close(self) -> None:
         try:
@@ -312,8 +313,16 @@ class Desk:
         except ConfigError as err:  # what was not kept is lost with the machine only
             _log.error("%s", err)
         self._journal.close()
+        try:
+            self._write_quotas()
+        except (TrueSeedError, OSError) as err:  # they stand in the account, and are written by whoever comes next
+            _log.error("quotas that were met are not in the ledger yet: %s", err)
         self._door.close()
         self._remembered.close()
+
+    def _write_quotas(self) -> None:
+        for maker in {parse_source(source).maker for source in self._upstreams}:
+            self._allowance.quotas.write_down(self._door.workspace, maker)
 
     def _upstream(self, key: Key, source: str) -> Upstream:
         if source not in self._upstreams:

@@ -13,6 +13,7 @@ from trueseed.core.redact import redact
 from trueseed.errors import Paused, Refused
 from trueseed.gateway.journal import Unwritten
 from trueseed.teachers.account.limits import Exhausted
+from trueseed.teachers.account.quotas import OutOfQuota
 from trueseed.teachers.account.state import AccountUnavailable
 from trueseed.teachers.api.actions import Action, Failure
 from trueseed.terms.model import parse_source
@@ -30,6 +31,8 @@ def ours(err: Exception) -> Fault:
             return Fault(401, str(err), code=code, headers={"www-authenticate": "Bearer"})
         case Exhausted():
             return _exhausted(err)
+        case OutOfQuota():
+            return Fault(429, str(err), code="insufficient_quota", headers=NOT_AGAIN)
         case BudgetSpent():
             return Fault(429, str(err), code="budget_exceeded", headers=NOT_AGAIN)
         case Unwritten():

@@ -28,6 +28,7 @@ _TOOLS = (  # how a tool's type or only key begins: what it is
 )
 _OURS = ("function", "custom")  # run by whoever asks, and billed as text
 _PLUGINS = {"web": "search", "file-parser": "files"}  # OpenRouter
+_ASKING = frozenset((*_SEARCH, "plugins", "tools"))
 
 
 class Seen(NamedTuple):
@@ -39,12 +40,16 @@ class Seen(NamedTuple):
 
 def seen(body: Mapping[str, Any]) -> tuple[Seen, ...]:
     """Each once. Raises `Fault` for tools and plugins that are not known."""
+    if _ASKING.isdisjoint(body):  # as most are
+        return ()
     return tuple(dict.fromkeys([*_searches(body), *_plugins(body.get("plugins")), *_tools(body.get("tools"))]))
 
 
 def named(header: str | None) -> tuple[str, ...]:
     """From a header: names with commas between. Raises `Fault` for what is no name."""
-    names = tuple(dict.fromkeys(filter(None, (each.strip() for each in (header or "").split(",")))))
+    if not header:
+        return ()
+    names = tuple(dict.fromkeys(filter(None, (each.strip() for each in header.split(",")))))
     if len(names) > MOST or not all(_NAME.fullmatch(each) for each in names):
         raise _unknown(
             "X-TrueSeed-Feature",

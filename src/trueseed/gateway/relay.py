@@ -9,7 +9,7 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from starlette.responses import StreamingResponse
 
@@ -22,6 +22,7 @@ from trueseed.gateway.faults import ours, theirs
 from trueseed.gateway.metrics import Metrics
 from trueseed.gateway.ticket import Ended, Return, Ticket
 from trueseed.teachers.account.amounts import Amount
+from trueseed.teachers.account.quotas import Refusal
 from trueseed.teachers.api import wire
 from trueseed.teachers.api.actions import Action, Failure, decide
 from trueseed.teachers.api.forward import BrokenOff, Forward, NeverLeft, Reply
@@ -95,7 +96,8 @@ class Relay:
         match err:
             case Declined():
                 action = decide(err.failure, time.time())
-                ended = Ended(end="declined", status=err.failure.status or 0, because=action.because)
+                refusal = _of_quota(action, err.failure, key)
+                ended = Ended(end="declined", status=err.failure.status or 0, because=action.because, refusal=refusal)
                 told = await self._declined(action, err.failure)
             case NeverLeft():
                 ended = Ended(end="unsent", because=str(err))
@@ -104,7 +106,8 @@ class Relay:
                 ended = Ended(end="garbled", status=200, because="not a chat completion")
                 said = redact(str(err), [key])
                 told = Fault(502, f"{source} gave something that is not an answer: {said}", code="upstream_failed")
-                if err.failure and (action := decide(err.failure, time.time())).kind == "hold":
+                if err.failure and ((action := decide(err.failure, time.time())).kind == "hold" or action.quota):
+                    ended = replace(ended, refusal=_of_quota(action, err.failure, key))
                     told = await self._declined(action, err.failure)
             case BrokenOff():
                 ended = Ended(end="unknown", because=str(err))
@@ -202,6 +205,10 @@ class Streamed(Relay):
 
     def _put_end(self, item: Fault | None) -> None:
         self._queue.put_nowait(item)
+
+
+def _of_quota(action: Action, failure: Failure, key: str) -> Refusal | None:
+    return Refusal(action.because, words(failure, key)) if action.quota else None
 
 
 def _must_be_plain(reply: Reply) -> None:

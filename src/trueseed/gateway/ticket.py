@@ -7,6 +7,7 @@ from trueseed.access.keys import Key
 from trueseed.gateway.door import Passage
 from trueseed.gateway.wanted import Wanted
 from trueseed.teachers.account.allowance import Reservation
+from trueseed.teachers.account.quotas import Refusal
 from trueseed.teachers.api.forward import Upstream
 from trueseed.teachers.api.wire import Usage
 from trueseed.terms.model import Use
@@ -50,7 +51,7 @@ class Ended:
     until it is reconciled. unsent: it never left, and is charged nothing.
 
     status: of the provider's response, 0 without. answer: SHA-256 of the bytes that were relayed, '' for none. texts:
-    what was said, for the memory of answers.
+    what was said, for the memory of answers. refusal: of the provider's own quota.
     """
 
     end: End
@@ -59,6 +60,7 @@ class Ended:
     answer: str = ""
     texts: tuple[str, ...] = ()
     because: str = ""
+    refusal: Refusal | None = None
 
 
 @dataclass(slots=True)

@@ -13,6 +13,7 @@
     entered      whose words entered a step, when, and what for
     withdrawals  what was recalled, how far that reaches, what was released
     holds        which makers are on hold
+    quotas       which makers' own quotas were met
     steps        do the statements obey the rules of the door?
     verify       re-reads every byte and says what is broken, and what could not be excluded
     proof        inclusion and consistency, as text files for third parties

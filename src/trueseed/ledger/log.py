@@ -458,8 +458,8 @@ class Ledger:
         signer = held(key, self._state / "keys")
         if signer is None:
             raise ConfigError(
-                f"{self.folder} is not this user's ledger: {self._state / 'keys' / f'{key.role}.pem'} is not its "
-                f"{key.role} key; bring that key, or start a workspace of your own. If it is lost, see docs/keys.md"
+                f"the {key.role} key of {self.folder} is not in {self._state / 'keys' / f'{key.role}.pem'}; bring that "
+                f"key, or start a workspace of your own. If it is lost, see docs/keys.md"
             )
         return signer
 

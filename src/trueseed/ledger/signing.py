@@ -98,8 +98,8 @@ class Key:
         well_formed = len(data) == 33 and data[:1] in (ED25519, COSIGNATURE) and _NAME.fullmatch(name)
         if not well_formed or str(key) != text.strip():
             raise ConfigError(
-                f"{text.strip()!r} is not a verifier key; give one as in the ledger's `keys` file: "
-                f"`<name>+<8 hex>+<base64>`"
+                f"{text.strip()!r} is not a verifier key, or was copied in part; it reads `<name>+<8 hex>+<base64>`, "
+                f"and `trueseed signing show` prints it where the ledger is"
             )
         return key
 

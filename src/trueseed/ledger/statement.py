@@ -25,6 +25,8 @@ WITHDRAWAL: Final = "https://trueseed.dev/withdrawal/v1"
 WAIVER: Final = "https://trueseed.dev/waiver/v1"
 HOLD: Final = "https://trueseed.dev/hold/v1"
 RELEASE: Final = "https://trueseed.dev/release/v1"
+QUOTA: Final = "https://trueseed.dev/quota/v1"
+QUOTA_RELEASE: Final = "https://trueseed.dev/quota-release/v1"
 RECALL_RELEASE: Final = "https://trueseed.dev/recall-release/v1"
 PERMISSION: Final = "https://trueseed.dev/permission/v1"
 CASE: Final = "https://trueseed.dev/case/v1"
@@ -51,6 +53,8 @@ SIGNED_BY: Mapping[str, frozenset[Role]] = {
     WAIVER: frozenset({"reviewer"}),
     HOLD: frozenset({"operator", "reviewer"}),
     RELEASE: frozenset({"reviewer"}),
+    QUOTA: frozenset({"operator"}),
+    QUOTA_RELEASE: frozenset({"reviewer"}),
     RECALL_RELEASE: frozenset({"reviewer"}),
     PERMISSION: frozenset({"reviewer"}),
     CASE: frozenset({"operator", "reviewer"}),

@@ -135,6 +135,25 @@ class Engine:
         found |= zip(left, self._computed(network, [chats[at] for at in left]), strict=True)
         return [found[at] for at in range(len(chats))]
 
+    def follow(self, pairs: Iterable[tuple[str, str]], dtype: Arithmetic | None = None) -> list[Scored]:
+        """How surprised the model is by each second text after the first, as plain text without any chat: what
+        multiple choice by log-likelihood asks. No end token is scored. dtype: as of `score`.
+
+        After nothing, a text longer than the context is read in pieces of it, each beginning with the last token of
+        the one before. Raises `ConfigError` when both together are longer, and when a text has no token of its own.
+        """
+        network = self._network(named(dtype, self._device) if dtype else self._dtype)
+        pieces: list[Chat] = []
+        of: list[int] = []
+        for position, (before, text) in enumerate(pairs):
+            found = _in_pieces(*self.format.plain(before, text), network.context)
+            pieces += found
+            of += [position] * len(found)
+        sums = [Scored(0.0, 0) for _ in range(of[-1] + 1)] if of else []
+        for position, score in zip(of, self._computed(network, pieces), strict=True):
+            sums[position] = Scored(sums[position].nll + score.nll, sums[position].tokens + score.tokens)
+        return sums
+
     def _computed(self, network: Network, chats: Sequence["Chat"]) -> Iterator[Scored]:
         beginning = self._common_beginning(network, chats)
         start = 0 if beginning is None else beginning.shape[3]
@@ -177,6 +196,14 @@ class Engine:
 
 
 Chat = tuple[list[int], list[bool]]  # ids, and where the loss counts
+
+
+def _in_pieces(ids: list[int], mask: list[bool], context: int) -> list[Chat]:
+    """A text that is scored from its first token on can be cut; one that needs what comes before it cannot."""
+    if len(ids) <= context or not all(mask[1:]):
+        return [(ids, mask)]
+    starts = range(0, len(ids) - 1, context - 1)
+    return [(ids[at : at + context], [False, *mask[at + 1 : at + context]]) for at in starts]
 
 
 def _as_spoken(chat: Chat, said: Sequence[TokenLogprob]) -> Scored | None:

@@ -91,6 +91,33 @@ class Format:
         last = max(at for at, counts in enumerate(mask) if counts)
         return ids[: last + 1], mask[: last + 1]  # what the template writes after the last end token teaches nothing
 
+    def plain(self, before: str, text: str) -> tuple[list[int], list[bool]]:
+        """Ids of text that goes on from `before`, without any chat, and a mask: true on the tokens of `text`.
+
+        They are tokenised together, and blanks that `before` ends in count to `text`, since most tokenizers join a
+        blank to the word after it. Where neither `before` nor the tokenizer puts a token first, one that begins or
+        ends texts does, so that every token of `text` can be predicted. Raises `ConfigError` when `text` has none.
+        """
+        kept = before.rstrip()
+        first = self._first if kept or self._first else [self._separator]
+        given = first + self._encode(self._guard(kept))
+        ids = first + self._encode(self._guard(before + text))
+        if len(ids) <= len(given):
+            raise ConfigError(f"{text!r} adds no token to {before[-20:]!r}: it cannot be scored")
+        return ids, [False] * len(given) + [True] * (len(ids) - len(given))
+
+    @cached_property
+    def _first(self) -> list[int]:
+        """What the tokenizer itself puts before every text, if anything."""
+        bare = self._encode("a")
+        ids = [int(i) for i in self.tokenizer("a")["input_ids"]]
+        return ids[: ids.index(bare[0])] if bare[0] in ids else []
+
+    @property
+    def _separator(self) -> int:
+        begins = self.tokenizer.bos_token_id
+        return int(begins if begins is not None else min(self.end_ids))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of an answer, special tokens left out."""
         return str(self._fast.decode(list(ids), skip_special_tokens=True))

@@ -12,3 +12,4 @@ def copy_marked(source: Path, target: Path, mark: Mapping[str, str]) -> None:
     with safe_open(source, framework="pt") as file:
         before = file.metadata() or {}
     save_file(load_file(source), target, metadata={"format": "pt", **before, **mark})
+    target.chmod(0o644)  # safetensors gives it to its writer alone, and what is handed out is for others

@@ -1,7 +1,7 @@
 """How every teacher that a run file names stands today: what the run will say when it comes to it, in the run's words.
 
-Terms, contract, recall, hold, price. A maker on hold does not end a run that can go on with the next teacher
-(`failover`); all the rest does, whenever that teacher's turn comes.
+Terms, contract, recall, hold, quota, price. A maker on hold, or whose own quota is used up, does not end a run that can
+go on with the next teacher (`failover`); all the rest does, whenever that teacher's turn comes.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from trueseed.asking import REWRITING, USES, in_order, must_be_in_force, rewrite
 from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.runfile import Asked, RunFile
 from trueseed.teachers.account.holds import OnHold
+from trueseed.teachers.account.quotas import OutOfQuota
 from trueseed.teachers.api.held import look
 from trueseed.terms.model import Use
 from trueseed.terms.rules import Verdict
@@ -24,8 +25,8 @@ from trueseed.workspace import Workspace
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """of: `teacher`, `failover 1`, `transform 1`. verdicts: the terms' on what a run asks. endings: what the run ends
-    with for its sake, beside a refusal of the first teacher by its terms. left: the hold for which the next one is
-    asked, or ''.
+    with for its sake, beside a refusal of the first teacher by its terms. left: the hold or the used-up quota for which
+    the next one is asked, or ''.
     """
 
     of: str
@@ -69,11 +70,11 @@ def _standing(of: str, asked: Asked, file: RunFile, workspace: Workspace, today:
     for question in _questions(of, asked, file, workspace, today):
         try:
             question()
-        except OnHold as hold:
+        except (OnHold, OutOfQuota) as gone:
             if may_be_left:
-                left = str(hold)
+                left = str(gone)
                 break  # it is left before anything else is looked at
-            endings.append(hold)
+            endings.append(gone)
         except (Refused, ConfigError) as err:
             endings.append(err)
     said = verdicts(asked.named, workspace.catalog, file.facts, today, asked.features, _uses(of))

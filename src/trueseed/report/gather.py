@@ -35,8 +35,9 @@ def report(
     records: Sequence[Artifact],
     dataset: Artifact,
     scores: Artifact,
+    tasks: Sequence[Artifact] = (),
 ) -> summary.Report:
-    """What `report.json` holds. records: of each teacher that was asked, in order."""
+    """What `report.json` holds. records: of each teacher that was asked, in order. tasks: scores on the user's own."""
     lineage = Lineage.read(workspace.ledger)
     taught = [_taught(part, lineage) for part in records]
     asked = sum((_asked(part, lineage) for part in records), Counter[str]())
@@ -72,6 +73,7 @@ def report(
         imports=imports,
         said_anew=anew,
         flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
+        tasks=tuple(json.loads(each.path("scores.json").read_bytes()) for each in tasks),
     )
 
 

@@ -107,7 +107,8 @@ class Report:
     taken out of the data, as declared, so that all that comes of it says so. student: `weights:<digest>`. sources: ids
     of all sources that the student carries. plan: what was expected beforehand, beside what became of it; None when
     nobody planned. readings: where today's terms of a source are others than those it was asked under, both verdicts.
-    may_be_published: verdicts on making the teacher's scores public.
+    may_be_published: verdicts on making the teacher's scores public. tasks: scores on tasks of the
+    user's own, as `evaluate.score` writes them.
     """
 
     teacher: str
@@ -125,6 +126,7 @@ class Report:
     imports: tuple[Imported, ...] = ()
     said_anew: tuple[SaidAnew, ...] = ()
     flags: tuple[str, ...] = ()
+    tasks: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def before(self) -> str:

@@ -41,9 +41,11 @@ def may(
     source = str(parse_source(subject))
     document = catalog.governing(source, at, features)
     if document is None:
-        return with_letters_told(not_established(source, asked, known=_versions(source, at, catalog)), catalog, at)
+        return with_letters_told(
+            not_established(source, asked, known=_versions(source, at, catalog)), catalog, at, facts
+        )
     verdict = judge_use(source, document, asked, how, facts, at, catalog.upstream(source))
-    return with_letters_told(verdict, catalog, at)
+    return with_letters_told(verdict, catalog, at, facts)
 
 
 def given(

@@ -54,7 +54,8 @@ def told(findings: list[Finding], *, notes: bool) -> list[str]:
     errors = sum(each.level == "error" for each in findings)
     shown = [each for each in findings if notes or each.level == "error"]
     lines = [f"{each.level}: {each.file}: {each.text}" for each in shown]
-    return [*lines, f"{errors} errors, {len(findings) - errors} notes{'' if notes else ' (--notes shows them)'}"]
+    sums = [f"{n} {word}{'' if n == 1 else 's'}" for n, word in ((errors, "error"), (len(findings) - errors, "note"))]
+    return [*lines, f"{', '.join(sums)}{'' if notes else ' (--notes shows them)'}"]
 
 
 def _read(folder: Path, found: list[Finding]) -> dict[str, Document]:

@@ -163,23 +163,26 @@ def may_ask(source: str, use: Use, facts: Facts, at: date, catalog: Catalog, fea
     """Whether `source` may be asked for `use` on the day `at`, with `features` of its service (a search, say)."""
     document = catalog.governing(source, at, features)
     verdict = judge_use(source, document, use, RELATION_OF_USE[use], facts, at, catalog.upstream(source))
-    return with_letters_told(verdict, catalog, at)
+    return with_letters_told(verdict, catalog, at, facts)
 
 
-def with_letters_told(verdict: Verdict, catalog: Catalog, at: date) -> Verdict:
+def with_letters_told(verdict: Verdict, catalog: Catalog, at: date, facts: Facts) -> Verdict:
     """A refusal says of a written permission for the source and the use why it does not help."""
     if verdict.permitted:
         return verdict
     told = [verdict.settle_by] if verdict.settle_by else []
     for letter in catalog.letters(verdict.source):
         if any(verdict.use in said.uses for said in letter.permissions):
-            told += _why_not(letter, letter.digest in catalog.relied_on, at)
+            told += _why_not(letter, letter.digest in catalog.relied_on, at, facts.project)
     return replace(verdict, settle_by="; ".join(told))
 
 
-def _why_not(letter: Document, is_relied_on: bool, at: date) -> list[str]:
+def _why_not(letter: Document, is_relied_on: bool, at: date, project: str | None) -> list[str]:
     if not letter.in_force(at):
         return [f"{letter.id}, a {letter.whose}, holds from {letter.effective_from} until {letter.effective_until}"]
+    if letter.letter is not None and letter.letter.project not in ("", project):
+        here = f"the one that is declared here is {project!r}" if project else "none is declared here"
+        return [f"{letter.id}, a {letter.whose}, is for the project {letter.letter.project!r} alone, and {here}"]
     sign = f"`trueseed terms rely-on {letter.id}` with the reviewer's key"
     return [] if is_relied_on else [f"{letter.id}, a {letter.whose}, is signed by no reviewer: {sign}"]
 
@@ -313,7 +316,7 @@ def _judge_label(
     whole = refused or replace(verdicts[len(uses) - 1], obligations=union(each.obligations for each in verdicts))
     own = tuple(dict.fromkeys(each for verdict in verdicts for each in verdict.own))
     whole = replace(whole, terms=label.terms, at=_day(asked or today), own=own)
-    return with_letters_told(whole, catalog, today or date.max)
+    return with_letters_told(whole, catalog, today or date.max, facts)
 
 
 def _still_permitted(document: Document, today: date | None) -> Document:

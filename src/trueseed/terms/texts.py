@@ -90,7 +90,7 @@ def told(found: Comparison) -> list[str]:
         )
     else:
         what = "none of the texts that were read: it changed, or is another"
-    ways = found.untried or f"as it is, nor {', nor '.join(name for name, _ in _CHANGES)}"
+    ways = found.untried or f"as it is, and {', '.join(name for name, _ in _CHANGES)}"
     return [head, f"  {what}", f"  compared: {ways}", "  to use it: read it, and add what it says as a document"]
 
 

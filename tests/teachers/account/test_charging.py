@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from trueseed.errors import Paused, Refused
 from trueseed.teachers.account.allowance import NOTHING, Allowance, Amount, Exhausted, Limit
-from trueseed.teachers.account.charging import Wanted
+from trueseed.teachers.account.charging import Closed, Wanted
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.state import Account
 from trueseed.terms.model import Use
@@ -94,7 +94,7 @@ def test_calls_settled_together_are_charged_what_each_used(account):
     ]
     ends = [(Amount(1, 10, 20), "answered"), (Amount(1, 0, 0), "failed"), (NOTHING, "released")]
     with account.turn() as driver:
-        allowance.settle_all(driver, [(call, *end) for call, end in zip(kept, ends, strict=True)])
+        allowance.settle_all(driver, [Closed(call, *end) for call, end in zip(kept, ends, strict=True)])
     assert {row[4:] for row in sums(account)} == {(2, 10, 20)}
 
 
@@ -107,7 +107,7 @@ def test_nothing_of_a_lot_is_settled_when_one_of_it_was_before(account):
     )
     allowance.settle(first, upper, "answered")
     with pytest.raises(ValueError, match="settled or released before"), account.turn() as driver:
-        allowance.settle_all(driver, [(second, NOTHING, "released"), (first, NOTHING, "released")])
+        allowance.settle_all(driver, [Closed(second, NOTHING, "released"), Closed(first, NOTHING, "released")])
     assert {row[4:] for row in sums(account)} == {(2, 200, 400)}
 
 
@@ -120,7 +120,7 @@ def test_what_is_over_makes_room_for_what_is_wanted_beside_it_and_one_that_has_n
     first, full = allowance.together([], [wanted(90), wanted(20)])
     assert isinstance(full, Exhausted)
     second, full, third = allowance.together(
-        [(first, Amount(1, 10, 10), "answered")], [wanted(50), wanted(50), wanted(40)]
+        [Closed(first, Amount(1, 10, 10), "answered")], [wanted(50), wanted(50), wanted(40)]
     )
     assert isinstance(full, Exhausted)
     assert [call.upper.tokens for call in (second, third)] == [50, 40]
@@ -130,7 +130,7 @@ def test_what_is_over_makes_room_for_what_is_wanted_beside_it_and_one_that_has_n
 def test_of_a_lot_that_closes_a_call_twice_nothing_stands(account):
     allowance = Allowance(account, (), "us")
     (first,) = allowance.together([], [wanted(90)])
-    allowance.together([(first, NOTHING, "released")], [])
+    allowance.together([Closed(first, NOTHING, "released")], [])
     with pytest.raises(ValueError, match="settled or released before"):
-        allowance.together([(first, NOTHING, "released")], [wanted(5)])
+        allowance.together([Closed(first, NOTHING, "released")], [wanted(5)])
     assert {row[4:] for row in sums(account)} == {(0, 0, 0)}

@@ -84,6 +84,12 @@ def test_what_no_rule_knows_is_the_users_on_4xx_and_passing_otherwise(failure, k
     assert decide(failure, NOW).kind == kind
 
 
+def test_a_budget_of_our_own_gateway_is_no_quota_of_the_providers():
+    assert decide(Failure(status=429, code="insufficient_quota"), NOW).quota
+    assert not decide(Failure(status=429, type="budget_exceeded"), NOW).quota
+    assert not decide(Failure(status=429, code="rate_limit_exceeded"), NOW).quota
+
+
 def test_a_terminal_429_is_never_waited_for_even_when_a_header_says_when():
     failure = Failure(status=429, code="insufficient_quota", headers={"retry-after": "1"})
     assert decide(failure, NOW).kind == "pause"

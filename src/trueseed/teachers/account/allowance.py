@@ -23,13 +23,14 @@ import sqlalchemy as sql
 
 from trueseed.core.driver import Driver, Statement
 from trueseed.errors import TrueSeedError
-from trueseed.teachers.account import charging
+from trueseed.teachers.account import charging, quotas
 from trueseed.teachers.account.amounts import FREE, NOTHING, Amount, Price, price_of
 from trueseed.teachers.account.charging import Closed, Limits, Lot, Reservation, Wanted
 from trueseed.teachers.account.clock import Clock, tick
 from trueseed.teachers.account.holds import must_be_free
 from trueseed.teachers.account.limits import Exhausted, Limit
 from trueseed.teachers.account.process import Process
+from trueseed.teachers.account.quotas import Quotas
 from trueseed.teachers.account.state import Account
 from trueseed.teachers.account.way import Way
 from trueseed.terms.model import Use, parse_source
@@ -96,6 +97,7 @@ class Allowance:
         """Sweeps first: calls in flight of processes that died become unknown. Raises `AccountUnavailable`."""
         self.entity = entity
         self._account, self._limits, self._clock = account, Limits(limits), clock or Clock()
+        self.quotas = Quotas(account, entity, self._clock)
         self.sweep()
 
     # -- one call --------------------------------------------------------------------------------------------------
@@ -106,7 +108,8 @@ class Allowance:
         """Room for one call that uses at most `upper`; `request` is the request's digest, `way` how it will go.
 
         A retry is another call. Money limits do not hold up what costs nothing. Raises `Exhausted` when a limit has no
-        room, `OnHold` when the maker or the way is, `AccountUnavailable`; then nothing is reserved.
+        room, `OnHold` when the maker or the way is, `OutOfQuota` when it would go past a quota of the maker's own,
+        `AccountUnavailable`; then nothing is reserved.
         """
         (told,) = self.together([], [Wanted(source, use, project, request, upper)], way=way)
         if isinstance(told, TrueSeedError):
@@ -153,17 +156,25 @@ class Allowance:
         Raises `ValueError` when it was settled or released before, or `actual` is negative; `AccountUnavailable`, and
         then it stays charged at its reservation until it is settled after all, or reconciled.
         """
-        self.together([(reservation, actual, outcome)], [])
+        self.together([Closed(reservation, actual, outcome)], [])
 
     def settle_all(self, driver: Driver, ended: Sequence[Closed]) -> None:
         """As `settle` and `release`, of several calls in the writing transaction that `driver` is in: each with its
-        amount and its new state, `released` with `NOTHING`. After a `ValueError` it must not be committed.
+        amount and its new state, `released` with `NOTHING`, and what it showed of the maker's own quota (`quotas`).
+        After a `ValueError` it must not be committed.
         """
-        charging.settle(driver, self.entity, ended)
+        charging.settle(driver, self.entity, [(each.call, each.charged, each.state) for each in ended])
+        answered = [each for each in ended if each.state == "answered"]
+        asked = {(each.call.source, each.way): each.call.at_ms for each in answered if each.way}
+        quotas.answered(driver, self.entity, asked, self._clock)
+        for each in ended:
+            if each.way and each.refusal:
+                at = tick(driver, self._clock)
+                quotas.meet(driver, self.entity, each.call.source, each.way, each.refusal, at)
 
     def release(self, reservation: Reservation) -> None:
         """The call provably never left: nothing is charged. Raises `ValueError` as `settle`, `AccountUnavailable`."""
-        self.together([(reservation, NOTHING, "released")], [])
+        self.together([Closed(reservation, NOTHING, "released")], [])
 
     def cached(self, *, source: str, use: Use, project: str, request: str, way: Way | None = None) -> None:
         """Counts an answer that came from a cache: in reports, against no limit.

@@ -2,7 +2,7 @@
 
     with account.turn() as driver:
         lot = Lot(driver, entity="us", limits=limits, clock=clock)
-        lot.take(source=…, use=…, project=…, request=…, upper=…)      # or `OnHold`, `Exhausted`; as often as need be
+        lot.take(source=…, use=…, project=…, request=…, upper=…)      # or `OnHold`, `OutOfQuota`, `Exhausted`
         reservations = lot.write()
 
 A commit costs the same for one call as for fifty, so whoever carries many takes those that wait together. Each is
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from trueseed.core.driver import Driver, Statement
 from trueseed.teachers.account.amounts import NOTHING, Amount
@@ -22,6 +22,7 @@ from trueseed.teachers.account.clock import Clock, tick
 from trueseed.teachers.account.holds import must_be_free
 from trueseed.teachers.account.limits import Exhausted, Limit, sentence
 from trueseed.teachers.account.process import this_process
+from trueseed.teachers.account.quotas import Refusal, must_have_quota
 from trueseed.teachers.account.way import Way
 from trueseed.terms.model import Use
 
@@ -110,19 +111,21 @@ class Lot:
     def __init__(self, driver: Driver, *, entity: str, limits: Limits, clock: Clock) -> None:
         self._driver, self._entity, self._limits, self._clock = driver, entity, limits, clock
         self._now = tick(driver, clock)
-        self._free: set[tuple[str, Way | None]] = set()  # sources and ways of which no hold was found
+        self._free: set[tuple[str, Way | None]] = set()  # sources and ways of which no hold or mark was found
         self._charged: list[Amount] = []  # by the place of the limit, what was taken here included
         self._taken: list[Wanted] = []
 
     def take(self, *, source: str, use: Use, project: str, request: str, upper: Amount, way: Way | None = None) -> None:
         """Keeps room for one call that uses at most `upper`; `request` is the request's digest, `way` how it will go.
 
-        Raises `Exhausted` when a limit has no room, `OnHold` when the maker or the way is; then nothing is kept for it.
+        Raises `Exhausted` when a limit has no room, `OnHold` when the maker or the way is, `OutOfQuota` when this would
+        go past a quota of the maker's own; then nothing is kept for it.
         """
         if min(upper.requests, upper.tokens, upper.micros) < 0:
             raise ValueError(f"a call cannot use less than nothing: {upper}")
         if (source, way) not in self._free:
             must_be_free(self._driver, self._entity, source, way)
+            must_have_quota(self._driver, self._entity, source, way)
             self._free.add((source, way))
         binding = self._limits.binding(source, use, project)
         if binding:
@@ -206,10 +209,22 @@ def insert(driver: Driver, entity: str, wanted: Sequence[Wanted], state: str, no
     return made
 
 
-Closed = tuple[Reservation, Amount, str]  # a call, what it is charged in the end, and its state from now on
+class Closed(NamedTuple):
+    """A call that is over: what it is charged in the end, and its state from now on. way: how it went. refusal: of the
+    provider's own quota.
+    """
+
+    call: Reservation
+    charged: Amount
+    state: str
+    way: Way | None = None
+    refusal: Refusal | None = None
 
 
-def settle(driver: Driver, entity: str, ended: Sequence[Closed], how: Statement = SETTLE) -> None:
+Charge = tuple[Reservation, Amount, str]  # a call, what it is charged, and its state from now on
+
+
+def settle(driver: Driver, entity: str, ended: Sequence[Charge], how: Statement = SETTLE) -> None:
     """Charges calls what they used, which may be more than was reserved.
 
     how: the statement that changes a call's row if it may be changed. Raises `ValueError` when an amount is negative or

@@ -68,6 +68,12 @@ _STANDING = Statement(
     "SELECT reason, evidence, placed_at FROM holds WHERE entity = :entity AND maker = :maker AND release IS NULL"
 )
 _ANY = Statement("SELECT 1 FROM holds WHERE release IS NULL LIMIT 1")
+_MET = Statement(
+    "SELECT h.entity, h.maker, h.placed_at, h.reason, w.route, w.address, w.key FROM hold_ways w JOIN holds h"
+    " ON h.entity = w.entity AND h.maker = w.maker AND h.placed_at = w.placed_at"
+    " WHERE h.release IS NULL AND ((w.address = :address AND h.entity = :entity) OR (w.key = :key AND w.key <> ''))"
+    " ORDER BY h.id"
+)
 _EVERY = sql.text(
     "SELECT maker, entity, reason, evidence, placed_at, release FROM holds"
     " WHERE entity = :entity AND maker = :maker ORDER BY id"
@@ -97,8 +103,12 @@ def must_be_free(driver: Driver, entity: str, source: str, way: Way | None = Non
         return
     if found := standing(driver, entity, parse_source(source).maker):
         raise OnHold(f"{source!r} may not be asked: {found}")
-    if way and (because := ways.barred(driver, entity, source, way)):
-        raise OnHold(because)
+    for met, because in ways.known_again(driver, _MET, entity, source, way) if way else ():
+        raise OnHold(
+            f"{source!r} may not be asked: {because} that {met.maker!r} suspended; it is on hold for {met.entity!r} "
+            f"since {met.at} ({met.reason}), whatever name the run file gives it; when {met.maker!r} has reinstated "
+            f"the account, the reviewer runs `trueseed release {met.maker} --evidence FILE` with what shows it"
+        )
 
 
 class Holds:
@@ -222,13 +232,19 @@ def release(ledger: Ledger, holds: Holds, *, maker: str, evidence: Path) -> Hold
         raise ConfigError(
             f"the evidence {evidence} cannot be read ({err.strerror}); give the file that shows the reinstatement"
         ) from err
+    signer = reviewer()
+    ledger.append(RELEASE, [], _released(found, digest), role="reviewer")
+    return holds.lift(maker, digest, signer)
+
+
+def reviewer() -> Signer:
+    """Who ends what stands on a maker. Raises `ConfigError` when this user does not hold that key."""
     signer = load("reviewer", state_folder() / "keys")
     if signer is None:
         raise ConfigError(
             f"there is no reviewer's key in {state_folder() / 'keys'}; ask whoever reviews to run the command"
         )
-    ledger.append(RELEASE, [], _released(found, digest), role="reviewer")
-    return holds.lift(maker, digest, signer)
+    return signer
 
 
 def _spell(row: dict[str, Any]) -> Spell:

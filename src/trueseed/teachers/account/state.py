@@ -1,4 +1,4 @@
-"""Account state: what our legal entity asked of each maker, what it may still ask, and who is on hold.
+"""Account state: what our legal entity asked of each maker, what it may still ask, and who is on hold or out of quota.
 
 It belongs to the legal entity, not to a workspace: one database that all its workspaces and processes share. SQLite in
 the user's state folder, or any SQLAlchemy URL of SQLite or PostgreSQL in `TRUESEED_ACCOUNT`; the statements are the
@@ -88,6 +88,20 @@ hold_ways = sql.Table(
     _tables,
     sql.Column("id", _Key, primary_key=True),
     *(_word(name) for name in ("entity", "maker", "placed_at", "route", "address", "key")),
+)
+
+_UNRENEWED = sql.text("ended_at IS NULL")
+
+# Quotas of the makers' own that were met, each with the way on which it was. Times are account time.
+quotas = sql.Table(
+    "quotas",
+    _tables,
+    sql.Column("id", _Key, primary_key=True),
+    *(_word(name) for name in ("entity", "maker", "model", "reason", "said", "route", "address", "key")),
+    *(_count(name) for name in ("met_at", "last_at")),  # for the first time, and for the last
+    sql.Column("ended_at", sql.BigInteger),  # null while it stands
+    sql.Column("release", sql.Text),  # the reviewer's signed statement; null when an answer ended it
+    sql.Index("quotas_standing", "entity", "maker", sqlite_where=_UNRENEWED, postgresql_where=_UNRENEWED),
 )
 
 clocks = sql.Table(
@@ -264,7 +278,8 @@ class Account:
                         f"the account {self.name} is of version {found}, this TrueSeed reads up to {VERSION}; "
                         f"upgrade it"
                     )
-                hold_ways.create(connection, checkfirst=True)  # accounts of before it lack it
+                for newer in (hold_ways, quotas):  # accounts of before it lack it
+                    newer.create(connection, checkfirst=True)
                 return
             if any(sql.inspect(connection).has_table(table) for table in _tables.tables):
                 raise ConfigError(f"{self.name} holds other tables; give the account a database of its own")

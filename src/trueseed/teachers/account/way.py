@@ -2,15 +2,16 @@
 
     way = Way.to("deepseek/deepseek-chat@api", base_url="https://api.deepseek.com/v1", key=key)
 
-A hold binds a maker and our legal entity. The address and the key with which the maker was reached when it suspended us
-bind too: the address whatever maker the source names there, and the key whatever entity is declared, since it belongs
-to the account that was suspended. Another entity with a key of its own is another account.
+What binds a maker and our legal entity (a hold, a quota that is used up) binds the address and the key too with which
+the maker was reached when it was met: the address whatever maker the source names there, and the key whatever entity is
+declared, since it belongs to the maker's account. Another entity with a key of its own is another account.
 
-An aggregator or a cloud carries many makers over one address and key; there, only the maker that suspended us is held.
+An aggregator or a cloud carries many makers over one address and key; there, only the maker that said so is bound.
 """
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import sqlalchemy as sql
@@ -30,12 +31,6 @@ _KEEP = sql.text(
 _KEPT = sql.text(
     "SELECT count(*) FROM hold_ways WHERE entity = :entity AND maker = :maker AND placed_at = :placed_at"
     " AND route = :route AND address = :address AND key = :key"
-)
-_MET = Statement(
-    "SELECT h.entity, h.maker, h.placed_at, h.reason, w.route, w.address, w.key FROM hold_ways w JOIN holds h"
-    " ON h.entity = w.entity AND h.maker = w.maker AND h.placed_at = w.placed_at"
-    " WHERE h.release IS NULL AND ((w.address = :address AND h.entity = :entity) OR (w.key = :key AND w.key <> ''))"
-    " ORDER BY h.id"
 )
 
 
@@ -58,16 +53,20 @@ class Way:
         )
 
 
-class _Met(NamedTuple):
-    """A standing hold, and a way on which it was met."""
+class Met(NamedTuple):
+    """What stands on a maker, since when and why, and a way on which it was met."""
 
     entity: str
     maker: str
-    placed_at: str
+    at: Any
     reason: str
     route: str
     address: str
     key: str
+
+    @property
+    def way(self) -> Way:
+        return Way(route=self.route, address=self.address, key=self.key)
 
 
 def keep(connection: sql.Connection, entity: str, maker: str, placed_at: str, way: Way) -> bool:
@@ -79,22 +78,19 @@ def keep(connection: sql.Connection, entity: str, maker: str, placed_at: str, wa
     return True
 
 
-def barred(driver: Driver, entity: str, source: str, way: Way) -> str | None:
-    """Why `source` may not be asked this way although its maker is not on hold for `entity`; None when it may."""
+def known_again(driver: Driver, met: Statement, entity: str, source: str, way: Way) -> Iterator[tuple[Met, str]]:
+    """What stands on the maker that is reached this way, whatever name `source` gives it, and by what it is known.
+
+    met: selects what `Met` has, of an `:address` with our `:entity` and of a `:key`.
+    """
     maker = parse_source(source).maker
-    for row in driver.all(_MET, {"entity": entity, "address": way.address, "key": way.key}):
-        met = _Met(*row)
-        if because := _because(met, entity, maker, way):
-            return (
-                f"{source!r} may not be asked: {because} that {met.maker!r} suspended; it is on hold for "
-                f"{met.entity!r} since {met.placed_at} ({met.reason}), whatever name the run file gives it; when "
-                f"{met.maker!r} has reinstated the account, the reviewer runs "
-                f"`trueseed release {met.maker} --evidence FILE` with what shows it"
-            )
-    return None
+    for row in driver.all(met, {"entity": entity, "address": way.address, "key": way.key}):
+        found = Met(*row)
+        if because := _because(found, entity, maker, way):
+            yield found, because
 
 
-def _because(met: _Met, entity: str, maker: str, way: Way) -> str | None:
+def _because(met: Met, entity: str, maker: str, way: Way) -> str | None:
     carries_many = met.route == way.route and way.route not in ONE_MAKER
     if way.key and met.key == way.key and (met.maker == maker or not carries_many):
         return "its key is that of the account"

@@ -45,12 +45,15 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """after: seconds, None when the provider did not credibly say. because, next: sentences for the user."""
+    """after: seconds, None when the provider did not credibly say. because, next: sentences for the user. quota: it is
+    the provider's own that is used up, so no other way of its maker is a way on (`account.quotas`).
+    """
 
     kind: Kind
     after: float | None = None
     because: str
     next: str
+    quota: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Rule:
     """When all that is named here is found in a failure, this is what it means.
 
     status: any of these. named: the error's code or type is one of these. says: found in its message, in any case.
-    cause: any of these exceptions. provider: whose wire it was seen on.
+    cause: any of these exceptions. provider: whose wire it was seen on. own: what is used up is ours, not a provider's.
     """
 
     kind: Kind
@@ -69,6 +72,7 @@ class Rule:
     named: tuple[str, ...] = ()
     says: str = ""
     cause: tuple[str, ...] = ()
+    own: bool = False
 
     def matches(self, failure: Failure) -> bool:
         return (
@@ -85,7 +89,8 @@ def decide(failure: Failure, now: float) -> Action:
     """
     rule = next((rule for rule in RULES if rule.matches(failure)), _unknown(failure))
     after = retry_after(failure.headers, failure.message, now) if rule.kind in ("wait", "retry", "pause") else None
-    return Action(kind=rule.kind, after=after, because=rule.because, next=rule.next)
+    quota = rule.kind == "pause" and not rule.own
+    return Action(kind=rule.kind, after=after, because=rule.because, next=rule.next, quota=quota)
 
 
 def _unknown(failure: Failure) -> Rule:
@@ -102,7 +107,10 @@ _TALK = (
     "another key, account or route of the same maker will not be used"
 )
 _ELSEWHERE = "choose a teacher whose maker serves your region; asking through a proxy or another route is not done here"
-_PAY = "raise the quota or add credit with the provider, then give the same command again"
+_PAY = (
+    "raise the quota or add credit with the provider, then give the same command again; another key, account or route "
+    "of the same maker will not be used"
+)
 _KEY = "set the environment variable that holds this provider's key to a valid one"
 _NAME = "correct `model` in the run file; `trueseed doctor` lists what the server offers"
 _ONE = "nothing: the question is left out and counted, with this reason"
@@ -143,7 +151,7 @@ RULES: tuple[Rule, ...] = (
     Rule("pause", "deepseek", "the balance of the account is used up", _PAY, (402,)),
     Rule("pause", "litellm", "a budget of your own gateway is used up, not the provider's",
          "raise that budget, or wait until it is renewed, then give the same command again",
-         named=("budget_exceeded",)),
+         named=("budget_exceeded",), own=True),
     # the key
     Rule("fix", "openai", "the key is not valid", _KEY, named=("invalid_api_key", "authentication_error")),
     Rule("fix", "google", "the key is not valid", _KEY, (400, 401, 403), says=r"api[ _]key (not valid|not found)|"

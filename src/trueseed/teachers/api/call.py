@@ -16,6 +16,7 @@ from typing import Any
 from trueseed.core.chat import Answer, Request
 from trueseed.errors import TrueSeedError
 from trueseed.teachers.account.allowance import Reservation
+from trueseed.teachers.account.quotas import Refusal
 from trueseed.teachers.api import actions, headers, wire
 from trueseed.teachers.api.actions import Action
 from trueseed.teachers.api.headers import Live
@@ -114,7 +115,7 @@ class Caller:
         try:
             if suspended and ended.action is not None:
                 await self._tab.hold(ended.action.because, evidence(ended.said))
-            await self._tab.failed(reservation, err)
+            await self._tab.failed(reservation, err, _of_quota(ended))
         except TrueSeedError as unbooked:  # a suspension weighs more than an account that cannot be written
             return ended if suspended else Ended(error=unbooked)
         return ended
@@ -134,6 +135,10 @@ class Caller:
         except TrueSeedError as err:
             return err
         return None
+
+
+def _of_quota(ended: Ended) -> Refusal | None:
+    return Refusal(ended.action.because, ended.said) if ended.action and ended.action.quota else None
 
 
 def _as_is(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from trueseed.errors import ConfigError, Paused, Refused, TeacherError, TrueSeedError
 from trueseed.teachers.account.holds import Holds, OnHold
+from trueseed.teachers.account.quotas import OutOfQuota, Quotas
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.api.actions import Action
 from trueseed.teachers.api.call import Ended
@@ -28,18 +29,21 @@ class StaysBroken(TeacherError):  # noqa: N818
     """The server failed again and again."""
 
 
-Gone = (OnHold, NotServed, UsedUp, StaysBroken)  # beside `Exhausted`, where the limit is of that maker alone
+# Beside `Exhausted`, where the limit is of that maker alone.
+Gone = (OnHold, OutOfQuota, NotServed, UsedUp, StaysBroken)
 
 
 class Endings:
     """The error that asking `source` ends with, after what has to be written down."""
 
-    def __init__(self, source: str, step: Step, holds: Holds, way: Way) -> None:
-        self._source, self._step, self._holds, self._way = source, step, holds, way
+    def __init__(self, source: str, step: Step, holds: Holds, quotas: Quotas, way: Way) -> None:
+        self._source, self._step, self._holds, self._quotas, self._way = source, step, holds, quotas, way
 
     def of(self, ended: Ended) -> TrueSeedError:
         """Raises what is no error of ours, as it is."""
         if ended.error is not None:
+            if isinstance(ended.error, OutOfQuota):
+                self.quotas_written()
             if isinstance(ended.error, TrueSeedError):
                 return ended.error
             raise ended.error
@@ -52,6 +56,7 @@ class Endings:
             case "refuse_region":
                 return NotServed(message)
             case "pause":
+                self.quotas_written()
                 return _used_up(message, "; the provider names a time", action.after)
             case "wait":
                 return _used_up(f"{message}; the same command resumes", "", action.after)
@@ -59,6 +64,10 @@ class Endings:
                 return ConfigError(message)
             case "retry":
                 return StaysBroken(f"{message}. What was answered is kept; the same command resumes")
+
+    def quotas_written(self) -> None:
+        """In the ledger too, of this maker: those that were met, and those that an answer ended."""
+        self._quotas.write_down(self._step.workspace, parse_source(self._source).maker)
 
     def _held(self, message: str, action: Action, ended: Ended) -> OnHold:
         """The hold in account state and ledger, and the words that it rests on beside the ledger."""

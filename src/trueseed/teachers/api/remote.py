@@ -75,7 +75,7 @@ class Remote:
             key=there.key,
             timeout_s=endpoint.timeout_s,
         )
-        self._endings = Endings(self.source, step, holds, way)
+        self._endings = Endings(self.source, step, holds, allowance.quotas, way)
         self._background = Background(f"ask {self.source}")
 
     @property
@@ -90,6 +90,8 @@ class Remote:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+        if kind is None:
+            self._endings.quotas_written()
 
     def close(self) -> None:
         """Ends the thread. What is still under way is broken off, and stays charged at the most it can cost."""

@@ -19,6 +19,7 @@ from trueseed.teachers.account.amounts import NOTHING
 from trueseed.teachers.account.charging import Closed, Wanted
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.lots import Lots
+from trueseed.teachers.account.quotas import Refusal
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.api import wire
 from trueseed.terms.model import Use, parse_source
@@ -39,7 +40,7 @@ class Tab:
         self._lots = Lots(self._work, self._at_once, self._thread)
 
     async def reserve(self, request: Request) -> Reservation:
-        """Raises `Exhausted`, `Refused` when the maker is on hold; then nothing is reserved."""
+        """Raises `Exhausted`, `OutOfQuota`, `Refused` when the maker is on hold; then nothing is reserved."""
         upper = self._amount(wire.most(request))
         wanted = Wanted(self.source, self._use, self._project, digest(request.to_json()), upper)
         kept: Reservation = await self._lots.verdict(wanted)
@@ -48,15 +49,16 @@ class Tab:
     async def answered(self, reservation: Reservation, usage: wire.Usage | None) -> None:
         """usage: None when the provider did not tell; then it is charged as if it had used everything."""
         actual = self._amount(usage) if usage else reservation.upper
-        await self._lots.verdict((reservation, actual, "answered"))
+        await self._lots.verdict(Closed(reservation, actual, "answered", self._way))
 
-    async def failed(self, reservation: Reservation, err: Exception) -> None:
+    async def failed(self, reservation: Reservation, err: Exception, refusal: Refusal | None = None) -> None:
+        """refusal: what the provider said of its quota, if that is why."""
         if isinstance(err, wire.Unusable):
-            await self._lots.verdict((reservation, reservation.upper, "failed"))
+            await self._lots.verdict(Closed(reservation, reservation.upper, "failed", self._way, refusal))
         elif getattr(err, "response", None) is not None:  # the provider answered, and bills no error
-            await self._lots.verdict((reservation, Amount(requests=1), "failed"))
+            await self._lots.verdict(Closed(reservation, Amount(requests=1), "failed", self._way, refusal))
         elif wire.never_left(err):
-            await self._lots.verdict((reservation, NOTHING, "released"))
+            await self._lots.verdict(Closed(reservation, NOTHING, "released"))
 
     def cached(self, request: str) -> None:
         """Counts an answer that spared a call. Raises `OnHold`, and then it must not be handed out."""

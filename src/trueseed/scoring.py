@@ -1,0 +1,126 @@
+"""Tasks on models, through the door: `trueseed evaluate`, and the `tasks` of a run file.
+
+    task = bring_task(workspace, config)                       # an artifact with a declared origin, held out
+    scores = on(ours(workspace, "student"), config, task, workspace)
+
+A student of this workspace is measured as it is. Any other model speaks under its own terms, asked for the use
+`benchmark_teacher`: weights that we hold, or a teacher behind an API.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from trueseed import models
+from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import digest
+from trueseed.core.chat import ChatModel
+from trueseed.errors import ConfigError
+from trueseed.evaluate.task import Config, read
+from trueseed.lm.source import resolve
+from trueseed.lm.speed import Speed
+from trueseed.student import newest_student
+from trueseed.teachers.bound import bound
+from trueseed.teachers.voice import OurWeights, Voice
+from trueseed.terms.model import Relation, Use
+from trueseed.workspace import Step, Workspace
+
+if TYPE_CHECKING:
+    from trueseed.evaluate.score import Examined
+    from trueseed.lm.engine import Engine
+
+STUDENT = "student"  # stands for the newest
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """Who is measured. voice: how it is heard. weights: where they are here. asked: whether its terms are asked, since
+    it is none of our own students. features: as `Workspace.step`.
+    """
+
+    voice: Voice
+    weights: Artifact | None
+    asked: bool
+    features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def bring_task(workspace: Workspace, config: Config) -> Artifact:
+    """The task as an artifact, held out from training. Raises `ConfigError` as `evaluate.task.read`."""
+    task = read(config)
+    said = {"held_out": True, "task": task.name, "digest": task.digest, "scorer": task.scorer.name}
+    with workspace.step("task", brings={task.source: Relation.OUTPUT}, config=said) as step:
+        return step.earlier("prompts") or task.freeze(step)
+
+
+def student(workspace: Workspace, artifact: Artifact, speed: Speed) -> Model:
+    """One that was trained here."""
+    name = workspace.facts.student.name or STUDENT
+    return Model(voice=OurWeights(artifact, f"own/{name}", speed), weights=artifact, asked=False)
+
+
+def held(artifact: Artifact, source: str, speed: Speed) -> Model:
+    """Weights from outside, by their artifact."""
+    return Model(voice=OurWeights(artifact, source, speed), weights=artifact, asked=True)
+
+
+def teacher(voice: Voice, features: Mapping[str, Sequence[str]]) -> Model:
+    """A teacher as a run hears it. features: by source, as `Workspace.step`."""
+    weights = voice.weights if isinstance(voice, OurWeights) else None
+    return Model(voice=voice, weights=weights, asked=True, features=features)
+
+
+def ours(workspace: Workspace, spec: str, speed: Speed | None = None) -> Model:
+    """The model that a user names: `student`, an artifact of weights, or weights as `lm.source.resolve` takes them.
+
+    Raises `ConfigError` when there is none such.
+    """
+    speed = speed or Speed()
+    if spec == STUDENT:
+        return student(workspace, newest_student(workspace), speed)
+    if spec.startswith("weights:"):
+        artifact = workspace.store.get(spec)
+        maker = workspace.lineage().maker(artifact.digest)
+        if maker is not None and maker.predicate["step"] == "train":
+            return student(workspace, artifact, speed)
+    else:
+        artifact = models.import_weights(resolve(spec), workspace)
+    source = artifact.meta.get("source")
+    if source is None:
+        raise ConfigError(f"{spec!r} are weights of nobody knows whom; name them as they came in")
+    return held(artifact, str(source), speed)
+
+
+def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Artifact:
+    """Scores of a model on a task; those there are already when nothing changed that decides them.
+
+    Raises `Refused` when the terms do not let it be measured, and what `evaluate.score` raises.
+    """
+    from trueseed.evaluate import score  # with scipy, which takes a second
+
+    inputs = [task, *([model.weights] if model.weights else [])]
+    asks = {model.voice.source: Use.BENCHMARK_TEACHER} if model.asked else {}
+    decides = {**config.model_dump(exclude={"file", "of"}), **model.voice.identity, "versions": score.versions()}
+    with workspace.step("score", inputs=inputs, ask=asks, config=decides, features=model.features) as step:
+        if earlier := step.earlier("scores"):
+            return earlier
+        with _examined(model, step) as examined:
+            return score.score(config, task, examined, step)
+
+
+@contextmanager
+def _examined(model: Model, step: Step) -> Iterator["Examined"]:
+    """Bound to the step, so that a teacher speaks only where it was named."""
+    from trueseed.evaluate.score import Examined
+
+    by: AbstractContextManager[ChatModel]
+    by = bound(model.voice, step, cache=True) if model.asked else model.voice.speaking(step)
+    with by as speaks:
+        follows = model.voice.scorer
+        about = {name.removeprefix("teacher_"): said for name, said in model.voice.speaks.items()}
+        yield Examined(speaks=speaks, follows=follows, about={**about, **_template(follows)})
+
+
+def _template(engine: "Engine | None") -> dict[str, Any]:
+    """Which chat template makes the prompt of a request."""
+    return {"chat_template": digest(engine.format.tokenizer.chat_template or "")} if engine else {}
