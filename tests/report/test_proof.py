@@ -177,17 +177,6 @@ def test_the_single_file_verifier_agrees_and_says_what_it_does_not_check(place, 
     assert alone(made, str(key_of(place)[0]), tmp_path).returncode == 2
 
 
-def test_the_single_file_verifier_takes_a_key_that_is_none_for_a_mistake_and_not_for_a_forgery(place, made, tmp_path):
-    key = str(key_of(place)[0])
-    for copied in ("a key", key[:-4], "+".join(key.split("+")[:2])):
-        done = alone(made, copied, tmp_path)
-        assert (done.returncode, "copied in part" in done.stderr) == (2, True), done.stderr
-    files = unpack(made)
-    made.write_bytes(pack({name: data for name, data in files.items() if name != "keys"}))
-    done = alone(made, key, tmp_path)
-    assert (done.returncode, done.stderr) == (4, "BROKEN: no keys in it\n")
-
-
 LETTER = {
     "document": "yes",
     "terms": "0" * 64,
@@ -254,6 +243,17 @@ def test_what_is_broken_the_single_file_verifier_does_not_accept(place, made, mo
         assert proof(made, key).broken
     with pytest.raises(Exception, match=r"."):
         check(str(made), str(key[0]))
+
+
+def test_the_single_file_verifier_takes_a_key_that_is_none_for_a_mistake_and_not_for_a_forgery(place, made, tmp_path):
+    key = str(key_of(place)[0])
+    for copied in ("a key", key[:-4], "+".join(key.split("+")[:2])):
+        done = alone(made, copied, tmp_path)
+        assert (done.returncode, "copied in part" in done.stderr) == (2, True), done.stderr
+    files = unpack(made)
+    made.write_bytes(pack({name: data for name, data in files.items() if name != "keys"}))
+    done = alone(made, key, tmp_path)
+    assert (done.returncode, done.stderr) == (4, "BROKEN: no keys in it\n")
 
 
 def zipped(*members: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
