@@ -170,6 +170,10 @@ def test_one_that_dies_is_replaced_and_its_call_stays_charged(tmp_path):
         with pytest.raises(httpx.HTTPError):
             call.result()
         until(lambda: len(place.workers() - first) == 2)
+        beginning = place.workers() - first
+        for pid in beginning:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: len(place.workers() - first - beginning) == 2)
         assert place.ask(token).status_code == 200
         assert place.counted("in_flight") == 0
         assert len(Allowance(place.account, (), "us").unknown()) == 1

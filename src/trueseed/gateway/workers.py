@@ -7,7 +7,8 @@ What holds for one process holds over all: keys, budgets, limits and holds stand
 and what one process counts by itself (`in_flight`) is divided among them. `/metrics` tells the sum, whichever answers.
 
 A worker that dies leaves what a killed gateway leaves: its calls in flight are unknown and charged, and whoever takes
-its place seals what it journalled. One that cannot begin ends all of them, since the next could not either.
+its place seals what it journalled. One that cannot begin ends all of them, since the next could not either; one that
+is killed as it begins is replaced.
 """
 
 import logging
@@ -40,6 +41,7 @@ from trueseed.workspace import Workspace
 
 Order = Literal["end", "now"]
 _READY = "ready"
+MOST_KILLED = 8  # while they begin, before it is given up
 _MEMORY = Path("/dev/shm")  # a file system in memory, if there is one
 _PROCESSES = multiprocessing.get_context("spawn")  # a fork would inherit locks in whatever state they are
 _log = logging.getLogger(__name__)
@@ -143,6 +145,7 @@ class _Crew:
     def __init__(self, duties: Sequence[Duty], sockets: Sequence[socket], counts: Path) -> None:
         self._duties, self._sockets, self._counts = duties, sockets, counts
         self._workers: list[_Worker] = []
+        self._killed = 0  # in a row, while they began
 
     def begin(self, stops: Connection) -> bool:
         """Starts all. False when it was told to stop before they were ready. Raises why a worker cannot begin."""
@@ -195,15 +198,21 @@ class _Crew:
         return False
 
     def _hear(self, worker: _Worker) -> None:
-        """Whether it is ready. Raises why a worker cannot begin."""
+        """Whether it is ready, or was killed. Raises why a worker cannot begin."""
         try:
             said = worker.line.recv()
         except (EOFError, OSError):
             worker.process.join()
-            said = Failure(f"its process ended with exit code {worker.process.exitcode}", TrueSeedError.exit_code)
+            code = worker.process.exitcode or 0
+            if (
+                code < 0 and self._killed < MOST_KILLED
+            ):  # it is replaced as any that dies
+                self._killed += 1
+                return
+            said = Failure(f"its process ended with exit code {code}", TrueSeedError.exit_code)
         if isinstance(said, Failure):
             raise said.error()
-        worker.is_ready = True
+        worker.is_ready, self._killed = True, 0
 
     def _ended(self, ready: Sequence[object]) -> list[_Worker]:
         ended = [worker for worker in self._workers if worker.process.sentinel in ready]
