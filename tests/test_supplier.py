@@ -112,3 +112,42 @@ def test_figures_that_cannot_be_had_or_read_are_the_users_mistake(trueseed, tmp_
         code, said = trueseed(*common, *words)
         assert code == 2, said
         assert "Traceback" not in said
+
+
+# -- limits of the account
+
+
+def test_a_limit_is_set_shown_with_what_is_used_of_it_and_removed(trueseed):
+    whose = ("--source", "openai/*", "--per", "day")
+    code, said = trueseed("allowance", "set", *whose, "--project", "seed", "--requests", "500", "--usd", "12.50")
+    assert (code, "12.50 USD a day" in said) == (0, True)
+    answered(3)
+    code, said = trueseed("allowance", "show")
+    assert (code, "3 requests of 500 requests" in said) == (0, True)
+    (shown,) = json.loads(trueseed("allowance", "show", "--json")[1])["limits"]
+    assert (shown["micros"], shown["used"]["micros"], shown["project"]) == (12_500_000, 750, "seed")
+    assert datetime.fromisoformat(shown["renewed_at"]) > datetime.now(UTC)
+    assert trueseed("allowance", "remove", *whose)[0] == 2  # that is another: of all projects
+    assert trueseed("allowance", "remove", *whose, "--project", "seed")[0] == 0
+    assert json.loads(trueseed("allowance", "show", "--json")[1])["limits"] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("set", "--source", "openai/*", "--per", "day"),
+        ("set", "--source", "openai/*", "--per", "week", "--requests", "1"),
+        ("set", "--source", "openai/*", "--per", "day", "--requests", "-1"),
+        ("set", "--source", "openai", "--per", "day", "--requests", "1"),
+        ("set", "--source", "openai/*", "--per", "day", "--use", "trian", "--requests", "1"),
+        *(("set", "--source", "openai/*", "--per", "day", "--usd", usd) for usd in ("nan", "-1", "0.0000001", "ten")),
+        ("remove",),
+        ("remove", "7"),
+        ("remove", "7", "--per", "day"),
+        ("remove", "--source", "openai/*", "--per", "day"),
+    ],
+)
+def test_nonsense_about_a_limit_is_refused_and_changes_nothing(trueseed, words):
+    code, said = trueseed("allowance", *words)
+    assert (code, "Traceback" in said) == (2, False)
+    assert json.loads(trueseed("allowance", "show", "--json")[1])["limits"] == []

@@ -27,7 +27,9 @@ from trueseed.doctor.check import Check, Findings
 from trueseed.doctor.examine import examine
 from trueseed.ledger.statement import WITHDRAWAL
 from trueseed.teachers.account.holds import Holds, hold
+from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.account.quotas import Refusal, meet
+from trueseed.teachers.account.shared import Shared
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
@@ -248,6 +250,12 @@ def test_what_is_left_of_an_allowance_and_until_when(look):
     findings = look(limits=limits)
     assert "500 of 500 requests left, renewed at" in found(findings, "allowance this day").meaning
     assert found(findings, "allowance in total").status == "fails"
+
+
+def test_a_limit_of_the_account_binds_a_file_that_has_none(look):
+    made = Shared(Account.open(), our_entity()).set(Limit(source="own/*", per="total", requests=0))
+    told = found(look(), "account's allowance in total")
+    assert (told.status, f"limit {made.id} of the account" in told.next) == ("fails", True)
 
 
 def test_weights_that_are_not_there(look, tmp_path):

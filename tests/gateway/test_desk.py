@@ -16,6 +16,7 @@ from trueseed.similarity.remembered import ANSWERS, Remembered
 from trueseed.teachers.account.allowance import Allowance, Amount, Exhausted, Limit
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.lots import Shortly
+from trueseed.teachers.account.shared import Shared
 from trueseed.teachers.account.state import Account, AccountUnavailable
 from trueseed.teachers.api.forward import Upstream
 from trueseed.teachers.api.providers import Endpoint
@@ -88,6 +89,15 @@ def test_sixty_four_calls_at_once_are_given_exactly_what_the_allowance_has(desk,
     verdicts = desk.work([Ask(issued(keys), None, WANTED)] * 64)
     assert names(verdicts) == ["Ticket"] * 10 + ["Exhausted"] * 54
     assert isinstance(verdicts[-1], Exhausted)
+
+
+def test_a_limit_of_the_account_that_is_set_while_it_serves_binds_the_next_lot(desk, keys, account):
+    token = issued(keys)
+    assert names(desk.work([Ask(token, None, WANTED)])) == ["Ticket"]
+    made = Shared(account, "us").set(Limit(source="*", per="total", requests=3))
+    *_, refused = verdicts = desk.work([Ask(token, None, WANTED)] * 3)
+    assert names(verdicts) == ["Ticket", "Ticket", "Exhausted"]
+    assert f"limit {made.id} of the account" in str(refused)
 
 
 def test_each_call_of_a_lot_has_its_own_verdict(desk, keys):

@@ -18,6 +18,8 @@ from trueseed.report import verify
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.allowance import Allowance
 from trueseed.teachers.account.holds import Holds
+from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.shared import Shared
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 from trueseed.workspace import Workspace
@@ -176,6 +178,13 @@ def test_a_limit_that_is_too_small_is_told_before_the_run(settings, workspace):
     assert "it lacks" in made.calendar.to_json()["words"]
     assert made.calendar.likely is not None
     assert made.calendar.likely.at is None
+
+
+def test_a_limit_of_the_account_is_told_of_a_file_without_limits(settings, workspace):
+    limit = Shared(Account.open(), our_entity()).set(Limit(source="own/*", per="total", requests=20))
+    told = plan(settings(), workspace, rows=0).calendar.to_json()
+    assert f"20 requests in total (limit {limit.id} of the account)): it lacks" in told["words"]
+    assert [each["id"] for each in told["limits"]] == [limit.id]
 
 
 def test_a_teacher_that_fails_does_not_hide_the_rest_of_the_plan(tmp_path, tiny_llama, provider):

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from tests.gateway.conftest import serving
 from tests.story.asking import ask
-from tests.story.people import DEEPSEEK, Place
+from tests.story.people import DEEPSEEK, Place, trueseed
 
 from trueseed.access.keys import Grant, Keys
 from trueseed.errors import Paused, TrueSeedError
@@ -72,6 +72,16 @@ def test_from_no_other_workspace(spent, tmp_path):
 def test_another_maker_is_asked_meanwhile(spent):
     limited(spent, "own/a-model-of-ours", count=2)
     assert spent.provider.counts()["billed"] == 5
+
+
+def test_a_limit_of_the_account_binds_workspaces_whose_files_have_none(place, tmp_path):
+    whose = ("--source", "deepseek/*", "--per", "day")
+    assert trueseed("allowance", "set", *whose, "--requests", "2")[0] == 0
+    for each in (place, Place(folder=tmp_path / "other", provider=place.provider)):
+        with pytest.raises(Paused, match="of the account, which binds whoever asks through it"):
+            each.ask(DEEPSEEK, count=4, at_once=1)
+    assert place.provider.counts()["billed"] == 2
+    assert "2 requests of 2 requests" in trueseed("allowance", "show")[1]
 
 
 # the provider's own limit, of which only its refusal tells

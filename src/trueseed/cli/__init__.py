@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from trueseed.cli import (
     account,
+    allowance,
     cache,
     case,
     evaluation,
@@ -39,6 +40,7 @@ for part in (
     case,
     terms,
     account,
+    allowance,
     supplier,
     gateway,
     cache,

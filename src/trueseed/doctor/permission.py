@@ -1,7 +1,7 @@
 """May this source be used as the run will: terms, contract, region, recall, hold, and what is left of the allowance."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from trueseed.asking import USES, must_be_in_force, verdicts
 from trueseed.doctor.check import Check, Subject
@@ -9,7 +9,7 @@ from trueseed.doctor.known import Known
 from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.runfile import Asked
 from trueseed.teachers.account.holds import OnHold
-from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.limits import AccountLimit, Limit
 from trueseed.teachers.account.quotas import Mark, OutOfQuota
 from trueseed.teachers.account.rooms import Room, rooms
 from trueseed.teachers.api.held import look
@@ -150,7 +150,9 @@ def _account(subject: Subject, endpoint: Endpoint, known: Known) -> Iterator[Che
         meaning, next_ = str(met[-1]), "raise it with the provider; the run tries this way again, and no other"
         yield subject.warning("quota", meaning, next_)
     if not bound:
-        yield subject.warning("allowance", "no limit binds it", "give `limits` in the run file")
+        yield subject.warning(
+            "allowance", "no limit binds it", "give `limits` in the run file, or `trueseed allowance set`"
+        )
     for room in bound:
         yield _room(subject, room, now)
 
@@ -164,23 +166,20 @@ def _room(subject: Subject, room: Room, now: datetime) -> Check:
             full = full or left == 0
             told.append(f"{left / 1e6:.2f} of {allowed / 1e6:.2f} USD" if name == "micros" else
                         f"{left:,} of {allowed:,} {name}")  # fmt: skip
+    whose, change = "allowance", "raise the limit in the run file"
+    if isinstance(limit, AccountLimit):
+        whose, change = "account's allowance", f"change limit {limit.id} of the account: `trueseed allowance set`"
     if limit.per == "minute":
-        return subject.ok("allowance a minute", ", ".join(each.split(" of ")[1] for each in told))
-    name = "allowance in total" if limit.per == "total" else f"allowance this {limit.per}"
+        return subject.ok(f"{whose} a minute", ", ".join(each.split(" of ")[1] for each in told))
+    name = f"{whose} in total" if limit.per == "total" else f"{whose} this {limit.per}"
     meaning = f"{', '.join(told)} left{_until(limit, now)}"
     if not full:
         return subject.ok(name, meaning)
     if limit.per == "total":
-        return subject.fails(
-            name, f"used up: {meaning}", "raise the limit in the run file, or ask for less", ConfigError
-        )
-    return subject.warning(name, f"used up: {meaning}", "wait until it is renewed, or raise the limit in the run file")
+        return subject.fails(name, f"used up: {meaning}", f"{change}, or ask for less", ConfigError)
+    return subject.warning(name, f"used up: {meaning}", f"wait until it is renewed, or {change}")
 
 
 def _until(limit: Limit, now: datetime) -> str:
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    if limit.per == "day":
-        return f", renewed at {day + timedelta(days=1):%Y-%m-%d %H:%M} UTC"
-    if limit.per == "month":
-        return f", renewed at {(day.replace(day=28) + timedelta(days=4)).replace(day=1):%Y-%m-%d %H:%M} UTC"
-    return ", for ever"
+    renewed = limit.renewed_after(now)
+    return f", renewed at {renewed:%Y-%m-%d %H:%M} UTC" if renewed else ", for ever"

@@ -94,7 +94,7 @@ def finish(works: Sequence[Work], rooms: Sequence[Room], *, source: str, project
                 limit, dimension = tightest
                 if limit.per == "total" or not _fits(limit, dimension, work):
                     return _never(limit, dimension, work, left, works[position + 1 :], (source, project))
-                later = max(later, _next(limit, at))
+                later = max(later, limit.renewed_after(at) or later)
                 slowest = Finish(at=later, held_up_by=limit, dimension=dimension)
             account.renew(at, later)
             at = later
@@ -131,11 +131,6 @@ def _pace(work: Work, bound: Sequence[tuple[Limit, dict[Dimension, float]]]) -> 
 
 def _fits(limit: Limit, dimension: Dimension, work: Work) -> bool:
     return bool(getattr(limit, dimension) >= getattr(work.upper, dimension))
-
-
-def _next(limit: Limit, at: datetime) -> datetime:
-    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    return day + timedelta(days=1) if limit.per == "day" else (day.replace(day=28) + timedelta(days=4)).replace(day=1)
 
 
 def _never(

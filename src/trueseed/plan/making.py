@@ -32,6 +32,7 @@ from trueseed.plan.standing import Standing, standings
 from trueseed.report.planned import ESTIMATE, Estimate
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.amounts import FREE, Price
+from trueseed.teachers.account.rooms import of_account
 from trueseed.teachers.voice import Voice
 from trueseed.terms.model import Relation, Use
 from trueseed.workspace import FLAGS, Workspace
@@ -163,13 +164,13 @@ def _rulings(
 
 
 def wire_of(file: RunFile) -> Wire:
-    """How the run will ask."""
+    """How the run will ask. Raises `AccountUnavailable`."""
     remote = file.teacher.remote if file.teacher else None
     if remote is None:
         return Wire(at_once=file.engine.slots, is_ours=True, price=FREE, per_minute=None)
     bound = [
         limit.requests
-        for limit in file.limits
+        for limit in (*file.limits, *of_account())
         if limit.per == "minute" and limit.requests and limit.matches(remote.source, Use.TRAIN, file.project)
     ]
     try:

@@ -1,4 +1,4 @@
-"""The calendar of a run: its estimate under the limits of its run file, beside what the account has used already."""
+"""The calendar of a run: its estimate under the limits of its run file and account, beside what is used of them."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from trueseed.plan.measured import Answered
 from trueseed.report.planned import Estimate, Planned, Quantity
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.amounts import Amount
-from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.limits import AccountLimit, Limit
 from trueseed.teachers.account.rooms import Room, rooms
 from trueseed.terms.model import Use
 
@@ -145,7 +145,8 @@ def _pace(found: Finish) -> str:
 
 def _limit(limit: Limit, dimension: Dimension) -> str:
     span = "in total" if limit.per == "total" else f"a {limit.per}"
-    return f"{_plain(dimension, getattr(limit, dimension))} {span}"
+    whose = f" (limit {limit.id} of the account)" if isinstance(limit, AccountLimit) else ""
+    return f"{_plain(dimension, getattr(limit, dimension))} {span}{whose}"
 
 
 def _between(earliest: Finish, latest: Finish) -> str:

@@ -6,6 +6,8 @@
     ...  # the call
     allowance.settle(reservation, actual, "answered")
 
+Beside the limits it is given, those that stand in the account bind it (`shared`), read anew for every lot.
+
 Every call reserves the most it can cost, in one transaction that also looks for holds and at every limit, so that no
 number of threads, processes or machines spends more than was allowed. What was reserved counts as spent until it is
 settled; a call whose process died in flight is `unknown` and stays charged until it is reconciled.
@@ -31,6 +33,7 @@ from trueseed.teachers.account.holds import must_be_free
 from trueseed.teachers.account.limits import Exhausted, Limit
 from trueseed.teachers.account.process import Process
 from trueseed.teachers.account.quotas import Quotas
+from trueseed.teachers.account.shared import Row, limits_of, rows_of
 from trueseed.teachers.account.state import Account
 from trueseed.teachers.account.way import Way
 from trueseed.terms.model import Use, parse_source
@@ -97,6 +100,7 @@ class Allowance:
         """Sweeps first: calls in flight of processes that died become unknown. Raises `AccountUnavailable`."""
         self.entity = entity
         self._account, self._limits, self._clock = account, Limits(limits), clock or Clock()
+        self._with_shared: tuple[list[Row], Limits] = ([], self._limits)
         self.quotas = Quotas(account, entity, self._clock)
         self.sweep()
 
@@ -118,7 +122,14 @@ class Allowance:
 
     def lot(self, driver: Driver) -> Lot:
         """Reservations of several calls in the writing transaction that `driver` is in."""
-        return Lot(driver, entity=self.entity, limits=self._limits, clock=self._clock)
+        return Lot(driver, entity=self.entity, limits=self._binding(driver), clock=self._clock)
+
+    def _binding(self, driver: Driver) -> Limits:
+        """Ours and the account's, as of the transaction; the same object while those are the same, for it remembers."""
+        rows, known = rows_of(driver, self.entity), self._with_shared
+        if rows != known[0]:
+            known = self._with_shared = rows, Limits((*self._limits, *limits_of(rows)))
+        return known[1]
 
     def together(
         self, over: Sequence[Closed], wanted: Sequence[Wanted], *, way: Way | None = None, wait: bool = True

@@ -6,9 +6,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 
-from trueseed.errors import Refused
+from trueseed.errors import ConfigError, Refused
 from trueseed.terms.model import parse_source
 
 
@@ -28,6 +29,22 @@ class Amount:
 
 
 NOTHING = Amount()
+
+
+def micros_of(usd: str) -> int:
+    """Millionths of a US dollar, of dollars as a person writes them. Raises `ConfigError` when they are none, less than
+    nothing, or finer than a millionth.
+
+    >>> micros_of("12.50")
+    12500000
+    """
+    try:
+        micros = Decimal(usd) * 1_000_000
+        if micros >= 0 and micros == micros.to_integral_value():
+            return int(micros)
+    except (InvalidOperation, OverflowError):
+        pass
+    raise ConfigError(f"{usd!r} is no amount of US dollars; write it as 12.50, with at most six decimals")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ judged as if those before it stood already, so no lot is given more room than it
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -143,7 +143,7 @@ class Lot:
 
     def _must_have_room(self, binding: Sequence[int], upper: Amount) -> None:
         if not self._charged:
-            self._charged = self._stand()
+            self._charged = stand(self._driver, self._entity, self._limits, self._now)
         full = []
         for place in binding:
             limit, charged = self._limits[place], self._charged[place]
@@ -156,21 +156,9 @@ class Lot:
             until = None if again is None else datetime.fromtimestamp(math.ceil((again + shift) / 1000), UTC)
             raise Exhausted(sentence(limit, dimension, charged, upper, until), limit=limit, until=until)
 
-    def _stand(self) -> list[Amount]:
-        """What counts against each limit before this lot."""
-        stand = [NOTHING] * len(self._limits)
-        starts = {**windows(self._now), "minute": _minute(self._now)}
-        for per in {limit.per for limit in self._limits}:
-            wanted = {"entity": self._entity, "per": per, "start": starts[per]}
-            for source, use, project, *sums in self._driver.all(MINUTE if per == "minute" else SPENT, wanted):
-                for place in self._limits.binding(source, use, project):
-                    if self._limits[place].per == per:
-                        stand[place] += amount(sums)
-        return stand
-
     def _room_again(self, limit: Limit, stands: Amount, upper: Amount) -> int | None:
         """Account time from which there is room if nothing else is asked; None when waiting does not help."""
-        if limit.per == "total" or limit.lacks(NOTHING, upper):
+        if limit.lacks(NOTHING, upper):
             return None
         now = self._now
         if limit.per == "minute":
@@ -180,11 +168,21 @@ class Lot:
                 if not limit.lacks(stands, upper):
                     return (int(start) + MINUTE_S + 1) * 1000
             return (now // 1000 + MINUTE_S + 1) * 1000  # the rest is this lot's own
-        day = datetime.fromtimestamp(now // 1000, UTC).replace(hour=0, minute=0, second=0)
-        following = (
-            day + timedelta(days=1) if limit.per == "day" else (day.replace(day=28) + timedelta(days=4)).replace(day=1)
-        )
-        return round(following.timestamp() * 1000)
+        following = limit.renewed_after(datetime.fromtimestamp(now // 1000, UTC))
+        return None if following is None else round(following.timestamp() * 1000)
+
+
+def stand(driver: Driver, entity: str, limits: Limits, now: int) -> list[Amount]:
+    """What counts against each limit at a moment of account time, reserved and unknown calls included."""
+    sums_of = [NOTHING] * len(limits)
+    starts = {**windows(now), "minute": _minute(now)}
+    for per in {limit.per for limit in limits}:
+        wanted = {"entity": entity, "per": per, "start": starts[per]}
+        for source, use, project, *sums in driver.all(MINUTE if per == "minute" else SPENT, wanted):
+            for place in limits.binding(source, use, project):
+                if limits[place].per == per:
+                    sums_of[place] += amount(sums)
+    return sums_of
 
 
 def insert(driver: Driver, entity: str, wanted: Sequence[Wanted], state: str, now: int) -> list[Reservation]:

@@ -1,6 +1,6 @@
 """What may be used: limits on requests, tokens and money, and what happens when one leaves no room."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
 
@@ -42,6 +42,13 @@ class Limit(Settings):
             and (self.project is None or self.project == project)
         )
 
+    def renewed_after(self, moment: datetime) -> datetime | None:
+        """When the window that a moment (UTC) lies in ends; None of a minute, which slides, and of a total."""
+        day = moment.replace(hour=0, minute=0, second=0, microsecond=0)
+        if self.per == "day":
+            return day + timedelta(days=1)
+        return (day.replace(day=28) + timedelta(days=4)).replace(day=1) if self.per == "month" else None
+
     def counts(self, row: Any) -> bool:
         """Whether what stands in a row of the account counts against this limit."""
         return self.matches(row.source, row.use, row.project)
@@ -53,6 +60,12 @@ class Limit(Settings):
             if allowed is not None and more and getattr(charged, dimension) + more > allowed:
                 return dimension
         return None
+
+
+class AccountLimit(Limit):
+    """A limit that stands in the account: it binds whoever asks through it. id: by which it is named and removed."""
+
+    id: int
 
 
 class Exhausted(Paused):
@@ -78,9 +91,16 @@ def sentence(limit: Limit, dimension: str, charged: Amount, upper: Amount, until
         f"the allowance of {whose}, {allowed} {span}, has no room for this call: {used} used or reserved, "
         f"up to {asked} asked"
     )
+    raising = "raise the limit"
+    if isinstance(limit, AccountLimit):
+        said += (
+            f"; it is limit {limit.id} of the account, which binds whoever asks through it, whatever their files say"
+        )
+        raising = "change it with `trueseed allowance set`"
     if until:
-        return f"{said}; there is room again at {until:%Y-%m-%dT%H:%M:%SZ}, and the same command goes on then"
-    return f"{said}; waiting does not help: raise the limit, or ask for less, and the same command goes on"
+        said += f"; there is room again at {until:%Y-%m-%dT%H:%M:%SZ}, and the same command goes on then"
+        return f"{said}, or {raising}" if isinstance(limit, AccountLimit) else said
+    return f"{said}; waiting does not help: {raising}, or ask for less, and the same command goes on"
 
 
 def _plain(dimension: str, n: int) -> str:

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from trueseed.teachers.account.allowance import Allowance
 from trueseed.teachers.account.amounts import NOTHING, Amount
-from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.account.limits import AccountLimit, Limit
+from trueseed.teachers.account.shared import Shared
 from trueseed.teachers.account.state import Account, our_entity
 from trueseed.terms.model import Use
 
@@ -22,11 +23,20 @@ class Room:
     used: Amount
 
 
+def of_account() -> tuple[AccountLimit, ...]:
+    """Those that bind whoever asks through our account. Raises `AccountUnavailable`."""
+    with closing(Account.open()) as account:
+        return Shared(account, our_entity()).limits()
+
+
 def rooms(
     limits: Sequence[Limit], *, source: str, uses: Collection[Use], project: str, now: datetime
 ) -> tuple[Room, ...]:
-    """One for each limit that binds asking `source` for any of `uses`. now: UTC. Raises `AccountUnavailable`."""
-    bound = [limit for limit in limits if any(limit.matches(source, use, project) for use in uses)]
+    """One for each limit, of these and of the account, that binds asking `source` for any of `uses`. now: UTC. Raises
+    `AccountUnavailable`.
+    """
+    every = (*limits, *of_account())
+    bound = [limit for limit in every if any(limit.matches(source, use, project) for use in uses)]
     if not bound:
         return ()
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)

@@ -104,6 +104,17 @@ quotas = sql.Table(
     sql.Index("quotas_standing", "entity", "maker", sqlite_where=_UNRENEWED, postgresql_where=_UNRENEWED),
 )
 
+# Limits that bind whoever asks through the account. An empty use or project is all; a null amount is not limited.
+limits = sql.Table(
+    "limits",
+    _tables,
+    sql.Column("id", _Key, primary_key=True),  # never given twice: it is what a person names it by
+    *(_word(name) for name in ("entity", "source", "use", "project", "per")),
+    *(sql.Column(name, sql.BigInteger) for name in ("requests", "tokens", "micros")),
+    sql.Index("limits_keys", "entity", "source", "use", "project", "per", unique=True),
+    sqlite_autoincrement=True,
+)
+
 clocks = sql.Table(
     "clocks",
     _tables,
@@ -278,7 +289,7 @@ class Account:
                         f"the account {self.name} is of version {found}, this TrueSeed reads up to {VERSION}; "
                         f"upgrade it"
                     )
-                for newer in (hold_ways, quotas):  # accounts of before it lack it
+                for newer in (hold_ways, quotas, limits):  # accounts of before it lack it
                     newer.create(connection, checkfirst=True)
                 return
             if any(sql.inspect(connection).has_table(table) for table in _tables.tables):
