@@ -119,11 +119,12 @@ def test_figures_that_cannot_be_had_or_read_are_the_users_mistake(trueseed, tmp_
 
 def test_a_limit_is_set_shown_with_what_is_used_of_it_and_removed(trueseed):
     whose = ("--source", "openai/*", "--per", "day")
+    assert "no limits of its own" in trueseed("allowance", "show")[1]
     code, said = trueseed("allowance", "set", *whose, "--project", "seed", "--requests", "500", "--usd", "12.50")
     assert (code, "12.50 USD a day" in said) == (0, True)
     answered(3)
     code, said = trueseed("allowance", "show")
-    assert (code, "3 requests of 500 requests" in said) == (0, True)
+    assert (code, "3 of 500 requests and 0.000750 of 12.50 USD a day, renewed at " in said) == (0, True)
     (shown,) = json.loads(trueseed("allowance", "show", "--json")[1])["limits"]
     assert (shown["micros"], shown["used"]["micros"], shown["project"]) == (12_500_000, 750, "seed")
     assert datetime.fromisoformat(shown["renewed_at"]) > datetime.now(UTC)

@@ -81,7 +81,7 @@ def test_a_limit_of_the_account_binds_workspaces_whose_files_have_none(place, tm
         with pytest.raises(Paused, match="of the account, which binds whoever asks through it"):
             each.ask(DEEPSEEK, count=4, at_once=1)
     assert place.provider.counts()["billed"] == 2
-    assert "2 requests of 2 requests" in trueseed("allowance", "show")[1]
+    assert "2 of 2 requests a day" in trueseed("allowance", "show")[1]
 
 
 # the provider's own limit, of which only its refusal tells

@@ -3,8 +3,6 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from trueseed.cli.show import JsonOption, out, print_json, shown
 from trueseed.errors import ConfigError
@@ -58,20 +56,15 @@ def allowance_show(as_json: JsonOption = False) -> None:
     if not standing:
         out.print("the account has no limits of its own; `trueseed allowance set` gives it one")
         return
-    table = Table(box=None)
-    for column in ("limit", "source", "use", "project", "used", "renewed"):
-        table.add_column(column, overflow="fold")
     for each in standing:
         limit, at = each.limit, each.renewed_at
-        used = ", ".join(
-            f"{_plain(unit, getattr(each.used, unit))} of {_plain(unit, allowed)}"
+        used = (
+            f"{_plain(unit, getattr(each.used, unit)).split()[0]} of {_plain(unit, allowed)}"
             for unit in UNITS
             if (allowed := getattr(limit, unit)) is not None
         )
-        renewed = f"{at:%Y-%m-%d %H:%M} UTC" if at else "as a minute passes" if limit.per == "minute" else "never"
-        names = (str(limit.id), limit.source, limit.use or "all", limit.project or "all")
-        table.add_row(*(escape(shown(name)) for name in names), f"{used} {_span(limit)}", renewed)
-    out.print(table)
+        renewed = f", renewed at {at:%Y-%m-%d %H:%M} UTC" if at else ""
+        out.print(f"limit {limit.id}  {_whose(limit)}: {' and '.join(used)} {_span(limit)}{renewed}", markup=False)
 
 
 @allowance_app.command("remove")
@@ -117,10 +110,13 @@ def _limit(source: str, per: str, use: str | None, project: str | None, **amount
 
 
 def _words(limit: "Limit") -> str:
-    amounts = (f"{_plain(unit, most)}" for unit in UNITS if (most := getattr(limit, unit)) is not None)
-    of = f"{limit.source!r}" + (f" for {limit.use}" if limit.use else "")
-    of += f" by project {limit.project!r}" if limit.project else ""
-    return f"{of}, {' and '.join(amounts)} {_span(limit)}"
+    amounts = (_plain(unit, most) for unit in UNITS if (most := getattr(limit, unit)) is not None)
+    return f"{_whose(limit)}: {' and '.join(amounts)} {_span(limit)}"
+
+
+def _whose(limit: "Limit") -> str:
+    of = f" for {limit.use}" if limit.use else ""
+    return shown(f"{limit.source}{of}" + (f" by project {limit.project!r}" if limit.project else ""))
 
 
 def _span(limit: "Limit") -> str:
@@ -128,6 +124,6 @@ def _span(limit: "Limit") -> str:
 
 
 def _plain(unit: str, n: int) -> str:
-    if unit == "micros":
-        return f"{n / 1e6:,.2f} USD" if n % 10_000 == 0 else f"{n / 1e6:,.6f} USD"
-    return f"{n:,} {unit}"
+    if unit != "micros":
+        return f"{n:,} {unit}"
+    return f"{n / 1e6:,.2f} USD" if n % 10_000 == 0 else f"{n / 1e6:,.6f} USD"

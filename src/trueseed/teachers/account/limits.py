@@ -96,10 +96,10 @@ def sentence(limit: Limit, dimension: str, charged: Amount, upper: Amount, until
         said += (
             f"; it is limit {limit.id} of the account, which binds whoever asks through it, whatever their files say"
         )
-        raising = "change it with `trueseed allowance set`"
+        raising = "`trueseed allowance set` changes it"
     if until:
         said += f"; there is room again at {until:%Y-%m-%dT%H:%M:%SZ}, and the same command goes on then"
-        return f"{said}, or {raising}" if isinstance(limit, AccountLimit) else said
+        return f"{said}; {raising}" if isinstance(limit, AccountLimit) else said
     return f"{said}; waiting does not help: {raising}, or ask for less, and the same command goes on"
 
 
