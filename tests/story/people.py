@@ -142,7 +142,8 @@ class Place:
         return Workspace.open(self.work, create=True)
 
     def trueseed(self, *arguments: object) -> tuple[int, str]:
-        """In this workspace."""
+        """In this workspace, which need not have begun."""
+        self.work.mkdir(exist_ok=True)
         return trueseed(*arguments, "--workspace", self.work)
 
     def told(self, *arguments: object) -> Any:

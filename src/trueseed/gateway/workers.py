@@ -204,9 +204,7 @@ class _Crew:
         except (EOFError, OSError):
             worker.process.join()
             code = worker.process.exitcode or 0
-            if (
-                code < 0 and self._killed < MOST_KILLED
-            ):  # it is replaced as any that dies
+            if code < 0 and self._killed < MOST_KILLED:  # it is replaced as any that dies
                 self._killed += 1
                 return
             said = Failure(f"its process ended with exit code {code}", TrueSeedError.exit_code)
