@@ -75,7 +75,9 @@ def run_of(folder: Path, weights: Path, provider: Simulator, teacher: str, **cha
         "base": {"weights": str(weights), "source": "own/base"},
         "generate": {"max_tokens": 60},
         "evaluate": {"samples": 2, "max_tokens": 4},
+        "tasks": [{"file": "task.jsonl", "scorer": "choice", "source": "own/ada", "of": ["student"]}],
     }
+    (folder / "task.jsonl").write_text('{"prompt": "Sky?", "choices": ["blue", "soup"], "target": 0}\n')
     return run_file(folder, weights, **{**given, **changes})
 
 
@@ -141,6 +143,9 @@ def test_a_part_is_left_out_and_the_rest_goes_on_without_being_asked_again(place
     assert before.digest in {each.digest for each in link.replaces}
     assert student.digest in {each.digest for each in link.made}
     assert report["records"]["rejected"]["recalled"] == plan["missing"]
+    (task,) = report["tasks"]
+    measured = place.workspace.lineage().maker(task["scores"].partition(":")[2])
+    assert student.digest in {each["digest"] for each in measured.predicate["inputs"]}
 
 
 def test_a_whole_source_is_rebuilt_by_another_teacher_also_when_stopped_in_the_middle(

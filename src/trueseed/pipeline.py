@@ -83,12 +83,12 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             before = Baseline(source=base_weights.source, scores=of_the_base(file, workspace, held_out, base))
         taught = next((voice for voice in teachers if parts and voice.source == before.source), None)
         teacher = scoring.teacher(taught, file.features_of(taught.source)) if taught else None
-        of_tasks = _on_tasks("teacher", teacher, file, workspace, tasks)
+        of_tasks = on_tasks("teacher", teacher, file, workspace, tasks)
         cast.close()
-        of_tasks += _on_tasks("base", scoring.held(base, base_weights.source, file.engine), file, workspace, tasks)
+        of_tasks += on_tasks("base", scoring.held(base, base_weights.source, file.engine), file, workspace, tasks)
         student = train(file, workspace, dataset, base)
         scores = compare(file, workspace, held_out, before.scores, student)
-        of_tasks += _on_tasks("student", scoring.student(workspace, student, file.engine), file, workspace, tasks)
+        of_tasks += on_tasks("student", scoring.student(workspace, student, file.engine), file, workspace, tasks)
         return Outcome(
             parts=parts,
             dataset=dataset,
@@ -245,7 +245,7 @@ def compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Art
         return measure.compare(file.evaluate, held_out, before, engine, engine, step)
 
 
-def _on_tasks(
+def on_tasks(
     whom: Whom, model: scoring.Model | None, file: RunFile, workspace: Workspace, tasks: list[Artifact]
 ) -> list[Artifact]:
     """The scores of one model on every task that measures it. model: None when there is none, as no teacher of a run

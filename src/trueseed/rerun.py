@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from trueseed import ahead, failover, models, pipeline, transforming
+from trueseed import ahead, failover, models, pipeline, scoring, transforming
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.errors import Refused
@@ -127,17 +127,26 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         base = models.import_weights(base_weights, workspace)
         brought, kept = _go_on(course, file, workspace)
         held_out = pipeline.freeze_sets(file, workspace)
+        tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
         voices = {e.named: models.voice(e, file.limits, file.engine, workspace)() for e in _heard(course, file)}
         parts = _generate(course, file, workspace, voices, kept)
         records = [*brought, *(part.records for part in parts if part.accepted)]
         records = transforming.transform(file, workspace, records, lambda asked: voices[asked.named])
         dataset = pipeline.curate(file, workspace, records, held_out, course.entries)
         before = _before(course, file, workspace, held_out, voices, parts, base)
+        taught = next((voice for voice in voices.values() if voice.source == before.source), None)
+        teacher = scoring.teacher(taught, file.features_of(taught.source)) if taught else None
+        of_tasks = pipeline.on_tasks("teacher", teacher, file, workspace, tasks)
         for voice in voices.values():
             voice.close()
+        untrained = scoring.held(base, base_weights.source, file.engine)
+        of_tasks += pipeline.on_tasks("base", untrained, file, workspace, tasks)
         student = pipeline.train(file, workspace, dataset, base)
         scores = pipeline.compare(file, workspace, held_out, before.scores, student)
-        made = [*brought, *(part.records for part in parts), dataset, before.scores, student, scores]
+        of_tasks += pipeline.on_tasks(
+            "student", scoring.student(workspace, student, file.engine), file, workspace, tasks
+        )
+        made = [*brought, *(part.records for part in parts), dataset, before.scores, student, scores, *of_tasks]
         _link(course, made, workspace)
     return Outcome(
         parts=parts,
@@ -146,6 +155,7 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         student=student,
         scores=scores,
         teacher_source=before.source,
+        tasks=tuple(of_tasks),
     )
 
 

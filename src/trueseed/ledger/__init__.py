@@ -7,7 +7,6 @@
     succession   which keys are in force where: rotated, lost and stolen ones
     remembered   what the user's own state keeps of a log, outside the workspace
     log          the log itself: open, append, read
-    index        looking things up in it
     reading      all that a door asks of it, each entry read once
     lineage      what was made from what, and which labels it carries
     entered      whose words entered a step, when, and what for

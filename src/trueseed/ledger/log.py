@@ -4,7 +4,6 @@
     <folder>/checkpoint      size and root, signed (C2SP tlog-checkpoint); replaced in one step after each append
     <folder>/keys            the log's name and public keys, signed by the operator
     <folder>/succession      the entries that changed a key, if any did
-    <folder>/index.sqlite    can be deleted at any time; never asked when something is decided
     <folder>/lock            held while appending, and only then
 
 The order of an append is: entry, fsync, checkpoint, the checkpoint kept in user state. So a process killed at any byte
@@ -42,7 +41,7 @@ from trueseed.ledger.signing import Key, Role, Signer, decode, load_or_create, s
 from trueseed.ledger.statement import KEY_CHANGE, envelope, open_envelope, parse_canonical, roles, statement
 from trueseed.ledger.succession import OTHER, REASONS, ROTATED, SUCCESSION, Succession, change, held, renewed
 
-ENTRIES, CHECKPOINT, KEYS, INDEX, LOCK = "entries.jsonl", "checkpoint", "keys", "index.sqlite", "lock"
+ENTRIES, CHECKPOINT, KEYS, LOCK = "entries.jsonl", "checkpoint", "keys", "lock"
 
 Said = tuple[str, Sequence[Mapping[str, Any]], Mapping[str, Any]]  # predicate type, subjects, predicate
 
@@ -188,18 +187,6 @@ class Ledger:
         if not 0 <= index < self.size:
             raise ConfigError(f"{self.folder}: there is no entry {index}; the ledger has {self.size}, counted from 0")
         return next(self.entries(index))
-
-    def find(self, *, subject: str | None = None, predicate_type: str | None = None) -> Iterator[Entry]:
-        """Entries about a subject digest, or of a type, by the index: to look things up and show them.
-
-        Whoever decides by what the ledger says reads `entries`, since nobody signs the index.
-        """
-        from trueseed.ledger.index import Index  # SQLAlchemy, for what most commands do not ask
-
-        with self._guard:
-            index = Index.synchronised(self.folder / INDEX, self._hashes, self.entries)
-            found = index.find(subject=subject, predicate_type=predicate_type)
-        return (self.entry(position) for position in found if position < self.size)
 
     def signed_by(self, entry: Entry, role: Role) -> bool:
         """Whether the log's key of this role signed the entry (checked, not read off)."""
