@@ -77,7 +77,8 @@ def run_of(folder: Path, weights: Path, provider: Simulator, teacher: str, **cha
         "evaluate": {"samples": 2, "max_tokens": 4},
         "tasks": [{"file": "task.jsonl", "scorer": "choice", "source": "own/ada", "of": ["student"]}],
     }
-    (folder / "task.jsonl").write_text('{"prompt": "Sky?", "choices": ["blue", "soup"], "target": 0}\n')
+    rows = ({"prompt": f"After {n} comes", "choices": [str(n + 1), "soup"], "target": 0} for n in range(2))
+    (folder / "task.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return run_file(folder, weights, **{**given, **changes})
 
 
@@ -143,9 +144,10 @@ def test_a_part_is_left_out_and_the_rest_goes_on_without_being_asked_again(place
     assert before.digest in {each.digest for each in link.replaces}
     assert student.digest in {each.digest for each in link.made}
     assert report["records"]["rejected"]["recalled"] == plan["missing"]
-    (task,) = report["tasks"]
-    measured = place.workspace.lineage().maker(task["scores"].partition(":")[2])
-    assert student.digest in {each["digest"] for each in measured.predicate["inputs"]}
+    assert [task["task"]["name"] for task in report["tasks"]] == ["task"]
+    lineage = place.workspace.lineage()
+    on_it = [each.step for each in lineage.edges() if each.input.digest == student.digest and each.output in link.made]
+    assert len(on_it) == 2  # beside the baseline, and on the task of the run file
 
 
 def test_a_whole_source_is_rebuilt_by_another_teacher_also_when_stopped_in_the_middle(
