@@ -27,7 +27,10 @@ from torch import Tensor
 
 from trueseed.core.durable import cache_folder, folder_atomic
 
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC", "-w")
+_FLAGS = (
+    "-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math",
+    "-fopenmp", "-shared", "-fPIC", "-w",
+)  # fmt: skip
 BLOCK = 32  # outputs that are computed together
 _GROUP = 64  # inputs that share a scale where weights have eight bits
 _log = logging.getLogger(__name__)
