@@ -19,7 +19,7 @@ import torch
 
 from trueseed.core.chat import Answer, Message, Request, TokenLogprob
 from trueseed.errors import ConfigError
-from trueseed.lm.arithmetic import Arithmetic, named
+from trueseed.lm.arithmetic import Arithmetic, Weights, named
 from trueseed.lm.batch import READ_AT_ONCE, Batch
 from trueseed.lm.floor import Floor
 from trueseed.lm.format import Format
@@ -42,6 +42,7 @@ class Engine:
     """A `ChatModel` over a folder of weights.
 
     source: `maker/model@weights`. slots: chats decoded at the same time. dtype: what is computed in (`arithmetic`).
+    weights: as they are, or rounded to eight bits (`kernel.Packed`): faster, at a small loss (docs/log.md).
     deterministic: fixed shapes, so that a text does not depend on what is decoded beside it; slower. device: as torch
     names it; by default CUDA when present, else the CPU.
 
@@ -50,19 +51,21 @@ class Engine:
 
     def __init__(
         self,
-        weights: Path,
+        folder: Path,
         source: str,
         *,
         slots: int = 64,
         dtype: Arithmetic = "auto",
+        weights: Weights = "exact",
         deterministic: bool = False,
         device: str | None = None,
     ) -> None:
         if slots < 1:
             raise ConfigError(f"the engine needs at least one slot, not {slots}")
-        self.format = Format(weights)
+        self.format = Format(folder)
         self._source, self._slots, self._deterministic = source, slots, deterministic
-        self._weights, self._dtype, self._device = weights, named(dtype, device), device
+        self._folder, self._dtype, self._device = folder, named(dtype, device), device
+        self._coarse = _coarse(weights, self._dtype)
         self._networks: dict[torch.dtype, Network] = {}
         self._memory = Memory(self._network(self._dtype), self.format.beginning)
 
@@ -178,7 +181,8 @@ class Engine:
 
     def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:
-            self._networks[dtype] = Network(self._weights, dtype, self._device)
+            coarse = self._coarse and dtype is self._dtype  # scores asked for in another type are of the weights as they are
+            self._networks[dtype] = Network(self._folder, dtype, self._device, coarse=coarse)
         return self._networks[dtype]
 
     def _groups(self, chats: Sequence["Chat"], context: int) -> Iterator[list["Chat"]]:
@@ -193,6 +197,14 @@ class Engine:
             group.append((ids, mask))
         if group:
             yield group
+
+
+def _coarse(weights: str, dtype: torch.dtype) -> bool:
+    if weights not in ("exact", "int8"):
+        raise ConfigError(f"weights are exact or int8, not {weights!r}")
+    if weights == "int8" and dtype is not torch.bfloat16:
+        raise ConfigError("weights of eight bits are multiplied in bfloat16; leave dtype out, or weights: int8")
+    return weights == "int8"
 
 
 Chat = tuple[list[int], list[bool]]  # ids, and where the loss counts
