@@ -53,16 +53,23 @@ def ours(slots: int) -> dict[str, Contender]:
     return {
         "trueseed": Contender("trueseed", {"slots": slots}),
         "trueseed, int8": Contender("trueseed", {"slots": slots, "weights": "int8"}),
-        "vLLM": Contender("vllm", {"max_num_seqs": slots}),
     }
+
+
+def vllm(at_once: int) -> dict[str, Contender]:
+    return {"vLLM": Contender("vllm", {"at_once": at_once})}
+
+
+def llama_cpp(at_once: int) -> dict[str, Contender]:
+    return {"llama.cpp, Q4_1": Contender("llama.cpp", {"at_once": at_once})}
 
 
 TRANSFORMERS = {"transformers": Contender("transformers", {"batch": 0})}  # the fastest is found first
 ROWS: dict[str, tuple[dict[str, float], int, dict[str, Contender]]] = {  # how sampled, of how many prompts, by whom
-    "greedy": (GREEDY, 256, ours(128) | TRANSFORMERS),
+    "greedy": (GREEDY, 256, ours(128) | vllm(128)),
     "sampled": (SAMPLED, 256, ours(128) | TRANSFORMERS),
-    "concurrent": (SAMPLED, 256, ours(64) | {"llama.cpp, Q4_1": Contender("llama.cpp", {"concurrent": 64})}),
-    "single": (GREEDY, 8, ours(1) | {"llama.cpp, Q4_1": Contender("llama.cpp", {"concurrent": 1})}),
+    "concurrent": (SAMPLED, 256, ours(64) | llama_cpp(64)),
+    "single": (GREEDY, 8, ours(1) | vllm(1) | llama_cpp(1)),
 }
 
 
