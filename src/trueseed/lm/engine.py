@@ -11,7 +11,7 @@ bits, hence now and then a word.
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,10 +19,11 @@ import torch
 
 from trueseed.core.chat import Answer, Message, Request, TokenLogprob
 from trueseed.errors import ConfigError
-from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm import forced
+from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.batch import READ_AT_ONCE, Batch
 from trueseed.lm.floor import Floor
+from trueseed.lm.forced import Told
 from trueseed.lm.format import Format
 from trueseed.lm.memory import Memory
 from trueseed.lm.network import Network
@@ -168,6 +169,19 @@ class Engine:
         _refuse_impossible(network, chats)
         return (found for group in self._groups(chats) for found in _topk(network, group, k))
 
+    def told(self, sequences: Sequence[Sequence[int]], k: int, *, dtype: Arithmetic | None = None) -> Iterator[Told]:
+        """What the model thinks of each token of given sequences, and its `k` most probable ones beside it; of each, in
+        order. Raises `ConfigError` as `topk`, and for an empty sequence.
+        """
+        network = self._network(named(dtype, self._device) if dtype else self._dtype)
+        if not 1 <= k <= network.vocabulary:
+            raise ConfigError(f"k must be from 1 to the vocabulary's {network.vocabulary} tokens, not {k}")
+        if not all(sequences):
+            raise ConfigError("an empty text has no token to be thought of")
+        chats = [([*ids], [True] * len(ids)) for ids in sequences]
+        _refuse_impossible(network, chats)
+        return (found for group in self._groups(chats) for found in _told(network, [ids for ids, _ in group], k))
+
     def _computed(self, network: Network, chats: Sequence["Chat"]) -> Iterator[Scored]:
         _refuse_impossible(network, chats)
         beginning = self._common_beginning(network, chats)
@@ -260,3 +274,13 @@ def _topk(network: Network, chats: list[Chat], k: int) -> list[TopK]:
     counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]], dtype=torch.bool)
     tokens = [sum(mask[1:]) for _, mask in chats]
     return [forced.topk(network, rows, k) for rows in hidden_NH[counts.to(hidden_NH.device)].split(tokens)]
+
+
+@torch.inference_mode()
+def _told(network: Network, sequences: list[list[int]], k: int) -> list[Told]:
+    hidden_NH = network.forward(sequences)
+    found = []
+    for ids, rows in zip(sequences, hidden_NH.split([len(ids) for ids in sequences]), strict=True):
+        told = forced.told(network, rows, torch.tensor([*ids[1:], 0], device=rows.device), k)
+        found.append(replace(told, logprobs=told.logprobs[:-1]))
+    return found

@@ -6,6 +6,8 @@ text is never held.
 Shapes: A answer tokens, R rows at once, H hidden, V vocabulary, k kept.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,6 +15,20 @@ from torch.nn import functional
 from trueseed.lm.network import Network
 from trueseed.lm.sampling import most_probable
 from trueseed.lm.topk import TopK
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a model thinks of a token sequence that is given. Natural logarithms at temperature 1.
+
+    logprobs: of each token after the first, given those before it. likely: the most probable tokens at each place, most
+    probable first, and the log-probabilities of those; one place more, the last being what would come after the end.
+    """
+
+    logprobs: list[float]
+    likely: list[list[int]]
+    likely_logprobs: list[list[float]]
+
 
 _LOGITS_AT_ONCE = 256  # rows of logits that are made by one product
 _IN_CACHE = 8  # rows of them that go through float32 together
@@ -40,6 +56,19 @@ def topk(network: Network, hidden_AH: Tensor, k: int) -> TopK:
     return TopK(
         ids=torch.cat(ids).cpu().numpy(), logprobs=torch.cat(logprobs).cpu().numpy(), tail=torch.cat(tail).cpu().numpy()
     )
+
+
+def told(network: Network, hidden_NH: Tensor, next_N: Tensor, k: int) -> Told:
+    """Of each given next token its log-probability, and the `k` most probable ones beside it, from the same numbers."""
+    said, ids, likely = [], [], []
+    for rows, targets in zip(hidden_NH.split(_LOGITS_AT_ONCE), next_N.split(_LOGITS_AT_ONCE), strict=True):
+        for logits_RV, next_R in zip(network.logits(rows).split(_IN_CACHE), targets.split(_IN_CACHE), strict=True):
+            logp_RV = functional.log_softmax(logits_RV.float(), -1)
+            ids_Rk = most_probable(logits_RV, k)
+            said.append(logp_RV.gather(1, next_R[:, None])[:, 0])
+            ids.append(ids_Rk)
+            likely.append(logp_RV.gather(1, ids_Rk))
+    return Told(torch.cat(said).tolist(), torch.cat(ids).tolist(), torch.cat(likely).tolist())
 
 
 def _topk(logits_RV: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
