@@ -11,7 +11,7 @@ bits, hence now and then a word.
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -164,23 +164,18 @@ class Engine:
         cannot be, before anything is computed.
         """
         network = self._network(named(dtype, self._device) if dtype else self._dtype)
-        if not 1 <= k <= network.vocabulary:
-            raise ConfigError(f"k must be from 1 to the vocabulary's {network.vocabulary} tokens, not {k}")
+        _refuse_k(network, k)
         _refuse_impossible(network, chats)
         return (found for group in self._groups(chats) for found in _topk(network, group, k))
 
-    def told(self, sequences: Sequence[Sequence[int]], k: int, *, dtype: Arithmetic | None = None) -> Iterator[Told]:
-        """What the model thinks of each token of given sequences, and its `k` most probable ones beside it; of each, in
-        order. Raises `ConfigError` as `topk`, and for an empty sequence.
+    def told(self, chats: Sequence["Chat"], k: int, *, dtype: Arithmetic | None = None) -> Iterator[Told]:
+        """How probable each answer token of given sequences is, and the `k` most probable ones beside it. Arguments and
+        errors as of `topk`.
         """
         network = self._network(named(dtype, self._device) if dtype else self._dtype)
-        if not 1 <= k <= network.vocabulary:
-            raise ConfigError(f"k must be from 1 to the vocabulary's {network.vocabulary} tokens, not {k}")
-        if not all(sequences):
-            raise ConfigError("an empty text has no token to be thought of")
-        chats = [([*ids], [True] * len(ids)) for ids in sequences]
+        _refuse_k(network, k)
         _refuse_impossible(network, chats)
-        return (found for group in self._groups(chats) for found in _told(network, [ids for ids, _ in group], k))
+        return (found for group in self._groups(chats) for found in _told(network, group, k))
 
     def _computed(self, network: Network, chats: Sequence["Chat"]) -> Iterator[Scored]:
         _refuse_impossible(network, chats)
@@ -223,6 +218,11 @@ class Engine:
 
 
 Chat = tuple[list[int], list[bool]]  # ids, and where the loss counts
+
+
+def _refuse_k(network: Network, k: int) -> None:
+    if not 1 <= k <= network.vocabulary:
+        raise ConfigError(f"k must be from 1 to the vocabulary's {network.vocabulary} tokens, not {k}")
 
 
 def _refuse_impossible(network: Network, chats: Sequence[Chat]) -> None:
@@ -277,10 +277,10 @@ def _topk(network: Network, chats: list[Chat], k: int) -> list[TopK]:
 
 
 @torch.inference_mode()
-def _told(network: Network, sequences: list[list[int]], k: int) -> list[Told]:
-    hidden_NH = network.forward(sequences)
-    found = []
-    for ids, rows in zip(sequences, hidden_NH.split([len(ids) for ids in sequences]), strict=True):
-        told = forced.told(network, rows, torch.tensor([*ids[1:], 0], device=rows.device), k)
-        found.append(replace(told, logprobs=told.logprobs[:-1]))
-    return found
+def _told(network: Network, chats: list[Chat], k: int) -> list[Told]:
+    hidden_NH = network.forward([ids[:-1] for ids, _ in chats])
+    counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]], device=hidden_NH.device)
+    targets = torch.tensor([token for ids, _ in chats for token in ids[1:]], device=hidden_NH.device)[counts]
+    tokens = [sum(mask[1:]) for _, mask in chats]
+    parts = zip(hidden_NH[counts].split(tokens), targets.split(tokens), strict=True)
+    return [forced.told(network, rows, following, k) for rows, following in parts]

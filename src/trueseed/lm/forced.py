@@ -19,10 +19,10 @@ from trueseed.lm.topk import TopK
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a model thinks of a token sequence that is given. Natural logarithms at temperature 1.
+    """What a model thinks of A given tokens. Natural logarithms at temperature 1.
 
-    logprobs: of each token after the first, given those before it. likely: the most probable tokens at each place, most
-    probable first, and the log-probabilities of those; one place more, the last being what would come after the end.
+    logprobs A: of each given what stands before it. likely A × k: the most probable tokens in its place, most probable
+    first; likely_logprobs A × k: of those, from the same numbers.
     """
 
     logprobs: list[float]
@@ -58,17 +58,17 @@ def topk(network: Network, hidden_AH: Tensor, k: int) -> TopK:
     )
 
 
-def told(network: Network, hidden_NH: Tensor, next_N: Tensor, k: int) -> Told:
-    """Of each given next token its log-probability, and the `k` most probable ones beside it, from the same numbers."""
-    said, ids, likely = [], [], []
-    for rows, targets in zip(hidden_NH.split(_LOGITS_AT_ONCE), next_N.split(_LOGITS_AT_ONCE), strict=True):
-        for logits_RV, next_R in zip(network.logits(rows).split(_IN_CACHE), targets.split(_IN_CACHE), strict=True):
+def told(network: Network, hidden_AH: Tensor, targets_A: Tensor, k: int) -> Told:
+    """How probable each target is, and the `k` most probable tokens beside it."""
+    told = Told([], [], [])
+    for rows, targets in zip(hidden_AH.split(_LOGITS_AT_ONCE), targets_A.split(_LOGITS_AT_ONCE), strict=True):
+        for logits_RV, answers in zip(network.logits(rows).split(_IN_CACHE), targets.split(_IN_CACHE), strict=True):
             logp_RV = functional.log_softmax(logits_RV.float(), -1)
             ids_Rk = most_probable(logits_RV, k)
-            said.append(logp_RV.gather(1, next_R[:, None])[:, 0])
-            ids.append(ids_Rk)
-            likely.append(logp_RV.gather(1, ids_Rk))
-    return Told(torch.cat(said).tolist(), torch.cat(ids).tolist(), torch.cat(likely).tolist())
+            told.logprobs.extend(logp_RV.gather(1, answers[:, None])[:, 0].tolist())
+            told.likely.extend(ids_Rk.tolist())
+            told.likely_logprobs.extend(logp_RV.gather(1, ids_Rk).tolist())
+    return told
 
 
 def _topk(logits_RV: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -56,7 +56,7 @@ class Telling(Protocol):
     @property
     def format(self) -> Spelling: ...
 
-    def told(self, sequences: Sequence[Sequence[int]], k: int) -> Iterator[Thought]: ...
+    def told(self, chats: Sequence[tuple[list[int], list[bool]]], k: int) -> Iterator[Thought]: ...
 
 
 class CompletionBody(Asked):
@@ -140,8 +140,12 @@ def _only_the_next(body: CompletionBody) -> bool:
 def _thoughts(model: Telling, parts: list[_Part], body: CompletionBody, alone: threading.Lock) -> list[Thought]:
     if body.logprobs is None:
         return []
+    if not all(part.ids for part in parts):
+        raise Fault(400, "an empty text has no token", code="invalid_value", param="prompt")
+    any_token = 0  # stands where the next one would, so that what is thought of that place is told too
+    chats = [([*part.ids, any_token], [True] * (len(part.ids) + 1)) for part in parts]
     with alone:
-        return list(model.told([part.ids for part in parts], max(1, body.logprobs)))
+        return list(model.told(chats, max(1, body.logprobs)))
 
 
 def _next(
@@ -152,7 +156,7 @@ def _next(
     spoken = []
     for part, thought in zip(parts, thoughts, strict=True):
         best, logprob = thought.likely[-1][0], thought.likely_logprobs[-1][0]
-        thought.logprobs.append(logprob)
+        thought.logprobs[-1] = logprob
         text = model.format.spell([best])
         answer = Answer(text=text, finish="length", prompt_tokens=part.given, completion_tokens=1)
         spoken.append(_Part(part.text, (*part.ids, best), part.given, answer))
@@ -203,7 +207,7 @@ def _logprobs(body: CompletionBody, spelling: Spelling, part: _Part, thought: Th
     Two tokens may be spelt alike (parts of one character); of those the more probable stands in `top_logprobs`.
     """
     words = [spelling.spell([token]) for token in part.ids]
-    said: list[float | None] = [None, *thought.logprobs]
+    said: list[float | None] = [None, *thought.logprobs]  # longer than `part.ids` by the place after the end
     top: list[dict[str, float] | None] = [None]
     for tokens, logprobs in zip(thought.likely, thought.likely_logprobs, strict=True):
         best: dict[str, float] = {}
