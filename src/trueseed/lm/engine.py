@@ -71,6 +71,11 @@ class Engine:
     def source(self) -> str:
         return self._source
 
+    @property
+    def context(self) -> int:
+        """The longest chat or text, in tokens."""
+        return self._network(self._dtype).context
+
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
         """See `ChatModel.answers`. Raises `ConfigError` for a request that cannot be answered, when it is taken."""
         network = self._network(self._dtype)
