@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from trueseed import scoring
 from trueseed.cli import app
 from trueseed.errors import Broken, ConfigError, Refused
-from trueseed.evaluate import harness_results
+from trueseed.evaluate import harness, harness_results
 from trueseed.lm.engine import Engine
 from trueseed.serve.api import app as served
 from trueseed.terms.model import Effect
@@ -199,13 +199,14 @@ def test_a_samples_file_that_is_none_is_told_by_its_line(theirs, tmp_path, line,
         harness_results.read(results, [samples])
 
 
-def test_a_task_that_nobody_knows_is_said_plainly(workspace, own_model, tasks):
-    done = CliRunner().invoke(
-        app,
-        ["harness", str(own_model), "--source", "own/ada", "--task", "no_such", "--workspace", str(workspace.folder)],
+def test_a_group_and_samples_that_cannot_be_had_are_said_plainly(tasks, tmp_path):
+    (tmp_path / "group.yaml").write_text("group: tiny_group\ntask: [tiny_gone]\n")
+    (tmp_path / "gone.yaml").write_text(
+        "task: tiny_gone\n" + CHOICE.partition("\n")[2] + COMMON.replace("FILE", "gone.jsonl")
     )
-    assert isinstance(done.exception, ConfigError)
-    assert "knows no task no_such" in str(done.exception)
+    for name, error in (("tiny_gone", "cannot be had"), ("tiny_group", "cannot be had|group of tasks")):
+        with pytest.raises(ConfigError, match=error):
+            harness.load(harness.Config(tasks=[name], source="own/ada", include=str(tmp_path)))
 
 
 def written(folder: Path, found: Any) -> tuple[Path, Path]:

@@ -4,6 +4,7 @@ The harness is used as it is: its tasks, prompts, filters and metrics. What is o
 (`harness_model`), and what becomes of its results (`harness_results`).
 """
 
+import importlib.util
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,25 +57,31 @@ class Loaded:
 
 def load(config: Config) -> Loaded:
     """Raises `ConfigError` when the harness is not installed, does not know a task, or cannot get its samples."""
-    try:
-        from lm_eval.tasks import TaskManager, get_task_dict
-    except ImportError as err:
-        raise ConfigError("lm-evaluation-harness is not installed: pip install 'trueseed[harness]'") from err
+    if not importlib.util.find_spec("lm_eval"):
+        raise ConfigError("lm-evaluation-harness is not installed: pip install 'trueseed[harness]'")
     if config.include is not None and not Path(config.include).is_dir():
         raise ConfigError(f"`include` {config.include!r} is no folder of task files")
-    manager = TaskManager(include_path=config.include)
-    unknown = [name for name in config.tasks if name not in manager.all_tasks]
-    if unknown:
-        raise ConfigError(f"lm-evaluation-harness knows no task {', '.join(unknown)}; `lm_eval ls tasks` lists them")
+    manager = _manager(config)
     try:
-        found = get_task_dict(list(config.tasks), manager)
+        found = manager.load(list(config.tasks))
     except Exception as err:  # whatever a task's own code or the hub raises
         why = f"{type(err).__name__}: {err}"
         raise ConfigError(f"the samples of {', '.join(config.tasks)} cannot be had: {why}") from err
-    groups = [str(name) for name, task in found.items() if isinstance(task, dict)]
-    if groups:
-        raise ConfigError(f"{', '.join(groups)} is a group of tasks; name its tasks")
-    return Loaded(found=found, limit=config.limit)
+    if found["groups"]:
+        raise ConfigError(f"{', '.join(found['groups'])} is a group of tasks; name its tasks")
+    return Loaded(found=found["tasks"], limit=config.limit)
+
+
+def _manager(config: Config) -> Any:
+    """The folder's own tasks alone, where they are all that is asked for: to index the harness's takes many seconds."""
+    from lm_eval.tasks import TaskManager
+
+    for defaults in (False, True) if config.include else (True,):
+        manager = TaskManager(include_path=config.include, include_defaults=defaults)
+        unknown = [name for name in config.tasks if name not in manager.all_tasks]
+        if not unknown:
+            return manager
+    raise ConfigError(f"lm-evaluation-harness knows no task {', '.join(unknown)}; `lm_eval ls tasks` lists them")
 
 
 def freeze(name: str, source: str, samples: Sequence[Mapping[str, Any]], step: Step) -> Artifact:

@@ -65,7 +65,7 @@ class Held(TemplateLM):  # type: ignore[misc]  # the harness is without types
     def _loglikelihood_tokens(
         self, requests: Sequence[tuple[Any, list[int], list[int]]], **_: Any
     ) -> list[tuple[float, bool]]:
-        chats = [([*context, *text], [False] * len(context) + [True] * len(text)) for _, context, text in requests]
+        chats = [([*before, *text], [False] * len(before) + [True] * len(text)) for _, before, text in requests]
         found = []
         for (_, _, text), told in zip(requests, self._engine.told(chats, 1), strict=True):
             found.append((sum(told.logprobs), text == [best for [best] in told.likely]))
