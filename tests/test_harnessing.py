@@ -156,7 +156,10 @@ def test_the_command_runs_a_task_and_keeps_its_samples_held_out(workspace, own_m
     [found] = json.loads(done.stdout)
     assert found["task"]["scorer"] == "lm-evaluation-harness"
     assert found["metrics"]["acc,none"].keys() == {"value", "se", "low", "high", "n", "method"}
-    frozen = workspace.store.get(f"prompts:{workspace.lineage().newest('prompts', step='task').digest}")
+    workspace = Workspace.open(workspace.folder)
+    newest = workspace.lineage().newest("prompts", step="task")
+    assert newest is not None
+    frozen = workspace.store.get(f"prompts:{newest.digest}")
     with (
         pytest.raises(Refused, match="held-out"),
         workspace.step("train", inputs=[frozen], effect=Effect.TRAIN),

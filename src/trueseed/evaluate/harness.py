@@ -43,9 +43,10 @@ class Config(Settings):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """Tasks with their samples here. found: the harness's own objects, by name."""
+    """Tasks with their samples here. found, manager: the harness's own objects, tasks by name."""
 
     found: Mapping[str, Any]
+    manager: Any
     limit: int | None
 
     def samples(self) -> Iterator[dict[str, Any]]:
@@ -69,7 +70,7 @@ def load(config: Config) -> Loaded:
         raise ConfigError(f"the samples of {', '.join(config.tasks)} cannot be had: {why}") from err
     if found["groups"]:
         raise ConfigError(f"{', '.join(found['groups'])} is a group of tasks; name its tasks")
-    return Loaded(found=found["tasks"], limit=config.limit)
+    return Loaded(found=found["tasks"], manager=manager, limit=config.limit)
 
 
 def _manager(config: Config) -> Any:
@@ -105,6 +106,7 @@ def run(config: Config, loaded: Loaded, engine: "Engine") -> tuple[Mapping[str, 
     found = lm_eval.simple_evaluate(
         model=Held(engine),
         tasks=list(loaded.found.values()),
+        task_manager=loaded.manager,
         num_fewshot=config.shots,
         limit=config.limit,
         apply_chat_template=config.chat,

@@ -63,7 +63,7 @@ class Held(TemplateLM):  # type: ignore[misc]  # the harness is without types
         )
 
     def _loglikelihood_tokens(
-        self, requests: Sequence[tuple[Any, list[int], list[int]]], **_: Any
+        self, requests: Sequence[tuple[Any, list[int], list[int]]], **_kwargs: Any
     ) -> list[tuple[float, bool]]:
         chats = [([*before, *text], [False] * len(before) + [True] * len(text)) for _, before, text in requests]
         found = []
