@@ -19,14 +19,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
-from pydantic import Field, model_validator
-
 from trueseed.checks import refuses
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, ChatModel, Message, Request, user
-from trueseed.core.settings import Settings
 from trueseed.errors import Refused, TeacherError
 from trueseed.teachers.bound import bound
+from trueseed.teachers.rubric import Rubric
 from trueseed.teachers.voice import Voice
 from trueseed.terms.model import Use
 from trueseed.workspace import Step
@@ -38,25 +36,6 @@ Side = Literal["first", "second", "tie"]
 Fault = Literal["", "prose", "malformed", "cut", "refused", "skipped"]
 _SAID: Mapping[str, Side] = {"A": "first", "B": "second", "TIE": "tie"}
 T = TypeVar("T")
-
-
-class Config(Settings):
-    """criteria: what counts, by name, in words; of a comparison what to look at, of marks one mark each. scale: the
-    lowest and the highest mark. max_tokens: bound on a reply. json_schema: hold the reply to a JSON Schema, of a model
-    behind an API that can do so. seed: of its replies, which are greedy where the model can be.
-    """
-
-    criteria: dict[str, str] = Field(default={"overall": "how well the answer does what was asked"}, min_length=1)
-    scale: list[int] = Field(default=[1, 10], min_length=2, max_length=2)
-    max_tokens: int = Field(default=200, ge=16)
-    json_schema: bool = False
-    seed: int = 7
-
-    @model_validator(mode="after")
-    def _low_to_high(self) -> "Config":
-        if self.scale[0] >= self.scale[1]:
-            raise ValueError(f"`scale` goes from the lowest mark to the highest, and {self.scale} does not")
-        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +94,9 @@ class Ruling(Generic[T]):
 class Judge:
     """A model that judges. See `sitting` for one that is asked through the door."""
 
-    def __init__(self, model: ChatModel, config: Config | None = None) -> None:
+    def __init__(self, model: ChatModel, rubric: Rubric | None = None) -> None:
         self.source = model.source
-        self.config = config or Config()
+        self.rubric = rubric or Rubric()
         self._model = model
 
     def compare(self, pairs: Iterable[Pair]) -> Iterator[tuple[int, Ruling[Side]]]:
@@ -125,22 +104,22 @@ class Judge:
 
         Raises `TeacherError` when the judge stops before everything was judged, and what the model raises.
         """
-        requests = [self._request(comparison(pair, self.config), _WINNER_SCHEMA) for pair in pairs]
+        requests = [self._request(comparison(pair, self.rubric), _WINNER_SCHEMA) for pair in pairs]
         return self._ruled(requests, winner)
 
     def mark(self, singles: Iterable[Single]) -> Iterator[tuple[int, Ruling[Mapping[str, int]]]]:
         """A mark for each criterion. As `compare`."""
-        schema = _marks_schema(self.config)
-        requests = [self._request(marking(single, self.config), schema) for single in singles]
-        return self._ruled(requests, lambda text: marks(text, self.config))
+        schema = _marks_schema(self.rubric)
+        requests = [self._request(marking(single, self.rubric), schema) for single in singles]
+        return self._ruled(requests, lambda text: marks(text, self.rubric))
 
     def _request(self, asked: str, schema: Mapping[str, Any]) -> Request:
         return Request(
             messages=user(asked),
-            max_tokens=self.config.max_tokens,
+            max_tokens=self.rubric.max_tokens,
             temperature=0.0,
-            seed=self.config.seed,
-            schema=schema if self.config.json_schema else None,
+            seed=self.rubric.seed,
+            schema=schema if self.rubric.json_schema else None,
         )
 
     def _ruled(self, requests: Sequence[Request], read: Callable[[str], Ruling[T]]) -> Iterator[tuple[int, Ruling[T]]]:
@@ -166,7 +145,7 @@ class Judge:
 
 
 @contextmanager
-def sitting(voice: Voice, step: Step, config: Config | None = None, *, asked: bool = True) -> Iterator[Judge]:
+def sitting(voice: Voice, step: Step, rubric: Rubric | None = None, *, asked: bool = True) -> Iterator[Judge]:
     """A judge under the terms, the allowance and the holds of whoever is asked. asked: False for our own students,
     whose terms are nobody's to ask.
 
@@ -177,7 +156,7 @@ def sitting(voice: Voice, step: Step, config: Config | None = None, *, asked: bo
             f"step {step.name!r} asks {voice.source!r} to {use.value}, and a judge is asked to judge or reward"
         )
     with bound(voice, step, cache=True) if asked else voice.speaking(step) as model:
-        yield Judge(model, config)
+        yield Judge(model, rubric)
 
 
 # --------------------------------------------------------------------------------------------------- what is asked
@@ -195,7 +174,7 @@ _FAIR = (
 )
 
 
-def comparison(pair: Pair, config: Config) -> str:
+def comparison(pair: Pair, rubric: Rubric) -> str:
     """The words in which two answers are put to a judge, as A and B."""
     seal = _seal(pair.question, pair.first, pair.second)
     shown = [_between("question", pair.question, seal)]
@@ -204,32 +183,32 @@ def comparison(pair: Pair, config: Config) -> str:
         (
             "You are an impartial judge of two answers to the same question.",
             *shown,
-            f"Which answer is better? Look at:\n{_criteria(config)}\n{_FAIR}",
+            f"Which answer is better? Look at:\n{_criteria(rubric)}\n{_FAIR}",
             "Reply with one JSON object and nothing else: first the reason, in one sentence, then the winner, which is "
             '"A", "B" or "tie". For example:\n' + json.dumps({"reason": _EXAMPLE, "winner": "tie"}, ensure_ascii=False),
         )
     )
 
 
-def marking(single: Single, config: Config) -> str:
+def marking(single: Single, rubric: Rubric) -> str:
     """The words in which one answer is put to a judge."""
     seal = _seal(single.question, single.answer)
-    low, high = config.scale
-    example = {"reason": _EXAMPLE, "marks": dict.fromkeys(config.criteria, (low + high) // 2)}
+    low, high = rubric.scale
+    example = {"reason": _EXAMPLE, "marks": dict.fromkeys(rubric.criteria, (low + high) // 2)}
     return "\n\n".join(
         (
             "You are an impartial judge of an answer to a question.",
             _between("question", single.question, seal),
             _between("answer", single.answer, seal),
-            f"Give a whole number from {low} (worst) to {high} (best) for each of:\n{_criteria(config)}\n{_FAIR}",
+            f"Give a whole number from {low} (worst) to {high} (best) for each of:\n{_criteria(rubric)}\n{_FAIR}",
             "Reply with one JSON object and nothing else: first the reason, in one sentence, then the marks. "
             f"For example:\n{json.dumps(example, ensure_ascii=False)}",
         )
     )
 
 
-def _criteria(config: Config) -> str:
-    return "\n".join(f"- {name}: {said}" for name, said in config.criteria.items())
+def _criteria(rubric: Rubric) -> str:
+    return "\n".join(f"- {name}: {said}" for name, said in rubric.criteria.items())
 
 
 def _seal(*texts: str) -> str:
@@ -241,9 +220,9 @@ def _between(name: str, text: str, seal: str) -> str:
     return f"<{name} {seal}>\n{text}\n</{name} {seal}>"
 
 
-def _marks_schema(config: Config) -> Mapping[str, Any]:
-    mark = {"type": "integer", "minimum": config.scale[0], "maximum": config.scale[1]}
-    names = list(config.criteria)
+def _marks_schema(rubric: Rubric) -> Mapping[str, Any]:
+    mark = {"type": "integer", "minimum": rubric.scale[0], "maximum": rubric.scale[1]}
+    names = list(rubric.criteria)
     each = {"type": "object", "properties": dict.fromkeys(names, mark), "required": names}
     both = {"reason": {"type": "string"}, "marks": {**each, "additionalProperties": False}}
     return {"type": "object", "properties": both, "required": list(both), "additionalProperties": False}
@@ -270,18 +249,18 @@ def winner(text: str) -> Ruling[Side]:
     return _read(text, "winner", read)
 
 
-def marks(text: str, config: Config) -> Ruling[Mapping[str, int]]:
+def marks(text: str, rubric: Rubric) -> Ruling[Mapping[str, int]]:
     """The marks that a reply gives, by criterion."""
-    low, high = config.scale
+    low, high = rubric.scale
 
     def read(said: Mapping[str, Any]) -> Mapping[str, int]:
         given = said["marks"]
-        if not isinstance(given, dict) or given.keys() != config.criteria.keys():
-            raise ValueError(f'"marks" must have exactly the members {", ".join(config.criteria)}')
+        if not isinstance(given, dict) or given.keys() != rubric.criteria.keys():
+            raise ValueError(f'"marks" must have exactly the members {", ".join(rubric.criteria)}')
         for name, mark in given.items():
             if isinstance(mark, bool) or not isinstance(mark, int) or not low <= mark <= high:
                 raise ValueError(f"{name!r} must be a whole number from {low} to {high}, and not {mark!r}"[:200])
-        return {name: given[name] for name in config.criteria}
+        return {name: given[name] for name in rubric.criteria}
 
     return _read(text, "marks", read)
 
