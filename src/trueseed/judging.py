@@ -18,11 +18,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from trueseed import scoring
+from trueseed import models, scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.errors import ConfigError
 from trueseed.evaluate.task import Config, thaw
+from trueseed.runfile import RunFile
 from trueseed.teachers.judge import VERSION, Judge, Ruling, sitting
 from trueseed.teachers.rubric import Rubric
 from trueseed.terms.model import Relation, Use
@@ -99,6 +100,16 @@ class Entrant:
             "learned_from": list(self.learned_from),
             "characters": round(sum(map(len, self.answers.values())) / len(self.answers), 1),
         }
+
+
+def seats(file: RunFile, workspace: Workspace) -> list[Seat]:
+    """The judges of a run file. Raises as `models.voice`."""
+    found = []
+    for each in file.judges:
+        voice = models.voice(each, file.limits, file.engine, workspace)()
+        features = {each.named: each.features} if each.features else {}
+        found.append(Seat(model=scoring.teacher(voice, features), rubric=each.rubric))
+    return found
 
 
 # -------------------------------------------------------------------------------------------------------- who competes
