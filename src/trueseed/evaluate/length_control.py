@@ -39,29 +39,29 @@ def length_controlled(
         return None
     x = np.tanh(delta / delta.std()) if delta.any() and delta.std() > 0 else np.zeros_like(delta)
     rng = np.random.default_rng(seed)
+    best_1K = fit(y, x, np.ones((1, len(y))))
     drawn = [
-        _at_equal_length(fit(y, x, rng.multinomial(n, np.full(n, 1 / n), _AT_ONCE)[:, cluster].astype(float)))
+        fit(y, x, rng.multinomial(n, np.full(n, 1 / n), _AT_ONCE)[:, cluster].astype(float), start_1K=best_1K)
         for _ in range(RESAMPLES // _AT_ONCE)
     ]
-    found = np.concatenate(drawn)
+    found = _at_equal_length(np.concatenate(drawn))
     low, high = np.quantile(found, (0.025, 0.975))
-    value = _at_equal_length(fit(y, x, np.ones((1, len(y)))))[0]
-    se = float(found.std(ddof=1))
-    return Measured(value=float(value), se=se, low=float(low), high=float(high), n=n, method="bootstrap")
+    value, se = float(_at_equal_length(best_1K)[0]), float(found.std(ddof=1))
+    return Measured(value=value, se=se, low=float(low), high=float(high), n=n, method="bootstrap")
 
 
-def fit(y: Array, x: Array, weights: Array) -> Array:
+def fit(y: Array, x: Array, weights: Array, *, start_1K: Array | None = None) -> Array:
     """Coefficients (θ, φ) of the most likely fit, by Newton's method. y, x: (N,); weights: (R, N), one fit for each
     row; returns (R, 2).
     """
     design_NK = np.stack([np.ones_like(x), x], axis=1)
-    prior_KK = np.eye(2) / PRIOR_SD**2
-    found_RK = np.zeros((len(weights), 2))
+    squares_N3 = np.stack([np.ones_like(x), x, x * x], axis=1)
+    found_RK = np.zeros((len(weights), 2)) + (0.0 if start_1K is None else start_1K)
     for _ in range(100):
         p_RN = 1 / (1 + np.exp(-(found_RK @ design_NK.T)))
-        slope_RK = (weights * (y - p_RN)) @ design_NK - found_RK @ prior_KK
-        curve_RKK = np.einsum("rn,nk,nl->rkl", weights * p_RN * (1 - p_RN), design_NK, design_NK) + prior_KK
-        step_RK = np.linalg.solve(curve_RKK, slope_RK[..., None])[..., 0]
+        slope_RK = (weights * (y - p_RN)) @ design_NK - found_RK / PRIOR_SD**2
+        curve_R3 = (weights * p_RN * (1 - p_RN)) @ squares_N3 + np.array([1, 0, 1]) / PRIOR_SD**2
+        step_RK = np.linalg.solve(curve_R3[:, [[0, 1], [1, 2]]], slope_RK[..., None])[..., 0]
         size_R1 = np.abs(step_RK).max(axis=1, keepdims=True)
         found_RK += step_RK / np.maximum(size_R1, 1.0)  # at most one at a time: no leap into the flat ends
         if size_R1.max() < 1e-9:

@@ -60,7 +60,7 @@ class Opinion:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Opinion":
         said = {name: it for name, it in value.items() if name not in ("sample", "order", "winner")}
-        ruling = Ruling[Side](**{**said, "replies": tuple(said["replies"])})
+        ruling: Ruling[Side] = Ruling(**{**said, "replies": tuple(said["replies"])})
         return cls(sample=value["sample"], order=value["order"], ruling=ruling)
 
 

@@ -301,7 +301,7 @@ def _objects(text: str) -> Iterator[Any]:
 
 def _heard(answer: Answer, read: Callable[[str], Ruling[T]]) -> Ruling[T]:
     if answer.finish == "skipped":
-        ruling = Ruling[T](fault="skipped", told=answer.because or "there was no reply")
+        ruling: Ruling[T] = Ruling(fault="skipped", told=answer.because or "there was no reply")
     else:
         ruling = replace(read(answer.text), replies=(answer.text,))
     if ruling.is_worth_asking_again and answer.finish == "length":
