@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from trueseed import models, scoring
 from trueseed.core.artifacts import Artifact
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 CARD_FILE, OPINIONS_FILE, OUTPUTS_FILE = "card.json", "opinions.jsonl", "outputs.json"
 GOLD_NAME = "judge-gold"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,8 +191,7 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
         samples = thaw(pairs).samples
         rivals = judge_card.rivals(samples, own.answers, seat.source) if own else None
         with seat.taken(step) as judge:
-            total = 2 * len(samples)
-            opinions = list(_counted(judged(samples, *judge_card.contestants(samples), judge), step, total))
+            opinions = list(judged(samples, *judge_card.contestants(samples), judge))
             its = list(judged(*rivals, judge)) if rivals else None
         usd = seat.usd(each.ruling for each in (*opinions, *(its or ())))
         card = judge_card.of(samples, opinions, its, seed=seat.rubric.seed, usd=usd)
@@ -243,9 +241,9 @@ def pairwise(
     one, other = _contestants(a, b)
     cards = [check(seat, workspace) if checked else None for seat in seats]
     heard = [_hear(seat, (a, b), (one, other), task, workspace) for seat in seats]
-    inputs = dict.fromkeys([task, a.artifact, b.artifact, *heard, *(card for card in cards if card)])
+    inputs = _each_once(task, a.artifact, b.artifact, *heard, *(card for card in cards if card))
     said = {"seed": seed, "names": [one.name, other.name], "judges": [seat.identity for seat in seats]}
-    with workspace.step("pairwise", inputs=list(inputs), config=said) as step:
+    with workspace.step("pairwise", inputs=inputs, config=said) as step:
         if earlier := step.earlier("scores"):
             return earlier
         judgements = [_judgement(*each) for each in zip(seats, cards, heard, strict=True)]
@@ -279,14 +277,14 @@ def _hear(
     """What one judge says, in a step of its own."""
     from trueseed.evaluate.pairwise import judged
 
-    inputs = list(dict.fromkeys([task, *(each.artifact for each in entrants), *seat.weights]))
+    inputs = _each_once(task, *(each.artifact for each in entrants), *seat.weights)
     features = seat.model.features
     with workspace.step("judge", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
         if earlier := step.earlier("scores"):
             return earlier
         samples = thaw(task).samples
         with seat.taken(step) as judge:
-            opinions = list(_counted(judged(samples, *contestants, judge), step, 2 * len(samples)))
+            opinions = list(judged(samples, *contestants, judge))
         opinions.sort(key=lambda each: (each.sample, each.order))
         lines = [each.to_json() for each in opinions]
         return step.write("scores", lambda folder: _write_lines(folder / OPINIONS_FILE, lines), {"judge": seat.source})
@@ -351,7 +349,7 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
     from trueseed.teachers.judge import Single
 
     card = check(seat, workspace) if checked else None
-    inputs = list(dict.fromkeys([task, entrant.artifact, *seat.weights, *([card] if card else [])]))
+    inputs = _each_once(task, entrant.artifact, *seat.weights, *([card] if card else []))
     features = seat.model.features
     with workspace.step("mark", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
         if earlier := step.earlier("scores"):
@@ -359,7 +357,7 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
         frozen = thaw(task)
         singles = [Single(question=each.prompt, answer=entrant.answers[each.id]) for each in frozen.samples]
         with seat.taken(step) as judge:
-            rulings = dict(_counted(judge.mark(singles), step, len(singles)))
+            rulings = dict(judge.mark(singles))
         scores = {
             "task": {**frozen.about, "artifact": task.digest},
             "model": {"source": entrant.source},
@@ -408,10 +406,8 @@ def _marks(
 # -------------------------------------------------------------------------------------------------------------- writing
 
 
-def _counted(found: Iterable[T], step: Step, total: int) -> Iterator[T]:
-    for done, each in enumerate(found, start=1):
-        step.progress(done, total, "verdicts")
-        yield each
+def _each_once(*artifacts: Artifact) -> list[Artifact]:
+    return list({(each.kind, each.digest): each for each in artifacts}.values())
 
 
 def _write_json(path: Path, value: Any) -> None:

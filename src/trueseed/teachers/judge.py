@@ -92,12 +92,16 @@ class Ruling(Generic[T]):
 
 
 class Judge:
-    """A model that judges. See `sitting` for one that is asked through the door."""
+    """A model that judges. See `sitting` for one that is asked through the door. heard: told of each reply, with how
+    many came and how many are to come.
+    """
 
-    def __init__(self, model: ChatModel, rubric: Rubric | None = None) -> None:
+    def __init__(
+        self, model: ChatModel, rubric: Rubric | None = None, *, heard: Callable[[int, int], None] | None = None
+    ) -> None:
         self.source = model.source
         self.rubric = rubric or Rubric()
-        self._model = model
+        self._model, self._heard = model, heard
 
     def compare(self, pairs: Iterable[Pair]) -> Iterator[tuple[int, Ruling[Side]]]:
         """Which of each pair is better, as they come, with their places. Both orders are for the caller to ask.
@@ -139,6 +143,8 @@ class Judge:
         heard = 0
         for place, answer in self._model.answers(requests):
             heard += 1
+            if self._heard:
+                self._heard(heard, len(requests))
             yield place, answer
         if heard < len(requests):
             raise TeacherError(f"{self.source} judged {heard} of {len(requests)}; the same command resumes")
@@ -156,7 +162,7 @@ def sitting(voice: Voice, step: Step, rubric: Rubric | None = None, *, asked: bo
             f"step {step.name!r} asks {voice.source!r} to {use.value}, and a judge is asked to judge or reward"
         )
     with bound(voice, step, cache=True) if asked else voice.speaking(step) as model:
-        yield Judge(model, rubric)
+        yield Judge(model, rubric, heard=lambda done, total: step.progress(done, total, "replies"))
 
 
 # --------------------------------------------------------------------------------------------------- what is asked
