@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.report.test_html import details, report
 from tests.terms.made import document, permits, refuses
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
@@ -20,6 +21,8 @@ from trueseed.evaluate import judge_card, verdicts
 from trueseed.evaluate.judge_card import GOLD
 from trueseed.evaluate.outputs import Output, Outputs, Recorded
 from trueseed.evaluate.task import Config
+from trueseed.report import judged
+from trueseed.report.html import render
 from trueseed.teachers.judge import Pair, sitting
 from trueseed.teachers.scripted import ScriptedTeacher
 from trueseed.terms.catalog import Catalog
@@ -274,6 +277,27 @@ def test_nor_does_it_train_a_model(workspace, judge_only):
 def test_nor_may_it_be_asked_to(workspace, judge_only):
     with pytest.raises(Refused, match="reward"), workspace.step("rank", ask={judge_only: Use.REWARD}):
         pass
+
+
+# ------------------------------------------------------------------------------------------------------- in the report
+
+
+def test_the_report_shows_verdicts_and_what_speaks_against_them(workspace, task, sides):
+    found = judging.pairwise(*sides, task, [seat(first_always)], workspace, checked=False)
+    (shown_,) = judged.comparisons([task_scores(workspace, task), found])
+    assert (shown_.a, shown_.b, len(shown_.samples)) == ("own/loud", "own/calm", 6)
+    assert "0 won, 0 lost, 6 tied, 0 undecided" in shown_.told
+    assert any("not to be believed" in warning for warning in shown_.warnings)
+    page = render(report(), details(comparisons=(shown_,)))
+    assert "Who answers better" in page
+    assert "swapped: own/calm" in page
+    assert "Who answers better" not in render(report(), details())
+
+
+def task_scores(workspace, task):
+    """Scores that no judge gave."""
+    model = scoring.Model(voice=Voice("own/echo", lambda _: "so"), weights=None, asked=False)
+    return scoring.on(model, Config(scorer="open"), task, workspace)
 
 
 # ------------------------------------------------------------------------------------------------ from the command line
