@@ -12,8 +12,9 @@ from tests.terms.made import document, permits, refuses
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
-from trueseed import ahead, judging, runfile, scoring
+from trueseed import ahead, judging, pipeline, runfile, scoring
 from trueseed.cli import app
+from trueseed.cli.evaluation import table
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Request
 from trueseed.errors import ConfigError, Refused
@@ -391,3 +392,18 @@ def test_a_run_whose_judge_may_not_judge_is_refused_before_anything_is_spent(wor
     with pytest.raises(Refused, match="acme/large@api may not be used to judge"):
         ahead.must_be_permitted(file, workspace, date(2026, 11, 30))
     assert steps(workspace, "judge")[-1]["event"] == "refused"
+
+
+def test_a_runs_judges_compare_the_student_with_whom_a_task_names(workspace, task, tmp_path, monkeypatch):
+    def model(source, how):
+        voice = Voice(source, lambda request: how(request.messages[0].content))
+        return scoring.Model(voice=voice, weights=None, asked=False)
+
+    monkeypatch.setattr(judging, "seats", lambda file, workspace: [seat(wise)])
+    file = runfile.load(run_file(tmp_path, tmp_path / "model", **JUDGES))
+    others = {"teacher": model("own/teacher", str.lower), "base": model("own/base", str.lower)}
+    (found,) = pipeline.judged(file, workspace, [task], model("own/student", str.upper), others)
+    scores = read(found)
+    assert (scores["model"]["source"], scores["against"]["source"]) == ("own/student", "own/base")
+    assert scores["counts"]["wins"] == 6
+    assert "own/student against own/base on task" in table(scores)[0]
