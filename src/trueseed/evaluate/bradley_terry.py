@@ -35,7 +35,10 @@ _SCORE = {"a": 1.0, "tie": 0.5, "b": 0.0}
 
 @dataclass(frozen=True, kw_only=True)
 class Battles:
-    """Pairs that met, one row each. models, samples: by name. sample, a, b: places therein (V). score: a's, 1, ½ or 0."""
+    """Pairs that met, one row each. models, samples: by name. sample, a, b: places therein (V). score: of a, 1, ½ or 0.
+
+    The same pair may meet on the same sample more than once: in another order, before another judge.
+    """
 
     models: tuple[str, ...]
     samples: tuple[str, ...]
