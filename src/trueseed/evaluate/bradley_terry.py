@@ -11,7 +11,7 @@ lost, all it met, it lies at infinity: then, and only then, ratings are drawn to
 and `unbounded` says which side of whose interval is open. Models that nothing connects cannot be rated together.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -79,6 +79,12 @@ class Battles:
 
     def __len__(self) -> int:
         return len(self.score)
+
+    def prompts_of_models(self) -> Places:
+        """On how many prompts each model met anybody (N)."""
+        seen = np.zeros((len(self.samples), len(self.models)), bool)
+        seen[self.sample, self.a] = seen[self.sample, self.b] = True
+        return np.asarray(seen.sum(0), np.int32)
 
     @cached_property
     def met(self) -> "Met":
@@ -282,9 +288,7 @@ def _sandwich(battles: Battles, ratings: Array, bread: Array) -> Array:
     scores_SN -= np.bincount(cell + met.high[met.place], left, prompts * n)
     moved_SN = scores_SN.reshape(prompts, n) @ bread
     covariance = np.asarray(moved_SN.T @ moved_SN * prompts / (prompts - 1))
-    seen = np.zeros((prompts, n), bool)
-    seen[battles.sample, battles.a] = seen[battles.sample, battles.b] = True
-    return _at_least(covariance, bread, seen.sum(0) < FEW)
+    return _at_least(covariance, bread, battles.prompts_of_models() < FEW)
 
 
 def _at_least(covariance: Array, bread: Array, where: NDArray[np.bool_]) -> Array:
@@ -340,19 +344,3 @@ def ranks(fitted: Fitted, level: float = 0.95, draws: int = 2000, seed: int = 0)
         above, below = difference[at, others] < -reach, difference[at, others] > reach
         found.append((1 + int(above.sum()), n - int(below.sum())))
     return found
-
-
-def restricted(battles: Battles, models: Iterable[str]) -> Battles:
-    """Only what was between these."""
-    kept = [name for name in battles.models if name in set(models)]
-    new = np.full(len(battles.models), -1, np.int32)
-    new[[battles.models.index(name) for name in kept]] = np.arange(len(kept), dtype=np.int32)
-    here = (new[battles.a] >= 0) & (new[battles.b] >= 0)
-    return replace(
-        battles,
-        models=tuple(kept),
-        sample=battles.sample[here],
-        a=new[battles.a[here]],
-        b=new[battles.b[here]],
-        score=battles.score[here],
-    )

@@ -14,7 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import digest
 from trueseed.errors import ConfigError
 from trueseed.evaluate import stats
 from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE
@@ -48,9 +52,15 @@ class Scored:
 
     @property
     def model(self) -> str:
-        """Name of the model in a table: its source, and which weights where they are here."""
+        """Name of the model in a table: its source, and which weights, or which version, as far as that is known."""
         weights = self.about["model"].get("weights")
-        return f"{self.source} {weights[:8]}" if weights else self.source
+        on = self.about["model"].get("recorded", self.about["model"].get("version", {})).get("on")
+        return " ".join(filter(None, (self.source, weights and weights[:8], on)))
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that decides the model's answers."""
+        return digest(dict(self.about["model"]))
 
     @property
     def metric(self) -> str:
@@ -75,6 +85,16 @@ class Scored:
         sign = -1.0 if metric in LOW_IS_GOOD else 1.0
         return tuple(sign * top / bottom if bottom else 0.0 for top, bottom in zip(*self.counts(metric), strict=True))
 
+    def influences(self, metric: str) -> NDArray[np.float64]:
+        """How far each sample moves the score (N), more being better: zero on average, and their variance by N is that
+        of the score, as far as it is a straight line in the sums (Hampel 1974).
+        """
+        top, bottom = (np.array(each, float) for each in self.counts(metric))
+        value = top.sum() / bottom.sum()
+        steep = math.exp(value) if self.kind(metric) == "perplexity" else 1.0
+        sign = -1.0 if metric in LOW_IS_GOOD else 1.0
+        return np.asarray(sign * steep * (top - value * bottom) / bottom.mean())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
@@ -95,8 +115,8 @@ class Flip:
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """B beside A on one task. difference: B − A. p: of that by chance; holm: corrected for the tasks it was tested on
-    beside this one. better, worse: samples of B. detectable: the least difference that so many samples show four times of five.
-    needed: samples to see one of `GAIN`. apart: in what the two were not measured alike.
+    beside this one. better, worse: samples of B. detectable: the least difference that so many samples show four times
+    of five. needed: samples to see one of `GAIN`. apart: in what the two were not measured alike.
     """
 
     task: str
@@ -197,6 +217,14 @@ def compare(a: Scored, b: Scored, *, metric: str | None = None, seed: int = 0) -
         apart=tuple(_apart(a.about, b.about)),
         holm=p,
     )
+
+
+def upwards(difference: Measured, metric: str) -> Measured:
+    """A difference turned so that more is better."""
+    if metric not in LOW_IS_GOOD:
+        return difference
+    low, high = -difference.high, -difference.low
+    return replace(difference, value=-difference.value, low=low, high=high)
 
 
 def together(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
