@@ -67,8 +67,8 @@ class Rung:
 def compare(
     workspace: Workspace, a: str, b: str, *, metric: str | None = None, seed: int = 7
 ) -> "tuple[Comparison, ...]":
-    """a, b: `scores:<digest>`, `student`, `weights:<digest>`, or a model's source. On every task that both were measured
-    on, with p-values corrected for as many.
+    """On every task that both were measured on, with p-values corrected for as many. a, b: `scores:<digest>`,
+    `student`, `weights:<digest>`, or a model's source.
 
     Raises `ConfigError` when there is no such task, and what `scored.compare` raises.
     """
@@ -171,9 +171,9 @@ def arena(
     judge: str = "",
     metric: str | None = None,
 ) -> "tuple[Battles, Measured | None]":
-    """names: files of verdicts, or `scores:<digest>` of a judge or of models on one task; without any, everybody who was
-    measured on the task that is called, or has the digest, `task`. judge: only its verdicts. Also how often the answer
-    won that was shown first.
+    """And how often the answer won that was shown first. names: files of verdicts, or `scores:<digest>` of a judge or
+    of models on one task; without any, everybody who was measured on the task that is called, or has the digest,
+    `task`. judge: only its verdicts.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
     """

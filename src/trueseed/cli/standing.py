@@ -135,11 +135,13 @@ def _rated(board: "Leaderboard") -> Iterator[str]:
 
 
 def _stands(found: "Standing") -> Iterator[str]:
-    yield f"{shown(found.name)} ({shown(found.version)}) on {shown(found.task)}, {found.metric}: by {found.by}, {_left(found)}"
+    name, version, task = map(shown, (found.name, found.version, found.task))
+    yield f"{name} ({version}) on {task}, {found.metric}: by {found.by}, {_left(found)}"
     yield f"  target {_with_interval(found.target)}  {found.samples} samples of {shown(found.source)}"
     for step in found.steps:
         gap = f"{step.gap.value:+.3f} [{step.gap.low:+.3f}, {step.gap.high:+.3f}]"
-        yield f"  {step.on}  {shown(step.student):40} {_with_interval(step.score)}  gap {gap}  wins {step.wins:.1%}  {step.status}"
+        score = f"{shown(step.student):40} {_with_interval(step.score)}"
+        yield f"  {step.on}  {score}  gap {gap}  wins {step.wins:.1%}  {step.status}"
     if not found.steps:
         yield "  no student was measured yet"
     if found.met_on is None and found.steps:

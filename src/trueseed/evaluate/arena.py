@@ -150,12 +150,12 @@ def _notes(unbounded: Any, first: Measured | None) -> list[str]:
         who = [name for name, sides in unbounded.items() if sides]
         told = f"{', '.join(who[:5])}{' and others' if len(who) > 5 else ''}"
         notes.append(
-            f"verdicts alone leave {told} without a bound (all won, or all lost, against the others): all ratings were "
-            f"drawn to the average, by a normal prior of {PRIOR_SD * POINTS:.0f} points, and bounds that are open stay so"
+            f"verdicts alone leave {told} without a bound (all won, or all lost): all ratings "
+            f"were drawn to the average, by a normal prior of {PRIOR_SD * POINTS:.0f} points; open bounds stay open"
         )
     if first and not first.low <= 0.5 <= first.high:
         notes.append(
-            f"the answer shown first won {first.value:.1%} [{first.low:.1%}, {first.high:.1%}] of the decided verdicts: "
-            f"believe the ratings only where both orders were asked"
+            f"who was shown first won {first.value:.1%} [{first.low:.1%}, {first.high:.1%}] of the decided verdicts; "
+            f"believe ratings only where both orders were asked"
         )
     return notes

@@ -181,10 +181,9 @@ def of_lines(digest: str, about: Mapping[str, Any], lines: Sequence[str]) -> Sco
         if line["id"] in found:
             raise ConfigError(f"{where}: sample {line['id']!r} comes twice; measure it again")
         for metric in about["metrics"]:
-            if not all(
-                isinstance(n, (int, float)) and math.isfinite(n) for n in line["counts"].get(metric, [math.nan])
-            ):
-                raise ConfigError(f"{where}: sample {line['id']!r} counts {line['counts'].get(metric)} for {metric}")
+            counted = line["counts"].get(metric, [math.nan])
+            if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in counted):
+                raise ConfigError(f"{where}: sample {line['id']!r} counts {counted} for {metric}: that is no score")
         found[line["id"]] = line
     if len(found) != about["task"]["samples"]:
         raise ConfigError(f"{where}: {len(found)} samples are there, of {about['task']['samples']}; measure it again")
