@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 from trueseed import models, scoring
 from trueseed.core.artifacts import Artifact
-from trueseed.core.canonical import digest
 from trueseed.errors import ConfigError
 from trueseed.evaluate.task import Config, thaw
 from trueseed.runfile import RunFile
@@ -32,10 +31,9 @@ from trueseed.workspace import Step, Workspace
 
 if TYPE_CHECKING:
     from trueseed.evaluate.judgement import Judgement
-    from trueseed.evaluate.outputs import Outputs
     from trueseed.evaluate.pairwise import Contestant
 
-CARD_FILE, OPINIONS_FILE, OUTPUTS_FILE = "card.json", "opinions.jsonl", "outputs.json"
+CARD_FILE, OPINIONS_FILE = "card.json", "opinions.jsonl"
 GOLD_NAME = "judge-gold"
 
 
@@ -115,7 +113,7 @@ def seats(file: RunFile, workspace: Workspace) -> list[Seat]:
 
 
 def speaking(model: scoring.Model, config: Config, task: Artifact, workspace: Workspace) -> Entrant:
-    """A model that is asked now, or was for the same. Raises as `scoring.on`."""
+    """A model that is asked now or was for the same, or one by what it answered once. Raises as `scoring.on`."""
     if config.draws > 1:
         raise ConfigError("a judge compares one answer to each prompt; take `draws: 1`")
     scores = scoring.on(model, config, task, workspace)
@@ -128,34 +126,6 @@ def speaking(model: scoring.Model, config: Config, task: Artifact, workspace: Wo
         answers={line["id"]: line["said"][0]["text"] for line in lines},
         learned_from=tuple(sorted(kin - {model.voice.source})),
     )
-
-
-def recorded(outputs: "Outputs", task: Artifact, workspace: Workspace) -> Entrant:
-    """Answers that somebody wrote down, as an artifact with their own origin, held out from training; found by the ids
-    of the task's samples, or else by the prompts. Raises `ConfigError` naming a sample that has none.
-    """
-    from trueseed.evaluate import outputs as files
-
-    samples, here = thaw(task).samples, outputs.by_id()
-    if not all(sample.id in here for sample in samples):
-        here = {row.instruction: row for row in outputs.rows}
-        missing = [sample for sample in samples if sample.prompt not in here]
-        if missing:
-            raise ConfigError(
-                f"{outputs.generator} has no answer to {len(missing)} of {len(samples)} prompts, sample "
-                f"{missing[0].id!r} ({missing[0].prompt[:60]!r}) for instance; give rows the ids of the task's samples"
-            )
-        answers = {sample.id: here[sample.prompt].output for sample in samples}
-    else:
-        answers = {sample.id: here[sample.id].output for sample in samples}
-    origin = outputs.origin
-    said = {"held_out": True, "generator": outputs.generator, "maker": origin.maker, "on": origin.on}
-    said |= {"digest": digest([[row.id, row.instruction, row.output] for row in outputs.rows])}
-    with workspace.step("outputs", brings={origin.source: Relation.OUTPUT}, config=said) as step:
-        artifact = step.earlier("prompts") or step.write(
-            "prompts", lambda folder: files.write(folder / OUTPUTS_FILE, outputs), said
-        )
-    return Entrant(source=origin.source, artifact=artifact, answers=answers)
 
 
 # ----------------------------------------------------------------------------------------------------- the judge's card

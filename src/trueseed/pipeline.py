@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, failover, judging, models, scoring, transforming
+from trueseed import ahead, failover, judging, models, scoreboard, scoring, transforming
 from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
@@ -68,6 +68,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         prompts = import_prompts(file, workspace) if file.generate else None
         held_out = freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
+        of_targets = scoreboard.bring_targets(file, workspace, tasks)
         teachers = cast.take_their_places()
         further = [voice.source for voice in teachers[1:]]
         features = ahead.sources_of(file).features
@@ -100,7 +101,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             student=student,
             scores=scores,
             teacher_source=before.source,
-            tasks=tuple(of_tasks),
+            tasks=(*of_tasks, *of_targets),
         )
 
 

@@ -145,6 +145,15 @@ def test_no_answer_can_end_before_its_end():
     assert mark not in sneaky
 
 
+def test_a_reply_that_goes_round_in_circles_is_not_heard_to_its_end():
+    teacher = ScriptedTeacher("own/judge", ['{"winner": "A"}'])
+    list(Judge(teacher).compare([PAIR]))
+    watch = teacher.requests[0].watch
+    assert watch.enough("A: A: A: A: A: A: A: A: A: A: A: A: ")
+    assert not watch.enough('{"reason": "A A A A A A A A A A A A A A A A A A A A A A A A ')
+    assert not watch.enough("The first answer is")
+
+
 def test_a_schema_is_asked_for_where_it_is_wanted():
     teacher = ScriptedTeacher("own/judge", lambda _: '{"winner": "A"}')
     list(Judge(teacher, Rubric(json_schema=True)).compare([PAIR]))

@@ -27,6 +27,7 @@ JudgeOption = Annotated[list[str] | None, typer.Option("--judge", "-j", help=f"W
 RunOption = Annotated[Path | None, typer.Option("--run", help="A run file: those under its `judges` judge.")]
 TaskOption = Annotated[Path, typer.Option(help='JSON lines of samples: {"prompt": "…"}.')]
 SourceOption = Annotated[str, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")]
+RecordedOption = Annotated[str, typer.Option(help="Who wrote the outputs down: own/<name>, or maker/name@dataset.")]
 UncheckedOption = Annotated[bool, typer.Option("--unchecked", help="Do not try the judges first; the scores say so.")]
 LimitOption = Annotated[int | None, typer.Option(help="So many samples, from the beginning.")]
 BoundOption = Annotated[int | None, typer.Option(help="Bound on an answer.")]
@@ -67,7 +68,9 @@ def pairwise(
     run: RunOption = None,
     a_is: Annotated[str | None, typer.Option(help="Whose outputs A holds: maker/model@route.")] = None,
     b_is: Annotated[str | None, typer.Option(help="Whose outputs B holds.")] = None,
-    recorded_by: Annotated[str, typer.Option(help="Who wrote the outputs down.")] = "not said",
+    recorded_by: Annotated[
+        str, typer.Option(help="Who wrote the outputs down: own/<name>, or maker/name@dataset.")
+    ] = "own/recorded",
     limit: LimitOption = None,
     max_tokens: BoundOption = None,
     seed: Annotated[int, typer.Option(help="Of the intervals.")] = 7,
@@ -97,7 +100,9 @@ def mark(
     criterion: Annotated[list[str] | None, typer.Option(help="`name: what it means`; may be repeated.")] = None,
     scale: Annotated[tuple[int, int], typer.Option(help="The lowest and the highest mark.")] = (1, 10),
     model_is: Annotated[str | None, typer.Option(help="Whose outputs the file holds: maker/model@route.")] = None,
-    recorded_by: Annotated[str, typer.Option(help="Who wrote the outputs down.")] = "not said",
+    recorded_by: Annotated[
+        str, typer.Option(help="Who wrote the outputs down: own/<name>, or maker/name@dataset.")
+    ] = "own/recorded",
     limit: LimitOption = None,
     max_tokens: BoundOption = None,
     unchecked: UncheckedOption = False,
@@ -185,7 +190,6 @@ def _seats(
 def _entrant(spec: str, whose: str | None, by: str, config: Any, task: "Artifact", workspace: "Workspace") -> "Entrant":
     from trueseed import judging, scoring
     from trueseed.evaluate import outputs
-    from trueseed.terms.model import parse_source
 
     path = Path(spec)
     if path.suffix not in (".json", ".jsonl"):
@@ -194,8 +198,9 @@ def _entrant(spec: str, whose: str | None, by: str, config: Any, task: "Artifact
         raise ConfigError(
             f"{spec!r} holds outputs of some model: say whose (--a-is, --b-is, --model-is maker/model@route)"
         )
-    origin = outputs.Recorded(source=str(parse_source(whose)), maker=by)
-    return judging.recorded(outputs.read(path, origin), task, workspace)
+    found = outputs.read(path, outputs.Recorded(source=whose, maker=by))
+    model = scoring.recorded(scoring.bring_outputs(workspace, found))
+    return judging.speaking(model, config, task, workspace)
 
 
 def _read(artifact: "Artifact", name: str) -> dict[str, Any]:

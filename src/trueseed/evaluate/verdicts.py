@@ -10,6 +10,7 @@ is strict: what is no verdict, and the same verdict twice, is told with its line
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -108,6 +109,11 @@ def read(path: Path) -> list[Verdict]:
     if not found:
         raise ConfigError(f"{str(path)!r} holds no verdicts")
     return found
+
+
+def merged(parts: Iterable[Sequence[Verdict]]) -> list[Verdict]:
+    """Of several files. Raises `ConfigError` for a verdict that is in two of them."""
+    return list(_once(enumerate(chain.from_iterable(parts), start=1), "the verdicts of all files together"))
 
 
 def json_lines(path: Path, what: str) -> Iterator[tuple[int, Any]]:

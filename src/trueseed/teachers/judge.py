@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Literal, TypeVar
 
 from trueseed.checks import refuses
+from trueseed.checks.sound import spoilt
 from trueseed.core.canonical import digest
 from trueseed.core.chat import Answer, ChatModel, Message, Request, user
 from trueseed.errors import Refused, TeacherError
@@ -91,6 +92,19 @@ class Ruling(Generic[T]):
         }
 
 
+class _Lost:
+    """Ends a reply that goes round in circles, or refuses, before any JSON begins."""
+
+    def enough(self, beginning: str) -> bool:
+        return "{" not in beginning and spoilt(beginning)
+
+    def to_json(self) -> Any:
+        return {"judge": "until it is lost", "version": VERSION}
+
+
+_LOST = _Lost()
+
+
 class Judge:
     """A model that judges. See `sitting` for one that is asked through the door. heard: told of each reply, with how
     many came and how many are to come.
@@ -124,6 +138,7 @@ class Judge:
             temperature=0.0,
             seed=self.rubric.seed,
             schema=schema if self.rubric.json_schema else None,
+            watch=_LOST,
         )
 
     def _ruled(self, requests: Sequence[Request], read: Callable[[str], Ruling[T]]) -> Iterator[tuple[int, Ruling[T]]]:

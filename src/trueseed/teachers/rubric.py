@@ -13,7 +13,7 @@ class Rubric(Settings):
 
     criteria: dict[str, str] = Field(default={"overall": "how well the answer does what was asked"}, min_length=1)
     scale: list[int] = Field(default=[1, 10], min_length=2, max_length=2)
-    max_tokens: int = Field(default=200, ge=16)
+    max_tokens: int = Field(default=160, ge=16)
     json_schema: bool = False
     seed: int = 7
 
