@@ -111,8 +111,12 @@ def table(scores: Mapping[str, Any]) -> list[str]:
     """A task's scores as lines of text."""
     task = scores["task"]
     told = f"{shown(task['name'])}: {task['samples']} samples of {shown(task['source'])}, scorer {task['scorer']}"
-    lines = [f"{shown(scores['model']['source'])} on {told}"]
+    against = f" against {shown(scores['against']['source'])}" if "against" in scores else ""
+    lines = [f"{shown(scores['model']['source'])}{against} on {told}"]
     for name, found in scores["metrics"].items():
         interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
         lines.append(f"  {name:18} {found['value']:8.3f}  se {found['se']:.3f}  95 % {interval}  ({found['method']})")
-    return lines
+    if counts := scores.get("counts"):
+        lines.append("  " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items()))
+    lines += [f"  judge {shown(judge['source'])}" for judge in scores.get("judges", ())]
+    return lines + [f"  NOTE  {shown(said)}" for said in scores.get("warnings", ())]
