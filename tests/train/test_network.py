@@ -85,6 +85,18 @@ def test_a_common_beginning_is_computed_once() -> None:
     assert batch.row_tokens == 8
 
 
+@given(rows())
+@settings(max_examples=50, deadline=None)
+def test_each_answer_entry_knows_its_row_and_its_place_there(rows: list[Example]) -> None:
+    batch = pack(rows)
+    answers = {row.id: [t for t, counts in zip(row.tokens[1:], row.mask[1:], strict=True) if counts] for row in rows}
+    entries = list(zip(batch.row.tolist(), batch.place.tolist(), batch.labels.tolist(), strict=True))
+    assert [answers[batch.ids[row]][place] for row, place, _ in entries] == [label for *_, label in entries]
+    assert sorted((batch.ids[row], place) for row, place, _ in entries) == sorted(
+        (identity, place) for identity, told in answers.items() for place in range(len(told))
+    )
+
+
 def test_the_same_question_answered_twice_counts_twice(model: Any) -> None:
     row = Example(id="a", tokens=(1, 5, 6, 7), mask=(False, False, True, True))
     twice = network.loss(model, pack([row, Example(id="b", tokens=row.tokens, mask=row.mask)]))

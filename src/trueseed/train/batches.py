@@ -82,10 +82,11 @@ class Batch:
     """What one forward pass reads. All tensors int64.
 
     tokens N, positions N: distinct tokens of the trie, and their depth. answers A: where in N the next token is
-    predicted; labels A: what it should be. grids, each B × T: indices into N, one row per sequence, padded on the right
-    with 0 (causal attention never looks there). owner N: the cell, of all grids flattened one after another, that
-    computes a token; copies C: the cells that repeat a token owned elsewhere; copied C: that token.
-    row_tokens: tokens of the sequences as if nothing were shared.
+    predicted; labels A: what it should be; row A: the sequence it belongs to, an index into ids; place A: which of that
+    sequence's answer tokens it is, from 0. ids: of the sequences, shortest first. grids, each B × T: indices into N,
+    one row per sequence, padded on the right with 0 (causal attention never looks there). owner N: the cell, of all grids
+    flattened one after another, that computes a token; copies C: the cells that repeat a token owned elsewhere;
+    copied C: that token. row_tokens: tokens of the sequences as if nothing were shared.
     """
 
     ids: tuple[str, ...]
@@ -93,6 +94,8 @@ class Batch:
     positions: torch.Tensor
     answers: torch.Tensor
     labels: torch.Tensor
+    row: torch.Tensor
+    place: torch.Tensor
     grids: tuple[torch.Tensor, ...]
     owner: torch.Tensor
     copies: torch.Tensor
@@ -118,8 +121,10 @@ def pack(rows: Sequence[Example]) -> Batch:
     paths: list[list[int]] = []
     answers: list[int] = []
     labels: list[int] = []
+    row_of: list[int] = []
+    place: list[int] = []
     beginnings: dict[int, _Node] = {}
-    for row in rows:
+    for index, row in enumerate(rows):
         after, path = beginnings, []
         for position, token in enumerate(row.tokens[:-1]):  # nothing is predicted from the last token
             if token not in after:
@@ -132,6 +137,8 @@ def pack(rows: Sequence[Example]) -> Batch:
         predicting = [at for at in range(len(path)) if row.mask[at + 1]]
         answers += [path[at] for at in predicting]
         labels += [row.tokens[at + 1] for at in predicting]
+        row_of += [index] * len(predicting)
+        place += range(len(predicting))
     grids = list(_grids(paths))
     owner, copies, copied = _owners(grids, len(tokens))
     return Batch(
@@ -144,6 +151,8 @@ def pack(rows: Sequence[Example]) -> Batch:
         copied=torch.tensor(copied, dtype=torch.int64),
         answers=torch.tensor(answers),
         labels=torch.tensor(labels),
+        row=torch.tensor(row_of),
+        place=torch.tensor(place),
         row_tokens=sum(len(row.tokens) for row in rows),
     )
 
