@@ -81,12 +81,12 @@ def _some(ids: Sequence[str]) -> str:
 class Batch:
     """What one forward pass reads. All tensors int64.
 
-    tokens N, positions N: distinct tokens of the trie, and their depth. answers A: where in N the next token is
-    predicted; labels A: what it should be; row A: the sequence it belongs to, an index into ids; place A: which of that
-    sequence's answer tokens it is, from 0. ids: of the sequences, shortest first. grids, each B × T: indices into N,
-    one row per sequence, padded on the right with 0 (causal attention never looks there). owner N: the cell, of all grids
-    flattened one after another, that computes a token; copies C: the cells that repeat a token owned elsewhere;
-    copied C: that token. row_tokens: tokens of the sequences as if nothing were shared.
+    ids: of the rows, shortest first. tokens N, positions N: distinct tokens of the trie, and their depth. answers A:
+    where in N the next token is predicted; labels A: what it should be; row A: whose answer it is, an index into ids;
+    place A: which of that row's answer tokens, from 0. grids, each B × T: indices into N, one row per sequence, padded
+    on the right with 0 (causal attention never looks there). owner N: the cell, of all grids flattened one after
+    another, that computes a token; copies C: the cells that repeat a token owned elsewhere; copied C: that token.
+    row_tokens: tokens of the sequences as if nothing were shared.
     """
 
     ids: tuple[str, ...]
