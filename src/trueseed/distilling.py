@@ -44,13 +44,12 @@ def ask(file: RunFile, workspace: Workspace, dataset: Artifact, distiller: OurWe
     """What the distiller thinks of every answer token: an artifact of kind `signals`."""
     config = file.training
     assert isinstance(config, settings.Distil)
-    asks = {"loss_top_k": config.loss_top_k, "max_length": config.max_length, **distiller.identity}
     with workspace.step(
         "signals",
         inputs=[dataset],
         ask={distiller.source: Use.TRAIN},
         effect=Effect.TRAIN,
-        config=asks,
+        config={**file.hearing, **distiller.identity},
         features=file.features_of(distiller.source),
     ) as step:
         if earlier := step.earlier("signals"):

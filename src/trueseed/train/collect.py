@@ -59,4 +59,3 @@ def _heard(teacher: Engine, rows: Sequence[Example], k: int) -> Iterator[Entry]:
     found = teacher.topk([(list(row.tokens), list(row.mask)) for row in rows], k)
     for row, topk in zip(rows, found, strict=True):
         yield row.id, row.tokens, row.mask, topk
-
