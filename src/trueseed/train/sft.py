@@ -27,6 +27,7 @@ from trueseed.train.interpolation import interpolate
 from trueseed.train.loop import fit, mean_loss
 from trueseed.train.lora import adapted, merged
 from trueseed.train.settings import Config as Config  # one says `sft.Config`
+from trueseed.train.settings import Learning
 from trueseed.workspace import Step
 
 
@@ -72,7 +73,7 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, step: Step) 
     return step.write("weights", fill, {"method": "sft", **summary})
 
 
-def prepared(config: Config, weights: Path) -> tuple[Any, Any]:
+def prepared(config: Learning, weights: Path) -> tuple[Any, Any]:
     """The network that computes the loss, and what of it learns: itself, or its adapters.
 
     Raises `ConfigError` for weights that cannot be loaded, and when `freeze_layers` leaves none or cannot find them.
@@ -98,7 +99,7 @@ def _lowest(n: int, model: Any) -> Any:
     return layers[:n]
 
 
-def schedule(rows: Sequence[Example], config: Config) -> tuple[tuple[Rows, ...], ...]:
+def schedule(rows: Sequence[Example], config: Learning) -> tuple[tuple[Rows, ...], ...]:
     """All steps of all epochs, up to max_steps."""
     epochs = (
         plan(

@@ -17,7 +17,7 @@ from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example
 from trueseed.train.loop import fit
-from trueseed.train.settings import Config
+from trueseed.train.settings import Learning
 from trueseed.train.sft import prepared, schedule
 
 STEPS = 2  # the first warms up and is not counted
@@ -30,7 +30,7 @@ class Tempo:
     seconds_per_token: float
 
 
-def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
+def tempo(config: Learning, records: Sequence[Record], base: Path) -> Tempo:
     """tokens: of each record. Weights in `base` are read and not changed. Raises `ConfigError` as `sft.train`."""
     form = Format(base)
     lengths = tuple(len(form.training(record.messages)[0]) for record in records)
