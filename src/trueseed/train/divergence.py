@@ -128,7 +128,7 @@ def _to_gradient_(student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how:
         if 0 < how.top_k < logq.shape[1]:
             value, gradient = _in_buckets(logq, logp, how)
         else:
-            value, gradient = _compare(logq, logp, how.beta)
+            value, gradient = compare(logq, logp, how.beta)
         total += value
         if how.temperature != 1:
             gradient /= how.temperature
@@ -142,7 +142,7 @@ def _tempered(logits_RV: Tensor, how: Divergence) -> Tensor:
     return torch.log_softmax(logits_RV if how.temperature == 1 else logits_RV / how.temperature, -1)
 
 
-def _compare(logq_RC: Tensor, logp_RC: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+def compare(logq_RC: Tensor, logp_RC: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """The divergence of log-probabilities, summed, and its gradient in the logits behind `logq`."""
     q = logq_RC.exp()
     if beta == 0:
@@ -160,12 +160,12 @@ def _compare(logq_RC: Tensor, logp_RC: Tensor, beta: float) -> tuple[Tensor, Ten
 
 
 def _in_buckets(logq_RV: Tensor, logp_RV: Tensor, how: Divergence) -> tuple[Tensor, Tensor]:
-    """`_compare` over the teacher's k most probable tokens and one bucket of all others."""
+    """`compare` over the teacher's k most probable tokens and one bucket of all others."""
     top = logp_RV.topk(how.top_k, dim=-1).indices
     q = logq_RV.exp()
     logq, tail_R1 = _bucketed(logq_RV, q, top)
     logp, _ = _bucketed(logp_RV, logp_RV.exp(), top)
-    value, gradient = _compare(logq, logp, how.beta)
+    value, gradient = compare(logq, logp, how.beta)
     spread = q.mul_(gradient[:, -1:] / tail_R1)  # the bucket's gradient falls on its tokens by their share of it
     return value, spread.scatter_(1, top, gradient[:, :-1])
 
