@@ -111,12 +111,12 @@ class OnPolicy(Distilling):
     sampling_top_p: float = Field(default=1.0, gt=0, le=1)
 
 
-def _method(said: Any) -> Any:
+def method_of(said: Any) -> Any:
     """Of a mapping as a file has it, or of settings; who says nothing means supervised fine-tuning."""
     return said.get("method", "sft") if isinstance(said, dict) else getattr(said, "method", "sft")
 
 
 Training = Annotated[
     Annotated[Config, Tag("sft")] | Annotated[Distil, Tag("distil")] | Annotated[OnPolicy, Tag("on_policy")],
-    Discriminator(_method),
+    Discriminator(method_of),
 ]
