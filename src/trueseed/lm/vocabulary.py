@@ -17,13 +17,13 @@ from trueseed.lm.format import PLAIN, Format
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vocabulary:
-    """tokens: by id, each with a leading `*` when it is special, empty where an id stands for none. rows: of the output
-    head, which is often padded beyond the tokens. ends: ids that end an answer. template: digest of the chat template.
+    """tokens: by id, empty where an id stands for none. specials: those of them that no text can spell. rows: of the
+    output head, which is often padded beyond the tokens. template: digest of the chat template.
     """
 
     tokens: tuple[str, ...]
+    specials: frozenset[str]
     rows: int
-    ends: tuple[int, ...]
     template: str
 
     @classmethod
@@ -34,15 +34,14 @@ class Vocabulary:
         """
         form = form or Format(folder)
         tokenizer = form.tokenizer
-        special = set(tokenizer.all_special_tokens)
         ids: dict[str, int] = tokenizer.get_vocab()
         tokens = [""] * (max(ids.values(), default=-1) + 1)
         for token, at in ids.items():
-            tokens[at] = f"{'*' if token in special else ' '}{token}"
+            tokens[at] = token
         return cls(
             tokens=tuple(tokens),
+            specials=frozenset(tokenizer.all_special_tokens),
             rows=_rows(folder),
-            ends=tuple(sorted(form.end_ids)),
             template=digest(tokenizer.chat_template or PLAIN),
         )
 

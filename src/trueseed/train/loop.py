@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -25,6 +25,15 @@ from trueseed.train.settings import Optimizing
 Loss = Callable[[Batch], torch.Tensor]  # sum over the batch's answer tokens, float32 scalar
 Progress = Callable[[int, int, str, str], None]  # done, total, unit, note
 LetGo = Callable[[Path], None]
+
+
+class Steps(Protocol):
+    """For each step of the optimizer the batches it accumulates; each is asked for when its turn comes, once."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: int, /) -> Sequence[Rows]: ...
+
 
 _BETAS = (0.9, 0.99)  # a second moment over 100 steps: runs here have tens to hundreds
 _EXPLODED = 5.0  # nats a token above the first step
@@ -83,7 +92,7 @@ class Masters:
 def fit(
     model: torch.nn.Module,
     loss: Loss,
-    steps: Sequence[Sequence[Rows]],
+    steps: Steps,
     config: Optimizing,
     *,
     checkpoints: Path,
@@ -92,8 +101,8 @@ def fit(
 ) -> tuple[Point, ...]:
     """Trains `model` in place, step by step, from the newest checkpoint in the folder `checkpoints` if there is one.
 
-    steps: for each step the batches it accumulates. let_go: deletes an older checkpoint. Returns the whole
-    curve, earlier steps of a resumed run included.
+    steps: each is asked for when the model has the weights that it begins with. let_go: deletes an older checkpoint.
+    Returns the whole curve, earlier steps of a resumed run included.
     Raises `ConfigError` when loss or gradient stop being numbers, or the loss explodes.
     """
     masters = Masters(model)

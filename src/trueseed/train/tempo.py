@@ -19,7 +19,7 @@ from trueseed.train import network
 from trueseed.train.batches import Example
 from trueseed.train.loop import fit
 from trueseed.train.settings import Learning
-from trueseed.train.sft import prepared, schedule
+from trueseed.train.stage import prepared, schedule
 
 STEPS = 2  # the first warms up and is not counted
 MOST_TOKENS = 512  # of a step: enough to see the pace, and seconds on a slow machine
