@@ -1,66 +1,108 @@
 """Distillation as a user meets it: a run file names the method, the door asks the distiller's terms, labels arrive."""
 
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.test_ahead import refused
+from tests.test_ahead import ACME
 from tests.test_workspace import events
 from tests.tiny_run import run_file
 
-from trueseed import distilling, models, pipeline, runfile
+from trueseed import ahead, distilling, doctor, pipeline, recall, rerun, runfile
+from trueseed.doctor import examine
 from trueseed.errors import ConfigError, Refused
+from trueseed.ledger.lineage import Lineage
+from trueseed.papers import card, dossier
+from trueseed.plan import making
 from trueseed.report import verify
 from trueseed.terms.model import Relation
 from trueseed.train import collect
 from trueseed.train.signals import Signals
 from trueseed.workspace import Workspace
 
-FORBIDS = """
-id = "acme-terms"
-provider = "Acme"
-document = "Acme terms"
-version = "1"
-route = "weights"
-sources = ["acme/*@weights"]
-effective_from = 2024-01-01
-observed_at = 2024-01-01
-text_sha256 = "unknown"
-where_read = "a page"
-verification = "primary"
-on_termination = "nothing is said"
-reaches_models_trained_on_output = "nothing is said"
-
+FORBIDS = ACME.replace('"train", "reward", "serve", "publish", "judge"', '"judge"').replace("[[permissions]]", """\
 [[permissions]]
 uses = ["train", "reward", "serve", "publish"]
 relations = ["output", "filter", "score"]
 verdict = "refuse"
-clause = "2"
+clause = "3"
 because = "output may not be used to develop models"
-"""
+
+[[permissions]]""", 1)  # fmt: skip
+DISTIL = {"method": "distil", "loss_top_k": 8, "max_steps": 2}
+pytestmark = pytest.mark.xdist_group("distilling")
 
 
-@pytest.fixture(scope="module")
-def state(tmp_path_factory):
+@pytest.fixture(scope="module", autouse=True)
+def state(tmp_path_factory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("state")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRUESEED_STATE", str(tmp_path_factory.mktemp("state")))
-        yield
+        patch.setenv("TRUESEED_STATE", str(folder))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def own_state(state, monkeypatch) -> None:
+    """All tests here look at one run, whose keys lie there."""
+    monkeypatch.setenv("TRUESEED_STATE", str(state))
+
+
+def half_of(model: Path) -> dict[str, Any]:
+    return {"weights": str(model), "source": "own/tiny", "layers": "every_other"}
 
 
 @pytest.fixture(scope="module")
-def distilled(tmp_path_factory, brief_llama, state) -> tuple[Path, pipeline.Outcome]:
-    """A workspace, and what a tiny run left in it that distils one layer out of two from stored log-probabilities."""
+def run(tmp_path_factory, brief_llama, state) -> tuple[Workspace, pipeline.Outcome]:
+    """What a tiny run leaves that distils one layer out of two from stored log-probabilities."""
     folder = tmp_path_factory.mktemp("distilled")
-    base = {"weights": str(brief_llama), "source": "own/tiny", "layers": "every_other"}
-    path = run_file(folder, brief_llama, base=base, train={"method": "distil", "loss_top_k": 8, "max_steps": 2})
+    path = run_file(folder, brief_llama, base=half_of(brief_llama), train=DISTIL)
     workspace = Workspace.open(folder / "work", create=True)
     outcome = pipeline.run(runfile.load(path), workspace)
     pipeline.write_report(workspace, outcome)
-    return folder, outcome
+    return workspace, outcome
 
 
-def test_the_student_has_the_layers_and_carries_the_labels_of_all_that_made_it(distilled):
-    folder, outcome = distilled
+def made_in(workspace: Workspace, step: str, kind: str) -> Any:
+    made = Lineage.read(workspace.ledger).newest(kind, step=step)
+    return workspace.store.get(f"{made.kind}:{made.digest}")
+
+
+def test_a_student_has_the_layers_and_the_labels_of_all_that_it_came_of(run):
+    workspace, outcome = run
     assert json.loads(outcome.student.path("config.json").read_text())["num_hidden_layers"] == 1
-    labels = Workspace.open(folder / "work").labels(outcome.student)
-    assert {label.relation for label in labels if label.source == "own/tiny"} >= {Relation.OUTPUT, Relation.WEIGHTS}
+    assert made_in(workspace, "layers", "weights").meta["layers"] == "every_other"
+    relations = {label.relation for label in workspace.labels(outcome.student) if label.source == "own/tiny"}
+    assert relations == {Relation.OUTPUT, Relation.WEIGHTS}
+
+
+def test_signals_are_an_artifact_with_the_labels_of_records_and_distiller(run):
+    workspace, outcome = run
+    found = made_in(workspace, "signals", "signals")
+    labels = {(label.source, label.relation) for label in workspace.labels(found)}
+    assert labels > {("own/tiny", Relation.OUTPUT), ("own/everyday", Relation.OUTPUT)}
+    records = sum(outcome.dataset.meta[part] for part in ("train", "validation"))
+    assert (len(Signals.open(found.folder)), found.meta["k"]) == (records, 8)
+    assert not verify.workspace(workspace.folder).broken
+
+
+def test_report_and_model_card_say_which_way_was_taken_and_why(run):
+    workspace, outcome = run
+    told = json.loads((workspace.folder / "report.json").read_text())["training"]
+    assert (told["method"], told["route"], told["distiller"]) == ("distil", "stored top-k", "own/tiny")
+    assert told["numbers"]["stored for each"] == 8
+    page = (workspace.folder / "report.html").read_text()
+    written = card.render(dossier.of(workspace, outcome.student, "tiny-student"))
+    for reason in told["reasons"]:
+        assert reason in written
+    assert "distil of own/tiny, stored top-k" in page
+    assert "divergence from the teacher" in page
+
+
+def test_a_second_run_asks_nobody_again(run):
+    workspace, _ = run
+    size = workspace.ledger.size
+    pipeline.run(runfile.load(workspace.folder.parent / "run.yaml"), workspace)
+    assert workspace.ledger.size == size
