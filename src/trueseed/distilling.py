@@ -63,8 +63,8 @@ def _route(file: RunFile, workspace: Workspace, base: Artifact, distiller: OurWe
     route = preflight.check(file.training, base.folder, distiller.weights.folder, ())
     if route.name == "sequence-level" and file.distiller not in file.teachers:
         raise ConfigError(
-            f"{distiller.source} cannot distil: {'; '.join(route.reasons)}; and the records are not in its words. Let it "
-            f"answer (`teacher`, `generate`), or take a distiller with the tokenizer of the base"
+            f"{distiller.source} cannot distil: {'; '.join(route.reasons)}; and the records are not in its words. Let "
+            f"it answer (`teacher`, `generate`), or take a distiller with the tokenizer of the base"
         )
     workspace.report("preflight", 1, 1, "route", str(route))
     return route.to_json()

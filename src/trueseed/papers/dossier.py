@@ -35,8 +35,8 @@ class Scores:
 @dataclass(frozen=True, kw_only=True)
 class Dossier:
     """verdicts: on publishing it, one for each label. upstream: what each source is declared to have learned from.
-    training: configuration and counts of the step that made it. learned: by which method, and why so. corpora: the datasets that it learned from. at: when
-    all of this was read, RFC 3339.
+    training: configuration and counts of the step that made it. learned: by which method, and why so. corpora: the
+    datasets that it learned from. at: when all of this was read, RFC 3339.
     """
 
     name: str
