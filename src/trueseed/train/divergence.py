@@ -51,10 +51,14 @@ def divergence(
     teacher_head_VE: Tensor,
     labels_A: Tensor,
     how: Divergence,
+    shown: Tensor | None = None,
 ) -> Tensor:
-    """Sum over A of the divergence in nats, a float32 scalar; differentiable in what is the student's."""
+    """Sum over A in nats, a float32 scalar; differentiable in what is the student's.
+
+    shown: a scalar to which as much of it as is cross-entropy, before its weight, is added.
+    """
     loss: Tensor = _Divergence.apply(  # type: ignore[no-untyped-call]
-        student_AD, head_VD, teacher_AE.detach(), teacher_head_VE.detach(), labels_A, how
+        student_AD, head_VD, teacher_AE.detach(), teacher_head_VE.detach(), labels_A, how, shown
     )
     return loss
 
@@ -69,6 +73,7 @@ class _Divergence(torch.autograd.Function):
         teacher_head_VE: Tensor,
         labels_A: Tensor,
         how: Divergence,
+        shown: Tensor | None,
     ) -> Tensor:
         wants_hidden, wants_head = ctx.needs_input_grad[:2]
         both = min(len(head_VD), len(teacher_head_VE))
@@ -80,7 +85,8 @@ class _Divergence(torch.autograd.Function):
         for start in range(0, len(labels_A), rows):
             part = slice(start, start + rows)
             logits_RV = functional.linear(student_AD[part], head)
-            total += _to_gradient_(logits_RV, functional.linear(teacher_AE[part], teacher_head), labels_A[part], how)
+            theirs_RV = functional.linear(teacher_AE[part], teacher_head)
+            total += _to_gradient_(logits_RV, theirs_RV, labels_A[part], how, shown)
             if d_student_AD is not None:
                 torch.mm(logits_RV, head, out=d_student_AD[part])
             if d_head_VD is not None:
@@ -90,35 +96,43 @@ class _Divergence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> Any:
-        return *(None if saved is None else saved * grad[0] for saved in ctx.saved_tensors), None, None, None, None
+        return *(None if saved is None else saved * grad[0] for saved in ctx.saved_tensors), *[None] * 5
 
 
-def of_logits(student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence) -> Tensor:
+def of_logits(
+    student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence, shown: Tensor | None = None
+) -> Tensor:
     """The same from logits, for networks whose last step is more than a matrix; differentiable in the student's."""
-    loss: Tensor = _OfLogits.apply(student_AV, teacher_AV.detach(), labels_A, how)  # type: ignore[no-untyped-call]
+    loss: Tensor = _OfLogits.apply(  # type: ignore[no-untyped-call]
+        student_AV, teacher_AV.detach(), labels_A, how, shown
+    )
     return loss
 
 
 class _OfLogits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence) -> Tensor:
+    def forward(
+        ctx: Any, student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence, shown: Tensor | None
+    ) -> Tensor:
         both = min(student_AV.shape[1], teacher_AV.shape[1])
         d_student_AV = torch.zeros_like(student_AV)
         d_student_AV[:, :both] = student_AV[:, :both]
-        total = _to_gradient_(d_student_AV[:, :both], teacher_AV[:, :both], labels_A, how)
+        total = _to_gradient_(d_student_AV[:, :both], teacher_AV[:, :both], labels_A, how, shown)
         ctx.save_for_backward(d_student_AV)
         return total
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> Any:
-        return ctx.saved_tensors[0] * grad[0], None, None, None
+        return ctx.saved_tensors[0] * grad[0], *[None] * 4
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _to_gradient_(student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence) -> Tensor:
+def _to_gradient_(
+    student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence, shown: Tensor | None
+) -> Tensor:
     """Overwrites the student's logits by the loss's gradient in them; returns the loss."""
     wide = _wide(student_AV.dtype)
     total = torch.zeros((), dtype=wide, device=student_AV.device)
@@ -133,7 +147,10 @@ def _to_gradient_(student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how:
         if how.temperature != 1:
             gradient /= how.temperature
         if how.ce_weight:
-            total += _add_cross_entropy_(gradient, student.to(wide), labels, how.ce_weight)
+            surprise = _add_cross_entropy_(gradient, student.to(wide), labels, how.ce_weight)
+            total += how.ce_weight * surprise
+            if shown is not None:
+                shown += surprise
         student.copy_(gradient)
     return total
 
@@ -180,9 +197,9 @@ def _bucketed(logp_RV: Tensor, p_RV: Tensor, top: Tensor) -> tuple[Tensor, Tenso
 
 
 def _add_cross_entropy_(gradient_RV: Tensor, logits_RV: Tensor, labels_R: Tensor, weight: float) -> Tensor:
-    """Adds `weight` times the gradient of -log p(label); returns as much of the loss."""
+    """Adds `weight` times the gradient of -log p(label); returns the latter's sum."""
     logq, at_label = torch.log_softmax(logits_RV, -1), labels_R[:, None]
     value = -logq.gather(1, at_label).sum()
     gradient_RV.add_(logq.exp_(), alpha=weight)
     gradient_RV.scatter_add_(1, at_label, gradient_RV.new_full((), -weight).expand_as(at_label))
-    return weight * value
+    return value

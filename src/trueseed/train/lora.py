@@ -1,5 +1,6 @@
 """Low-rank adapters (arXiv:2106.09685) by peft: put on every linear layer, trained alone, merged at the end."""
 
+import copy
 import warnings
 from typing import Any
 
@@ -24,3 +25,8 @@ def merged(model: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model.float().merge_and_unload().to(dtype)
+
+
+def merged_copy(model: Any) -> Any:
+    """As `merged`, and `model` goes on learning."""
+    return merged(copy.deepcopy(model))
