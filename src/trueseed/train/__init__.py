@@ -4,6 +4,13 @@ settings   what a run file may say of it
 batches    records → token sequences → packed batches, order a pure function of the seed
 network    a transformers model that reads packed batches
 losses     what the student is told
-loop       steps of the optimizer, checkpoints, exact resume
+divergence how far it is from a teacher in memory
+course     the curve of a training, and which step of it is kept
+checkpoints what a killed run goes on from
+loop       steps of the optimizer, exact resume, early stopping
+stage      what all methods do: read the dataset, learn, write the weights
+online     a teacher in memory: what it thinks of a batch's answers
+own_words  steps whose rows the student says itself
+on_policy  distillation from a teacher in memory, on the records' answers and the student's own
 sft        supervised fine-tuning on answers: the whole network, or LoRA
 """

@@ -89,9 +89,10 @@ def fit(
 ) -> Course:
     """Trains `model` in place, step by step, from the newest checkpoint in the folder `checkpoints` if there is one.
 
-    steps: made when their turn comes, when the model has the weights that the step begins with. let_go: deletes an older checkpoint. validation: the loss on
-    held-out records as the model stands, a number a token; asked when `config.eval_steps` says so, and then the model
-    ends with the weights that had the lowest. Returns the whole course, earlier steps of a resumed run included.
+    steps: each is asked for when the model has the weights that it begins with. let_go: deletes an older checkpoint.
+    validation: the loss a token on held-out records as the model stands; measured when `config.eval_steps` says so, and
+    then the model ends with the weights that had the lowest. Returns the whole course, earlier steps of a resumed run
+    included.
 
     Raises `ConfigError` when loss or gradient stop being numbers or the loss explodes (the step's batches are then in
     `checkpoints/diverged.json`), when there is no gradient at all, when a checkpoint cannot be written, and when the
@@ -172,7 +173,7 @@ class _Step:
         ids = ", ".join(row.id[:16] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
         raise ConfigError(
             f"training diverged: the {what} became {value:.4g} at step {self._at + 1}, on records {ids}; all of them, "
-            f"their tokens and losses are in {path}. Lower learning_rate, lengthen the warm-up, or look at those records"
+            f"their tokens and losses are in {path}. Lower learning_rate, lengthen the warm-up, or look at them"
         )
 
 

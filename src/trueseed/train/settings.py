@@ -99,7 +99,9 @@ class Distil(Distilling):
     @model_validator(mode="after")
     def _what_is_stored_is_a_top_k(self) -> "Distil":
         if self.signals == "stored" and not self.loss_top_k:
-            raise ValueError("`loss_top_k: 0` compares the whole vocabulary, which is not stored; add `signals: memory`")
+            raise ValueError(
+                "`loss_top_k: 0` compares the whole vocabulary, which is not stored; add `signals: memory`"
+            )
         return self
 
 

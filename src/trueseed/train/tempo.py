@@ -18,7 +18,7 @@ from trueseed.train import network
 from trueseed.train.batches import Example
 from trueseed.train.loop import fit
 from trueseed.train.settings import Learning
-from trueseed.train.sft import prepared, schedule
+from trueseed.train.stage import prepared, schedule
 
 STEPS = 2  # the first warms up and is not counted
 MOST_TOKENS = 512  # of a step: enough to see the pace, and seconds on a slow machine
@@ -45,10 +45,10 @@ def tempo(config: Learning, records: Sequence[Record], base: Path) -> Tempo:
 
     with tempfile.TemporaryDirectory() as folder:
         loss = partial(network.loss, model)
-        curve = fit(learner, loss, steps, still, checkpoints=Path(folder), let_go=shutil.rmtree, progress=progress)
-    counted = len(curve) // STEPS  # steps of the first epoch
+        course = fit(learner, loss, steps, still, checkpoints=Path(folder), let_go=shutil.rmtree, progress=progress)
+    counted = len(course) // STEPS  # steps of the first epoch
     seconds = ended[-1] - ended[counted]
-    return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in curve[counted:]))
+    return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in course.points[counted:]))
 
 
 def _few(lengths: Sequence[int], longest: int) -> list[int]:
