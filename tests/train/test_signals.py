@@ -108,7 +108,7 @@ def test_what_cannot_be_probabilities_is_not_stored(tmp_path: Path, changed: dic
 
 
 def test_thoughts_of_fewer_places_or_another_k_are_not_stored(tmp_path: Path) -> None:
-    record, tokens, mask, topk = entry(0)
+    record, tokens, _, topk = entry(0)
     with pytest.raises(ConfigError, match=r"has 4 answer tokens .*gave 5 times"):
         write(tmp_path, ABOUT, [(record, tokens, (False,) * (len(tokens) - 4) + (True,) * 4, topk)])
     with pytest.raises(ConfigError, match="give 4"):

@@ -1,5 +1,7 @@
 """Divergence from a stored top-k: against a dense reference in float64, its gradients, and its ends."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -42,14 +44,14 @@ def dense(q_AV: Tensor, p_AV: Tensor, beta: float, temperature: float = 1.0, gro
     q, p = ((x.double() / temperature).softmax(-1) for x in (q_AV, p_AV))
     q, p = (q, p) if groups is None else (torch.bmm(q[:, None], groups)[:, 0], torch.bmm(p[:, None], groups)[:, 0])
     m = beta * p + (1 - beta) * q
-    kl = lambda a, b: (a * (a / b).log()).sum()
-    return kl(p, q) if beta == 0 else kl(q, p) if beta == 1 else beta * kl(p, m) + (1 - beta) * kl(q, m)
+    kl_pq, kl_qp, kl_pm, kl_qm = ((a * (a / b).log()).sum() for a, b in ((p, q), (q, p), (p, m), (q, m)))
+    return kl_pq if beta == 0 else kl_qp if beta == 1 else beta * kl_pm + (1 - beta) * kl_qm
 
 
-def merged(ids_Ak: Tensor) -> Tensor:
+def merged(ids: Tensor) -> Tensor:
     """A × V × (k + 1): ones where a token belongs to an outcome."""
-    k = ids_Ak.shape[1]
-    own = torch.nn.functional.one_hot(ids_Ak, V).transpose(1, 2).double()
+    k = ids.shape[1]
+    own = torch.nn.functional.one_hot(ids, V).transpose(1, 2).double()
     return torch.cat([own, 1 - own.sum(-1, keepdim=True)], -1) if k < V else own
 
 
@@ -68,7 +70,7 @@ def test_value_and_gradient_are_those_of_the_dense_reference_over_k_tokens_and_a
     hidden, head, labels = student(seed)
     thought = top(teacher(seed), k)
     found = sparse(hidden, head, labels, thought, Divergence(beta=beta)).total
-    expected = dense(hidden @ head.T, teacher(seed), beta, groups=merged(thought.ids_Ak))
+    expected = dense(hidden @ head.T, teacher(seed), beta, groups=merged(thought.ids))
     must_agree(found, expected, (hidden, head))
 
 
@@ -130,7 +132,7 @@ def test_more_tokens_never_bring_less_divergence_and_none_exceeds_the_dense_one(
     values = [
         sparse(hidden, head, labels, top(teacher(seed), k), Divergence(beta=beta)).kl for k in (1, 2, 4, 8, V - 1, V)
     ]
-    assert all(less <= more + 1e-9 for less, more in zip(values, values[1:], strict=False))
+    assert all(less <= more + 1e-9 for less, more in itertools.pairwise(values))
 
 
 def test_the_student_that_is_the_teacher_has_nothing_to_learn() -> None:
@@ -148,7 +150,7 @@ def test_mass_outside_the_top_k_is_felt_which_a_softmax_over_the_top_k_would_hid
     """Top-k before softmax: two students that agree among the kept tokens and not outside would be the same."""
     thought = top(teacher(), 3)
     logits = teacher().clone().requires_grad_()
-    shifted = teacher() + 5 * (1 - torch.nn.functional.one_hot(thought.ids_Ak, V).sum(1))
+    shifted = teacher() + 5 * (1 - torch.nn.functional.one_hot(thought.ids, V).sum(1))
     labels = student()[2]
     assert sparse_of_logits(logits, labels, thought, Divergence()).kl == pytest.approx(0, abs=1e-9)
     assert sparse_of_logits(shifted.requires_grad_(), labels, thought, Divergence()).kl > 10
@@ -159,7 +161,7 @@ def test_temperature_softens_the_kept_tokens_and_leaves_the_split_from_the_tail(
     hidden, head, labels = student()
     thought, T = top(teacher(), 3), 2.0
     q, p = (hidden @ head.T).detach(), teacher()
-    kept = [x.log_softmax(-1).gather(1, thought.ids_Ak) for x in (q, p)]
+    kept = [x.log_softmax(-1).gather(1, thought.ids) for x in (q, p)]
     Q, P = (x.exp().sum(-1) for x in kept)
     among_q, among_p = ((x / T).log_softmax(-1) for x in kept)
     split = P * (P / Q).log() + (1 - P) * ((1 - P) / (1 - Q)).log()
@@ -194,7 +196,7 @@ def test_in_bfloat16_it_is_near_what_it_is_in_float64() -> None:
     hidden, head, labels = student(dtype=torch.bfloat16)
     thought = top(teacher(), 4)
     found = sparse(hidden, head, labels, thought, Divergence(beta=0.5))
-    exact = dense((hidden @ head.T).detach().double(), teacher(), 0.5, groups=merged(thought.ids_Ak))
+    exact = dense((hidden @ head.T).detach().double(), teacher(), 0.5, groups=merged(thought.ids))
     assert found.kl == pytest.approx(float(exact), rel=2e-2)
     assert torch.autograd.grad(found.total, hidden)[0].dtype == torch.bfloat16
 
@@ -202,8 +204,8 @@ def test_in_bfloat16_it_is_near_what_it_is_in_float64() -> None:
 def test_fewer_may_be_compared_than_are_stored_and_the_others_join_the_tail() -> None:
     stored = as_stored(top(teacher(), 6))
     less, exact = Thought.of(stored, k=3, vocabulary=V), top(teacher(), 3)
-    assert torch.equal(less.ids_Ak, exact.ids_Ak)
-    torch.testing.assert_close(less.logp_AC, exact.logp_AC, rtol=0, atol=1e-6)
+    assert torch.equal(less.ids, exact.ids)
+    torch.testing.assert_close(less.logp, exact.logp, rtol=0, atol=1e-6)
     with pytest.raises(ConfigError, match=r"loss_top_k: 7.* 6 are stored"):
         Thought.of(stored, k=7, vocabulary=V)
 
@@ -214,5 +216,5 @@ def test_a_token_that_the_student_does_not_have_is_refused_never_bent() -> None:
 
 
 def as_stored(thought: Thought) -> TopK:
-    logp = thought.logp_AC.float().numpy()
-    return TopK(ids=thought.ids_Ak.int().numpy(), logprobs=logp[:, :-1], tail=logp[:, -1])
+    logp = thought.logp.float().numpy()
+    return TopK(ids=thought.ids.int().numpy(), logprobs=logp[:, :-1], tail=logp[:, -1])

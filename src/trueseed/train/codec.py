@@ -9,6 +9,7 @@ are described in docs/distillation.md ("The format"); they are little-endian, an
 Shapes: A answer tokens, k of the teacher's most probable ones.
 """
 
+import itertools
 import struct
 import zlib
 
@@ -59,7 +60,7 @@ def decode(blob: bytes) -> TopK:
     if len(blob) != _HEAD.size + sum(sizes) + 4:
         raise Broken(f"stored log-probabilities are {len(blob)} bytes, not the {_HEAD.size + sum(sizes) + 4} they say")
     ends = np.cumsum((_HEAD.size, *sizes))
-    tail, low, high, coarse, fine = (blob[start:end] for start, end in zip(ends, ends[1:], strict=False))
+    tail, low, high, coarse, fine = (blob[start:end] for start, end in itertools.pairwise(ends))
     ids = np.frombuffer(low, "<u2").astype(np.int32) | _unpacked(high, above, n).astype(np.int32) << 16
     codes = np.frombuffer(coarse, np.uint8).astype(np.uint16) << _LOW_BITS | _unpacked(fine, _LOW_BITS, n)
     return TopK(
@@ -153,4 +154,5 @@ def _packed(values: NDArray[np.integer], bits: int) -> bytes:
 
 def _unpacked(blob: bytes, bits: int, n: int) -> NDArray[np.uint16]:
     planes = np.unpackbits(np.frombuffer(blob, np.uint8), count=n * bits, bitorder="little").reshape(n, bits)
-    return (planes.astype(np.uint16) << np.arange(bits, dtype=np.uint16)).sum(1, dtype=np.uint16)
+    values: NDArray[np.uint16] = (planes.astype(np.uint16) << np.arange(bits, dtype=np.uint16)).sum(1, dtype=np.uint16)
+    return values

@@ -77,7 +77,7 @@ class Loss:
         found = [
             Thought.of(self._signals[record], k=self._k, vocabulary=self._vocabulary) for record in batch.ids
         ]
-        starts = torch.tensor([0, *(len(each.ids_Ak) for each in found)]).cumsum(0)
+        starts = torch.tensor([0, *(len(each.ids) for each in found)]).cumsum(0)
         return Thought.together(found).take(starts[batch.row] + batch.place)
 
 

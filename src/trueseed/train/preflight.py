@@ -5,8 +5,8 @@
 
 Comparing log-probabilities is right only where the same id is the same string for both models and both read the same
 ids. Where that is so, the route is the one that `config` asks for; heads that are padded to other lengths are compared
-as far as both go. Where it is not, the one right way is to learn from the teacher's words, `sequence-level`, and that is
-said, with the reason. What would be wrong on any route is refused.
+as far as both go. Where it is not, the one right way is to learn from the teacher's words, `sequence-level`, and that
+is said, with the reason. What would be wrong on any route is refused.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,8 @@ from trueseed.train.signals import About
 Name = Literal["sequence-level", "stored top-k", "in memory", "on-policy"]
 UNLIKE = 100.0  # how many times one term of a loss may be another before it is the only one that teaches
 
-# Chats that templates are known to render in ways of their own: a system prompt or none, several turns, text that spells
-# special tokens, blanks, other scripts.
+# Chats that templates are known to render in ways of their own: a system prompt or none, several turns, text that
+# spells special tokens, blanks, other scripts.
 _ANSWER = Message("assistant", "Two words.")
 _PROBES: tuple[tuple[Message, ...], ...] = (
     (*user("Say two words."), _ANSWER),
@@ -103,7 +103,7 @@ def _as_configured(config: Distilling) -> tuple[str, ...]:
         return ("the whole vocabulary is compared",)
     found = f"the teacher's {config.loss_top_k} most probable tokens are compared, all others together as one"
     soft = isinstance(config, Distil) and config.signals == "stored" and config.temperature != 1
-    return (found, f"temperature {config.temperature:g} softens these and leaves the others' share") if soft else (found,)
+    return (found, f"temperature {config.temperature:g} softens these, the others keep their share")[: 1 + soft]
 
 
 def _stored(config: Distilling, own: Vocabulary, about: About) -> tuple[str, ...]:
@@ -114,8 +114,8 @@ def _stored(config: Distilling, own: Vocabulary, about: About) -> tuple[str, ...
         )
     if own.digest(about.vocabulary) != about.tokenizer:
         raise ConfigError(
-            f"the stored log-probabilities of {about.source} are of other tokens: its ids do not stand for the student's "
-            f"strings. Make them with a teacher of the student's tokenizer, or learn from its words (`method: sft`)"
+            f"the stored log-probabilities of {about.source} are of other tokens: its ids do not stand for the "
+            f"student's strings. Make them with a teacher of the student's tokenizer, or learn from its words (`method: sft`)"
         )
     template = "the chat template is the teacher's" if own.template == about.template else "the chat templates differ"
     return (
@@ -183,7 +183,7 @@ def _must_teach(rows: Sequence[Example]) -> None:
             )
         if not row.targets:
             raise ConfigError(
-                f"record {row.id[:16]} has no trainable token, so the loss would say nothing; take it out of the dataset"
+                f"record {row.id[:16]} has no trainable token, so the loss would say nothing; take it out of the data"
             )
 
 

@@ -3,17 +3,17 @@
     loss = sparse(hidden_AD, head_VD, labels_A, thought, Divergence(beta=0.0))
     loss.kl, loss.ce                      # its parts, in nats, summed over A
 
-Both sides are seen as k + 1 outcomes: the teacher's k tokens and one for all others together, the *tail*. The student's
-probabilities are of its whole vocabulary before anything is chosen (a softmax over the k alone would hide all mass that
-it puts elsewhere); its tail is summed, not taken from 1. Merging outcomes never adds divergence, and what the teacher
-left out is mostly little, so this is the dense divergence from below (arXiv:1503.02531 for the aim, `divergence` for its
-orientation). With k = vocabulary it is the dense one.
+Both sides are seen as k + 1 outcomes: the teacher's k tokens and one for all others together, the *tail*. The
+student's probabilities are of its whole vocabulary before anything is chosen (a softmax over the k alone would hide all
+mass that it puts elsewhere); its tail is summed, not taken from 1. Merging outcomes never adds divergence, so this is
+the dense divergence (`divergence`, which says its orientation) from below, and with k = vocabulary it is that one.
 
 A temperature T other than 1 cannot be taken over the tail, whose tokens are not known one by one. So it softens the
 choice *among* the k tokens, which is exactly what softmax(logits / T) has there, and leaves the split between them and
 the tail as the teacher spoke it, at T = 1, on both sides. With k = vocabulary that is the dense divergence at T.
 
-Shapes: A answer tokens, D hidden size, V vocabulary, k kept, C = k + 1 outcomes (k where nothing is left), R rows at once.
+Shapes: A answer tokens, D hidden size, V vocabulary, k kept, C = k + 1 outcomes (k where nothing is left), R rows at
+once.
 """
 
 from collections.abc import Sequence
@@ -36,14 +36,14 @@ _ROWS = 32  # rows of logits in float32 at once: they stay in the processor's ca
 
 @dataclass(frozen=True, slots=True)
 class Thought:
-    """The teacher's side. ids_Ak int64; logp_AC: log-probabilities of these and of the tail, summing to 1.
+    """The teacher's side. ids A × k, int64; logp A × C: log-probabilities of these and of the tail, summing to 1.
 
     No outcome has less than e^LEAST: a reverse divergence from the impossible would be infinite, and rounding alone
     makes a small mass none.
     """
 
-    ids_Ak: Tensor
-    logp_AC: Tensor
+    ids: Tensor
+    logp: Tensor
 
     @classmethod
     def of(cls, topk: TopK, *, k: int, vocabulary: int) -> "Thought":
@@ -61,8 +61,8 @@ class Thought:
         ids, logprobs = ids[:, :k], logprobs[:, :k]
         if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
             raise ConfigError(
-                f"the teacher finds token {ids.max()} probable; the student knows only {vocabulary} tokens, and no id is "
-                f"bent to fit. Train on the teacher's text (`method: sft`)"
+                f"the teacher finds token {ids.max()} probable; the student knows only {vocabulary} tokens, and no id "
+                f"is bent to fit. Train on the teacher's text (`method: sft`)"
             )
         outcomes = logprobs if k == vocabulary else np.concatenate([logprobs, tail[:, None]], 1)
         outcomes = np.maximum(outcomes, LEAST)
@@ -71,20 +71,20 @@ class Thought:
 
     def take(self, at_A: Tensor) -> "Thought":
         """Rows in another order."""
-        return Thought(self.ids_Ak[at_A], self.logp_AC[at_A])
+        return Thought(self.ids[at_A], self.logp[at_A])
 
     def split(self, rows: int) -> list["Thought"]:
-        pairs = zip(self.ids_Ak.split(rows), self.logp_AC.split(rows), strict=True)
+        pairs = zip(self.ids.split(rows), self.logp.split(rows), strict=True)
         return [Thought(ids, logp) for ids, logp in pairs]
 
     @classmethod
     def together(cls, thoughts: Sequence["Thought"]) -> "Thought":
-        return cls(torch.cat([each.ids_Ak for each in thoughts]), torch.cat([each.logp_AC for each in thoughts]))
+        return cls(torch.cat([each.ids for each in thoughts]), torch.cat([each.logp for each in thoughts]))
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """total = kl + ce_weight · ce; differentiable. kl, ce: sums over A in nats; ce is measured even where it weighs 0."""
+    """total = kl + ce_weight · ce, differentiable. kl, ce: sums over A in nats; ce is told even where it weighs 0."""
 
     total: Tensor
     kl: float
@@ -169,21 +169,21 @@ def _rows_to_gradient_(logits_RV: Tensor, labels_R1: Tensor, thought: Thought, h
     by each token's share of the tail. One pass of exponentials makes both.
     """
     wide_RV = logits_RV.to(_wide(logits_RV.dtype))
-    k, tailed = thought.ids_Ak.shape[1], thought.logp_AC.shape[1] > thought.ids_Ak.shape[1]
+    k, tailed = thought.ids.shape[1], thought.logp.shape[1] > thought.ids.shape[1]
     at_label_R1 = wide_RV.gather(1, labels_R1)
-    outcomes_RC = wide_RV.gather(1, thought.ids_Ak)
+    outcomes_RC = wide_RV.gather(1, thought.ids)
     if tailed:
-        wide_RV.scatter_(1, thought.ids_Ak, -torch.inf)
+        wide_RV.scatter_(1, thought.ids, -torch.inf)
         most_R1 = wide_RV.amax(-1, keepdim=True)
         mass_R1 = wide_RV.sub_(most_R1).exp_().sum(-1, keepdim=True)
         outcomes_RC = torch.cat([outcomes_RC, most_R1 + mass_R1.log()], 1)
-    kl, d_outcomes_RC = _divergence(outcomes_RC, thought.logp_AC.to(wide_RV.dtype), k, how)
+    kl, d_outcomes_RC = _divergence(outcomes_RC, thought.logp.to(wide_RV.dtype), k, how)
     total_R1 = outcomes_RC.logsumexp(-1, keepdim=True)
     if how.ce_weight:
         d_outcomes_RC += how.ce_weight * (outcomes_RC - total_R1).exp()
     if tailed:
         wide_RV.mul_(d_outcomes_RC[:, k:] / mass_R1)
-    wide_RV.scatter_(1, thought.ids_Ak, d_outcomes_RC[:, :k])
+    wide_RV.scatter_(1, thought.ids, d_outcomes_RC[:, :k])
     if how.ce_weight:
         wide_RV.scatter_add_(1, labels_R1, wide_RV.new_full((), -how.ce_weight).expand_as(labels_R1))
     logits_RV.copy_(wide_RV)
