@@ -2,9 +2,9 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
@@ -58,6 +58,22 @@ class Model(Settings):
     source: str | None = None
 
 
+class Base(Model):
+    """What the student starts from. layers: of those weights, which ones it has: `every_other`, or their numbers."""
+
+    layers: Literal["every_other"] | list[int] | None = None
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _are_in_order(cls, said: Any) -> Any:
+        if said is None or said == "every_other":
+            return said
+        numbers = said if isinstance(said, list) and all(type(each) is int and each >= 0 for each in said) else []
+        if not numbers or sorted(set(numbers)) != numbers:
+            raise ValueError("give `every_other`, or numbers of layers from 0 upwards, such as [0, 2, 4]")
+        return said
+
+
 class Asked(Settings):
     """The teacher: weights as in `Model`, or `remote`, a model behind an API.
 
@@ -104,13 +120,31 @@ class Transform(rewriting.Config):
         return rewriting.Config(**self.model_dump(exclude={"teacher"}))
 
 
+class Distil(training.Distil):
+    """teacher: who says how probable each token is; the run's own teacher when left out."""
+
+    teacher: Asked | None = None
+
+
+class OnPolicy(training.OnPolicy):
+    """teacher: as of `Distil`."""
+
+    teacher: Asked | None = None
+
+
+Train = Annotated[
+    Annotated[training.Config, Tag("sft")] | Annotated[Distil, Tag("distil")] | Annotated[OnPolicy, Tag("on_policy")],
+    Discriminator(training.method_of),
+]
+
+
 class RunFile(Settings):
     """A whole run as data. `trueseed run FILE` reads it.
 
     teacher, generate: together, or neither, for a run on imported records alone. failover: teachers to go on with, in
     order, when the one before comes to an end; each of another maker. cache: answers that the workspace keeps are used
     where the terms permit, and what is asked is kept there. transform: what is done to the records, in order, before
-    they are curated. tasks: measured at the end, beside the frozen sets of `evaluate`.
+    they are curated. train: by which method, and who distils. tasks: measured at the end, beside the frozen sets of `evaluate`.
     """
 
     project: str = Field(min_length=1)
@@ -118,7 +152,7 @@ class RunFile(Settings):
     operator: Operator = Operator()
     teacher: Asked | None = None
     failover: list[Asked] = Field(default=[])
-    base: Model
+    base: Base
     limits: list[Limit] = Field(default=[])
     cache: bool = True
     prompts: Prompts = Prompts()
@@ -127,7 +161,7 @@ class RunFile(Settings):
     generate: verifiable.Config | None = None
     transform: list[Transform] = Field(default=[])
     curate: curation.Config = curation.Config()
-    train: training.Config
+    train: Train
     evaluate: measure.Config = measure.Config()
     tasks: list[task.Config] = Field(default=[])
 
@@ -143,6 +177,20 @@ class RunFile(Settings):
                 raise ValueError(f"{name!r} belongs to `generate`, which is not there; take it out")
         if self.teacher is None and any(each.teacher is None for each in self.transform):
             raise ValueError("`transform` does not say whom to ask, and the run has no teacher; give it `teacher`")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_distils(self) -> "RunFile":
+        if self.train.method == "sft":
+            return self
+        name, asked = f"`train: {{method: {self.train.method}}}`", self.distiller
+        if asked is None:
+            raise ValueError(f"{name} does not say who distils, and the run has no teacher; give it `teacher`")
+        if asked.weights is None:
+            raise ValueError(
+                f"{name} needs the teacher's weights, and {asked.named!r} is behind an API; name weights "
+                f"(`train: {{teacher: {{weights: …}}}}`), or learn from its answers (`method: sft`)"
+            )
         return self
 
     @model_validator(mode="after")
@@ -178,9 +226,27 @@ class RunFile(Settings):
                 found[f"{each.verb} {before + 1}" if before else each.verb] = each, asked
         return found
 
+    @property
+    def distiller(self) -> Asked | None:
+        """Who is asked how probable each token is; None where the student learns from texts alone."""
+        return None if isinstance(self.train, training.Config) else self.train.teacher or self.teacher
+
+    @property
+    def hears_distiller_in(self) -> Literal["signals", "train", ""]:
+        """The step that asks the distiller."""
+        if isinstance(self.train, training.Config):
+            return ""
+        return "signals" if isinstance(self.train, Distil) and self.train.signals == "stored" else "train"
+
+    @property
+    def training(self) -> training.Training:
+        """What the step is opened with: who distils is said beside it."""
+        said = self.train.model_dump(exclude={"teacher"})
+        return {"sft": training.Config, "distil": training.Distil, "on_policy": training.OnPolicy}[said["method"]](**said)
+
     def features_of(self, source: str) -> dict[str, list[str]]:
         """As a step that asks this teacher names them."""
-        everyone = (*self.teachers, *self.rewriters)
+        everyone = (*self.teachers, *self.rewriters, *filter(None, [self.distiller]))
         return {asked.named: asked.features for asked in everyone if asked.named == source and asked.features}
 
     @property

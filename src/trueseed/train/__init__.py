@@ -5,7 +5,9 @@ batches    records → token sequences → packed batches, order a pure function
 network    a transformers model that reads packed batches
 losses     what the student is told
 divergence how far it is from a teacher in memory
-loop       steps of the optimizer, checkpoints, exact resume
+course     the curve of a training, and which step of it is kept
+checkpoints what a killed run goes on from
+loop       steps of the optimizer, exact resume, early stopping
 stage      what all methods do: read the dataset, learn, write the weights
 online     a teacher in memory: what it thinks of a batch's answers
 own_words  steps whose rows the student says itself

@@ -11,6 +11,7 @@ Shapes: N distinct tokens, A answer tokens to be predicted, B × T a grid, C cel
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -44,19 +45,22 @@ class Examples:
     too_long: tuple[str, ...]
 
 
-def examples(records: Iterable[Record], form: Format, *, max_length: int) -> Examples:
+def examples(
+    records: Iterable[Record], form: Format, *, max_length: int, too_long: Literal["drop", "refuse"] = "drop"
+) -> Examples:
     """Tokenises records. Those of more than `max_length` tokens are left out whole and named.
 
-    Raises `ConfigError` when a record has no trainable token, or nothing remains.
+    Raises `ConfigError` when a record has no trainable token, when one is too long and that is to be refused, or when
+    nothing remains.
     """
-    kept, too_long, empty = [], [], []
+    kept, long, empty = [], [], []
     for record in records:
         tokens, mask = form.training(record.messages)
         example = Example(id=record.id, tokens=tuple(tokens), mask=tuple(mask))
         if not example.targets or not record.answer.strip():
             empty.append(record.id)
         elif len(tokens) > max_length:
-            too_long.append(record.id)
+            long.append(record.id)
         else:
             kept.append(example)
     if empty:
@@ -64,13 +68,18 @@ def examples(records: Iterable[Record], form: Format, *, max_length: int) -> Exa
             f"{len(empty)} records have no trainable token, so the loss would say nothing: {_some(empty)}. "
             f"Take records with empty answers out of the dataset"
         )
+    if long and too_long == "refuse":
+        raise ConfigError(
+            f"{len(long)} records have more than {max_length} tokens, and `too_long: refuse` is set: {_some(long)}. "
+            f"Raise max_length as far as the network's context goes, or take them out of the dataset"
+        )
     if not kept:
         raise ConfigError(
-            f"no record remains to train on: {len(too_long)} are longer than max_length={max_length} tokens; raise it"
-            if too_long
+            f"no record remains to train on: {len(long)} are longer than max_length={max_length} tokens; raise it"
+            if long
             else "the dataset has no records; curate some first"
         )
-    return Examples(kept=tuple(kept), too_long=tuple(too_long))
+    return Examples(kept=tuple(kept), too_long=tuple(long))
 
 
 def _some(ids: Sequence[str]) -> str:

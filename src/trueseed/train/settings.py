@@ -11,14 +11,24 @@ from trueseed.lm.arithmetic import Arithmetic
 class Optimizing(Settings):
     """learning_rate: at its peak. warmup_ratio: share of the steps that lead up to it; a cosine leads down to 0.
     weight_decay: on matrices, decoupled. max_grad_norm: of the gradient of the mean loss. save_steps: a checkpoint
-    every so many steps.
+    every so many steps. eval_steps: the loss on the validation records every so many steps and after the last; the
+    weights with the lowest are kept (0: those of the last step are). early_stopping_patience: end after so many
+    measurements in a row without a lower one (0: go on to the last step).
     """
 
     learning_rate: float = 1e-4
     warmup_ratio: float = 0.1
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    save_steps: int = 25
+    save_steps: int = Field(default=25, ge=1)
+    eval_steps: int = Field(default=0, ge=0)
+    early_stopping_patience: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _patience_is_counted_in_measurements(self) -> "Optimizing":
+        if self.early_stopping_patience and not self.eval_steps:
+            raise ValueError("`early_stopping_patience` counts measurements of the validation loss; add `eval_steps`")
+        return self
 
 
 class Lora(Settings):
@@ -32,7 +42,8 @@ class Learning(Optimizing):
     """What every method is told. Names and meanings are TRL's where TRL has them.
 
     num_train_epochs: passes over the records. max_steps: end earlier (0: do not). seed: order of the records, first
-    values of adapters. max_length: records of more tokens are left out and counted. tokens_per_batch: tokens of the
+    values of adapters. max_length: of a record, in tokens. too_long: a record of more (or of more than the network's
+    context) is left out and counted (drop) or stops the run (refuse); it is never cut. tokens_per_batch: tokens of the
     rows of one forward and backward pass, which bounds memory. gradient_accumulation_steps: passes a step. lora: null
     trains the whole network. freeze_embeddings: the table of tokens stays as it is, and with it an output head that is
     tied to it; of a small model that is a large part. freeze_layers: so many of the lowest layers stay as they are;
@@ -45,6 +56,7 @@ class Learning(Optimizing):
     max_steps: int = Field(default=0, ge=0)
     seed: int = 0
     max_length: int = Field(default=1024, ge=2)
+    too_long: Literal["drop", "refuse"] = "drop"
     tokens_per_batch: int = Field(default=2048, ge=1)
     gradient_accumulation_steps: int = Field(default=1, ge=1)
     lora: Lora | None = None
@@ -111,12 +123,12 @@ class OnPolicy(Distilling):
     sampling_top_p: float = Field(default=1.0, gt=0, le=1)
 
 
-def _method(said: Any) -> Any:
+def method_of(said: Any) -> Any:
     """Of a mapping as a file has it, or of settings; who says nothing means supervised fine-tuning."""
     return said.get("method", "sft") if isinstance(said, dict) else getattr(said, "method", "sft")
 
 
 Training = Annotated[
     Annotated[Config, Tag("sft")] | Annotated[Distil, Tag("distil")] | Annotated[OnPolicy, Tag("on_policy")],
-    Discriminator(_method),
+    Discriminator(method_of),
 ]

@@ -4,13 +4,14 @@
     return taught(config, student, Method("sft", loss, steps), step)
 
 The dataset is a folder with `train.parquet` and `validation.parquet` of records; the result is a folder of weights in
-the Hugging Face layout, with `curve.json` beside them (loss of every step, loss on the validation records before and
-after, and what the method says of itself).
+the Hugging Face layout, with `curve.json` beside them (loss of every step, loss on the validation records before, amid
+and after, the step whose weights were kept, and what the method says of itself).
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from trueseed.lm import checkpoint
 from trueseed.lm.arithmetic import named
 from trueseed.lm.format import Format
 from trueseed.train import network
-from trueseed.train.batches import Example, Rows, examples, in_batches, plan
+from trueseed.train.batches import Example, Examples, Rows, examples, in_batches, plan
 from trueseed.train.interpolation import interpolate
 from trueseed.train.loop import Loss, Steps, fit, mean_loss
 from trueseed.train.lora import adapted, merged
@@ -64,15 +65,16 @@ def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Ste
     weights = folder_of(base, step)
     folder, form = step.read(dataset), Format(weights)
     records = tuple(read_parquet(folder / "train.parquet"))
-    rows = _rows("train", records, form, config.max_length, step)
     held_out = tuple(read_parquet(folder / "validation.parquet"))
     model, learner = prepared(config, weights)
+    context = getattr(model.config, "max_position_embeddings", config.max_length)
+    fits = partial(examples, form=form, max_length=min(config.max_length, context), too_long=config.too_long)
     return Student(
         weights=weights,
         form=form,
         records=records,
-        rows=rows,
-        held_out=_rows("validation", held_out, form, config.max_length, step) if held_out else (),
+        rows=_counted("train", fits(records), step),
+        held_out=_counted("validation", fits(held_out), step) if held_out else (),
         model=model,
         learner=learner,
     )
@@ -81,16 +83,14 @@ def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Ste
 def taught(config: Learning, student: Student, method: Method, step: Step) -> Artifact:
     """Weights of the student. A killed run goes on from its last checkpoint to the same bits.
 
-    Raises `ConfigError` when training diverges.
+    Raises `ConfigError` as `loop.fit`: training diverges, nothing can be learned, a disk is full.
     """
 
-    def measured() -> float | None:
-        if not student.held_out:
-            return None
+    def measured() -> float:
         return mean_loss(method.loss, in_batches(student.held_out, config.tokens_per_batch))
 
-    before = measured()
-    curve = fit(
+    before = measured() if student.held_out else None
+    course = fit(
         student.learner,
         method.loss,
         method.steps,
@@ -98,21 +98,22 @@ def taught(config: Learning, student: Student, method: Method, step: Step) -> Ar
         checkpoints=step.checkpoint("training"),
         let_go=step.let_go,
         progress=step.progress,
+        validation=measured if student.held_out else None,
     )
     trained = merged(student.learner) if config.lora else student.model
     if config.wise_ft_alpha < 1:
         interpolate(trained, checkpoint.load(student.weights, named(config.dtype, "cpu")), config.wise_ft_alpha)
-    summary = {"validation_loss_before": before, "validation_loss_after": measured(), "steps": len(curve)}
+    after = measured() if student.held_out else None
+    summary = {"validation_loss_before": before, "validation_loss_after": after, "steps": len(course)}
     plain = network.restore(trained)
 
     def fill(folder: Path) -> None:
         checkpoint.save(plain, folder, like=student.weights)
-        points = [asdict(point) for point in curve]
-        report = {"method": method.name, **summary, **method.says(), "dtype": str(plain.dtype), "curve": points}
+        report = {"method": method.name, **summary, **method.says(), "dtype": str(plain.dtype), **course.to_json()}
         (folder / "curve.json").write_text(json.dumps(report, indent=1) + "\n")
 
-    step.count("tokens", sum(point.tokens for point in curve))
-    step.count("targets", sum(point.targets for point in curve))
+    step.count("tokens", sum(point.tokens for point in course.points))
+    step.count("targets", sum(point.targets for point in course.points))
     return step.write("weights", fill, {"method": method.name, **summary})
 
 
@@ -162,8 +163,7 @@ def schedule(rows: Sequence[Example], config: Learning) -> tuple[tuple[Rows, ...
     return steps[: config.max_steps] if config.max_steps else steps
 
 
-def _rows(part: str, records: Sequence[Record], form: Format, max_length: int, step: Step) -> tuple[Example, ...]:
-    found = examples(records, form, max_length=max_length)
+def _counted(part: str, found: Examples, step: Step) -> tuple[Example, ...]:
     if found.too_long:
         step.count(f"{part}_too_long", len(found.too_long))
     return found.kept

@@ -45,10 +45,10 @@ def tempo(config: Learning, records: Sequence[Record], base: Path) -> Tempo:
 
     with tempfile.TemporaryDirectory() as folder:
         loss = partial(network.loss, model)
-        curve = fit(learner, loss, steps, still, checkpoints=Path(folder), let_go=shutil.rmtree, progress=progress)
-    counted = len(curve) // STEPS  # steps of the first epoch
+        course = fit(learner, loss, steps, still, checkpoints=Path(folder), let_go=shutil.rmtree, progress=progress)
+    counted = len(course) // STEPS  # steps of the first epoch
     seconds = ended[-1] - ended[counted]
-    return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in curve[counted:]))
+    return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in course.points[counted:]))
 
 
 def _few(lengths: Sequence[int], longest: int) -> list[int]:
