@@ -16,6 +16,7 @@ from trueseed.terms.rules import Verdict, may_ask
 ASKING: Mapping[str, Use] = {"generate": Use.TRAIN, "baseline": Use.BENCHMARK_TEACHER}  # by step
 USES = tuple(ASKING.values())  # what a teacher is asked for
 REWRITING = (Use.TRAIN,)  # what one is asked for that says records anew
+DISTILLING = (Use.TRAIN,)  # what one is asked for that says how probable each token is
 
 
 def in_order(file: RunFile) -> dict[str, Asked]:
@@ -30,6 +31,12 @@ def rewriters(file: RunFile) -> dict[str, Asked]:
         if asked not in (*file.teachers, *found.values()):
             found[f"transform {place}"] = asked
     return found
+
+
+def distiller(file: RunFile) -> dict[str, Asked]:
+    """Who says how probable each token is, where it is none of the others."""
+    asked = file.distiller
+    return {"distiller": asked} if asked and asked not in (*file.teachers, *file.rewriters) else {}
 
 
 def verdicts(

@@ -9,7 +9,7 @@ from trueseed.asking import must_be_in_force
 from trueseed.core.artifacts import Artifact
 from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
 from trueseed.lm.speed import Speed
-from trueseed.runfile import Asked, Model
+from trueseed.runfile import Asked, Base, Model
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.voice import BehindAnApi, OurWeights, Voice
 from trueseed.terms.model import Relation
@@ -43,6 +43,24 @@ def import_weights(weights: Weights, workspace: Workspace) -> Artifact:
 
     with workspace.step("weights", brings={weights.source: Relation.WEIGHTS}, config=config) as step:
         return step.earlier("weights") or step.write("weights", link, {"source": weights.source})
+
+
+def base(named: Base, weights: Weights, workspace: Workspace) -> Artifact:
+    """What the student starts from: the weights, or some of their layers, as a step of its own. Raises `ConfigError`
+    when they have no such layers.
+    """
+    whole = import_weights(weights, workspace)
+    if named.layers is None:
+        return whole
+    with workspace.step("layers", inputs=[whole], config={"layers": named.layers}) as step:
+        if earlier := step.earlier("weights"):
+            return earlier
+        from trueseed.lm.layers import pick
+
+        def fill(folder: Path) -> None:
+            step.count("layers", len(pick(step.read(whole), named.layers or (), folder)))
+
+        return step.write("weights", fill, {"source": weights.source, "layers": named.layers})
 
 
 def _link(path: Path, target: Path) -> None:

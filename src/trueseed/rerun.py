@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from trueseed import ahead, failover, models, pipeline, scoring, transforming
+from trueseed import ahead, distilling, failover, models, pipeline, scoring, transforming
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.errors import Refused
@@ -28,7 +28,7 @@ from trueseed.rebuild import Rebuild, plan_standing, remains
 from trueseed.rebuild.leave_out import leave_out, remaining, split
 from trueseed.rebuild.remains import Hit, Old
 from trueseed.runfile import Asked, RunFile
-from trueseed.teachers.voice import Voice
+from trueseed.teachers.voice import OurWeights, Voice
 from trueseed.terms.model import Effect, Label, Relation, Use
 from trueseed.terms.rules import may_flow
 from trueseed.workspace import Workspace
@@ -124,7 +124,7 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
     """Raises what the door and the stages raise. Killed, it goes on at the next call."""
     base_weights = models.resolved(file.base)
     with pipeline.lock_run(workspace, file.project):
-        base = models.import_weights(base_weights, workspace)
+        base = models.base(file.base, base_weights, workspace)
         brought, kept = _go_on(course, file, workspace)
         held_out = pipeline.freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
@@ -141,7 +141,9 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
             voice.close()
         untrained = scoring.held(base, base_weights.source, file.engine)
         of_tasks += pipeline.on_tasks("base", untrained, file, workspace, tasks)
-        student = pipeline.train(file, workspace, dataset, base)
+        distiller = voices[file.distiller.named] if file.distiller else None
+        assert distiller is None or isinstance(distiller, OurWeights), "the run file saw to it"
+        student = distilling.train(file, workspace, dataset, base, distiller)
         scores = pipeline.compare(file, workspace, held_out, before.scores, student)
         of_tasks += pipeline.on_tasks(
             "student", scoring.student(workspace, student, file.engine), file, workspace, tasks
@@ -226,6 +228,8 @@ def _must_be_possible(course: Course, file: RunFile, workspace: Workspace) -> No
             raise Refused(
                 f"{asked.named!r} is to say records anew (`transform`) and may not be asked: {recalled}; {ways}"
             )
+    if file.distiller and not _may_be_asked(file.distiller, Use.TRAIN, workspace):
+        raise Refused(f"{file.distiller.named!r} is to distil (`train`) and may not be asked: {recalled}; {ways}")
     for each in course.kept:
         for verdict in may_flow(workspace.labels(each.artifact), workspace.catalog, Effect.TRAIN, workspace.facts):
             if not verdict.permitted:
@@ -307,7 +311,8 @@ def _link(course: Course, made: Sequence[Artifact], workspace: Workspace) -> Non
 
 def _heard(course: Course, file: RunFile) -> list[Asked]:
     """Who may speak in the rebuild, each once. Whom nothing is wanted of is not even loaded."""
-    everyone = (*course.ask, *file.rewriters, *(() if course.scores else course.beside))
+    further = (*file.rewriters, *filter(None, [file.distiller]))
+    everyone = (*course.ask, *further, *(() if course.scores else course.beside))
     return list({each.named: each for each in everyone}.values())
 
 
