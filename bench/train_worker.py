@@ -1,6 +1,6 @@
 """Contenders of `bench.train` that run in our own environment: our trainer, and a transformers loop written by hand.
 
-    python -m bench.train_worker trueseed|by_hand JOB.json       # the job as in `train_worker_trl`
+python -m bench.train_worker trueseed|by_hand JOB.json       # the job as in `train_worker_trl`
 """
 
 import json

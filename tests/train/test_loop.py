@@ -160,6 +160,32 @@ def test_a_validation_loss_that_cannot_be_measured_is_told_before_training(tiny_
         fitted(learner(tiny_llama), tmp_path, eval_steps=1, validation=lambda: math.nan)
 
 
+class Halves:
+    """A loss that says it is made of two halves."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._sum = model, 0.0
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        value = network.loss(self._model, batch)
+        self._sum += value.item()
+        return value
+
+    def parts(self) -> dict[str, float]:
+        told, self._sum = self._sum / 2, 0.0
+        return {"left": told, "right": told}
+
+
+def test_a_loss_made_of_parts_tells_each_of_them_a_token(tiny_llama, tmp_path):
+    model = learner(tiny_llama)
+    loss = Halves(model)
+    loop.mean_loss(loss, [ROWS])
+    course = fitted(model, tmp_path, loss, steps=[[ROWS[:1], ROWS[1:]]] * 2)
+    assert [point.parts["left"] + point.parts["right"] for point in course.points] == pytest.approx(
+        [point.loss for point in course.points]
+    )
+
+
 def _on_a_full_disk(base: Path, folder: Path, answer: Any) -> None:
     """In a process of its own: no file may grow beyond half a checkpoint."""
     torch.set_num_threads(1)

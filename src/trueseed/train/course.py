@@ -7,7 +7,9 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One step on the loss curve. loss: mean over its answer tokens, in nats. grad_norm: before clipping."""
+    """One step on the loss curve. loss: mean over its answer tokens, in nats. grad_norm: before clipping.
+    parts: what the loss is made of, each a mean over those tokens; empty where it is one thing.
+    """
 
     step: int
     loss: float
@@ -15,6 +17,7 @@ class Point:
     learning_rate: float
     targets: int
     tokens: int
+    parts: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

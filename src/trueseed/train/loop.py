@@ -21,7 +21,8 @@ from trueseed.train.checkpoints import LetGo
 from trueseed.train.course import Course, Evaluation, Point
 from trueseed.train.settings import Optimizing
 
-Loss = Callable[[Batch], torch.Tensor]  # sum over the batch's answer tokens, float32 scalar
+# Sum over the batch's answer tokens, float32 scalar. One that is made of several has a method `parts`: see `_parts`.
+Loss = Callable[[Batch], torch.Tensor]
 Progress = Callable[[int, int, str, str], None]  # done, total, unit, note
 
 
@@ -133,7 +134,14 @@ def mean_loss(loss: Loss, batches: Iterable[Rows]) -> float:
             batch = pack(rows)
             total += float(loss(batch))
             targets += batch.targets
+    _parts(loss)  # are of the training's curve alone
     return total / targets
+
+
+def _parts(loss: Loss) -> dict[str, float]:
+    """Of a loss that is made of several: each one's sum over the answer tokens since it was asked last."""
+    told: dict[str, float] = loss.parts() if hasattr(loss, "parts") else {}
+    return told
 
 
 class _Step:
@@ -163,7 +171,13 @@ class _Step:
         optimizer.step()
         self._masters.publish()
         return Point(
-            step=self._at + 1, loss=total / targets, grad_norm=norm, learning_rate=rate, targets=targets, tokens=tokens
+            step=self._at + 1,
+            loss=total / targets,
+            grad_norm=norm,
+            learning_rate=rate,
+            targets=targets,
+            tokens=tokens,
+            parts={name: part / targets for name, part in _parts(self._loss).items()},
         )
 
     def _broke(self, what: str, value: float) -> NoReturn:
