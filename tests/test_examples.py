@@ -89,7 +89,8 @@ def fields(model: type[BaseModel]) -> set[str]:
     """Names of all keys of a model, and of the models in it."""
     names = set(model.model_fields)
     for field in model.model_fields.values():
-        for part in (field.annotation, *get_args(field.annotation)):
+        parts = (field.annotation, *get_args(field.annotation))
+        for part in (getattr(each, "__origin__", each) for each in parts):  # a branch of a union has a tag
             if isinstance(part, type) and issubclass(part, BaseModel):
                 names |= fields(part)
     return names

@@ -1,9 +1,9 @@
 """What the door will say at every step of a run, found by the door's own rules before anything is spent.
 
 Sources enter where the pipeline lets them in: prompts, records of others and base weights are brought, the teacher is
-asked for `train` and to be measured, who rewrites records or distils for `train`. Whether what learned from them may then be
-trained, served and published follows from their labels. The teachers of `failover` are judged like the first: any of
-them may give records, and the baseline.
+asked for `train` and to be measured, who rewrites records or distils for `train`. Whether what learned from them may
+then be trained, served and published follows from their labels. The teachers of `failover` are judged like the first:
+any of them may give records, and the baseline.
 
 `trueseed plan` shows it; a run that would be refused at a later step knocks at that step's door at once, so that the
 refusal stands in the ledger and no answer was paid for.
@@ -22,7 +22,16 @@ from trueseed.terms.model import Effect, Facts, Label, Relation, Use
 from trueseed.terms.rules import RELATION_OF_USE, Verdict, may_ask, may_flow
 from trueseed.workspace import Workspace
 
-OF_THE_RUN = ("generate", "rewrite", "translate", "curate", "baseline", "signals", "train", "evaluate")  # the rest may follow
+OF_THE_RUN = (
+    "generate",
+    "rewrite",
+    "translate",
+    "curate",
+    "baseline",
+    "signals",
+    "train",
+    "evaluate",
+)  # the rest may follow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +72,8 @@ class Ruling:
 def rulings(
     sources: Sources, catalog: Catalog, facts: Facts, today: date, inherited: Iterable[Label] = ()
 ) -> tuple[Ruling, ...]:
-    """One for each of generate, rewrite and translate, curate, baseline, signals, train, evaluate, serve and publish, in
-    order, of those that the run has. inherited: labels of imported records beside the declared ones.
+    """One for each of generate, rewrite and translate, curate, baseline, signals, train, evaluate, serve and publish,
+    in order, of those that the run has. inherited: labels of imported records beside the declared ones.
     """
 
     def label(source: str, relation: Relation) -> Label:

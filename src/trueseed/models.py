@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trueseed.asking import must_be_in_force
 from trueseed.core.artifacts import Artifact
-from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
+from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, is_here, matching, resolve
 from trueseed.lm.speed import Speed
 from trueseed.runfile import Asked, Base, Model
 from trueseed.teachers.account.limits import Limit
@@ -32,6 +32,14 @@ def voice(asked: Asked, limits: Sequence[Limit], speed: Speed, workspace: Worksp
     weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
     must_be_in_force(asked.contract, weights.source, workspace.catalog, today)
     return lambda: OurWeights(import_weights(weights, workspace), weights.source, speed)
+
+
+def held(asked: Asked, speed: Speed, workspace: Workspace) -> OurWeights | None:
+    """Weights that are here already, as a voice; None of those that would have to be fetched."""
+    if asked.weights is None or not is_here(asked.weights):
+        return None
+    weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
+    return OurWeights(import_weights(weights, workspace), weights.source, speed)
 
 
 def import_weights(weights: Weights, workspace: Workspace) -> Artifact:

@@ -101,7 +101,9 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
 
 
 class _Cast:
-    """Everybody that a run asks: teachers, and those who rewrite or distil. Raises as `models.voice` when one is not there."""
+    """Everybody that a run asks: teachers, and those who rewrite or distil. Raises as `models.voice` when one is not
+    there.
+    """
 
     def __init__(self, file: RunFile, workspace: Workspace) -> None:
         self._everyone = list(file.teachers)
@@ -134,13 +136,14 @@ class _Cast:
 @dataclass(frozen=True, kw_only=True)
 class Beginning:
     """What a run has in hand before its teacher is asked. prompts, voice: None for a run on imported records alone.
-    base: None when its weights would have to be fetched.
+    base, distiller: None when its weights would have to be fetched.
     """
 
     prompts: Artifact | None
     held_out: Artifact
     base: Artifact | None
     voice: Voice | None
+    distiller: OurWeights | None
 
 
 def begin(file: RunFile, workspace: Workspace) -> Beginning:
@@ -153,6 +156,7 @@ def begin(file: RunFile, workspace: Workspace) -> Beginning:
         held_out=freeze_sets(file, workspace),
         base=models.base(file.base, base, workspace) if base else None,
         voice=models.voice(asked, file.limits, file.engine, workspace)() if asked else None,
+        distiller=models.held(file.distiller, file.engine, workspace) if file.distiller else None,
     )
 
 

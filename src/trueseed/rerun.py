@@ -323,12 +323,7 @@ def _asking(course: Course, file: RunFile) -> RunFile:
     if course.generated:
         used = max(each.seed for each in course.generated if each.seed is not None)
         seed = max(seed, used) + 1 - len(course.generated)  # `failover` adds the number of parts before
-    changes = {
-        "teacher": course.ask[0],
-        "failover": list(course.ask[1:]),
-        "generate": file.generate.model_copy(update={"seed": seed}),
-    }
-    return file.model_copy(update=changes)
+    return file.taught_by(course.ask, file.generate.model_copy(update={"seed": seed}))
 
 
 def _imports_of(course: Course, file: RunFile, workspace: Workspace) -> RunFile:

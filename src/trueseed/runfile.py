@@ -1,5 +1,6 @@
 """The run file: a whole run as data, strict, read once. `trueseed run FILE` and `trueseed plan FILE` read the same."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -144,7 +145,8 @@ class RunFile(Settings):
     teacher, generate: together, or neither, for a run on imported records alone. failover: teachers to go on with, in
     order, when the one before comes to an end; each of another maker. cache: answers that the workspace keeps are used
     where the terms permit, and what is asked is kept there. transform: what is done to the records, in order, before
-    they are curated. train: by which method, and who distils. tasks: measured at the end, beside the frozen sets of `evaluate`.
+    they are curated. train: by which method, and who distils. tasks: measured at the end, beside the frozen sets of
+    `evaluate`.
     """
 
     project: str = Field(min_length=1)
@@ -239,10 +241,30 @@ class RunFile(Settings):
         return "signals" if isinstance(self.train, Distil) and self.train.signals == "stored" else "train"
 
     @property
+    def hearing(self) -> dict[str, Any]:
+        """What the step `signals` is opened with, beside who is heard."""
+        assert isinstance(self.train, Distil), "nothing is stored"
+        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length}
+
+    @property
     def training(self) -> training.Training:
         """What the step is opened with: who distils is said beside it."""
         said = self.train.model_dump(exclude={"teacher"})
-        return {"sft": training.Config, "distil": training.Distil, "on_policy": training.OnPolicy}[said["method"]](**said)
+        if isinstance(self.train, Distil):
+            return training.Distil(**said)
+        return training.OnPolicy(**said) if isinstance(self.train, OnPolicy) else training.Config(**said)
+
+    def taught_by(self, teachers: Sequence[Asked], generate: verifiable.Config) -> "RunFile":
+        """The same run with other teachers, at least one: who was to rewrite and distil stays who it was."""
+        changes: dict[str, Any] = {
+            "teacher": teachers[0],
+            "failover": list(teachers[1:]),
+            "generate": generate,
+            "transform": [each.model_copy(update={"teacher": asked}) for each, asked in self.transforms.values()],
+        }
+        if self.distiller:
+            changes["train"] = self.train.model_copy(update={"teacher": self.distiller})
+        return self.model_copy(update=changes)
 
     def features_of(self, source: str) -> dict[str, list[str]]:
         """As a step that asks this teacher names them."""

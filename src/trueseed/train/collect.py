@@ -49,7 +49,7 @@ def collect(config: Distil, dataset: Artifact, weights: Path, teacher: Engine, s
 
 def _rows(path: Path, teacher: Engine, config: Distil) -> Sequence[Example]:
     records = list(read_parquet(path))
-    return examples(records, teacher.format, max_length=config.max_length).kept if records else ()
+    return examples(records, teacher.format, max_length=config.max_length, too_long=config.too_long).kept if records else ()
 
 
 Entry = tuple[str, Sequence[int], Sequence[bool], TopK]
@@ -59,4 +59,3 @@ def _heard(teacher: Engine, rows: Sequence[Example], k: int) -> Iterator[Entry]:
     found = teacher.topk([(list(row.tokens), list(row.mask)) for row in rows], k)
     for row, topk in zip(rows, found, strict=True):
         yield row.id, row.tokens, row.mask, topk
-

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _LOGITS = 2**25  # logits of each side held at once: 64 MB in bfloat16
-_ROWS = 16  # rows of logits in float32 at once: they stay in the processor's cache
+_ROWS = 8  # rows of logits in float32 at once: they stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
