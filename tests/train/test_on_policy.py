@@ -1,6 +1,7 @@
 """A student learns from a teacher in memory: online, and from its own words."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,8 @@ def test_without_own_words_it_is_online_distillation_to_the_last_bit(
 def test_it_brings_the_student_closer_to_the_teacher(workspace: Workspace, tiny_llama: Path, teacher: Path) -> None:
     student = distilled(workspace, tiny_llama, teacher, num_train_epochs=15, learning_rate=5e-3, lmbda=0.5)
     assert student.meta["validation_loss_after"] < 0.6 * student.meta["validation_loss_before"]
+    assert report(student)["route"]["name"] == "on-policy"
+    assert report(student)["curve"][-1]["parts"]["kl"] == pytest.approx(report(student)["curve"][-1]["loss"], rel=1e-5)
     said = report(student)["said"]["student"]
     assert 0.1 < said["share_of_steps"] < 0.9
     assert said["answers"] >= said["steps"] and said["tokens"] <= 12 * said["answers"]
@@ -248,3 +251,27 @@ def test_a_teacher_with_a_longer_padded_vocabulary_teaches(
     student = distilled(workspace, tiny_llama, tmp_path / "padded", num_train_epochs=1)
     assert json.loads(student.path("config.json").read_text())["vocab_size"] == padded.config.vocab_size - 20
     assert student.meta["validation_loss_after"] < student.meta["validation_loss_before"]
+
+
+def test_a_teacher_whose_tokens_are_others_is_refused_with_the_way_out(
+    tmp_path: Path, workspace: Workspace, tiny_llama: Path, teacher: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(teacher, other)
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    words = tokenizer["model"]["vocab"]
+    one, two = list(words)[100:102]
+    words[one], words[two] = words[two], words[one]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ConfigError, match=r"`method: on_policy` is not possible .* train on its words"):
+        distilled(workspace, tiny_llama, other)
+
+
+def test_records_longer_than_the_teacher_reads_are_refused(
+    tmp_path: Path, workspace: Workspace, tiny_llama: Path, teacher: Path
+) -> None:
+    brief = checkpoint.load(teacher, torch.float32)
+    brief.config.max_position_embeddings = 16
+    checkpoint.save(brief, tmp_path / "brief", like=teacher)
+    with pytest.raises(ConfigError, match=r"the teacher's context is 16; lower max_length"):
+        distilled(workspace, tiny_llama, tmp_path / "brief", lmbda=0.0)

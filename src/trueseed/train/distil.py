@@ -37,7 +37,7 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, signals: Art
     kept.must_cover((row.id, row.tokens, row.mask) for row in rows)
     loss = Loss(student.model, kept, config)
     steps = schedule(student.rows, config)
-    scale = preflight.comparable(*_first(loss, steps[0][0]), config)
+    scale = preflight.comparable(*first_parts(loss, steps[0][0]), config)
 
     def says() -> dict[str, Any]:
         told = preflight.Route(route.name, (*route.reasons, *scale))
@@ -81,7 +81,7 @@ class Loss:
         return Thought.together(found).take(starts[batch.row] + batch.place)
 
 
-def _first(loss: Loss, rows: Rows) -> tuple[float, float]:
+def first_parts(loss: Any, rows: Rows) -> tuple[float, float]:
     """kl and ce in nats a token on a first batch, before anything is learned."""
     batch = pack(rows)
     with torch.no_grad():

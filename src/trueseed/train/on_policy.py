@@ -13,16 +13,18 @@ alone, and sampling has its own (TRL's GKD samples at `temperature` and compares
 The teacher's view of a text is an answer of the teacher's: the step must be opened with it asked for training.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
+from trueseed.errors import ConfigError
 from trueseed.lm.arithmetic import named
 from trueseed.lm.network import Network
-from trueseed.train import online
+from trueseed.train import online, preflight
 from trueseed.train.batches import Example
+from trueseed.train.distil import first_parts
 from trueseed.train.lora import merged_copy
 from trueseed.train.own_words import OwnWords, Speaker, must_fit
 from trueseed.train.settings import Distil
@@ -43,14 +45,37 @@ def train(
     max_new_tokens does not fit behind a prompt; and when every answer of a step is empty.
     """
     student = opened(config, dataset, base, step)
-    above = online.load(folder_of(teacher, step), named(config.dtype, "cpu"))
+    folder = folder_of(teacher, step)
+    route = _route(config, student, folder)
+    above = online.load(folder, named(config.dtype, "cpu"))
+    _must_read(above, (*student.rows, *student.held_out))
     loss = online.Loss(student.model, above, online.asked(config))
     planned = schedule(student.rows, config)
+    scale = preflight.comparable(*first_parts(loss, planned[0][0]), config) if config.ce_weight else ()
+    told = {"route": preflight.Route(route.name, (*route.reasons, *scale)).to_json(), "loss_top_k": config.loss_top_k}
     if isinstance(config, Distil):
-        return taught(config, student, Method("distil", loss, planned), step)
-    notes = step.checkpoint("words")
-    words = _words(config, student, above, planned, notes)
-    return taught(config, student, Method("on_policy", loss, words, lambda: {"said": words.told()}), step)
+        return taught(config, student, Method("distil", loss, planned, lambda: told), step)
+    words = _words(config, student, above, planned, step.checkpoint("words"))
+    return taught(config, student, Method("on_policy", loss, words, lambda: {**told, "said": words.told()}), step)
+
+
+def _route(config: Config | Distil, student: Student, teacher: Path) -> preflight.Route:
+    route = preflight.check(config, student.weights, teacher, (*student.rows, *student.held_out))
+    if route.name == "sequence-level":
+        raise ConfigError(
+            f"`method: {config.method}` is not possible with this teacher: {'; '.join(route.reasons)}. Let the teacher "
+            f"answer the prompts and train on its words (`method: sft`), or take a teacher of the student's tokenizer"
+        )
+    return route
+
+
+def _must_read(teacher: Any, rows: Sequence[Example]) -> None:
+    longest = max(rows, key=lambda row: len(row.tokens))
+    if len(longest.tokens) > teacher.config.max_position_embeddings:
+        raise ConfigError(
+            f"record {longest.id[:16]} has {len(longest.tokens)} tokens and the teacher's context is "
+            f"{teacher.config.max_position_embeddings}; lower max_length to that"
+        )
 
 
 def _words(config: Config, student: Student, teacher: Any, planned: Any, notes: Path) -> OwnWords:
