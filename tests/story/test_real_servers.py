@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,15 @@ from tests.story.people import Operator
 from tests.teachers.api.test_remote import Place
 from tests.tiny_run import run_file
 
-from trueseed.core.chat import Request, user
+from trueseed.core.chat import Message, Request, user
 from trueseed.core.durable import cache_folder, folder_atomic
 from trueseed.core.records import read_parquet
 from trueseed.errors import ConfigError
+from trueseed.lm.engine import Engine
 from trueseed.lm.source import fetch, unpack
 from trueseed.report import verify
 from trueseed.teachers.simulator import Simulator
+from trueseed.train.told import Spelling
 
 pytestmark = [pytest.mark.weights, pytest.mark.xdist_group("real-servers")]
 
@@ -93,6 +96,21 @@ def test_llama_cpp_answers_streams_and_tells_log_probabilities(llama_cpp, tmp_pa
     assert (used.answered, used.reserved) == (3, 0)
     told = (*answers.values(), last)
     assert used.charged.tokens == sum(answer.prompt_tokens + answer.completion_tokens for answer in told)
+
+
+def test_the_most_probable_tokens_that_llama_cpp_tells_are_thoughts_on_the_students_ids(llama_cpp, smollm2, tmp_path):
+    place, source = Place(tmp_path), {"source": SMOLLM2, "model": "smollm2", "price": None, "key_from": None}
+    asked = replace(question("Say only the word yes.", top_logprobs=5), max_tokens=40)
+    with place.remote(llama_cpp, **source) as remote:
+        answer = dict(remote.answers([asked]))[0]
+    engine = Engine(smollm2.folder, SMOLLM2, dtype="float32")
+    tokens, mask = engine.format.training((*asked.messages, Message("assistant", answer.text)))
+    said = [token for token, counts in zip(tokens, mask, strict=True) if counts]
+    told = Spelling.of(engine.format).topk(answer, said, k=5)
+    (thought,) = engine.topk([(tokens, mask)], 5)
+    assert answer.finish == "stop"
+    assert (told.ids[:, 0] == thought.ids[:, 0]).mean() > 0.6  # other arithmetic on the same quantised weights
+    assert abs(told.logprobs[:, 0] - thought.logprobs[:, 0]).mean() < 0.3
 
 
 def test_llama_cpp_says_that_a_prompt_is_too_long_and_the_others_are_answered(llama_cpp, tmp_path):
