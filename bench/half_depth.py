@@ -48,6 +48,7 @@ NAME = "half_depth"
 METHODS = ("sft", "online", "stored", "on_policy")
 HELD_OUT_EVERY = 11  # of the everyday prompts, one in so many is nobody's to learn
 MAX_TOKENS = 96
+TOGETHER = 128  # answers, after which they are kept
 PACE_STEPS, WARM = 8, 3  # steps of a measurement of pace, of which the first are not counted
 SHARED = {"learning_rate": 5e-4, "tokens_per_batch": 2048, "num_train_epochs": 20, "save_steps": 10**6}
 ON_POLICY = {
@@ -65,15 +66,15 @@ Said = dict[str, str]  # prompt, text; an answer that did not come to its end ha
 
 
 def answers_of(teacher: Weights, wanted: int) -> list[Said]:
-    """Drawn at temperature 1, which is what the teacher's distribution is. Kept by the hundred as they come."""
+    """Drawn at temperature 1, which is what the teacher's distribution is. Kept as they come."""
     path = cache_folder() / "bench" / f"{NAME}-{teacher.digest[:12]}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines() if path.exists() else []
     prompts = [prompt.text for prompt in everyday().prompts]
     if len(lines) < wanted:
         engine = Engine(teacher.folder, teacher.source, slots=128)
-        for start in range(len(lines), wanted, 256):
-            places = range(start, min(start + 256, wanted))
+        for start in range(len(lines), wanted, TOGETHER):
+            places = range(start, min(start + TOGETHER, wanted))
             asked = [
                 Request(messages=user(prompts[at % len(prompts)]), max_tokens=MAX_TOKENS, seed=at) for at in places
             ]

@@ -1,6 +1,7 @@
 """Distillation as a user meets it: a run file names the method, the door asks the distiller's terms, labels arrive."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -159,11 +160,14 @@ def test_a_killed_step_hears_only_of_what_is_missing(place, monkeypatch):
 
 @pytest.mark.parametrize(
     ("train", "route"),
-    [({"method": "distil", "signals": "memory"}, "in memory"), ({"method": "on_policy", "lmbda": 1.0}, "on-policy")],
+    [
+        ({"method": "distil", "signals": "memory"}, "in memory"),
+        ({"method": "on_policy", "lmbda": 1.0, "max_new_tokens": 8}, "on-policy"),
+    ],
     ids=["memory", "on_policy"],
 )
 def test_a_teacher_in_memory_is_asked_in_the_train_step_and_is_no_input_of_it(place, train, route):
-    student = place.run(**train, max_new_tokens=8).student if "lmbda" in train else place.run(**train).student
+    student = place.run(**train).student
     maker = Lineage.read(place.workspace.ledger).maker(student.digest)
     assert maker.predicate["asks"] == [{"source": WISE, "use": "train"}]
     assert {used["kind"] for used in maker.predicate["inputs"]} == {"dataset", "weights"}
@@ -186,12 +190,22 @@ def test_words_alone_are_learned_where_tokens_differ_and_that_is_said(place, mak
     assert "read a chat" in config["route"]["reasons"][0]
 
 
+def test_the_methods_that_are_shown_from_python_teach(place, tmp_path):
+    shown = (Path(__file__).parent.parent / "docs" / "distillation.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", shown, flags=re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    dataset = place.newest("dataset", "curate")
+    for student in names["distilled"](place.workspace, dataset, place.model, WISE, tmp_path / "half"):
+        assert json.loads(student.path("config.json").read_text())["num_hidden_layers"] == 1
+
+
 def test_a_distiller_of_other_tokens_and_others_words_is_refused(place, make_llama, tmp_path):
     other = "{% for message in messages %}{{ message['content'] }}<|end|>{% endfor %}"
     foreign = make_llama(tmp_path / "foreign", seed=1, chat_template=other)
     file = place.file(method="distil", teacher={"weights": str(foreign), "source": "own/foreign"})
     teacher = models.held(file.distiller, file.engine, place.workspace)
-    with pytest.raises(ConfigError, match="own/foreign cannot distil: .* the records are not in its words"):
+    with pytest.raises(ConfigError, match=r"own/foreign cannot distil: .* the records are not in its words"):
         distilling.train(
             file, place.workspace, place.newest("dataset", "curate"), place.newest("weights", "layers"), teacher
         )
@@ -206,7 +220,7 @@ def test_a_distiller_whose_terms_forbid_training_is_refused_before_anything_is_a
     workspace = Workspace.open(tmp_path / "work", create=True)
     acme = {"weights": str(tiny_llama), "source": "acme/tiny@weights"}
     file = runfile.load(run_file(tmp_path, tiny_llama, train={"method": method, "teacher": acme}))
-    with pytest.raises(Refused, match="acme/tiny@weights.* output may not be used to develop models"):
+    with pytest.raises(Refused, match=r"acme/tiny@weights.* output may not be used to develop models"):
         pipeline.run(file, workspace)
     assert events(workspace) == [(step, "refused")]
     planned = making.make(file, workspace, rows=0)
