@@ -6,7 +6,7 @@ needs it, so that a mistake in a run file is told before any of it is loaded.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -111,7 +111,7 @@ class _Cast:
         self._everyone += [asked for asked in further if asked not in self._everyone]
         self._distiller = file.distiller
         self._teachers = len(file.teachers)
-        self._found = [models.voice(asked, file.limits, file.engine, workspace) for asked in self._everyone]
+        self._found = [voice_of(asked, file, workspace) for asked in self._everyone]
         self._voices: list[Voice] = []
 
     def take_their_places(self) -> list[Voice]:
@@ -123,14 +123,18 @@ class _Cast:
         return self._voices[self._everyone.index(asked)]
 
     @property
-    def distiller(self) -> OurWeights | None:
+    def distiller(self) -> Voice | None:
         """None where nobody distils."""
-        voice = self.voice_of(self._distiller) if self._distiller else None
-        return voice if isinstance(voice, OurWeights) else None
+        return self.voice_of(self._distiller) if self._distiller else None
 
     def close(self) -> None:
         for voice in self._voices:
             voice.close()
+
+
+def voice_of(asked: Asked, file: RunFile, workspace: Workspace) -> Callable[[], Voice]:
+    """As `models.voice`, as the run file has it asked."""
+    return models.voice(asked, file.limits, file.engine, workspace, top_logprobs=file.top_logprobs_of(asked))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +159,7 @@ def begin(file: RunFile, workspace: Workspace) -> Beginning:
         prompts=import_prompts(file, workspace) if file.generate else None,
         held_out=freeze_sets(file, workspace),
         base=models.base(file.base, base, workspace) if base else None,
-        voice=models.voice(asked, file.limits, file.engine, workspace)() if asked else None,
+        voice=voice_of(asked, file, workspace)() if asked else None,
         distiller=models.held(file.distiller, file.engine, workspace) if file.distiller else None,
     )
 

@@ -19,6 +19,8 @@ from trueseed.teachers.api.providers import Endpoint
 from trueseed.terms.model import Facts, Student, parse_source
 from trueseed.train import settings as training
 
+TOLD = 20  # tokens at a place that servers tell at most (OpenAI's API reference, `top_logprobs`)
+
 
 class Named(Settings):
     """The student as the world will know it; the terms of its sources depend on all three."""
@@ -188,12 +190,28 @@ class RunFile(Settings):
         name, asked = f"`train: {{method: {self.train.method}}}`", self.distiller
         if asked is None:
             raise ValueError(f"{name} does not say who distils, and the run has no teacher; give it `teacher`")
-        if asked.weights is None:
+        if asked.weights is None and (because := self._not_told_by(asked)):
             raise ValueError(
-                f"{name} needs the teacher's weights, and {asked.named!r} is behind an API; name weights "
+                f"{name}: {asked.named!r} is behind an API, {because}; or name weights "
                 f"(`train: {{teacher: {{weights: …}}}}`), or learn from its answers (`method: sft`)"
             )
         return self
+
+    def _not_told_by(self, asked: Asked) -> str:
+        """Why a server's log-probabilities of what it says, which come with its answers alone, would not do; ''."""
+        if self.hears_distiller_in != "signals":
+            return "and tells nothing of words that are not its own (`method: distil` with `signals: stored` can be)"
+        if asked != self.teacher or self.failover or self.imports or self.transform:
+            return (
+                "so every record must be its own answer: let it be the one `teacher`, without `import` and `transform`"
+            )
+        if self.generate and self.generate.rungs != ["plain"]:
+            return "and tells of answers to what it was asked, help included; ask without (`rungs: [plain]`)"
+        if not self.cache:
+            return "and what it told is taken from the kept answers; take `cache: false` out"
+        if self.train.method == "distil" and self.train.loss_top_k > TOLD:
+            return f"and servers tell {TOLD} tokens at most: lower `loss_top_k`"
+        return ""
 
     @model_validator(mode="after")
     def _each_of_another_maker(self) -> "RunFile":
@@ -239,6 +257,11 @@ class RunFile(Settings):
         if isinstance(self.train, training.Config):
             return ""
         return "signals" if isinstance(self.train, Distil) and self.train.signals == "stored" else "train"
+
+    def top_logprobs_of(self, asked: Asked) -> int:
+        """How many of the most probable tokens a server is to tell with its answers."""
+        distils = asked.remote is not None and asked == self.distiller
+        return self.train.loss_top_k if distils and isinstance(self.train, Distil) else 0
 
     @property
     def hearing(self) -> dict[str, Any]:
