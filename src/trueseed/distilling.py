@@ -29,7 +29,7 @@ def train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact
         return _fine_tuned(config, workspace, dataset, base, {})
     if not isinstance(distiller, OurWeights):
         return _distilled(file, workspace, dataset, base, gather(file, workspace, dataset, base, distiller))
-    route = _route(file, workspace, base, distiller)
+    route = _route(file, base, distiller)
     if route["name"] == "sequence-level":
         return _fine_tuned(_by_words(config), workspace, dataset, base, {"method": config.method, "route": route})
     if file.hears_distiller_in == "signals":
@@ -78,7 +78,14 @@ def gather(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifac
             return gathered(config, dataset, base.folder, teacher, step)
 
 
-def _route(file: RunFile, workspace: Workspace, base: Artifact, distiller: OurWeights) -> dict[str, Any]:
+def must_be_possible(file: RunFile, workspace: Workspace, base: Artifact, distiller: Voice | None) -> None:
+    """Tells which route will be taken, before anybody is asked for anything. Raises `ConfigError` as `train` would."""
+    if isinstance(distiller, OurWeights):
+        route = _route(file, base, distiller)
+        workspace.report("preflight", 1, 1, "route", f"{route['name']}: {'; '.join(route['reasons'])}")
+
+
+def _route(file: RunFile, base: Artifact, distiller: OurWeights) -> dict[str, Any]:
     """As JSON. Raises `ConfigError` when only words could be learned, and the records are not the distiller's."""
     from trueseed.train import preflight
 
@@ -88,7 +95,6 @@ def _route(file: RunFile, workspace: Workspace, base: Artifact, distiller: OurWe
             f"{distiller.source} cannot distil: {'; '.join(route.reasons)}; and the records are not in its words. Let "
             f"it answer (`teacher`, `generate`), or take a distiller with the tokenizer of the base"
         )
-    workspace.report("preflight", 1, 1, "route", str(route))
     return route.to_json()
 
 
