@@ -144,9 +144,9 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         distiller = voices[file.distiller.named] if file.distiller else None
         student = distilling.train(file, workspace, dataset, base, distiller)
         scores = pipeline.compare(file, workspace, held_out, before.scores, student)
-        of_tasks += pipeline.on_tasks(
-            "student", scoring.student(workspace, student, file.engine), file, workspace, tasks
-        )
+        speaks = scoring.student(workspace, student, file.engine)
+        of_tasks += pipeline.on_tasks("student", speaks, file, workspace, tasks)
+        of_tasks += pipeline.judged(file, workspace, tasks, speaks, {"teacher": teacher, "base": untrained})
         made = [*brought, *(part.records for part in parts), dataset, before.scores, student, scores, *of_tasks]
         _link(course, made, workspace)
     return Outcome(

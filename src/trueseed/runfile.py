@@ -9,13 +9,14 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
-from trueseed.evaluate import measure, task
+from trueseed.evaluate import measure, targets, task
 from trueseed.exchange import bring
 from trueseed.generate import rewriting, verifiable
 from trueseed.lm.source import source_of
 from trueseed.lm.speed import Speed
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint
+from trueseed.teachers.rubric import Rubric
 from trueseed.terms.model import Facts, Student, parse_source
 from trueseed.train import settings as training
 
@@ -112,6 +113,12 @@ class Prompts(Settings):
     source: str = "own/everyday"
 
 
+class Judging(Asked):
+    """A judge, named as a teacher is. rubric: what it looks at."""
+
+    rubric: Rubric = Rubric()
+
+
 class Transform(rewriting.Config):
     """teacher: who rewrites or translates; the run's own teacher when left out."""
 
@@ -141,6 +148,22 @@ Train = Annotated[
 ]
 
 
+class Target(targets.Config):
+    """teacher: the model itself, asked on the day `on`, if its terms permit that it is measured."""
+
+    teacher: Asked | None = None
+
+    @model_validator(mode="after")
+    def _asked_or_recorded(self) -> "Target":
+        if (self.teacher is None) == (self.outputs is None):
+            raise ValueError("give either `outputs`, what it answered once, or `teacher`, to ask it now")
+        if self.teacher and (self.source or self.maker):
+            raise ValueError("`source` and `maker` are of `outputs`; whose a `teacher` is stands in it")
+        if self.teacher and self.teacher.remote and self.on is None:
+            raise ValueError("a model behind an API moves: give `on`, the day it is asked, which is its version")
+        return self
+
+
 class RunFile(Settings):
     """A whole run as data. `trueseed run FILE` reads it.
 
@@ -148,7 +171,8 @@ class RunFile(Settings):
     order, when the one before comes to an end; each of another maker. cache: answers that the workspace keeps are used
     where the terms permit, and what is asked is kept there. transform: what is done to the records, in order, before
     they are curated. train: by which method, and who distils. tasks: measured at the end, beside the frozen sets of
-    `evaluate`.
+    `evaluate`. judges: compare the student's answers with those of whom else a task of the scorer `open` names.
+    targets: whom the student is to match on one of the tasks, and by when.
     """
 
     project: str = Field(min_length=1)
@@ -168,6 +192,31 @@ class RunFile(Settings):
     train: Train
     evaluate: measure.Config = measure.Config()
     tasks: list[task.Config] = Field(default=[])
+    judges: list[Judging] = Field(default=[])
+    targets: list[Target] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _judges_differ(self) -> "RunFile":
+        sources = [each.named for each in self.judges]
+        if twice := sorted({source for source in sources if sources.count(source) > 1}):
+            raise ValueError(f"`judges` names {twice[0]!r} twice; a majority needs judges of different sources")
+        if self.judges and not any(each.is_compared for each in self.tasks):
+            raise ValueError(
+                "`judges` have nothing to judge: add a task with `scorer: open` and `of: [student, teacher]`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _targets_are_on_its_tasks(self) -> "RunFile":
+        named = {each.named: each for each in self.tasks}
+        for target in self.targets:
+            if target.task not in named:
+                raise ValueError(f"target {target.name!r} is on task {target.task!r}; `tasks` has {sorted(named)}")
+            if "student" not in named[target.task].of:
+                raise ValueError(f"target {target.name!r}: task {target.task!r} does not measure the student (`of`)")
+        if len({(each.name, each.on, each.task) for each in self.targets}) < len(self.targets):
+            raise ValueError("two `targets` have the same name, `on` and task; give each version a day of its own")
+        return self
 
     @model_validator(mode="after")
     def _records_come_from_somewhere(self) -> "RunFile":
@@ -302,7 +351,10 @@ class RunFile(Settings):
 
 
 def load(path: Path) -> RunFile:
-    """Reads a run file; relative files of prompts, imports and tasks are looked for beside it. Raises `ConfigError`."""
+    """Reads a run file; relative files of prompts, imports, tasks and outputs are looked for beside it.
+
+    Raises `ConfigError`.
+    """
     file = read(path, RunFile)
     imports = [each.model_copy(update={"file": str(path.parent / each.file)}) for each in file.imports]
     prompts = file.prompts
@@ -311,4 +363,8 @@ def load(path: Path) -> RunFile:
     tasks = [
         each.model_copy(update={"file": str(path.parent / each.file)}) if each.file else each for each in file.tasks
     ]
-    return file.model_copy(update={"prompts": prompts, "imports": imports, "tasks": tasks})
+    goals = [
+        each.model_copy(update={"outputs": str(path.parent / each.outputs)}) if each.outputs else each
+        for each in file.targets
+    ]
+    return file.model_copy(update={"prompts": prompts, "imports": imports, "tasks": tasks, "targets": goals})
