@@ -3,11 +3,12 @@
     TRUESEED_TRL=path/to/python python -m bench.train [--turns 7] [--only whole|lora]
     TRUESEED_TRL=path/to/python python -m bench.train --trl      # which of TRL's settings is fastest here
 
-Every contender is a process of its own that trains SmolLM2-135M-Instruct on the same rows (`bench/chats.jsonl`), sixteen
-a step, in the same order, at the same learning rates, with AdamW; the loss of each step is kept, so one sees that all
-learn the same. They take turns step by step (A B C A B C …), so that a busy machine is unfair to all of them; the first
-turn warms up and is not counted. Tokens are useful ones: no padding. `processor` is tokens per second of processor time
-times the number of threads: what an idle machine would give. `gigabytes` is the peak resident memory of the process.
+Every contender is a process of its own that trains SmolLM2-135M-Instruct on the same rows (`bench/chats.jsonl`),
+sixteen a step, in the same order, at the same learning rates, with AdamW; the loss of each step is kept, so one sees
+that all learn the same. They take turns step by step (A B C A B C …), so that a busy machine is unfair to all of them;
+the first turn warms up and is not counted. Tokens are useful ones: no padding. `processor` is tokens per second of
+processor time times the number of threads: what an idle machine would give. `gigabytes` is the peak resident memory of
+the process.
 
 Precision: matrix products in bfloat16 everywhere. TRL and the loop by hand keep weights and moments in bfloat16 too,
 which is their fastest; ours keeps float32 masters.

@@ -4,7 +4,7 @@
 
 The job: {"weights": folder, "steps": [[{"tokens", "mask"}, …], …], "learning_rate", "lora": rank or 0, "batch": rows a
 forward pass, "padding_free", "defaults": bool}. The trainer is TRL's own and unchanged; it waits before each step for a
-line on standard input and answers with one of JSON, so that contenders can take turns. This file imports nothing of ours.
+line on standard input and answers with one of JSON, so that contenders can take turns. Nothing of ours is imported.
 """
 
 import json
@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 
@@ -24,22 +25,21 @@ def main() -> None:
     from trl import SFTConfig, SFTTrainer
 
     warnings.simplefilter("ignore")
-    with open(sys.argv[1], encoding="utf-8") as file:
-        job = json.load(file)
+    job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     rows = [row for step in job["steps"] for row in step]
     per_step = len(job["steps"][0])
 
     class Turns(TrainerCallback):  # type: ignore[misc]
         """A step begins when it is this contender's turn."""
 
-        def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
             sys.stdin.readline()
             self.wall, self.processor = time.perf_counter(), time.process_time()
 
-        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        def on_step_end(self, *_: Any, **__: Any) -> None:
             self.took = time.perf_counter() - self.wall, time.process_time() - self.processor
 
-        def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        def on_log(self, *_: Any, logs: Any = None, **__: Any) -> None:
             if logs and "loss" in logs:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
                 said = {"wall": self.took[0], "processor": self.took[1], "loss": float(logs["loss"]), "gigabytes": peak}

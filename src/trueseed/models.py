@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trueseed.asking import must_be_in_force
 from trueseed.core.artifacts import Artifact
-from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, matching, resolve
+from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, Weights, is_here, matching, resolve
 from trueseed.lm.speed import Speed
 from trueseed.runfile import Asked, Base, Model
 from trueseed.teachers.account.limits import Limit
@@ -21,17 +21,29 @@ def resolved(model: Model) -> Weights:
     return resolve(model.weights, sha256=model.sha256, source=model.source)
 
 
-def voice(asked: Asked, limits: Sequence[Limit], speed: Speed, workspace: Workspace) -> Callable[[], Voice]:
-    """Finds a teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
+def voice(
+    asked: Asked, limits: Sequence[Limit], speed: Speed, workspace: Workspace, *, top_logprobs: int = 0
+) -> Callable[[], Voice]:
+    """Finds a teacher; it takes its place in the ledger when it is called. top_logprobs: as of `BehindAnApi`. Raises
+    `ConfigError`, `Refused`.
+    """
     today = datetime.now(UTC).date()
     if asked.remote is not None:
-        remote = BehindAnApi(asked.remote, asked.contract, limits)
+        remote = BehindAnApi(asked.remote, asked.contract, limits, top_logprobs)
         must_be_in_force(asked.contract, remote.source, workspace.catalog, today)
         return lambda: remote
     assert asked.weights is not None
     weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
     must_be_in_force(asked.contract, weights.source, workspace.catalog, today)
     return lambda: OurWeights(import_weights(weights, workspace), weights.source, speed)
+
+
+def held(asked: Asked, speed: Speed, workspace: Workspace) -> OurWeights | None:
+    """Weights that are here already, as a voice; None of those that would have to be fetched."""
+    if asked.weights is None or not is_here(asked.weights):
+        return None
+    weights = resolve(asked.weights, sha256=asked.sha256, source=asked.source)
+    return OurWeights(import_weights(weights, workspace), weights.source, speed)
 
 
 def import_weights(weights: Weights, workspace: Workspace) -> Artifact:

@@ -19,6 +19,7 @@ from trueseed.train import checkpoints as kept
 from trueseed.train.batches import Batch, Rows, pack
 from trueseed.train.checkpoints import LetGo
 from trueseed.train.course import Course, Evaluation, Point
+from trueseed.train.ranks import ALONE, Ranks
 from trueseed.train.settings import Optimizing
 
 # Sum over the batch's answer tokens, float32 scalar. One that is made of several has a method `parts`: see `_parts`.
@@ -57,9 +58,15 @@ class Masters:
             weight.grad = None
         self._fresh = False
 
-    def finish(self, targets: int, max_norm: float) -> float:
-        """From the gradient of a sum over `targets` tokens to that of the mean, clipped. Returns the norm before."""
+    def finish(self, targets: int, max_norm: float, ranks: Ranks = ALONE) -> float:
+        """From the gradient of a sum over `targets` tokens to that of the mean, clipped. Returns the norm before.
+
+        ranks: whose gradients are added up first.
+        """
         grads = [self._grad(name) for name in self.weights]
+        if self._fresh:  # this process had none of the step's rows
+            torch._foreach_zero_(grads)
+        ranks.add_(grads)
         norm = float(torch.nn.utils.get_total_norm(grads)) / targets
         torch._foreach_mul_(grads, min(1.0, max_norm / (norm + 1e-6)) / targets)
         return norm
@@ -87,13 +94,14 @@ def fit(
     let_go: LetGo,
     progress: Progress,
     validation: Callable[[], float] | None = None,
+    ranks: Ranks = ALONE,
 ) -> Course:
     """Trains `model` in place, step by step, from the newest checkpoint in the folder `checkpoints` if there is one.
 
     steps: each is asked for when the model has the weights that it begins with. let_go: deletes an older checkpoint.
     validation: the loss a token on held-out records as the model stands; measured when `config.eval_steps` says so, and
-    then the model ends with the weights that had the lowest. Returns the whole course, earlier steps of a resumed run
-    included.
+    then the model ends with the weights that had the lowest. ranks: those who take each step together; only the first
+    writes. Returns the whole course, earlier steps of a resumed run included.
 
     Raises `ConfigError` when loss or gradient stop being numbers or the loss explodes (the step's batches are then in
     `checkpoints/diverged.json`), when there is no gradient at all, when a checkpoint cannot be written, and when the
@@ -108,19 +116,19 @@ def fit(
     began, seen = time.monotonic(), 0
     while len(course) < len(steps) and not course.in_vain(config.early_stopping_patience):
         at = len(course)
-        point = _Step(at, masters, loss, course, checkpoints).take(
+        point = _Step(at, masters, loss, course, checkpoints, ranks).take(
             steps[at], optimizer, _rate(at, len(steps), config), config.max_grad_norm
         )
         course.points.append(point)
         _must_teach(course, len(steps))
         last = len(course) == len(steps)
         improved = validation is not None and _measured(course, validation, config.eval_steps, last)
-        if not last and (improved or len(course) % config.save_steps == 0):
+        if not last and not ranks.rank and (improved or len(course) % config.save_steps == 0):
             kept.save(checkpoints, masters.weights, optimizer, course, let_go)
         seen += point.tokens
         pace = seen / (time.monotonic() - began)
         progress(len(course), len(steps), "steps", f"loss {point.loss:.3f}, {pace:.0f} tokens/s")
-    if course.kept != len(course):
+    if course.kept != len(course) and not ranks.rank:
         kept.restore_weights(checkpoints, course.kept, masters.weights)
         masters.publish()
     return course
@@ -147,23 +155,19 @@ def _parts(loss: Loss) -> dict[str, float]:
 class _Step:
     """One step of the optimizer, and what is written down when it breaks."""
 
-    def __init__(self, at: int, masters: Masters, loss: Loss, course: Course, folder: Path) -> None:
-        self._at, self._masters, self._loss, self._folder = at, masters, loss, folder
+    def __init__(
+        self, at: int, masters: Masters, loss: Loss, course: Course, folder: Path, ranks: Ranks = ALONE
+    ) -> None:
+        self._at, self._masters, self._loss, self._folder, self._ranks = at, masters, loss, folder, ranks
         self._most = course.points[0].loss + _EXPLODED if course.points else math.inf
         self._seen: list[tuple[Rows, float]] = []  # batches, and the loss a token of each
 
     def take(self, batches: Sequence[Rows], optimizer: torch.optim.Optimizer, rate: float, max_norm: float) -> Point:
-        total, targets, tokens = 0.0, 0, 0
-        for rows in batches:
-            batch = pack(rows)
-            value = self._loss(batch)
-            value.backward()
-            self._masters.collect()
-            total, targets, tokens = total + value.item(), targets + batch.targets, tokens + batch.row_tokens
-            self._seen.append((rows, value.item() / batch.targets))
-            if not self._seen[-1][1] <= self._most or math.isinf(self._seen[-1][1]):
-                self._broke("loss", self._seen[-1][1])
-        norm = self._masters.finish(targets, max_norm)
+        mine = self._computed(self._ranks.share(batches))
+        loss, targets, tokens, broken = self._ranks.total(*mine, sum(not self._sane(each) for _, each in self._seen))
+        if broken:
+            self._broke("loss")
+        norm = self._masters.finish(round(targets), max_norm, self._ranks)
         if not math.isfinite(norm):
             self._broke("gradient norm", norm)
         for group in optimizer.param_groups:
@@ -172,22 +176,44 @@ class _Step:
         self._masters.publish()
         return Point(
             step=self._at + 1,
-            loss=total / targets,
+            loss=loss / targets,
             grad_norm=norm,
             learning_rate=rate,
-            targets=targets,
-            tokens=tokens,
+            targets=round(targets),
+            tokens=round(tokens),
             parts={name: part / targets for name, part in _parts(self._loss).items()},
         )
 
-    def _broke(self, what: str, value: float) -> NoReturn:
-        said = {"step": self._at + 1, "what": what, "value": str(value), "batches": [_told(*b) for b in self._seen]}
-        path = kept.save_diverged(self._folder, said)
-        rows = self._seen[-1][0]
+    def _computed(self, batches: Sequence[Rows]) -> tuple[float, int, int]:
+        """Loss, answer tokens and tokens of all batches, up to one that breaks; gradients go to the masters."""
+        total, targets, tokens = 0.0, 0, 0
+        for rows in batches:
+            batch = pack(rows)
+            value = self._loss(batch)
+            value.backward()
+            self._masters.collect()
+            total, targets, tokens = total + value.item(), targets + batch.targets, tokens + batch.row_tokens
+            self._seen.append((rows, value.item() / batch.targets))
+            if not self._sane(self._seen[-1][1]):
+                break
+        return total, targets, tokens
+
+    def _sane(self, loss: float) -> bool:
+        return math.isfinite(loss) and loss <= self._most
+
+    def _broke(self, what: str, value: float | None = None) -> NoReturn:
+        seen = self._ranks.everybodys(self._seen)
+        rows, loss = next((batch for batch in seen if not self._sane(batch[1])), seen[-1])
+        value = loss if value is None else value
         ids = ", ".join(row.id[:16] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+        sentence = f"training diverged: the {what} became {value:.4g} at step {self._at + 1}, on records {ids}"
+        if self._ranks.rank:
+            raise ConfigError(sentence)
+        said = {"step": self._at + 1, "what": what, "value": str(value), "batches": [_told(*batch) for batch in seen]}
+        path = kept.save_diverged(self._folder, said)
         raise ConfigError(
-            f"training diverged: the {what} became {value:.4g} at step {self._at + 1}, on records {ids}; all of them, "
-            f"their tokens and losses are in {path}. Lower learning_rate, lengthen the warm-up, or look at them"
+            f"{sentence}; all of them, their tokens and losses are in {path}. "
+            f"Lower learning_rate, lengthen the warm-up, or look at them"
         )
 
 

@@ -161,10 +161,9 @@ def write(folder: Path, about: About, entries: Iterable[tuple[str, Sequence[int]
 def together(parts: Sequence[About]) -> About:
     """What is said of several of one teacher, of other records each. parts: at least one."""
     records, places = sum(each.records for each in parts), sum(each.places for each in parts)
-    mass, size = (
-        sum(getattr(each, name) * each.places for each in parts) / max(places, 1) for name in ("mass", "bytes_per_token")
-    )
-    counted = {"records": records, "places": places, "mass": mass, "bytes_per_token": size}
+    counted: dict[str, Any] = {"records": records, "places": places}
+    for mean in ("mass", "bytes_per_token"):
+        counted[mean] = sum(getattr(each, mean) * each.places for each in parts) / max(places, 1)
     return About(**{**asdict(parts[0]), **counted})
 
 

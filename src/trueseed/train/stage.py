@@ -23,9 +23,12 @@ from trueseed.lm.arithmetic import named
 from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example, Examples, Rows, examples, in_batches, plan
+from trueseed.train.checkpoints import LetGo
+from trueseed.train.course import Course
 from trueseed.train.interpolation import interpolate
-from trueseed.train.loop import Loss, Steps, fit, mean_loss
+from trueseed.train.loop import Loss, Progress, Steps, fit, mean_loss
 from trueseed.train.lora import adapted, merged
+from trueseed.train.ranks import Ranks, give, launched
 from trueseed.train.settings import Learning
 from trueseed.workspace import Step
 
@@ -86,24 +89,17 @@ def taught(config: Learning, student: Student, method: Method, step: Step) -> Ar
     Raises `ConfigError` as `loop.fit`: training diverges, nothing can be learned, a disk is full.
     """
 
-    def measured() -> float:
-        return mean_loss(method.loss, in_batches(student.held_out, config.tokens_per_batch))
-
-    before = measured() if student.held_out else None
-    course = fit(
-        student.learner,
-        method.loss,
-        method.steps,
-        config,
-        checkpoints=step.checkpoint("training"),
-        let_go=step.let_go,
-        progress=step.progress,
-        validation=measured if student.held_out else None,
-    )
+    before = measured(config, student, method.loss)() if student.held_out else None
+    ranks = launched()
+    if ranks.size > 1 and method.name != "sft":
+        raise ConfigError(f"method {method.name!r} trains in one process, not {ranks.size}; start it without torchrun")
+    folder = step.checkpoint("training")
+    give(Job(config=config, weights=student.weights, rows=student.rows, held_out=student.held_out, at=folder))
+    course = learned(config, student, method, folder, ranks, let_go=step.let_go, progress=step.progress)
     trained = merged(student.learner) if config.lora else student.model
     if config.wise_ft_alpha < 1:
         interpolate(trained, checkpoint.load(student.weights, named(config.dtype, "cpu")), config.wise_ft_alpha)
-    after = measured() if student.held_out else None
+    after = measured(config, student, method.loss)() if student.held_out else None
     summary = {"validation_loss_before": before, "validation_loss_after": after, "steps": len(course)}
     plain = network.restore(trained)
 
@@ -115,6 +111,46 @@ def taught(config: Learning, student: Student, method: Method, step: Step) -> Ar
     step.count("tokens", sum(point.tokens for point in course.points))
     step.count("targets", sum(point.targets for point in course.points))
     return step.write("weights", fill, {"method": method.name, **summary})
+
+
+def learned(
+    config: Learning,
+    student: Student,
+    method: Method,
+    folder: Path,
+    ranks: Ranks,
+    *,
+    let_go: LetGo,
+    progress: Progress,
+) -> Course:
+    """Every step of the method, with checkpoints in a folder, by all ranks alike."""
+    return fit(
+        student.learner,
+        method.loss,
+        method.steps,
+        config,
+        checkpoints=folder,
+        let_go=let_go,
+        progress=progress,
+        validation=measured(config, student, method.loss) if student.held_out else None,
+        ranks=ranks,
+    )
+
+
+def measured(config: Learning, student: Student, loss: Loss) -> Callable[[], float]:
+    """The loss a token on the held-out records, as the student stands when it is asked."""
+    return lambda: mean_loss(loss, in_batches(student.held_out, config.tokens_per_batch))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What other ranks need to learn along. at: where checkpoints lie."""
+
+    config: Learning
+    weights: Path
+    rows: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    at: Path
 
 
 def folder_of(weights: Artifact | Path, step: Step) -> Path:
