@@ -4,12 +4,13 @@ beside TRL's GKD trainer.
     python -m bench.distil [--turns 7] [--only signals]
     TRUESEED_TRL=path/to/python python -m bench.distil --only on-policy
 
-Student and teacher are SmolLM2-135M-Instruct both, so nothing is lost to a smaller student. Every contender is a
-process of its own, and they take turns step by step, as in `bench.train`. `signals`: the same rows
-(`bench/chats.jsonl`) by fine-tuning, with the teacher in memory (its whole vocabulary compared) and from its 32 stored
-log-probabilities. `on-policy`: each step answers the same sixteen questions anew, at the same temperature, with at most
-as many new tokens, and learns from the teacher's view of that. Answers are drawn, so their number of tokens differs a
-little: tokens of answers a second are compared, and told beside the seconds of a step.
+The teacher is SmolLM2-135M-Instruct, the student the same with a little noise on its weights: as large as the teacher,
+and with something to learn. Every contender is a process of its own, and they take turns step by step, as in
+`bench.train`. `signals`: the same rows (`bench/chats.jsonl`) by fine-tuning, with the teacher in memory (its whole
+vocabulary compared) and from its 32 stored log-probabilities. `on-policy`: each step answers the same sixteen questions
+anew, at the same temperature, with at most as many new tokens, and learns from the teacher's view of that. Answers are
+drawn, so their number of tokens differs a little: tokens of answers a second are compared, and told beside the seconds
+of a step.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from bench.chats import WEIGHTS, chats, rows
 from bench.machine import save
 from bench.train import ROWS, Contender, Step, Turns, take_turns
 
+from trueseed.lm import checkpoint
 from trueseed.lm.engine import Engine
 from trueseed.lm.source import resolve
 from trueseed.lm.vocabulary import Vocabulary
@@ -33,6 +35,7 @@ from trueseed.train.batches import Example
 from trueseed.train.signals import About, write
 
 K = 32
+NOISE = 0.05
 ON_POLICY: dict[str, Any] = {"max_new_tokens": 96, "temperature": 0.9, "beta": 0.5, "learning_rate": 1e-6}
 
 
@@ -41,30 +44,44 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=7, help="steps that count, at most 24")
     parser.add_argument("--only", choices=["signals", "on-policy"], help="one of the two comparisons")
     asked = parser.parse_args()
-    weights = resolve(WEIGHTS).folder
-    for name, bench in (("signals", signals), ("on-policy", on_policy)):
-        if asked.only in (None, name):
-            print(save(f"distil-{name}", {"model": WEIGHTS, "turns": asked.turns, **bench(weights, asked.turns)}))
+    teacher = resolve(WEIGHTS).folder
+    with tempfile.TemporaryDirectory() as folder:
+        student = noisy(teacher, Path(folder))
+        for name, bench in (("signals", signals), ("on-policy", on_policy)):
+            if asked.only in (None, name):
+                found = bench(student, teacher, asked.turns)
+                print(save(f"distil-{name}", {"model": WEIGHTS, "turns": asked.turns, **found}))
+
+
+def noisy(teacher: Path, folder: Path) -> Path:
+    """Weights that are each a factor of about 1 ± `NOISE` off."""
+    torch.manual_seed(0)
+    model = checkpoint.load(teacher)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(1 + NOISE * torch.randn_like(weight))
+    checkpoint.save(model, folder, like=teacher)
+    return folder
 
 
 def ours(name: str, worker: str, **job: Any) -> Contender:
     return Contender(name=name, worker=(sys.executable, "-m", "bench.distil_worker", worker), job={"lora": 0, **job})
 
 
-def signals(weights: Path, turns: int) -> dict[str, Any]:
-    read = rows(weights, chats())[: ROWS * (turns + 1)]
+def signals(student: Path, teacher: Path, turns: int) -> dict[str, Any]:
+    read = rows(teacher, chats())[: ROWS * (turns + 1)]
     steps: list[Step] = [
         [{"tokens": row.tokens, "mask": row.mask} for row in read[at : at + ROWS]] for at in range(0, len(read), ROWS)
     ]
     with tempfile.TemporaryDirectory() as folder:
-        _heard(weights, read, Path(folder))
-        job = {"teacher": str(weights), "signals": folder}
+        _heard(teacher, read, Path(folder))
+        job = {"teacher": str(teacher), "signals": folder}
         contenders = [
             ours("fine-tuning", "sft", **job),
             ours("teacher in memory, whole vocabulary", "in_memory", **job),
             ours(f"stored log-probabilities, {K} a token", "stored", **job),
         ]
-        found = take_turns(contenders, weights, steps, turns)
+        found = take_turns(contenders, student, steps, turns)
     tokens = [sum(len(row["tokens"]) for row in step) for step in steps]
     results = {name: told.result(tokens) for name, told in found.items()}
     first = found[contenders[0].name]
@@ -81,24 +98,24 @@ def signals(weights: Path, turns: int) -> dict[str, Any]:
     return {"rows_a_step": ROWS, "tokens": sum(tokens), "targets": targets, "results": results}
 
 
-def _heard(weights: Path, read: Sequence[Example], folder: Path) -> None:
+def _heard(teacher: Path, read: Sequence[Example], folder: Path) -> None:
     """What the teacher thinks of the rows, stored."""
-    engine = Engine(weights, "bench/smollm2@weights")
+    engine = Engine(teacher, "bench/smollm2@weights")
     thoughts = engine.topk([(list(row.tokens), list(row.mask)) for row in read], K)
     names = (f"{at // ROWS}-{at % ROWS}" for at in range(len(read)))
-    about = About.teacher(engine.source, Vocabulary.of(weights), K)
+    about = About.teacher(engine.source, Vocabulary.of(teacher), K)
     write(folder, about, ((n, r.tokens, r.mask, said) for n, r, said in zip(names, read, thoughts, strict=True)))
 
 
-def on_policy(weights: Path, turns: int) -> dict[str, Any]:
+def on_policy(student: Path, teacher: Path, turns: int) -> dict[str, Any]:
     python = os.environ.get("TRUESEED_TRL")
     if not python:
         sys.exit("set TRUESEED_TRL to the Python of an environment that has trl and torch")
     questions = [chat[0].content for chat in chats()[:ROWS]]
-    job = {"lora": 0, "teacher": str(weights), "questions": questions, "turns": turns + 1, **ON_POLICY}
+    job = {"lora": 0, "teacher": str(teacher), "questions": questions, "turns": turns + 1, **ON_POLICY}
     script = str(Path(__file__).parent / "distil_worker_trl.py")
     contenders = [ours("trueseed", "on_policy", **job), Contender(name="TRL's GKD", worker=(python, script), job=job)]
-    found = take_turns(contenders, weights, [], turns)
+    found = take_turns(contenders, student, [], turns)
     results = {name: _said(told) for name, told in found.items()}
     times = [a / b for a, b in zip(*(result.pop("rates") for result in results.values()), strict=True)]
     for name, result in results.items():
