@@ -93,6 +93,9 @@ def test_the_report_says_the_route_and_how_much_of_the_teacher_is_kept(workspace
     assert any("same strings" in reason for reason in found["route"]["reasons"])
     assert found["signals"]["source"] == "own/teacher"
     assert 0 < found["signals"]["mass"] < 1
+    parts = found["curve"][0]["parts"]
+    assert parts["kl"] == pytest.approx(found["curve"][0]["loss"])
+    assert parts["ce"] > 0
     assert found["signals"]["bytes_per_token"] <= 120
 
 

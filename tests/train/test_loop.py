@@ -79,6 +79,20 @@ def test_a_step_that_breaks_leaves_its_batches_in_a_file_and_the_last_checkpoint
     assert same(weights(again), weights(model))
 
 
+def test_one_batch_of_sixteen_rows_and_sixteen_of_one_make_the_same_step(tiny_llama, tmp_path):
+    rows = tuple(
+        Example(id=str(at), tokens=(1, 5, *range(6, 9 + at)), mask=(False, False) + (True,) * (at + 3))
+        for at in range(16)
+    )
+    one, sixteen = learner(tiny_llama), learner(tiny_llama)
+    (whole,) = fitted(one, tmp_path / "one", steps=[[rows]]).points
+    (parts,) = fitted(sixteen, tmp_path / "sixteen", steps=[[(row,) for row in rows]]).points
+    assert (whole.targets, whole.tokens) == (parts.targets, parts.tokens)
+    assert (whole.loss, whole.grad_norm) == pytest.approx((parts.loss, parts.grad_norm), rel=1e-5)
+    for name, weight in weights(one).items():  # Adam's first step is the gradient's sign where that is not tiny
+        torch.testing.assert_close(weight, weights(sixteen)[name], rtol=0, atol=2e-4)
+
+
 def test_a_gradient_that_is_no_number_stops_the_run_before_it_touches_the_weights(tiny_llama, tmp_path):
     model = learner(tiny_llama)
     before = weights(model)

@@ -198,7 +198,7 @@ class Network:
         seen. Its type and device are kept. Raises `ConfigError` as the constructor.
         """
         network = cls.__new__(cls)
-        network.device, network.dtype = model.device, model.dtype
+        network.device, network.dtype, network._coarse = model.device, model.dtype, False
         with torch.inference_mode():
             network._take(model)
         return network

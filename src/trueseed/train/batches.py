@@ -10,8 +10,8 @@ Shapes: N distinct tokens, A answer tokens to be predicted, B × T a grid, C cel
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import torch
 
@@ -114,6 +114,16 @@ class Batch:
     @property
     def targets(self) -> int:
         return len(self.labels)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same, its tensors on a device. Untested on CUDA."""
+        if self.tokens.device == device:
+            return self
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in every.items() if isinstance(value, torch.Tensor)
+        }
+        return replace(self, grids=tuple(grid.to(device) for grid in self.grids), **moved)
 
 
 @dataclass(slots=True)

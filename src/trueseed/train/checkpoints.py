@@ -62,7 +62,7 @@ def restore(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer) ->
     state: dict[str, Any] = load_file(newest / _STATE)
     for name, weight in weights.items():
         weight.copy_(state[f"weights.{name}"])
-        optimizer.state[weight] = {moment: state[f"{moment}.{name}"] for moment in _MOMENTS} | {
+        optimizer.state[weight] = {moment: state[f"{moment}.{name}"].to(weight.device) for moment in _MOMENTS} | {
             "step": torch.tensor(float(len(course)))
         }
     return course

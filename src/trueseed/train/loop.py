@@ -37,6 +37,7 @@ class Steps(Protocol):
 
 _BETAS = (0.9, 0.99)  # a second moment over 100 steps: runs here have tens to hundreds
 _EXPLODED = 5.0  # nats a token above the first step
+_CPU = torch.device("cpu")
 _SILENT = 3  # steps without any gradient after which there is nothing to learn
 
 
@@ -49,6 +50,10 @@ class Masters:
         for master in self.weights.values():
             master.grad = torch.zeros_like(master)
         self._fresh = True  # the gradients so far are of no step
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self._computed.values())).device
 
     def collect(self) -> None:
         """Adds what a backward pass left on the model's weights to the float32 gradients."""
@@ -134,12 +139,12 @@ def fit(
     return course
 
 
-def mean_loss(loss: Loss, batches: Iterable[Rows]) -> float:
-    """-log p a token, in nats, over all answer tokens; changes nothing."""
+def mean_loss(loss: Loss, batches: Iterable[Rows], device: torch.device = _CPU) -> float:
+    """-log p a token, in nats, over all answer tokens; changes nothing. device: the model's."""
     total, targets = 0.0, 0
     with torch.no_grad():
         for rows in batches:
-            batch = pack(rows)
+            batch = pack(rows).to(device)
             total += float(loss(batch))
             targets += batch.targets
     _parts(loss)  # are of the training's curve alone
@@ -188,7 +193,7 @@ class _Step:
         """Loss, answer tokens and tokens of all batches, up to one that breaks; gradients go to the masters."""
         total, targets, tokens = 0.0, 0, 0
         for rows in batches:
-            batch = pack(rows)
+            batch = pack(rows).to(self._masters.device)
             value = self._loss(batch)
             value.backward()
             self._masters.collect()

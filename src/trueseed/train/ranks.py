@@ -33,6 +33,13 @@ class Ranks:
     rank: int = 0
     size: int = 1
 
+    @property
+    def device(self) -> torch.device:
+        """Where this process computes: its own CUDA device where there are any (untested), else the processor."""
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
     def share(self, batches: Sequence[Rows]) -> tuple[Rows, ...]:
         """This process's rows of each batch: a run of neighbours, since those share beginnings. Perhaps none."""
         if self.size == 1:
@@ -47,7 +54,7 @@ class Ranks:
 
     def total(self, *numbers: float) -> tuple[float, ...]:
         """The sum over all processes of each."""
-        told = torch.tensor(numbers, dtype=torch.float64)
+        told = torch.tensor(numbers, dtype=torch.float64, device=self.device)
         self.add_([told])
         return tuple(told.tolist())
 
@@ -115,6 +122,8 @@ def _join() -> None:
         return
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     try:
+        if torch.cuda.is_available():
+            torch.cuda.set_device(launched().device)
         distributed.init_process_group(backend, timeout=_PATIENCE)
     except (ValueError, RuntimeError) as err:
         raise ConfigError(

@@ -98,7 +98,7 @@ def taught(config: Learning, student: Student, method: Method, step: Step) -> Ar
     course = learned(config, student, method, folder, ranks, let_go=step.let_go, progress=step.progress)
     trained = merged(student.learner) if config.lora else student.model
     if config.wise_ft_alpha < 1:
-        interpolate(trained, checkpoint.load(student.weights, named(config.dtype, "cpu")), config.wise_ft_alpha)
+        interpolate(trained, checkpoint.load(student.weights, trained.dtype), config.wise_ft_alpha)
     after = measured(config, student, method.loss)() if student.held_out else None
     summary = {"validation_loss_before": before, "validation_loss_after": after, "steps": len(course)}
     plain = network.restore(trained)
@@ -139,7 +139,8 @@ def learned(
 
 def measured(config: Learning, student: Student, loss: Loss) -> Callable[[], float]:
     """The loss a token on the held-out records, as the student stands when it is asked."""
-    return lambda: mean_loss(loss, in_batches(student.held_out, config.tokens_per_batch))
+    rows = in_batches(student.held_out, config.tokens_per_batch)
+    return lambda: mean_loss(loss, rows, student.model.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +163,8 @@ def prepared(config: Learning, weights: Path) -> tuple[Any, Any]:
 
     Raises `ConfigError` for weights that cannot be loaded, and when `freeze_layers` leaves none or cannot find them.
     """
-    model = network.prepare(checkpoint.load(weights, named(config.dtype, "cpu")))
+    device = launched().device
+    model = network.prepare(checkpoint.load(weights, named(config.dtype, device))).to(device)
     learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
     if config.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
