@@ -192,7 +192,7 @@ def test_words_alone_are_learned_where_tokens_differ_and_that_is_said(place, mak
 
 def test_the_methods_that_are_shown_from_python_teach(place, tmp_path):
     shown = (Path(__file__).parent.parent / "docs" / "distillation.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(.*?)```", shown, flags=re.DOTALL)
+    block, _ = re.findall(r"```python\n(.*?)```", shown, flags=re.DOTALL)
     names: dict[str, Any] = {}
     exec(block, names)
     dataset = place.newest("dataset", "curate")

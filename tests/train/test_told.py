@@ -1,5 +1,6 @@
 """What a server told, taken on the student's ids where each token is one of them, and refused where not."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from tests.train.test_sft import SAYINGS, make_dataset
+
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, Message, TokenLogprob, user
 from trueseed.core.records import Record, read_parquet
@@ -84,7 +85,9 @@ def test_fewer_may_be_taken_and_the_rest_is_tail(
     np.testing.assert_allclose(np.exp(found.logprobs).sum(1) + np.exp(found.tail), 1, atol=1e-5)
 
 
-def test_a_teacher_told_as_certain_still_leaves_what_cannot_be_told_from_nothing(spelling: Spelling, ids: list[int]) -> None:
+def test_a_teacher_told_as_certain_still_leaves_what_cannot_be_told_from_nothing(
+    spelling: Spelling, ids: list[int]
+) -> None:
     sure = TokenLogprob(ids[0], 0.0, spelling.written[ids[0]])
     answer = Answer(
         text="x", finish="length", prompt_tokens=1, completion_tokens=1, logprobs=(replace(sure, top=(sure,)),)
@@ -148,6 +151,20 @@ def test_a_dataset_is_learned_from_as_it_was_told_when_it_was_answered(
     for other in (lambda record: None, lambda record: replace(told(record), text="something else")):
         with pytest.raises(ConfigError, match=r"own answer is not what the record says.*`method: sft`"):
             distil_from(workspace, tiny_llama, other)
+
+
+def test_the_way_that_is_shown_from_python_makes_signals(
+    tmp_path: Path, tiny_llama: Path, form: Format, thought: TopK, ids: list[int]
+) -> None:
+    shown = (Path(__file__).parents[2] / "docs" / "distillation.md").read_text(encoding="utf-8")
+    _, block = re.findall(r"```python\n(.*?)```", shown, flags=re.DOTALL)
+    names: dict[str, Any] = {"Path": Path}
+    exec(block.replace("loss_top_k=20", f"loss_top_k={K}"), names)
+    workspace = Workspace.open(tmp_path / "work", create=True)
+    dataset = make_dataset(workspace, (CHAT[-1].content,), ())
+    told = as_a_server_tells(thought, ids, form, ids_too=True)
+    made = names["from_an_api"](workspace, dataset, tiny_llama, "own/teacher", {"": told})
+    assert made.meta["places"] == len(ids)
 
 
 def test_bytes_of_tokens_are_those_of_the_text(form: Format, spelling: Spelling) -> None:

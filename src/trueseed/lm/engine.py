@@ -19,8 +19,8 @@ import torch
 
 from trueseed.core.chat import Answer, Message, Request, TokenLogprob
 from trueseed.errors import ConfigError
-from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm import forced
+from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.batch import READ_AT_ONCE, Batch
 from trueseed.lm.floor import Floor
 from trueseed.lm.format import Format

@@ -49,7 +49,11 @@ def collect(config: Distil, dataset: Artifact, weights: Path, teacher: Engine, s
 
 def _rows(path: Path, teacher: Engine, config: Distil) -> Sequence[Example]:
     records = list(read_parquet(path))
-    return examples(records, teacher.format, max_length=config.max_length, too_long=config.too_long).kept if records else ()
+    return (
+        examples(records, teacher.format, max_length=config.max_length, too_long=config.too_long).kept
+        if records
+        else ()
+    )
 
 
 Entry = tuple[str, Sequence[int], Sequence[bool], TopK]

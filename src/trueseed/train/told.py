@@ -138,4 +138,3 @@ class Spelling:
         if written not in self.ids:
             raise Unlike(f"no single token of the student writes {written!r}")
         return self.ids[written]
-
