@@ -270,6 +270,7 @@ def one(here: Place, method: str, seed: int, minutes: float, step_s: dict[str, f
     trained = learn(here, method, steps, seed, base)
     took = time.monotonic() - began
     line = {"method": method, "seed": seed, "minutes": minutes, "steps": steps, "tokens": trained.tokens}
+    line |= {"hearing_s": step_s["hearing_s"]} if method == "stored" else {}
     line |= {"planned_s": round(planned, 1), "took_s": round(took, 1), "load": round(os.getloadavg()[0], 1)}
     return line | measured(here, trained.weights)
 
@@ -290,6 +291,12 @@ def summed(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ):
         both = [by[over][seed][of] / by[under][seed][of] for seed in by[over] if seed in by[under]]
         found[name] = _interval(both)
+    both = [
+        (line["planned_s"] + line["hearing_s"]) / by["online"][seed]["planned_s"]
+        for seed, line in by["stored"].items()
+        if seed in by["online"]
+    ]
+    found["stored and hearing / online, time"] = _interval(both)
     return found
 
 

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.test_ahead import ACME
 from tests.test_workspace import events
@@ -16,17 +17,21 @@ from tests.tiny_run import run_file
 
 from trueseed import destroy, distilling, models, pipeline, recall, rerun, runfile
 from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import Answer, TokenLogprob
+from trueseed.core.records import read_parquet
 from trueseed.doctor.examine import examine
 from trueseed.errors import ConfigError, Refused
 from trueseed.ledger.lineage import Lineage
 from trueseed.lm.engine import Engine
+from trueseed.lm.topk import TopK
+from trueseed.lm.vocabulary import spellings
 from trueseed.papers import card, dossier
 from trueseed.plan import making
 from trueseed.report import proof, verify, verify_proof
 from trueseed.runfile import RunFile
 from trueseed.terms.answers import may
-from trueseed.terms.model import Relation
-from trueseed.train import collect
+from trueseed.terms.model import Relation, Use
+from trueseed.train import collect, settings
 from trueseed.train.signals import Signals
 from trueseed.workspace import Workspace
 
@@ -192,7 +197,7 @@ def test_words_alone_are_learned_where_tokens_differ_and_that_is_said(place, mak
 
 def test_the_methods_that_are_shown_from_python_teach(place, tmp_path):
     shown = (Path(__file__).parent.parent / "docs" / "distillation.md").read_text(encoding="utf-8")
-    block, _ = re.findall(r"```python\n(.*?)```", shown, flags=re.DOTALL)
+    (block,) = re.findall(r"```python\n(.*?)```", shown, flags=re.DOTALL)
     names: dict[str, Any] = {}
     exec(block, names)
     dataset = place.newest("dataset", "curate")
@@ -209,6 +214,73 @@ def test_a_distiller_of_other_tokens_and_others_words_is_refused(place, make_lla
         distilling.train(
             file, place.workspace, place.newest("dataset", "curate"), place.newest("weights", "layers"), teacher
         )
+
+
+def test_what_a_server_told_of_its_answers_is_what_its_weights_would_have_told(place, tmp_path):
+    dataset, config = place.newest("dataset", "curate"), settings.Distil(loss_top_k=6)
+    engine = Engine(place.model, WISE, dtype="float32")
+
+    class Told:
+        """A teacher whose answers are kept with what it told of their tokens."""
+
+        source = WISE
+
+        def known(self, request: str) -> Answer | None:
+            return answers.get(request)
+
+    rows = {record.origin.request: record for part in ("train", "validation")
+            for record in read_parquet(dataset.path(f"{part}.parquet"))}  # fmt: skip
+    chats = [engine.format.training(record.messages) for record in rows.values()]
+    answers = {
+        request: _as_told(chat, topk, spellings(engine.format))
+        for request, chat, topk in zip(rows, chats, engine.topk(chats, 6), strict=True)
+    }
+    config_of_it = {"told": "by a server"}
+    with place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config=config_of_it) as step:
+        gathered = collect.gathered(config, dataset, place.model, Told(), step)
+    with place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config={}) as step:
+        heard = collect.collect(config, dataset, place.model, engine, step)
+    told, known = Signals.open(gathered.folder), Signals.open(heard.folder)
+    for record in rows.values():
+        assert (told[record.id].ids == known[record.id].ids).all()
+        assert np.allclose(told[record.id].tail, known[record.id].tail, atol=0.02)
+    answers.popitem()
+    with (
+        pytest.raises(ConfigError, match="told nothing of record"),
+        place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config={"told": "less"}) as step,
+    ):
+        collect.gathered(config, dataset, place.model, Told(), step)
+
+
+def _as_told(chat: tuple[list[int], list[bool]], topk: TopK, written: dict[int, bytes]) -> Answer:
+    ids = [token for token, counts in zip(*chat, strict=True) if counts]
+    steps = [
+        TokenLogprob(token, 0.0, written.get(token, b""), tuple(
+            TokenLogprob(int(each), float(logprob), written.get(int(each), b""))
+            for each, logprob in zip(topk.ids[at], topk.logprobs[at], strict=True)
+        ))
+        for at, token in enumerate(ids)
+    ]  # fmt: skip
+    return Answer(text="", finish="stop", prompt_tokens=1, completion_tokens=len(ids), logprobs=tuple(steps))
+
+
+@pytest.mark.parametrize(
+    ("changes", "because"),
+    [
+        ({}, "rungs: \\[plain\\]"),
+        ({"generate": {"rungs": ["plain"]}, "train": {"loss_top_k": 32}}, "20 tokens at most"),
+        ({"generate": {"rungs": ["plain"]}, "train": {"signals": "memory"}}, "words that are not its own"),
+        ({"generate": {"rungs": ["plain"]}, "cache": False}, "take `cache: false` out"),
+    ],
+)
+def test_a_server_distils_by_its_own_answers_alone(tmp_path, changes, because):
+    remote = {"source": "own/served", "model": "tiny", "base_url": "http://127.0.0.1:1/v1"}
+    train = {"method": "distil", "loss_top_k": 20, **changes.get("train", {})}
+    with pytest.raises(ConfigError, match=because):
+        runfile.load(run_file(tmp_path, tmp_path, teacher={"remote": remote}, **{**changes, "train": train}))
+    told = {"generate": {"rungs": ["plain"]}, "train": {"method": "distil", "loss_top_k": 20}}
+    file = runfile.load(run_file(tmp_path, tmp_path, teacher={"remote": remote}, **told))
+    assert (file.hears_distiller_in, file.top_logprobs_of(file.teacher)) == ("signals", 20)
 
 
 @pytest.mark.parametrize(("method", "step"), [("distil", "signals"), ("on_policy", "train")])

@@ -3,7 +3,8 @@
 Supervised fine-tuning asks nobody. Where log-probabilities are stored, a step of its own (`signals`) asks the teacher
 for them and leaves an artifact; where the teacher stays in memory, the train step itself asks it. Either way it is
 asked for `train`: how probable a model finds a token is its answer as much as its words are, so its terms are asked
-first, and its label reaches the student. It is no part of the student: its weights are heard, never an input.
+first, and its label reaches the student. A server tells of its own answers alone, so these are asked for together with
+the answers and kept with them. It is no part of the student: its weights are heard, never an input.
 
 Where the two models' tokens are not the same, no log-probabilities can be compared, and the student learns from the
 teacher's words (`train.preflight`): that is said in the step's configuration, in the report and on the model card.
@@ -14,20 +15,21 @@ from typing import Any
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
 from trueseed.runfile import RunFile
-from trueseed.teachers.voice import OurWeights
+from trueseed.teachers.bound import bound
+from trueseed.teachers.voice import OurWeights, Voice
 from trueseed.terms.model import Effect, Use
 from trueseed.train import settings
 from trueseed.workspace import Workspace
 
 
-def train(
-    file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact, distiller: OurWeights | None
-) -> Artifact:
+def train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact, distiller: Voice | None) -> Artifact:
     """The student. distiller: None where nobody distils. Raises what the door and the methods raise."""
     config = file.training
     if distiller is None or isinstance(config, settings.Config):
         return _fine_tuned(config, workspace, dataset, base, {})
-    route = _route(file, workspace, base, distiller)
+    if not isinstance(distiller, OurWeights):
+        return _distilled(file, workspace, dataset, base, gather(file, workspace, dataset, base, distiller))
+    route = _route(file, base, distiller)
     if route["name"] == "sequence-level":
         return _fine_tuned(_by_words(config), workspace, dataset, base, {"method": config.method, "route": route})
     if file.hears_distiller_in == "signals":
@@ -56,7 +58,34 @@ def ask(file: RunFile, workspace: Workspace, dataset: Artifact, distiller: OurWe
         return made
 
 
-def _route(file: RunFile, workspace: Workspace, base: Artifact, distiller: OurWeights) -> dict[str, Any]:
+def gather(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact, distiller: Voice) -> Artifact:
+    """What a server told of its own answers, taken from those that are kept; nobody is asked anew."""
+    config = file.training
+    assert isinstance(config, settings.Distil)
+    with workspace.step(
+        "signals",
+        inputs=[dataset],
+        ask={distiller.source: Use.TRAIN},
+        effect=Effect.TRAIN,
+        config={**file.hearing, **distiller.identity, "student": base.digest},
+        features=file.features_of(distiller.source),
+    ) as step:
+        if earlier := step.earlier("signals"):
+            return earlier
+        from trueseed.train.collect import gathered
+
+        with bound(distiller, step, cache=True) as teacher:
+            return gathered(config, dataset, base.folder, teacher, step)
+
+
+def must_be_possible(file: RunFile, workspace: Workspace, base: Artifact, distiller: Voice | None) -> None:
+    """Tells which route will be taken, before anybody is asked for anything. Raises `ConfigError` as `train` would."""
+    if isinstance(distiller, OurWeights):
+        route = _route(file, base, distiller)
+        workspace.report("preflight", 1, 1, "route", f"{route['name']}: {'; '.join(route['reasons'])}")
+
+
+def _route(file: RunFile, base: Artifact, distiller: OurWeights) -> dict[str, Any]:
     """As JSON. Raises `ConfigError` when only words could be learned, and the records are not the distiller's."""
     from trueseed.train import preflight
 
@@ -66,7 +95,6 @@ def _route(file: RunFile, workspace: Workspace, base: Artifact, distiller: OurWe
             f"{distiller.source} cannot distil: {'; '.join(route.reasons)}; and the records are not in its words. Let "
             f"it answer (`teacher`, `generate`), or take a distiller with the tokenizer of the base"
         )
-    workspace.report("preflight", 1, 1, "route", str(route))
     return route.to_json()
 
 

@@ -21,11 +21,15 @@ def resolved(model: Model) -> Weights:
     return resolve(model.weights, sha256=model.sha256, source=model.source)
 
 
-def voice(asked: Asked, limits: Sequence[Limit], speed: Speed, workspace: Workspace) -> Callable[[], Voice]:
-    """Finds a teacher; it takes its place in the ledger when it is called. Raises `ConfigError`, `Refused`."""
+def voice(
+    asked: Asked, limits: Sequence[Limit], speed: Speed, workspace: Workspace, *, top_logprobs: int = 0
+) -> Callable[[], Voice]:
+    """Finds a teacher; it takes its place in the ledger when it is called. top_logprobs: as of `BehindAnApi`. Raises
+    `ConfigError`, `Refused`.
+    """
     today = datetime.now(UTC).date()
     if asked.remote is not None:
-        remote = BehindAnApi(asked.remote, asked.contract, limits)
+        remote = BehindAnApi(asked.remote, asked.contract, limits, top_logprobs)
         must_be_in_force(asked.contract, remote.source, workspace.catalog, today)
         return lambda: remote
     assert asked.weights is not None

@@ -28,7 +28,7 @@ from trueseed.rebuild import Rebuild, plan_standing, remains
 from trueseed.rebuild.leave_out import leave_out, remaining, split
 from trueseed.rebuild.remains import Hit, Old
 from trueseed.runfile import Asked, RunFile
-from trueseed.teachers.voice import OurWeights, Voice
+from trueseed.teachers.voice import Voice
 from trueseed.terms.model import Effect, Label, Relation, Use
 from trueseed.terms.rules import may_flow
 from trueseed.workspace import Workspace
@@ -128,7 +128,7 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         brought, kept = _go_on(course, file, workspace)
         held_out = pipeline.freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
-        voices = {e.named: models.voice(e, file.limits, file.engine, workspace)() for e in _heard(course, file)}
+        voices = {e.named: pipeline.voice_of(e, file, workspace)() for e in _heard(course, file)}
         parts = _generate(course, file, workspace, voices, kept)
         records = [*brought, *(part.records for part in parts if part.accepted)]
         records = transforming.transform(file, workspace, records, lambda asked: voices[asked.named])
@@ -142,12 +142,11 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         untrained = scoring.held(base, base_weights.source, file.engine)
         of_tasks += pipeline.on_tasks("base", untrained, file, workspace, tasks)
         distiller = voices[file.distiller.named] if file.distiller else None
-        assert distiller is None or isinstance(distiller, OurWeights), "the run file saw to it"
         student = distilling.train(file, workspace, dataset, base, distiller)
         scores = pipeline.compare(file, workspace, held_out, before.scores, student)
-        of_tasks += pipeline.on_tasks(
-            "student", scoring.student(workspace, student, file.engine), file, workspace, tasks
-        )
+        speaks = scoring.student(workspace, student, file.engine)
+        of_tasks += pipeline.on_tasks("student", speaks, file, workspace, tasks)
+        of_tasks += pipeline.judged(file, workspace, tasks, speaks, {"teacher": teacher, "base": untrained})
         made = [*brought, *(part.records for part in parts), dataset, before.scores, student, scores, *of_tasks]
         _link(course, made, workspace)
     return Outcome(

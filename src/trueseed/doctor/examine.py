@@ -87,5 +87,10 @@ def _base(known: Known) -> Iterator[Check]:
     yield from permission.of_base(subject, known)
     yield from weights.checks(
         subject, base, catalog=known.catalog, today=known.today,
-        trained=True, workspace=known.folder,
+        trained=True, workspace=known.folder, beside=_in_memory(known.file),
     )  # fmt: skip
+
+
+def _in_memory(file: RunFile) -> str:
+    """The weights that are heard while the student is trained; ''."""
+    return (file.distiller.weights or "") if file.distiller and file.hears_distiller_in == "train" else ""

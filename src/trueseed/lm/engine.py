@@ -23,6 +23,7 @@ from trueseed.lm import forced
 from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.batch import READ_AT_ONCE, Batch
 from trueseed.lm.floor import Floor
+from trueseed.lm.forced import Told
 from trueseed.lm.format import Format
 from trueseed.lm.memory import Memory
 from trueseed.lm.network import Network
@@ -69,6 +70,11 @@ class Engine:
     @property
     def source(self) -> str:
         return self._source
+
+    @property
+    def context(self) -> int:
+        """The longest chat or text, in tokens."""
+        return self._network(self._dtype).context
 
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
         """See `ChatModel.answers`. Raises `ConfigError` for a request that cannot be answered, when it is taken."""
@@ -163,10 +169,18 @@ class Engine:
         cannot be, before anything is computed.
         """
         network = self._network(named(dtype, self._device) if dtype else self._dtype)
-        if not 1 <= k <= network.vocabulary:
-            raise ConfigError(f"k must be from 1 to the vocabulary's {network.vocabulary} tokens, not {k}")
+        _refuse_k(network, k)
         _refuse_impossible(network, chats)
         return (found for group in self._groups(chats) for found in _topk(network, group, k))
+
+    def told(self, chats: Sequence["Chat"], k: int, *, dtype: Arithmetic | None = None) -> Iterator[Told]:
+        """How probable each answer token of given sequences is, and the `k` most probable ones beside it. Arguments and
+        errors as of `topk`.
+        """
+        network = self._network(named(dtype, self._device) if dtype else self._dtype)
+        _refuse_k(network, k)
+        _refuse_impossible(network, chats)
+        return (found for group in self._groups(chats) for found in _told(network, group, k))
 
     def _computed(self, network: Network, chats: Sequence["Chat"]) -> Iterator[Scored]:
         _refuse_impossible(network, chats)
@@ -209,6 +223,11 @@ class Engine:
 
 
 Chat = tuple[list[int], list[bool]]  # ids, and where the loss counts
+
+
+def _refuse_k(network: Network, k: int) -> None:
+    if not 1 <= k <= network.vocabulary:
+        raise ConfigError(f"k must be from 1 to the vocabulary's {network.vocabulary} tokens, not {k}")
 
 
 def _refuse_impossible(network: Network, chats: Sequence[Chat]) -> None:
@@ -260,3 +279,13 @@ def _topk(network: Network, chats: list[Chat], k: int) -> list[TopK]:
     counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]], dtype=torch.bool)
     tokens = [sum(mask[1:]) for _, mask in chats]
     return [forced.topk(network, rows, k) for rows in hidden_NH[counts.to(hidden_NH.device)].split(tokens)]
+
+
+@torch.inference_mode()
+def _told(network: Network, chats: list[Chat], k: int) -> list[Told]:
+    hidden_NH = network.forward([ids[:-1] for ids, _ in chats])
+    counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]], device=hidden_NH.device)
+    targets = torch.tensor([token for ids, _ in chats for token in ids[1:]], device=hidden_NH.device)[counts]
+    tokens = [sum(mask[1:]) for _, mask in chats]
+    parts = zip(hidden_NH[counts].split(tokens), targets.split(tokens), strict=True)
+    return [forced.told(network, rows, following, k) for rows, following in parts]

@@ -6,6 +6,8 @@ text is never held.
 Shapes: A answer tokens, R rows at once, H hidden, V vocabulary, k kept.
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,6 +15,20 @@ from torch.nn import functional
 from trueseed.lm.network import Network
 from trueseed.lm.sampling import most_probable
 from trueseed.lm.topk import TopK
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a model thinks of A given tokens. Natural logarithms at temperature 1.
+
+    logprobs A: of each given what stands before it. likely A × k: the most probable tokens in its place, most probable
+    first; likely_logprobs A × k: of those, from the same numbers.
+    """
+
+    logprobs: list[float]
+    likely: list[list[int]]
+    likely_logprobs: list[list[float]]
+
 
 _LOGITS_AT_ONCE = 256  # rows of logits that are made by one product
 _IN_CACHE = 8  # rows of them that go through float32 together
@@ -40,6 +56,19 @@ def topk(network: Network, hidden_AH: Tensor, k: int) -> TopK:
     return TopK(
         ids=torch.cat(ids).cpu().numpy(), logprobs=torch.cat(logprobs).cpu().numpy(), tail=torch.cat(tail).cpu().numpy()
     )
+
+
+def told(network: Network, hidden_AH: Tensor, targets_A: Tensor, k: int) -> Told:
+    """How probable each target is, and the `k` most probable tokens beside it."""
+    told = Told([], [], [])
+    for rows, targets in zip(hidden_AH.split(_LOGITS_AT_ONCE), targets_A.split(_LOGITS_AT_ONCE), strict=True):
+        for logits_RV, answers in zip(network.logits(rows).split(_IN_CACHE), targets.split(_IN_CACHE), strict=True):
+            logp_RV = functional.log_softmax(logits_RV.float(), -1)
+            ids_Rk = most_probable(logits_RV, k)
+            told.logprobs.extend(logp_RV.gather(1, answers[:, None])[:, 0].tolist())
+            told.likely.extend(ids_Rk.tolist())
+            told.likely_logprobs.extend(logp_RV.gather(1, ids_Rk).tolist())
+    return told
 
 
 def _topk(logits_RV: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trueseed.lm import kernel
+
 CANDIDATES = (64, 1024, 8192)  # how many of the most probable tokens to try before all of them
 _BLOCK = 128  # neighbouring tokens that `argmax` looks at together
 _GROUP = 8  # tokens, a fixed distance apart, that `_top` looks at together
@@ -49,6 +51,9 @@ class Sampling:
 def choose(logits_SV: Tensor, sampling: Sampling) -> Choice:
     """The next token of every sequence."""
     device = logits_SV.device
+    if device.type == "cpu" and kernel.library() and logits_SV.dtype in (torch.bfloat16, torch.float32):
+        drawn = uniforms(sampling.seed, sampling.position)
+        return Choice(*kernel.choose(logits_SV, sampling.temperature, sampling.top_p, drawn, sampling.logprobs))
     tokens = torch.zeros(len(logits_SV), dtype=torch.long, device=device)
     drawing = torch.tensor([temperature > 0 for temperature in sampling.temperature], device=device)
     if not drawing.all():

@@ -203,7 +203,7 @@ class _Maker:
         if config.max_steps:
             most = config.max_steps * config.tokens_per_batch * config.gradient_accumulation_steps
             tokens = np.minimum(tokens, most)
-        known = self._tempos.of(training(config.method), self._rng, DRAWS)
+        known = self._tempos.of(training(config.model_dump()), self._rng, DRAWS)
         if known is not None:
             return {**ASKS_NOTHING, "tokens": interval(tokens), "seconds": interval(tokens * known)}, {}
         seconds = tokens * measured.seconds_per_token * between(*NOISE["train"], self._rng, DRAWS)

@@ -37,13 +37,14 @@ def tempos(entries: Iterable[Entry]) -> Tempos:
     return Tempos({step: tuple(each) for step, each in found.items()})
 
 
-def training(method: str) -> str:
-    """Under which name the pace of a method is remembered: they do not cost the same."""
-    return "train" if method == "sft" else f"train {method}"
+def training(config: Mapping[str, Any]) -> str:
+    """Under which name the pace of training so is remembered: methods do not cost the same."""
+    method = config.get("method", "sft")
+    return "train" if method == "sft" else " ".join(["train", method, *filter(None, [config.get("signals")])])
 
 
 def _name(said: Mapping[str, Any]) -> str:
-    return training(said["config"].get("method", "sft")) if said["step"] == "train" else str(said["step"])
+    return training(said["config"]) if said["step"] == "train" else str(said["step"])
 
 
 def _units(said: Mapping[str, Any]) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trueseed.report.judged import Comparison
 from trueseed.terms.model import Obligation, Upstream
 
 
@@ -113,7 +114,7 @@ class Details:
     by set. parts: what the loss was made of, by name. method: how the student was distilled, in sentences. upstream:
     what the sources are declared to have learned from. readings: where today's terms of a source are others than those
     it was asked under, what each says. withheld: why the teacher's scores may not be made public. workspace: how the
-    commands name it.
+    commands name it. comparisons: by judges.
     """
 
     name: str
@@ -134,3 +135,4 @@ class Details:
     readings: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
