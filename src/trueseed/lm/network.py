@@ -78,9 +78,7 @@ class Linear:
     def __init__(
         self, weight: Tensor, bias: Tensor | None = None, *, halves: bool = False, coarse: bool = False
     ) -> None:
-        self.packed = (
-            kernel.Packed(weight, bias, halves=halves, coarse=coarse) if _kernel_packs(weight, halves) else None
-        )
+        self.packed = kernel.Packed(weight, bias, halves=halves, coarse=coarse) if _kernel_packs(weight, halves) else None
         self._onednn = not self.packed and _onednn_packs(weight)
         if not self.packed:
             self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if self._onednn else weight
