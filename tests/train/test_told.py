@@ -1,6 +1,5 @@
 """What a server told, taken on the student's ids where each token is one of them, and refused where not."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,21 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.train.test_sft import SAYINGS, make_dataset
-from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, Message, TokenLogprob, user
-from trueseed.core.records import Record, read_parquet
-from trueseed.errors import ConfigError
 from trueseed.lm.engine import Engine
 from trueseed.lm.format import Format
 from trueseed.lm.topk import TopK
 from trueseed.lm.vocabulary import spellings
-from trueseed.terms.model import Effect, Use
-from trueseed.train.batches import examples
-from trueseed.train.settings import Distil
-from trueseed.train.signals import Signals
-from trueseed.train.told import Spelling, Unlike, collect
-from trueseed.workspace import Workspace
+from trueseed.train.told import Spelling, Unlike
 
 CHAT = (*user("Say it."), Message("assistant", "The déjà vu of the sea"))
 K = 5
@@ -84,7 +74,9 @@ def test_fewer_may_be_taken_and_the_rest_is_tail(
     np.testing.assert_allclose(np.exp(found.logprobs).sum(1) + np.exp(found.tail), 1, atol=1e-5)
 
 
-def test_a_teacher_told_as_certain_still_leaves_what_cannot_be_told_from_nothing(spelling: Spelling, ids: list[int]) -> None:
+def test_a_teacher_told_as_certain_still_leaves_what_cannot_be_told_from_nothing(
+    spelling: Spelling, ids: list[int]
+) -> None:
     sure = TokenLogprob(ids[0], 0.0, spelling.written[ids[0]])
     answer = Answer(
         text="x", finish="length", prompt_tokens=1, completion_tokens=1, logprobs=(replace(sure, top=(sure,)),)
@@ -115,39 +107,6 @@ def test_tokens_that_are_not_the_students_are_refused(
     for says, answer in cases.items():
         with pytest.raises(Unlike, match=says):
             spelling.topk(answer, ids, k=K)
-
-
-def distil_from(workspace: Workspace, base: Path, told: Callable[[Record], Answer | None]) -> tuple[Artifact, Signals]:
-    dataset = make_dataset(workspace, SAYINGS[:2], SAYINGS[2:3])
-    with workspace.step(
-        "signals", inputs=[dataset], ask={"own/teacher": Use.TRAIN}, effect=Effect.TRAIN, config={"again": str(told)}
-    ) as step:
-        made = collect(Distil(loss_top_k=K), dataset, base, "own/teacher", told, step)
-    return dataset, Signals.open(made.folder)
-
-
-def test_a_dataset_is_learned_from_as_it_was_told_when_it_was_answered(
-    tmp_path: Path, tiny_llama: Path, form: Format
-) -> None:
-    """The same signals as of the teacher's weights; and another answer, or none, is no thought on the record."""
-    engine = Engine(tiny_llama, "own/teacher", dtype="float32")
-
-    def told(record: Record) -> Answer:
-        tokens, mask = form.training(record.messages)
-        (found,) = engine.topk([(tokens, mask)], K)
-        said = [token for token, counts in zip(tokens, mask, strict=True) if counts]
-        return replace(as_a_server_tells(found, said, form, ids_too=True), text=record.answer)
-
-    workspace = Workspace.open(tmp_path / "work", create=True)
-    dataset, kept = distil_from(workspace, tiny_llama, told)
-    rows = examples(read_parquet(dataset.path("train.parquet")), form, max_length=1024).kept
-    kept.must_cover((row.id, row.tokens, row.mask) for row in rows)
-    (thought,) = engine.topk([(list(rows[0].tokens), list(rows[0].mask))], K)
-    assert np.array_equal(kept[rows[0].id].ids, thought.ids)
-    assert kept.about.source == "own/teacher"
-    for other in (lambda record: None, lambda record: replace(told(record), text="something else")):
-        with pytest.raises(ConfigError, match=r"own answer is not what the record says.*`method: sft`"):
-            distil_from(workspace, tiny_llama, other)
 
 
 def test_bytes_of_tokens_are_those_of_the_text(form: Format, spelling: Spelling) -> None:

@@ -1,89 +1,29 @@
 """What a server told of its tokens, as thoughts on the student's ids: for teachers behind an API that gives top
 log-probabilities.
 
-    signals = told.collect(Distil(loss_top_k=20), dataset, base, source, answers, step)
-    Spelling.of(form).topk(answer, ids, k=20)   # ids: one answer as the student reads it, the token that ends it too
+    Spelling.of(form).topk(answer, ids, k=20)   # ids: the answer as the student reads it, the token that ends it too
 
 A server has token strings, perhaps ids of its own, and 20 alternatives at most. They are taken only where every one of
 them is written by exactly one of the student's ids and the spoken ones are the ids that the student reads. Where that
 is not so, `Unlike` says why, and the record can be learned from as words alone.
 """
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Self
 
 import numpy as np
 
-from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, TokenLogprob
-from trueseed.core.records import PARTS, Record, read_parquet
-from trueseed.errors import ConfigError
 from trueseed.lm.format import Format
 from trueseed.lm.topk import TopK
-from trueseed.lm.vocabulary import Vocabulary, by_spelling, spellings
-from trueseed.train.batches import Example, examples
-from trueseed.train.settings import Distil
-from trueseed.train.signals import ABOUT_FILE, FILE, About, write
-from trueseed.workspace import Step
+from trueseed.lm.vocabulary import by_spelling, spellings
 
 _TOLD_TO = 1e-6  # servers round: less mass than this cannot be told from none, and is not taken for impossible
 
 
 class Unlike(Exception):  # noqa: N818  a reason, not an error
     """These tokens are not the student's. Its text says why."""
-
-
-Answers = Callable[[Record], Answer | None]  # what the teacher answered, with its most probable tokens, if it did
-
-
-def collect(config: Distil, dataset: Artifact, base: Path, source: str, answers: Answers, step: Step) -> Artifact:
-    """Signals of all records of a dataset, as told when they were answered. base: the student's folder, whose ids they
-    are. source: the teacher's, which the step names.
-
-    Raises `ConfigError` for the first record that cannot be taken so, saying why; none is left out or learned as words
-    in place of it.
-    """
-    step.admits(source)
-    form = Format(base)
-    about = About.teacher(source, Vocabulary.of(base, form), config.loss_top_k)
-    rows = [pair for part in PARTS["dataset"] for pair in _rows(step.read(dataset) / f"{part}.parquet", form, config)]
-    with TemporaryDirectory() as made:
-        about = write(Path(made), about, _entries(rows, answers, Spelling.of(form), config.loss_top_k))
-        step.count("targets", about.places)
-        return step.write("signals", lambda folder: _move(Path(made), folder), about.to_json())
-
-
-def _rows(path: Path, form: Format, config: Distil) -> Iterator[tuple[Record, Example]]:
-    records = {record.id: record for record in read_parquet(path)}
-    if records:
-        found = examples(records.values(), form, max_length=config.max_length, too_long=config.too_long)
-        yield from ((records[row.id], row) for row in found.kept)
-
-
-def _entries(
-    rows: Sequence[tuple[Record, Example]], answers: Answers, student: "Spelling", k: int
-) -> Iterator[tuple[str, Sequence[int], Sequence[bool], TopK]]:
-    for record, row in rows:
-        answer = answers(record)
-        try:
-            if answer is None or answer.text != record.answer:
-                raise Unlike("the teacher's own answer is not what the record says")
-            ids = [token for token, counts in zip(row.tokens[1:], row.mask[1:], strict=True) if counts]
-            yield row.id, row.tokens, row.mask, student.topk(answer, ids, k=k)
-        except Unlike as why:
-            raise ConfigError(
-                f"what was told of record {row.id[:16]} cannot be learned from: {why}. The teacher's words can be "
-                f"(`method: sft`)"
-            ) from why
-
-
-def _move(made: Path, folder: Path) -> None:
-    for name in (FILE, ABOUT_FILE):
-        shutil.move(made / name, folder / name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +78,3 @@ class Spelling:
         if written not in self.ids:
             raise Unlike(f"no single token of the student writes {written!r}")
         return self.ids[written]
-
