@@ -147,3 +147,14 @@ def test_restored_it_is_the_model_it_was(tiny_llama: Path, reference: Any) -> No
     model = network.restore(network.prepare(checkpoint.load(tiny_llama, torch.float32)))
     ids = torch.tensor([[1, 5, 6, 7]])
     assert torch.equal(model(input_ids=ids).logits, reference(input_ids=ids).logits)
+
+
+def test_capped_logits_go_through_the_models_own_forward() -> None:
+    """A configuration of Gemma 3 may ask for Gemma 2's caps: a packed pass that left them out would be wrong."""
+    model = configured("gemma3_text")
+    row = Example(id="a", tokens=(1, *range(5, 24)), mask=(False,) * 8 + (True,) * 12)
+    plain = by_transformers(model, row).item()
+    model.config.final_logit_softcapping = 0.05
+    capped = by_transformers(model, row).item()
+    assert network.loss(network.prepare(model), pack([row])).item() == pytest.approx(capped, rel=1e-5)
+    assert abs(capped - plain) > 1e-3

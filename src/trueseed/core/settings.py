@@ -108,7 +108,7 @@ def _nearest(said: str, valid: list[str], what: str) -> str:
 
 
 def _place(model: type[BaseModel], at: Location) -> tuple[Location, type[BaseModel]]:
-    """The location as it stands in the file, without the names of a union's branches; the model that its last key is in."""
+    """Where it stands in the file, without the names of a union's branches; and the model that its last key is in."""
     named: list[str | int] = []
     inside, branches = model, dict[str, type[BaseModel]]()
     for part in at:

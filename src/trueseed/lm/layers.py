@@ -45,7 +45,7 @@ def pick(weights: Path, layers: Layers, folder: Path) -> tuple[int, ...]:
     config = json.loads((weights / "config.json").read_bytes())
     if config.get("model_type") not in KNOWN:
         raise ConfigError(
-            f"`layers`: the layers of the architecture {config.get('model_type')!r} are not known to stand alone; known: "
+            f"`layers`: the layers of {config.get('model_type')!r} are not known to stand alone; known: "
             f"{', '.join(sorted(KNOWN))}"
         )
     numbers = chosen(layers, int(config["num_hidden_layers"]))

@@ -7,6 +7,7 @@ losses     what the student is told
 divergence how far it is from a teacher in memory
 course     the curve of a training, and which step of it is kept
 checkpoints what a killed run goes on from
+collect    a teacher is heard about a whole dataset, through an open step
 loop       steps of the optimizer, exact resume, early stopping
 ranks      several processes that take the same steps (torchrun)
 stage      what all methods do: read the dataset, learn, write the weights

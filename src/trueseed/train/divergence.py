@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _LOGITS = 2**25  # logits of each side held at once: 64 MB in bfloat16
-_ROWS = 16  # rows of logits in float32 at once: they stay in the processor's cache
+_ROWS = 8  # rows of logits in float32 at once: they stay in the processor's cache
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +51,14 @@ def divergence(
     teacher_head_VE: Tensor,
     labels_A: Tensor,
     how: Divergence,
+    shown: Tensor | None = None,
 ) -> Tensor:
-    """Sum over A of the divergence in nats, a float32 scalar; differentiable in what is the student's."""
+    """Sum over A in nats, a float32 scalar; differentiable in what is the student's.
+
+    shown: a scalar to which as much of it as is cross-entropy, before its weight, is added.
+    """
     loss: Tensor = _Divergence.apply(  # type: ignore[no-untyped-call]
-        student_AD, head_VD, teacher_AE.detach(), teacher_head_VE.detach(), labels_A, how
+        student_AD, head_VD, teacher_AE.detach(), teacher_head_VE.detach(), labels_A, how, shown
     )
     return loss
 
@@ -69,6 +73,7 @@ class _Divergence(torch.autograd.Function):
         teacher_head_VE: Tensor,
         labels_A: Tensor,
         how: Divergence,
+        shown: Tensor | None,
     ) -> Tensor:
         wants_hidden, wants_head = ctx.needs_input_grad[:2]
         both = min(len(head_VD), len(teacher_head_VE))
@@ -80,7 +85,8 @@ class _Divergence(torch.autograd.Function):
         for start in range(0, len(labels_A), rows):
             part = slice(start, start + rows)
             logits_RV = functional.linear(student_AD[part], head)
-            total += _to_gradient_(logits_RV, functional.linear(teacher_AE[part], teacher_head), labels_A[part], how)
+            theirs_RV = functional.linear(teacher_AE[part], teacher_head)
+            total += _to_gradient_(logits_RV, theirs_RV, labels_A[part], how, shown)
             if d_student_AD is not None:
                 torch.mm(logits_RV, head, out=d_student_AD[part])
             if d_head_VD is not None:
@@ -90,35 +96,43 @@ class _Divergence(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> Any:
-        return *(None if saved is None else saved * grad[0] for saved in ctx.saved_tensors), None, None, None, None
+        return *(None if saved is None else saved * grad[0] for saved in ctx.saved_tensors), *[None] * 5
 
 
-def of_logits(student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence) -> Tensor:
+def of_logits(
+    student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence, shown: Tensor | None = None
+) -> Tensor:
     """The same from logits, for networks whose last step is more than a matrix; differentiable in the student's."""
-    loss: Tensor = _OfLogits.apply(student_AV, teacher_AV.detach(), labels_A, how)  # type: ignore[no-untyped-call]
+    loss: Tensor = _OfLogits.apply(  # type: ignore[no-untyped-call]
+        student_AV, teacher_AV.detach(), labels_A, how, shown
+    )
     return loss
 
 
 class _OfLogits(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence) -> Tensor:
+    def forward(
+        ctx: Any, student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence, shown: Tensor | None
+    ) -> Tensor:
         both = min(student_AV.shape[1], teacher_AV.shape[1])
         d_student_AV = torch.zeros_like(student_AV)
         d_student_AV[:, :both] = student_AV[:, :both]
-        total = _to_gradient_(d_student_AV[:, :both], teacher_AV[:, :both], labels_A, how)
+        total = _to_gradient_(d_student_AV[:, :both], teacher_AV[:, :both], labels_A, how, shown)
         ctx.save_for_backward(d_student_AV)
         return total
 
     @staticmethod
     def backward(ctx: Any, *grad: Tensor) -> Any:
-        return ctx.saved_tensors[0] * grad[0], None, None, None
+        return ctx.saved_tensors[0] * grad[0], *[None] * 4
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _to_gradient_(student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence) -> Tensor:
+def _to_gradient_(
+    student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how: Divergence, shown: Tensor | None
+) -> Tensor:
     """Overwrites the student's logits by the loss's gradient in them; returns the loss."""
     wide = _wide(student_AV.dtype)
     total = torch.zeros((), dtype=wide, device=student_AV.device)
@@ -128,12 +142,15 @@ def _to_gradient_(student_AV: Tensor, teacher_AV: Tensor, labels_A: Tensor, how:
         if 0 < how.top_k < logq.shape[1]:
             value, gradient = _in_buckets(logq, logp, how)
         else:
-            value, gradient = _compare(logq, logp, how.beta)
+            value, gradient = compare(logq, logp, how.beta)
         total += value
         if how.temperature != 1:
             gradient /= how.temperature
         if how.ce_weight:
-            total += _add_cross_entropy_(gradient, student.to(wide), labels, how.ce_weight)
+            surprise = _add_cross_entropy_(gradient, student.to(wide), labels, how.ce_weight)
+            total += how.ce_weight * surprise
+            if shown is not None:
+                shown += surprise
         student.copy_(gradient)
     return total
 
@@ -142,7 +159,7 @@ def _tempered(logits_RV: Tensor, how: Divergence) -> Tensor:
     return torch.log_softmax(logits_RV if how.temperature == 1 else logits_RV / how.temperature, -1)
 
 
-def _compare(logq_RC: Tensor, logp_RC: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+def compare(logq_RC: Tensor, logp_RC: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """The divergence of log-probabilities, summed, and its gradient in the logits behind `logq`."""
     q = logq_RC.exp()
     if beta == 0:
@@ -160,12 +177,12 @@ def _compare(logq_RC: Tensor, logp_RC: Tensor, beta: float) -> tuple[Tensor, Ten
 
 
 def _in_buckets(logq_RV: Tensor, logp_RV: Tensor, how: Divergence) -> tuple[Tensor, Tensor]:
-    """`_compare` over the teacher's k most probable tokens and one bucket of all others."""
+    """`compare` over the teacher's k most probable tokens and one bucket of all others."""
     top = logp_RV.topk(how.top_k, dim=-1).indices
     q = logq_RV.exp()
     logq, tail_R1 = _bucketed(logq_RV, q, top)
     logp, _ = _bucketed(logp_RV, logp_RV.exp(), top)
-    value, gradient = _compare(logq, logp, how.beta)
+    value, gradient = compare(logq, logp, how.beta)
     spread = q.mul_(gradient[:, -1:] / tail_R1)  # the bucket's gradient falls on its tokens by their share of it
     return value, spread.scatter_(1, top, gradient[:, :-1])
 
@@ -180,9 +197,9 @@ def _bucketed(logp_RV: Tensor, p_RV: Tensor, top: Tensor) -> tuple[Tensor, Tenso
 
 
 def _add_cross_entropy_(gradient_RV: Tensor, logits_RV: Tensor, labels_R: Tensor, weight: float) -> Tensor:
-    """Adds `weight` times the gradient of -log p(label); returns as much of the loss."""
+    """Adds `weight` times the gradient of -log p(label); returns the latter's sum."""
     logq, at_label = torch.log_softmax(logits_RV, -1), labels_R[:, None]
     value = -logq.gather(1, at_label).sum()
     gradient_RV.add_(logq.exp_(), alpha=weight)
     gradient_RV.scatter_add_(1, at_label, gradient_RV.new_full((), -weight).expand_as(at_label))
-    return weight * value
+    return value

@@ -6,6 +6,7 @@ the adapter's product into the layer's own output and saves nothing of it.
 Shapes: N tokens, I inputs, O outputs, R rank.
 """
 
+import copy
 import warnings
 from typing import Any
 
@@ -38,6 +39,11 @@ def merged(model: Any) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return model.float().merge_and_unload().to(dtype)
+
+
+def merged_copy(model: Any) -> Any:
+    """As `merged`, and `model` goes on learning."""
+    return merged(copy.deepcopy(model))
 
 
 class _Adapted:

@@ -17,6 +17,7 @@ from trueseed.train.batches import Batch
 from trueseed.train.losses import answer_loss
 
 PACKED = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma3_text"})  # each held to its own forward by a test
+_CAPS = ("final_logit_softcapping", "attn_logit_softcapping")
 _ATTENTION = "trueseed_grids"
 _NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
 
@@ -52,8 +53,10 @@ def loss(model: Any, batch: Batch) -> torch.Tensor:
 
 
 def packs(model: Any) -> bool:
-    """Whether `hidden` knows the architecture; `logits` serves any."""
-    return model.config.model_type in PACKED
+    """Whether `hidden` knows the architecture; `logits` serves any. Where logits or attention scores are capped, only the
+    model's own forward knows.
+    """
+    return model.config.model_type in PACKED and not any(getattr(model.config, cap, None) for cap in _CAPS)
 
 
 def hidden(model: Any, batch: Batch) -> torch.Tensor:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from trueseed.core.records import Record
+from trueseed.lm.engine import Engine
 from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example
@@ -49,6 +50,17 @@ def tempo(config: Learning, records: Sequence[Record], base: Path) -> Tempo:
     counted = len(course) // STEPS  # steps of the first epoch
     seconds = ended[-1] - ended[counted]
     return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in course.points[counted:]))
+
+
+def hearing(lengths: Sequence[int], longest: int, teacher: Engine) -> float:
+    """Seconds a token, of the teacher that reads noise of such lengths and says what it thinks of half of it."""
+    noise = [_noise(n, i, len(teacher.format.tokenizer)) for i, n in enumerate(_few(lengths, longest))]
+    chats = [(list(each.tokens), list(each.mask)) for each in noise]
+    for _ in range(STEPS):
+        began = time.monotonic()
+        for _ in teacher.topk(chats, 1):
+            pass
+    return (time.monotonic() - began) / sum(len(ids) for ids, _ in chats)
 
 
 def _few(lengths: Sequence[int], longest: int) -> list[int]:
