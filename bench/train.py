@@ -117,7 +117,8 @@ def take_turns(contenders: Sequence[Contender], weights: Path, steps: list[Step]
                 assert process.stdin is not None
                 process.stdin.write("go\n")
                 process.stdin.flush()
-                found[contender.name].said.append(json.loads(_line(process, contender.name)))
+                found[contender.name].said.append(said := json.loads(_line(process, contender.name)))
+                print(f"  {contender.name}: {said['wall']:.1f} s", file=sys.stderr, flush=True)
     return found
 
 
