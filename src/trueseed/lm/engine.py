@@ -21,13 +21,15 @@ import torch
 
 from trueseed.core.chat import Answer, Message, Request, TokenLogprob
 from trueseed.errors import ConfigError
+from trueseed.lm import checkpoint
 from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.batch import Batch
 from trueseed.lm.floor import Floor
 from trueseed.lm.forced import Chat, Reader
+from trueseed.lm.foreign import Foreign
 from trueseed.lm.format import Format
 from trueseed.lm.memory import Memory
-from trueseed.lm.network import Network
+from trueseed.lm.network import SHAPES, Network
 from trueseed.lm.talk import Talk
 from trueseed.lm.topk import TopK
 
@@ -188,7 +190,8 @@ class Engine:
 
     def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:
-            self._networks[dtype] = Network(self._weights, dtype, self._device)
+            kind = Network if checkpoint.architecture(self._weights) in SHAPES else Foreign
+            self._networks[dtype] = kind(self._weights, dtype, self._device)
         return self._networks[dtype]
 
     def _reader(self, dtype: Arithmetic | None, chats: Sequence[Chat]) -> Reader:

@@ -5,7 +5,7 @@
     logits = network.read(cache, rows, prompts)     prompts into rows of the cache; logits after each
     logits = network.step(cache, tokens)            one more token of every row
 
-Llama, Mistral, Qwen2, Qwen3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are read
+Llama, Mistral, Qwen2, Qwen3, SmolLM3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are read
 without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text, so
 it can be replaced by something faster behind the same three calls.
 
@@ -234,7 +234,7 @@ class Network:
         """Reads prompts into rows from position `start`, what is cached before it being kept; logits_SV after each."""
         starts = [start] * len(rows)
         if self._compiled:
-            _fill(cache, rows, prompts, starts)
+            fill(cache, rows, prompts, starts)
             return self._run(cache, rows, prompts, starts)[1]
         hidden_NH = self.extend(cache, rows, prompts, starts)
         last = torch.tensor([len(prompt) for prompt in prompts], device=self.device).cumsum(0) - 1
@@ -247,7 +247,7 @@ class Network:
         """Reads pieces into rows, each from a start of its own, what is cached before it being kept; hidden states
         (N, H) of all, laid end to end, to be given to `logits`.
         """
-        _fill(cache, rows, pieces, starts)
+        fill(cache, rows, pieces, starts)
         if self._compiled:
             return self._run(cache, rows, pieces, starts, logits=False)[0]
         attention = _Reading(self.shape, cache, rows, pieces, starts)
@@ -340,7 +340,7 @@ class Network:
 _Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, queries, keys, values -> mixed values
 
 
-def _fill(cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]) -> None:
+def fill(cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]) -> None:
     """Room for pieces that will be read into rows from their starts on."""
     for row, piece, start in zip(rows, pieces, starts, strict=True):
         cache.lengths[row] = start + len(piece)
@@ -494,7 +494,9 @@ class _Rope:
         self._dtype = dtype
         kinds = None if hasattr(rotary, "inv_freq") else config.layer_types
         named = sorted(set(kinds or [""]))
-        self.kind_of_layer = tuple(map(named.index, kinds or [""] * config.num_hidden_layers))
+        every = map(named.index, kinds or [""] * config.num_hidden_layers)
+        turns = getattr(config, "no_rope_layers", None) or [True] * config.num_hidden_layers  # SmolLM3: 0 turns nothing
+        self.kind_of_layer = tuple(kind if turn else -1 for kind, turn in zip(every, turns, strict=False))
         self._frequencies: list[tuple[Tensor, float]] = []
         for kind in named:
             prefix = f"{kind}_" if kinds else ""
@@ -507,6 +509,7 @@ class _Rope:
             (torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None])
             for cos, sin in (turn.to(self._dtype).chunk(2, -1) for turn in self.turns(positions_N))
         ]
+        turned.append((torch.ones_like(turned[0][0]), torch.zeros_like(turned[0][1])))  # of layers that turn nothing
         return tuple(turned[kind] for kind in self.kind_of_layer)
 
     def turns(self, positions_N: Tensor) -> tuple[Tensor, ...]:
@@ -581,5 +584,6 @@ SHAPES: dict[str, Callable[[Any], Shape]] = {
     "mistral": _llama,
     "qwen2": _llama,
     "qwen3": _llama,
+    "smollm3": _llama,
     "gemma3_text": _gemma3,
 }
