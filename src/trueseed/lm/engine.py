@@ -22,7 +22,7 @@ import torch
 from trueseed.core.chat import Answer, Message, Request, TokenLogprob
 from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint
-from trueseed.lm.arithmetic import Arithmetic, named
+from trueseed.lm.arithmetic import Arithmetic, Weights, named
 from trueseed.lm.batch import Batch
 from trueseed.lm.floor import Floor
 from trueseed.lm.forced import Chat, Reader, Told
@@ -49,6 +49,7 @@ class Engine:
     """A `ChatModel` over a folder of weights.
 
     source: `maker/model@weights`. slots: chats decoded at the same time. dtype: what is computed in (`arithmetic`).
+    weights: as they are, or rounded to eight bits (`kernel.Packed`): faster, at a small loss (docs/log.md).
     deterministic: fixed shapes, so that a text does not depend on what is decoded beside it; slower. device: as torch
     names it; by default CUDA when present, else the CPU.
 
@@ -57,19 +58,21 @@ class Engine:
 
     def __init__(
         self,
-        weights: Path,
+        folder: Path,
         source: str,
         *,
         slots: int = 64,
         dtype: Arithmetic = "auto",
+        weights: Weights = "exact",
         deterministic: bool = False,
         device: str | None = None,
     ) -> None:
         if slots < 1:
             raise ConfigError(f"the engine needs at least one slot, not {slots}")
-        self.format = Format(weights)
+        self.format = Format(folder)
         self._source, self._slots, self._deterministic = source, slots, deterministic
-        self._weights, self._dtype, self._device = weights, named(dtype, device), device
+        self._folder, self._dtype, self._device = folder, named(dtype, device), device
+        self._coarse = _coarse(weights, self._dtype)
         self._networks: dict[torch.dtype, Network] = {}
         self._readers: dict[torch.dtype, Reader] = {}
         self._memory = Memory(self._network(self._dtype), self.format.beginning)
@@ -202,8 +205,12 @@ class Engine:
 
     def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:
-            kind = Network if checkpoint.architecture(self._weights) in SHAPES else Foreign
-            self._networks[dtype] = kind(self._weights, dtype, self._device)
+            coarse = self._coarse and dtype is self._dtype  # scores in another type are of the weights as they are
+            if checkpoint.architecture(self._folder) in SHAPES:
+                self._networks[dtype] = Network(self._folder, dtype, self._device, coarse=coarse)
+            else:
+                _refuse_coarse(coarse, self._folder)
+                self._networks[dtype] = Foreign(self._folder, dtype, self._device)
         return self._networks[dtype]
 
     def _refuse_k(self, k: int) -> None:
@@ -246,6 +253,22 @@ def _in_order(chats: Sequence[Chat], read: Callable[[Sequence[Chat]], Iterator[t
             found = dict(read(chats[start:end]))
             yield from (found[at] for at in range(end - start))
             start, tokens = end, 0
+
+
+def _coarse(weights: str, dtype: torch.dtype) -> bool:
+    if weights not in ("exact", "int8"):
+        raise ConfigError(f"weights are exact or int8, not {weights!r}")
+    if weights == "int8" and dtype is not torch.bfloat16:
+        raise ConfigError("weights of eight bits are multiplied in bfloat16; leave dtype out, or weights: int8")
+    return weights == "int8"
+
+
+def _refuse_coarse(coarse: bool, folder: Path) -> None:
+    if coarse:
+        kind = checkpoint.architecture(folder)
+        raise ConfigError(
+            f"weights of eight bits are for {', '.join(sorted(SHAPES))}, not {kind!r}; leave `weights` out"
+        )
 
 
 def _in_pieces(ids: list[int], mask: list[bool], context: int) -> list[Chat]:

@@ -26,6 +26,7 @@ from trueseed.lm.sampling import most_probable
 from trueseed.lm.sharing import Pass, passes
 from trueseed.lm.topk import TopK
 
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """What a model thinks of A given tokens. Natural logarithms at temperature 1.
@@ -196,9 +197,7 @@ def _told(
     return said, np.concatenate(likely), np.concatenate(likely_logprobs)
 
 
-def _few_places(
-    network: Network, each: _Predictions
-) -> Iterator[tuple[Tensor, Tensor, _Places, Tensor, Tensor]]:
+def _few_places(network: Network, each: _Predictions) -> Iterator[tuple[Tensor, Tensor, _Places, Tensor, Tensor]]:
     """Logits and log-probabilities of some rows after another; which of A are predicted from them, from which of these
     rows each, and what it should be.
     """
