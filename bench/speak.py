@@ -2,9 +2,9 @@
 
     python bench/speak.py transformers FOLDER '{"batch": 64}'
 
-An order is a line of JSON: {"prompts": [[token, …], …], "new": [n, …], "temperature": 0.8, "top_p": 0.95}; all its prompts
-are there at once. The answer is one too: how many tokens were spoken (ends included, padding not), seconds of wall clock
-and of processor time, and the most memory that was held so far.
+An order is a line of JSON: {"prompts": [[token, …], …], "new": [n, …], "temperature": 0.8, "top_p": 0.95}; all its
+prompts are there at once. The answer is one too: how many tokens were spoken (ends included, padding not), seconds of
+wall clock and of processor time, and the most memory that was held so far.
 """
 
 import json
@@ -35,7 +35,9 @@ def trueseed(folder: str, how: dict[str, Any]) -> Speak:
         engine.forget()  # prompts of the turn before would be remembered; no other contender is allowed that
         given[:] = order["prompts"]
         sampled = {"temperature": order["temperature"], "top_p": order["top_p"]}
-        requests = (Request(messages=user(str(i)), max_tokens=new, seed=i, **sampled) for i, new in enumerate(order["new"]))
+        requests = (
+            Request(messages=user(str(i)), max_tokens=new, seed=i, **sampled) for i, new in enumerate(order["new"])
+        )
         return sum(answer.completion_tokens for _, answer in engine.answers(requests))
 
     return speak
