@@ -229,6 +229,11 @@ class Network:
                 "leave `weights: int8` out here"
             )
 
+    @property
+    def invariant(self) -> bool:
+        """Whether a token's numbers are the same bits whatever is computed beside it, without `fixed`."""
+        return self._compiled is not None
+
     def _compile(self) -> kernel.Layers | None:
         """All layers in one call, where every product is packed for that."""
         products = [part for layer in self._layers for part in (layer.qkv, layer.out, layer.gate_up, layer.down)]
