@@ -134,6 +134,11 @@ def test_one_tie_is_no_certainty():
     assert high - low > 4
 
 
+def test_ties_alone_are_no_certainty():
+    low, high = interval(fit(battles_of("ab", [(0, 1, 0.5)] * 60)), 0)
+    assert 0.1 < high - low < 0.4
+
+
 def test_a_score_that_is_not_a_number_is_refused():
     with pytest.raises(ValueError, match="not a number"):
         Battles.of_scores(["a", "b"], ["1", "2"], np.array([[1, np.nan], [0, 1]]))
