@@ -6,14 +6,14 @@ needs it, so that a mistake in a run file is told before any of it is loaded.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, failover, models, scoreboard, scoring, transforming
+from trueseed import ahead, failover, judging, models, scoreboard, scoring, transforming
 from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
@@ -86,10 +86,14 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         teacher = scoring.teacher(taught, file.features_of(taught.source)) if taught else None
         of_tasks = on_tasks("teacher", teacher, file, workspace, tasks)
         cast.close()
-        of_tasks += on_tasks("base", scoring.held(base, base_weights.source, file.engine), file, workspace, tasks)
+        untrained = scoring.held(base, base_weights.source, file.engine)
+        of_tasks += on_tasks("base", untrained, file, workspace, tasks)
         student = train(file, workspace, dataset, base)
         scores = compare(file, workspace, held_out, before.scores, student)
-        of_tasks += on_tasks("student", scoring.student(workspace, student, file.engine), file, workspace, tasks)
+        speaks = scoring.student(workspace, student, file.engine)
+        of_tasks += on_tasks("student", speaks, file, workspace, tasks)
+        others = {"teacher": teacher, "base": untrained}
+        of_tasks += judged(file, workspace, tasks, speaks, others)
         return Outcome(
             parts=parts,
             dataset=dataset,
@@ -166,6 +170,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
         student=outcome.student,
         scores=outcome.scores,
         sources=report.sources,
+        tasks=outcome.tasks,
     )
     write_atomic(workspace.folder / "report.json", json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
     write_atomic(workspace.folder / "report.html", render(report, page))
@@ -254,6 +259,29 @@ def on_tasks(
     """
     wanted = [(config, task) for config, task in zip(file.tasks, tasks, strict=True) if whom in config.of]
     return [scoring.on(model, config, task, workspace) for config, task in wanted if model]
+
+
+def judged(
+    file: RunFile,
+    workspace: Workspace,
+    tasks: list[Artifact],
+    student: scoring.Model,
+    others: Mapping[str, scoring.Model | None],
+) -> list[Artifact]:
+    """What the judges say of the student's answers beside each other model's that a task measures, once all of them
+    were given. others: by whom; None where there is none.
+    """
+    if not file.judges:
+        return []
+    seats, found = judging.seats(file, workspace), []
+    for config, task in zip(file.tasks, tasks, strict=True):
+        for whom in dict.fromkeys(config.of) if config.is_compared else ():
+            if other := others.get(whom):
+                ours, theirs = (judging.speaking(each, config, task, workspace) for each in (student, other))
+                found.append(judging.pairwise(ours, theirs, task, seats, workspace, seed=config.seed))
+    for seat in seats:
+        seat.model.voice.close()
+    return found
 
 
 @contextmanager

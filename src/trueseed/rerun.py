@@ -143,9 +143,9 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         of_tasks += pipeline.on_tasks("base", untrained, file, workspace, tasks)
         student = pipeline.train(file, workspace, dataset, base)
         scores = pipeline.compare(file, workspace, held_out, before.scores, student)
-        of_tasks += pipeline.on_tasks(
-            "student", scoring.student(workspace, student, file.engine), file, workspace, tasks
-        )
+        speaks = scoring.student(workspace, student, file.engine)
+        of_tasks += pipeline.on_tasks("student", speaks, file, workspace, tasks)
+        of_tasks += pipeline.judged(file, workspace, tasks, speaks, {"teacher": teacher, "base": untrained})
         made = [*brought, *(part.records for part in parts), dataset, before.scores, student, scores, *of_tasks]
         _link(course, made, workspace)
     return Outcome(

@@ -15,6 +15,7 @@ from trueseed.lm.source import source_of
 from trueseed.lm.speed import Speed
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint
+from trueseed.teachers.rubric import Rubric
 from trueseed.terms.model import Facts, Student, parse_source
 from trueseed.train import settings as training
 
@@ -93,6 +94,12 @@ class Prompts(Settings):
     source: str = "own/everyday"
 
 
+class Judging(Asked):
+    """A judge, named as a teacher is. rubric: what it looks at."""
+
+    rubric: Rubric = Rubric()
+
+
 class Transform(rewriting.Config):
     """teacher: who rewrites or translates; the run's own teacher when left out."""
 
@@ -126,8 +133,9 @@ class RunFile(Settings):
     teacher, generate: together, or neither, for a run on imported records alone. failover: teachers to go on with, in
     order, when the one before comes to an end; each of another maker. cache: answers that the workspace keeps are used
     where the terms permit, and what is asked is kept there. transform: what is done to the records, in order, before
-    they are curated. tasks: measured at the end, beside the frozen sets of `evaluate`. targets: whom the student is to
-    match on one of them, and by when.
+    they are curated. tasks: measured at the end, beside the frozen sets of `evaluate`. judges: compare the student's
+    answers with those of whom else a task of the scorer `open` names. targets: whom the student is to match on one of
+    the tasks, and by when.
     """
 
     project: str = Field(min_length=1)
@@ -147,7 +155,19 @@ class RunFile(Settings):
     train: training.Config
     evaluate: measure.Config = measure.Config()
     tasks: list[task.Config] = Field(default=[])
+    judges: list[Judging] = Field(default=[])
     targets: list[Target] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _judges_differ(self) -> "RunFile":
+        sources = [each.named for each in self.judges]
+        if twice := sorted({source for source in sources if sources.count(source) > 1}):
+            raise ValueError(f"`judges` names {twice[0]!r} twice; a majority needs judges of different sources")
+        if self.judges and not any(each.is_compared for each in self.tasks):
+            raise ValueError(
+                "`judges` have nothing to judge: add a task with `scorer: open` and `of: [student, teacher]`"
+            )
+        return self
 
     @model_validator(mode="after")
     def _targets_are_on_its_tasks(self) -> "RunFile":

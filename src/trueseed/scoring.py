@@ -148,7 +148,7 @@ def _examined(model: Model, step: Step) -> Iterator["Examined"]:
 class Recording:
     """A `Voice` that says again what a model answered once."""
 
-    scorer = None
+    scorer = price = None
 
     def __init__(self, outputs: Artifact) -> None:
         self._outputs = outputs

@@ -55,7 +55,8 @@ class Request:
     logprobs: also return the log-probability of every token of the answer. schema: the answer is JSON that this JSON
     Schema allows. tools: functions that the model may call instead, in the OpenAI shape. What a model cannot do it
     refuses with `ConfigError`, rather than answer something else. watch: may end the answer early; a model that cannot
-    be interrupted says all of it.
+    be interrupted says all of it. continues: what to go on from as it stands, text or token ids, without a chat (then
+    there are no messages); only weights that run here can.
     """
 
     messages: tuple[Message, ...]
@@ -68,6 +69,7 @@ class Request:
     schema: Mapping[str, Any] | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     watch: Watch | None = None
+    continues: str | tuple[int, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything that decides the answer; its digest is the request digest in a record's origin."""
@@ -86,6 +88,8 @@ class Request:
             said["tools"] = [dict(tool) for tool in self.tools]
         if self.watch is not None:
             said["watch"] = self.watch.to_json()
+        if self.continues is not None:
+            said["continues"] = self.continues if isinstance(self.continues, str) else list(self.continues)
         return said
 
 

@@ -66,6 +66,11 @@ class Config(Settings):
             raise ValueError("`draws` above 1 need a `temperature`: greedy answers to the same prompt are the same")
         return self
 
+    @property
+    def is_compared(self) -> bool:
+        """Whether judges have two models' answers to compare: the student's, and another's."""
+        return self.scorer == "open" and "student" in self.of and len(set(self.of)) > 1
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:

@@ -19,15 +19,16 @@ import torch
 
 from trueseed.core.chat import Answer, Message, Request, TokenLogprob
 from trueseed.errors import ConfigError
+from trueseed.lm import forced
 from trueseed.lm.arithmetic import Arithmetic, named
 from trueseed.lm.batch import READ_AT_ONCE, Batch
 from trueseed.lm.floor import Floor
+from trueseed.lm.forced import Told
 from trueseed.lm.format import Format
 from trueseed.lm.memory import Memory
 from trueseed.lm.network import Network
 from trueseed.lm.talk import Talk
-
-_LOGITS_AT_ONCE = 256  # rows of float32 logits that scoring holds at a time
+from trueseed.lm.topk import TopK
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ class Engine:
     @property
     def source(self) -> str:
         return self._source
+
+    @property
+    def context(self) -> int:
+        """The longest chat or text, in tokens."""
+        return self._network(self._dtype).context
 
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
         """See `ChatModel.answers`. Raises `ConfigError` for a request that cannot be answered, when it is taken."""
@@ -154,10 +160,33 @@ class Engine:
             sums[position] = Scored(sums[position].nll + score.nll, sums[position].tokens + score.tokens)
         return sums
 
+    def topk(self, chats: Sequence["Chat"], k: int, *, dtype: Arithmetic | None = None) -> Iterator[TopK]:
+        """What the model thinks of each answer token of given token sequences: of each, in order, its `k` most probable
+        tokens and the mass they leave, at the positions where `mask[1:]` is true.
+
+        chats: ids and a mask that is true where the loss counts (as `Format.training` gives them). k: up to the whole
+        vocabulary, then nothing is left. dtype: as of `score`. Raises `ConfigError` for a k, an id or a length that
+        cannot be, before anything is computed.
+        """
+        network = self._network(named(dtype, self._device) if dtype else self._dtype)
+        _refuse_k(network, k)
+        _refuse_impossible(network, chats)
+        return (found for group in self._groups(chats) for found in _topk(network, group, k))
+
+    def told(self, chats: Sequence["Chat"], k: int, *, dtype: Arithmetic | None = None) -> Iterator[Told]:
+        """How probable each answer token of given sequences is, and the `k` most probable ones beside it. Arguments and
+        errors as of `topk`.
+        """
+        network = self._network(named(dtype, self._device) if dtype else self._dtype)
+        _refuse_k(network, k)
+        _refuse_impossible(network, chats)
+        return (found for group in self._groups(chats) for found in _told(network, group, k))
+
     def _computed(self, network: Network, chats: Sequence["Chat"]) -> Iterator[Scored]:
+        _refuse_impossible(network, chats)
         beginning = self._common_beginning(network, chats)
         start = 0 if beginning is None else beginning.shape[3]
-        for group in self._groups(chats, network.context):
+        for group in self._groups(chats):
             yield from _score(network, [(ids[start:], mask[start:]) for ids, mask in group], beginning)
 
     def _common_beginning(self, network: Network, chats: Sequence["Chat"]) -> torch.Tensor | None:
@@ -181,12 +210,10 @@ class Engine:
             self._networks[dtype] = Network(self._weights, dtype, self._device)
         return self._networks[dtype]
 
-    def _groups(self, chats: Sequence["Chat"], context: int) -> Iterator[list["Chat"]]:
+    def _groups(self, chats: Sequence["Chat"]) -> Iterator[list["Chat"]]:
         """Runs of chats of bounded size; one by one when deterministic."""
         group: list[Chat] = []
-        for position, (ids, mask) in enumerate(chats):
-            if len(ids) > context:
-                raise ConfigError(f"conversation {position} has {len(ids)} tokens; the model's context is {context}")
+        for ids, mask in chats:
             if group and (self._deterministic or sum(len(ids) for ids, _ in group) + len(ids) > READ_AT_ONCE):
                 yield group
                 group = []
@@ -196,6 +223,27 @@ class Engine:
 
 
 Chat = tuple[list[int], list[bool]]  # ids, and where the loss counts
+
+
+def _refuse_k(network: Network, k: int) -> None:
+    if not 1 <= k <= network.vocabulary:
+        raise ConfigError(f"k must be from 1 to the vocabulary's {network.vocabulary} tokens, not {k}")
+
+
+def _refuse_impossible(network: Network, chats: Sequence[Chat]) -> None:
+    """Nothing is cut and no id is clamped: `ConfigError` says which text cannot be read, and why."""
+    for position, (ids, mask) in enumerate(chats):
+        if len(ids) != len(mask):
+            raise ConfigError(f"conversation {position} has {len(ids)} tokens and a mask of {len(mask)}")
+        if len(ids) > network.context:
+            raise ConfigError(
+                f"conversation {position} has {len(ids)} tokens; the model's context is {network.context}"
+            )
+        if ids and not 0 <= min(ids) <= max(ids) < network.vocabulary:
+            raise ConfigError(
+                f"conversation {position} has the token {next(i for i in ids if not 0 <= i < network.vocabulary)}; the "
+                f"model's vocabulary ends at {network.vocabulary - 1}: it was made with the tokenizer of another model"
+            )
 
 
 def _in_pieces(ids: list[int], mask: list[bool], context: int) -> list[Chat]:
@@ -220,12 +268,24 @@ def _score(network: Network, chats: list[Chat], after: torch.Tensor | None) -> l
     hidden_NH = network.forward([ids[:-1] for ids, _ in chats], after)
     counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]])
     targets = torch.tensor([token for ids, _ in chats for token in ids[1:]])[counts].to(hidden_NH.device)
-    wanted = hidden_NH[counts.to(hidden_NH.device)]
-    nll = torch.cat(
-        [
-            torch.nn.functional.cross_entropy(network.logits(rows).float(), answers, reduction="none")
-            for rows, answers in zip(wanted.split(_LOGITS_AT_ONCE), targets.split(_LOGITS_AT_ONCE), strict=True)
-        ]
-    )
+    nll = forced.surprise(network, hidden_NH[counts.to(hidden_NH.device)], targets)
     tokens = [sum(mask[1:]) for _, mask in chats]
     return [Scored(float(part.double().sum()), count) for part, count in zip(nll.split(tokens), tokens, strict=True)]
+
+
+@torch.inference_mode()
+def _topk(network: Network, chats: list[Chat], k: int) -> list[TopK]:
+    hidden_NH = network.forward([ids[:-1] for ids, _ in chats])
+    counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]], dtype=torch.bool)
+    tokens = [sum(mask[1:]) for _, mask in chats]
+    return [forced.topk(network, rows, k) for rows in hidden_NH[counts.to(hidden_NH.device)].split(tokens)]
+
+
+@torch.inference_mode()
+def _told(network: Network, chats: list[Chat], k: int) -> list[Told]:
+    hidden_NH = network.forward([ids[:-1] for ids, _ in chats])
+    counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]], device=hidden_NH.device)
+    targets = torch.tensor([token for ids, _ in chats for token in ids[1:]], device=hidden_NH.device)[counts]
+    tokens = [sum(mask[1:]) for _, mask in chats]
+    parts = zip(hidden_NH[counts].split(tokens), targets.split(tokens), strict=True)
+    return [forced.told(network, rows, following, k) for rows, following in parts]

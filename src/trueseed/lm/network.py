@@ -32,7 +32,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trueseed.errors import ConfigError
-from trueseed.lm import checkpoint
+from trueseed.lm import checkpoint, kernel
 
 BUCKET = 64  # lengths are rounded up to a multiple of this
 _FEWEST_ROWS = 2  # with one row alone oneDNN takes another path, whose sums end in other bits
@@ -70,17 +70,24 @@ class Layer:
 
 
 class Linear:
-    """x Wᵀ + b. On the CPU the weight is packed once for oneDNN: in bf16 up to twice as fast for few rows and never
-    slower (`bench/decode.py`), in float32 a fifth faster with AVX2 alone; elsewhere it is torch's own.
+    """x Wᵀ + b. On the CPU the weight is packed once: for our kernel where that computes whole layers, else for oneDNN
+    (in bf16 up to twice as fast for few rows and never slower, in float32 a fifth faster with AVX2 alone); elsewhere it
+    is torch's own. halves, coarse: as of `kernel.Packed`.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None = None) -> None:
-        self._packed = _packs(weight)
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if self._packed else weight
-        self._bias = bias
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None = None, *, halves: bool = False, coarse: bool = False
+    ) -> None:
+        self.packed = kernel.Packed(weight, bias, halves=halves, coarse=coarse) if _kernel_packs(weight, halves) else None
+        self._onednn = not self.packed and _onednn_packs(weight)
+        if not self.packed:
+            self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if self._onednn else weight
+            self._bias = bias
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._packed:
+        if self.packed:
+            return self.packed(x)
+        if self._onednn:
             y: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
             return y
         return functional.linear(x, self._weight, self._bias)
@@ -89,7 +96,14 @@ class Linear:
 _ROWS_HINT = 16  # rows that packing is told to expect; other numbers made no difference beyond noise
 
 
-def _packs(weight: Tensor) -> bool:
+def _kernel_packs(weight: Tensor, halves: bool) -> bool:
+    outputs, inputs = weight.shape
+    cut = kernel.BLOCK if halves else 1
+    usable = weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and kernel.steps()
+    return usable and inputs % 2 == 0 and outputs % cut == 0
+
+
+def _onednn_packs(weight: Tensor) -> bool:
     return (
         weight.device.type == "cpu"
         and torch.backends.mkldnn.is_available()
@@ -135,6 +149,11 @@ class Cache:
             grown[..., : self.capacity, :] = self._store
             self._store = grown
 
+    @property
+    def store(self) -> Tensor:
+        """All keys and values, (layers, 2, rows, K, capacity, D)."""
+        return self._store
+
     def layer(self, index: int) -> Tensor:
         """Keys and values of a layer: (2, rows, K, capacity, D)."""
         return self._store[index]
@@ -161,10 +180,15 @@ class Network:
     """A causal language model, read only. Raises `ConfigError` for an architecture it does not know."""
 
     def __init__(
-        self, folder: Path, dtype: torch.dtype = torch.bfloat16, device: str | torch.device | None = None
+        self,
+        folder: Path,
+        dtype: torch.dtype = torch.bfloat16,
+        device: str | torch.device | None = None,
+        *,
+        coarse: bool = False,
     ) -> None:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.dtype = dtype
+        self.dtype, self._coarse = dtype, coarse
         with torch.inference_mode():
             self._take(checkpoint.load(folder, dtype).to(self.device))
 
@@ -179,10 +203,23 @@ class Network:
         self.context: int = config.max_position_embeddings
         self.vocabulary: int = config.vocab_size
         self._embedding: Tensor = model.model.embed_tokens.weight.detach()
-        self._head = _fused(model.lm_head)
+        self._head = _fused(model.lm_head, coarse=self._coarse)
         self._norm = _norm_weight(model.model.norm, gemma)
-        self._layers = tuple(_layer(layer, gemma) for layer in model.model.layers)
+        self._layers = tuple(_layer(layer, gemma, self._coarse) for layer in model.model.layers)
         self._rope = _Rope(model.model.rotary_emb, config, self.dtype, self.device)
+        self._compiled = self._compile()
+        if self._coarse and not self._compiled:
+            raise ConfigError(
+                "weights of eight bits need a C++ compiler and a processor with AVX-512 BF16 and VNNI and without AMX; "
+                "leave `weights: int8` out here"
+            )
+
+    def _compile(self) -> kernel.Layers | None:
+        """All layers in one call, where every product is packed for that."""
+        products = [part for layer in self._layers for part in (layer.qkv, layer.out, layer.gate_up, layer.down)]
+        if self._head.packed is None or any(part.packed is None for part in products):
+            return None
+        return kernel.Layers(self.shape, self._layers, self._norm, self._head.packed, self._rope.kind_of_layer)
 
     @torch.inference_mode()
     def cache(self, rows: int) -> Cache:
@@ -195,6 +232,8 @@ class Network:
         for row, prompt in zip(rows, prompts, strict=True):
             cache.lengths[row] = start + len(prompt)
         cache.reserve(max(cache.lengths[row] for row in rows))
+        if self._compiled:
+            return self._run(cache, rows, prompts, [start] * len(rows))
         kept = _Kept(cache, torch.tensor(rows, device=self.device), start)
         hidden_NH = self._forward(prompts, _Reading(self.shape, prompts, kept, self.device), start)
         last = torch.tensor([len(prompt) for prompt in prompts], device=self.device).cumsum(0) - 1
@@ -207,6 +246,11 @@ class Network:
         With `fixed` it computes over all rows of the cache, the idle ones too, so that the shapes never change.
         """
         n = len(tokens)
+        if self._compiled:
+            starts = cache.lengths[:n]
+            cache.lengths[:n] = [start + 1 for start in starts]
+            cache.reserve(max(cache.lengths[:n]))
+            return self._run(cache, range(n), [[token] for token in tokens], starts)
         idle = [0] * ((cache.rows if fixed else min(cache.rows, _FEWEST_ROWS)) - n)
         lengths = cache.lengths[:n] + idle
         cache.reserve(max(lengths) + 1)
@@ -216,6 +260,17 @@ class Network:
         for row in range(n):
             cache.lengths[row] += 1
         return self.logits(x_SH)
+
+    def _run(self, cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]) -> Tensor:
+        """Feeds pieces to rows from their starts on, in one call; logits_SV after each."""
+        assert self._compiled
+        lengths = [len(piece) for piece in pieces]
+        owner = torch.repeat_interleave(torch.tensor(lengths))
+        ends = torch.tensor(lengths).cumsum(0)
+        positions = torch.arange(len(owner)) + (torch.tensor(starts) - ends + torch.tensor(lengths))[owner]
+        x_NH = self._embed(torch.tensor(list(itertools.chain.from_iterable(pieces))))
+        turns = self._rope.turns(positions)
+        return self._compiled(x_NH, cache.store, torch.tensor(list(rows))[owner], positions, turns, ends - 1)
 
     @torch.inference_mode()
     def forward(self, sequences: Sequence[Sequence[int]], after: Tensor | None = None) -> Tensor:
@@ -446,32 +501,39 @@ class _Rope:
     def __init__(self, rotary: Any, config: Any, dtype: torch.dtype, device: torch.device) -> None:
         self._dtype = dtype
         kinds = None if hasattr(rotary, "inv_freq") else config.layer_types
-        self._kind_of_layer = tuple(kinds or ["every"] * config.num_hidden_layers)
-        self._frequencies: dict[str, tuple[Tensor, float]] = {}
-        for kind in set(self._kind_of_layer):
+        named = sorted(set(kinds or [""]))
+        self.kind_of_layer = tuple(map(named.index, kinds or [""] * config.num_hidden_layers))
+        self._frequencies: list[tuple[Tensor, float]] = []
+        for kind in named:
             prefix = f"{kind}_" if kinds else ""
             frequencies = getattr(rotary, f"{prefix}inv_freq").float().to(device)
-            self._frequencies[kind] = frequencies, float(getattr(rotary, f"{prefix}attention_scaling"))
+            self._frequencies.append((frequencies, float(getattr(rotary, f"{prefix}attention_scaling"))))
 
     def at(self, positions_N: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """For each layer cos and signed sin, (N, 1, D)."""
-        turned: dict[str, tuple[Tensor, Tensor]] = {}
-        for kind, (frequencies, scaling) in self._frequencies.items():
+        turned = [
+            (torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None])
+            for cos, sin in (turn.to(self._dtype).chunk(2, -1) for turn in self.turns(positions_N))
+        ]
+        return tuple(turned[kind] for kind in self.kind_of_layer)
+
+    def turns(self, positions_N: Tensor) -> tuple[Tensor, ...]:
+        """For each kind cos, then sin, of the first half of a head, rounded as they are used: (N, D) float32."""
+        found = []
+        for frequencies, scaling in self._frequencies:
             angles = positions_N[:, None].float() * frequencies
-            cos, sin = angles.cos() * scaling, angles.sin() * scaling
-            both = torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None]
-            turned[kind] = both[0].to(self._dtype), both[1].to(self._dtype)
-        return tuple(turned[kind] for kind in self._kind_of_layer)
+            found.append((torch.cat([angles.cos(), angles.sin()], -1) * scaling).to(self._dtype).float())
+        return tuple(found)
 
 
-def _layer(layer: Any, gemma: bool) -> Layer:
+def _layer(layer: Any, gemma: bool, coarse: bool) -> Layer:
     attention, mlp = layer.self_attn, layer.mlp
     query_norm, key_norm = getattr(attention, "q_norm", None), getattr(attention, "k_norm", None)
     return Layer(
-        qkv=_fused(attention.q_proj, attention.k_proj, attention.v_proj),
-        out=_fused(attention.o_proj),
-        gate_up=_fused(mlp.gate_proj, mlp.up_proj),
-        down=_fused(mlp.down_proj),
+        qkv=_fused(attention.q_proj, attention.k_proj, attention.v_proj, coarse=coarse),
+        out=_fused(attention.o_proj, coarse=coarse),
+        gate_up=_fused(mlp.gate_proj, mlp.up_proj, halves=True, coarse=coarse),
+        down=_fused(mlp.down_proj, coarse=coarse),
         attention_norm=_norm_weight(layer.input_layernorm, gemma),
         mlp_norm=_norm_weight(layer.pre_feedforward_layernorm if gemma else layer.post_attention_layernorm, gemma),
         query_norm=query_norm and _norm_weight(query_norm, gemma),
@@ -481,10 +543,11 @@ def _layer(layer: Any, gemma: bool) -> Layer:
     )
 
 
-def _fused(*projections: Any) -> Linear:
+def _fused(*projections: Any, halves: bool = False, coarse: bool = False) -> Linear:
     """Projections of the same input as one."""
     biases = [p.bias.detach() for p in projections if p.bias is not None]
-    return Linear(torch.cat([p.weight.detach() for p in projections]), torch.cat(biases) if biases else None)
+    weight, bias = torch.cat([p.weight.detach() for p in projections]), torch.cat(biases) if biases else None
+    return Linear(weight, bias, halves=halves, coarse=coarse)
 
 
 def _norm_weight(norm: Any, gemma: bool) -> Tensor:

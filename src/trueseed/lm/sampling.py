@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trueseed.lm import kernel
+
 CANDIDATES = (64, 1024, 8192)  # how many of the most probable tokens to try before all of them
 _BLOCK = 128  # neighbouring tokens that `argmax` looks at together
 _GROUP = 8  # tokens, a fixed distance apart, that `_top` looks at together
@@ -49,6 +51,9 @@ class Sampling:
 def choose(logits_SV: Tensor, sampling: Sampling) -> Choice:
     """The next token of every sequence."""
     device = logits_SV.device
+    if device.type == "cpu" and kernel.library() and logits_SV.dtype in (torch.bfloat16, torch.float32):
+        drawn = uniforms(sampling.seed, sampling.position)
+        return Choice(*kernel.choose(logits_SV, sampling.temperature, sampling.top_p, drawn, sampling.logprobs))
     tokens = torch.zeros(len(logits_SV), dtype=torch.long, device=device)
     drawing = torch.tensor([temperature > 0 for temperature in sampling.temperature], device=device)
     if not drawing.all():
@@ -110,7 +115,7 @@ def draw(logits_SV: Tensor, temperature_S: Tensor, top_p_S: Tensor, uniform_S: T
     rows = torch.arange(len(logits_SV), device=logits_SV.device)
     for width in (*(width for width in CANDIDATES if width < vocabulary), vocabulary):
         left_SV = logits_SV if len(rows) == len(logits_SV) else logits_SV[rows]
-        tokens_SC = _most_probable(left_SV, width)
+        tokens_SC = most_probable(left_SV, width)
         logp_SC = _log_probabilities(left_SV, temperature_S[rows], tokens_SC)
         picked_S, certain_S = _pick(logp_SC, top_p_S[rows], uniform_S[rows], whole=width == vocabulary)
         drawn_S[rows] = tokens_SC.gather(1, picked_S[:, None])[:, 0]
@@ -131,7 +136,7 @@ def _log_probabilities(logits_SV: Tensor, temperature_S: Tensor, tokens_SC: Tens
     )
 
 
-def _most_probable(logits_SV: Tensor, width: int) -> Tensor:
+def most_probable(logits_SV: Tensor, width: int) -> Tensor:
     """The `width` most probable tokens, most probable first, equal ones by id."""
     if width == logits_SV.shape[1]:
         return logits_SV.float().argsort(dim=-1, descending=True, stable=True)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trueseed.report.judged import Comparison
 from trueseed.terms.model import Obligation, Upstream
 
 
@@ -112,7 +113,7 @@ class Details:
     """name: the student's. made_at: RFC 3339. kinds: by set, then by kind of constraint. p_values: of the paired test,
     by set. upstream: what the sources are declared to have learned from. readings: where today's terms of a source are
     others than those it was asked under, what each says. withheld: why the teacher's scores may not be made public.
-    workspace: how the commands name it.
+    workspace: how the commands name it. comparisons: by judges.
     """
 
     name: str
@@ -131,3 +132,4 @@ class Details:
     readings: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()

@@ -16,7 +16,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.report import details, origins, planned, summary
+from trueseed.report import details, judged, origins, planned, summary
 from trueseed.terms.admission import measured
 from trueseed.terms.model import Obligation, Upstream, Use
 from trueseed.terms.readings import Reading, readings
@@ -78,9 +78,15 @@ def report(
 
 
 def page(
-    workspace: Workspace, *, baseline: Artifact, student: Artifact, scores: Artifact, sources: Iterable[str]
+    workspace: Workspace,
+    *,
+    baseline: Artifact,
+    student: Artifact,
+    scores: Artifact,
+    sources: Iterable[str],
+    tasks: Sequence[Artifact] = (),
 ) -> details.Details:
-    """What `report.html` shows beside the numbers."""
+    """What `report.html` shows beside the numbers. tasks: as of `report`."""
     lineage = Lineage.read(workspace.ledger)
     theirs, ours = _samples(baseline), _samples(scores)
     curve = json.loads(student.path("curve.json").read_bytes())
@@ -103,6 +109,7 @@ def page(
         readings=tuple(f"{each.then.use.value}: {each}" for each in _readings(workspace, student)),
         withheld=tuple(str(each) for each in _on_publishing(workspace, scores) if not each.permitted),
         samples=tuple(_side_by_side(theirs, ours)),
+        comparisons=judged.comparisons(tasks),
     )
 
 

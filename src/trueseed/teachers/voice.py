@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import ChatModel
 from trueseed.lm.speed import Speed
-from trueseed.teachers.account.allowance import Allowance
+from trueseed.teachers.account.allowance import Allowance, Price
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.account.state import Account, our_entity
@@ -22,10 +22,13 @@ if TYPE_CHECKING:
 class Voice(Protocol):
     """The teacher as the steps hear it. speaks: which one speaks, and how: all that decides an answer besides the
     request, which the cache goes by. identity: that and the contract, part of what a step that asks is. scorer: tells
-    how likely it finds a text; None when it cannot.
+    how likely it finds a text; None when it cannot. price: None for weights that are run here.
     """
 
     source: str
+
+    @property
+    def price(self) -> Price | None: ...
 
     @property
     def speaks(self) -> dict[str, Any]: ...
@@ -43,6 +46,8 @@ class Voice(Protocol):
 
 class OurWeights:
     """Loaded when somebody first wants to hear them and let go before training."""
+
+    price = None
 
     def __init__(self, weights: Artifact, source: str, speed: Speed) -> None:
         self.weights, self.source, self._speed = weights, source, speed
@@ -80,6 +85,10 @@ class BehindAnApi:
     def __init__(self, endpoint: Endpoint, contract: str | None, limits: Sequence[Limit]) -> None:
         self.source = endpoint.source
         self._endpoint, self._contract, self._limits = endpoint, contract, limits
+
+    @property
+    def price(self) -> Price:
+        return self._endpoint.known_price()
 
     @property
     def speaks(self) -> dict[str, Any]:

@@ -64,6 +64,8 @@ def body(request: Request, *, model: str, provider: Provider) -> dict[str, Any]:
     A missing seed is left out: without it the request is as good, only not repeatable. A missing `stop` is made up for
     in `read`. Anything else that is missing would be another request than the recipe wants.
     """
+    if request.continues is not None:
+        raise ConfigError("a model behind an API is asked by chat; only weights that run here go on from plain text")
     known = provider.of(model)
     wanted: dict[Capability, bool] = {
         "logprobs": request.logprobs,

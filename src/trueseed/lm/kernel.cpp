@@ -1,0 +1,602 @@
+// Decoding in one call: all layers over some tokens, each at a position of a row of the cache, then the logits asked for.
+//
+// Built at first use by `kernel.py`, which mirrors these structures and says when they are used. Numbers are rounded where
+// transformers rounds them in bfloat16 (norms, rotation, activation, residual; probabilities of attention), and every sum
+// runs in an order that its own row decides: a token gets the same bits whatever is computed beside it, on any number
+// of threads, read in a prompt or stepped to.
+//
+// n tokens, H hidden, Q query heads, K key-value heads, D head, I inner, V vocabulary, C cached positions.
+
+#include <immintrin.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+typedef uint16_t bf16;
+
+static inline float wide(bf16 x) {
+    uint32_t bits = uint32_t(x) << 16;
+    float y;
+    memcpy(&y, &bits, 4);
+    return y;
+}
+
+static inline bf16 narrow(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, 4);
+    return bf16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static inline float rounded(float x) { return wide(narrow(x)); }
+
+// e^x to two units in the last place (Cephes' polynomial); 0 far below.
+static inline float power_of_e(float x) {
+    x = std::min(std::max(x, -87.0f), 88.0f);
+    float n = std::floor(x * 1.44269504f + 0.5f);
+    float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    int32_t bits = (int32_t(n) + 127) << 23;
+    float two;
+    memcpy(&two, &bits, 4);
+    return p * two;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Drawing.
+
+struct Draws {
+    int64_t rows, vocabulary;
+    const float* temperature;              // 0: the most probable, of equal ones the first
+    const double *top_p, *uniform;
+    const uint8_t* told;  // whether the log-probability is wanted
+    int64_t* token;
+    float* logprob;
+};
+
+static inline float value(float x) { return x; }
+static inline float value(bf16 x) { return wide(x); }
+
+template <class T>
+static double mass(const T* logits, int64_t n, float most, float by) {
+    double total = 0;
+    for (int64_t at = 0; at < n; at += 1024) {
+        const int64_t end = std::min(n, at + 1024);
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = at; i < end; i++) sum += power_of_e((value(logits[i]) - most) * by);
+        total += sum;
+    }
+    return total;
+}
+
+// One token of the nucleus, exactly: of all tokens above a bound, most probable first, equal ones by id; the bound falls
+// until they hold the nucleus, or without one the token that is drawn.
+template <class T>
+static int64_t drawn(const T* logits, int64_t n, float most, float temperature, double top_p, double uniform) {
+    static thread_local std::vector<std::pair<float, int64_t>> found;
+    const float by = 1.0f / temperature;
+    const double total = mass(logits, n, most, by);
+    for (float depth = 6.0f;; depth *= 2) {
+        const float bound = most - depth * temperature;
+        const bool all = depth > 100.0f;
+        found.clear();
+        for (int64_t at = 0; at < n; at += 64) {
+            const int64_t end = std::min(n, at + 64);
+            float top = -INFINITY;
+#pragma omp simd reduction(max : top)
+            for (int64_t i = at; i < end; i++) top = std::max(top, value(logits[i]));
+            if (all || top >= bound)
+                for (int64_t i = at; i < end; i++)
+                    if (all || value(logits[i]) >= bound) found.emplace_back(-value(logits[i]), i);
+        }
+        std::sort(found.begin(), found.end());
+        double inside = 0;
+        int64_t size = 0;
+        bool certain = all;
+        for (const auto& each : found) {
+            inside += power_of_e((-each.first - most) * by);
+            size++;
+            if (top_p < 1 ? inside >= top_p * total : inside > uniform * total) {
+                certain = true;
+                break;
+            }
+        }
+        if (!certain) continue;
+        const double aim = uniform * (top_p < 1 || all ? inside : total);
+        double sum = 0;
+        for (int64_t i = 0; i < size; i++)
+            if ((sum += power_of_e((-found[i].first - most) * by)) > aim) return found[i].second;
+        return found[size - 1].second;
+    }
+}
+
+template <class T>
+static void choose(const T* all, const Draws& d) {
+#pragma omp for schedule(dynamic, 1)
+    for (int64_t row = 0; row < d.rows; row++) {
+        const T* logits = all + row * d.vocabulary;
+        float most = -INFINITY;
+#pragma omp simd reduction(max : most)
+        for (int64_t i = 0; i < d.vocabulary; i++) most = std::max(most, value(logits[i]));
+        int64_t token = 0;
+        if (d.temperature[row] > 0)
+            token = drawn(logits, d.vocabulary, most, d.temperature[row], d.top_p[row], d.uniform[row]);
+        else
+            while (token < d.vocabulary - 1 && value(logits[token]) != most) token++;
+        d.token[row] = token;
+        if (d.told[row]) d.logprob[row] = value(logits[token]) - most - float(std::log(mass(logits, d.vocabulary, most, 1.0f)));
+    }
+}
+
+extern "C" {
+
+void choose_bfloat16(const bf16* logits, const Draws* d, int threads) {
+#pragma omp parallel num_threads(threads)
+    choose(logits, *d);
+}
+
+void choose_float32(const float* logits, const Draws* d, int threads) {
+#pragma omp parallel num_threads(threads)
+    choose(logits, *d);
+}
+}
+
+#if defined(__AVX512BF16__) && defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
+
+// A weight of N outputs and K inputs in blocks of 32 outputs, whose first 16 go to column `stride` * block of the result
+// and others `offset` further: side by side, or gate and up of the same columns.
+struct Weight {
+    const void* data;      // bfloat16: (N/32, K/2, 32, 2); int8: (N/32, K/4, 32, 4)
+    const float* scales;   // int8: (N/32, K/64, 32), else null
+    const int32_t* shift;  // int8: −128 Σ of each 64 weights, (N/32, K/64, 32)
+    const float* bias;     // (N) by column of the result, or null
+    int64_t outputs, inputs, blocks, stride, offset;
+};
+
+struct Layer {
+    Weight qkv, out, gate_up, down;
+    const float *attention_norm, *mlp_norm, *query_norm, *key_norm, *after_attention_norm, *after_mlp_norm;
+    int64_t turn;    // which of the rotations; below 0: none
+    int64_t window;  // how many positions are seen; 0: all
+};
+
+struct Model {
+    const Layer* layer;
+    const float* norm;
+    Weight head;
+    int64_t layers, hidden, query_heads, key_heads, head_width, inner;
+    float eps, scale;
+    int32_t norm_rounds_last, gelu;
+};
+
+struct Tokens {
+    int64_t count;
+    const int64_t *row, *position;
+    const float* turn[2];  // rotations: cos, then sin, of each token, (n, D)
+    bf16* x;      // (n, H): embeddings; afterwards what the last layer gave
+    bf16* cache;  // (layers, 2, rows, K, C, D)
+    int64_t rows, capacity;
+    uint8_t* scratch;
+    int64_t asked;  // of how many tokens logits are wanted, and of which
+    const int64_t* which;
+    bf16* logits;  // (asked, V)
+};
+
+static inline float activated(float x, int32_t gelu) {
+    if (!gelu) return x / (1.0f + power_of_e(-x));
+    float u = 0.7978845608f * (x + 0.044715f * x * x * x);
+    return 0.5f * x * (2.0f - 2.0f / (power_of_e(2.0f * u) + 1.0f));
+}
+
+// RMS norm with the roundings of transformers; y may be x.
+static void normed(const bf16* x, const float* weight, int64_t n, float eps, bool rounds_last, bf16* y) {
+    float sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (int64_t i = 0; i < n; i++) sum += wide(x[i]) * wide(x[i]);
+    const float by = 1.0f / std::sqrt(sum / n + eps);
+    if (rounds_last) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[i] = narrow(wide(x[i]) * by * weight[i]);
+    } else {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[i] = narrow(rounded(wide(x[i]) * by) * weight[i]);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Products. Each output is one sum along the inputs, in their order.
+
+enum Then { STORE, ADD, ACTIVATE };  // the result; onto what is there; activation of the first half times the second
+
+struct Product {
+    const bf16* x;            // (n, inputs) bfloat16
+    const uint8_t* coarse;    // or 128 + int8, (n, inputs rounded up to 64), and
+    const float* coarseness;  // their scales by 64
+    bf16* y;
+    int64_t n, width;  // width: columns of y
+    Then then;
+    int32_t gelu;
+};
+
+static inline void finish(const Product& p, const Weight& w, int64_t row, int64_t block, __m512 first, __m512 second) {
+    const int64_t a = block * w.stride, b = a + w.offset;
+    if (p.then == ACTIVATE) {
+        float gate[16], up[16];
+        _mm512_storeu_ps(gate, first), _mm512_storeu_ps(up, second);
+        bf16* y = p.y + row * p.width + a;
+#pragma omp simd
+        for (int i = 0; i < 16; i++) {
+            float g = rounded(gate[i] + (w.bias ? w.bias[a + i] : 0)), u = rounded(up[i] + (w.bias ? w.bias[b + i] : 0));
+            y[i] = narrow(rounded(activated(g, p.gelu)) * u);
+        }
+        return;
+    }
+    for (int half = 0; half < 2; half++) {
+        const int64_t at = half ? b : a, left = std::min<int64_t>(16, w.outputs - at);
+        if (left <= 0) continue;
+        const __mmask16 real = __mmask16((1u << left) - 1);
+        __m512 sum = half ? second : first;
+        if (w.bias) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(real, w.bias + at));
+        bf16* y = p.y + row * p.width + at;
+        __m256i out = (__m256i)_mm512_cvtneps_pbh(sum);
+        if (p.then == ADD) {
+            __m512 before = _mm512_castsi512_ps(
+                _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(real, y)), 16));
+            __m512 mine = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(out), 16));
+            out = (__m256i)_mm512_cvtneps_pbh(_mm512_add_ps(before, mine));
+        }
+        _mm256_mask_storeu_epi16(y, real, out);
+    }
+}
+
+template <int R>
+static void tile(const Product& p, const Weight& w, int64_t row, int64_t block) {
+    const int64_t pairs = w.inputs / 2;
+    const __m512i* weight = (const __m512i*)w.data + block * pairs * 2;
+    const bf16* x = p.x + row * w.inputs;
+    __m512 sum[R][2];
+    for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+    for (int64_t k = 0; k < pairs; k++) {
+        const __m512i a = _mm512_loadu_si512(weight + 2 * k), b = _mm512_loadu_si512(weight + 2 * k + 1);
+        if (R <= 4) _mm_prefetch((const char*)(weight + 2 * k + 64), _MM_HINT_T0), _mm_prefetch((const char*)(weight + 2 * k + 65), _MM_HINT_T0);
+#pragma GCC unroll 16
+        for (int r = 0; r < R; r++) {
+            int32_t pair;
+            memcpy(&pair, x + r * w.inputs + 2 * k, 4);
+            const __m512bh v = (__m512bh)_mm512_set1_epi32(pair);
+            sum[r][0] = _mm512_dpbf16_ps(sum[r][0], v, (__m512bh)a);
+            sum[r][1] = _mm512_dpbf16_ps(sum[r][1], v, (__m512bh)b);
+        }
+    }
+    for (int r = 0; r < R; r++) finish(p, w, row + r, block, sum[r][0], sum[r][1]);
+}
+
+template <int R>
+static void coarse_tile(const Product& p, const Weight& w, int64_t row, int64_t block) {
+    const int64_t groups = (w.inputs + 63) / 64;
+    const __m512i* weight = (const __m512i*)w.data + block * groups * 32;
+    const uint8_t* x = p.coarse + row * groups * 64;
+    __m512 sum[R][2];
+    for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
+    for (int64_t g = 0; g < groups; g++, weight += 32, x += 64) {
+        const int64_t at = (block * groups + g) * 32;
+        const __m512i shift[2] = {_mm512_loadu_si512(w.shift + at), _mm512_loadu_si512(w.shift + at + 16)};
+        const __m512 scale[2] = {_mm512_loadu_ps(w.scales + at), _mm512_loadu_ps(w.scales + at + 16)};
+        __m512i part[R][2];
+        for (int r = 0; r < R; r++) part[r][0] = shift[0], part[r][1] = shift[1];
+        for (int k = 0; k < 16; k++) {
+            const __m512i a = _mm512_loadu_si512(weight + 2 * k), b = _mm512_loadu_si512(weight + 2 * k + 1);
+            if (R <= 4) _mm_prefetch((const char*)(weight + 2 * k + 64), _MM_HINT_T0), _mm_prefetch((const char*)(weight + 2 * k + 65), _MM_HINT_T0);
+#pragma GCC unroll 16
+            for (int r = 0; r < R; r++) {
+                int32_t four;
+                memcpy(&four, x + r * groups * 64 + 4 * k, 4);
+                const __m512i v = _mm512_set1_epi32(four);
+                part[r][0] = _mm512_dpbusd_epi32(part[r][0], v, a);
+                part[r][1] = _mm512_dpbusd_epi32(part[r][1], v, b);
+            }
+        }
+        for (int r = 0; r < R; r++) {
+            const __m512 by = _mm512_set1_ps(p.coarseness[(row + r) * groups + g]);
+            for (int half = 0; half < 2; half++)
+                sum[r][half] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(part[r][half]), _mm512_mul_ps(scale[half], by), sum[r][half]);
+        }
+    }
+    for (int r = 0; r < R; r++) finish(p, w, row + r, block, sum[r][0], sum[r][1]);
+}
+
+template <int R, bool COARSE>
+static void tile_of(const Product& p, const Weight& w, int64_t row, int64_t rows, int64_t block) {
+    if (rows == R)
+        COARSE ? coarse_tile<R>(p, w, row, block) : tile<R>(p, w, row, block);
+    else if constexpr (R > 1)
+        tile_of<R - 1, COARSE>(p, w, row, rows, block);
+}
+
+template <int MOST, bool COARSE>
+static void tiles(const Product& p, const Weight& w, int64_t from, int64_t to, int64_t block) {
+    const int64_t count = (to - from + MOST - 1) / MOST;
+    for (int64_t t = 0; t < count; t++) {
+        const int64_t row = from + (to - from) * t / count, end = from + (to - from) * (t + 1) / count;
+        tile_of<MOST, COARSE>(p, w, row, end - row, block);
+    }
+}
+
+static const int64_t TOGETHER = 240;  // rows that stay in the second cache while the blocks of a weight pass
+
+// Called by all threads of a team; they have all come to its end when it returns.
+static void multiply(const Product& p, const Weight& w) {
+    for (int64_t from = 0; from < p.n; from += TOGETHER) {
+        const int64_t to = std::min(p.n, from + TOGETHER);
+#pragma omp for schedule(dynamic, 2)
+        for (int64_t block = 0; block < w.blocks; block++)
+            w.scales ? tiles<6, true>(p, w, from, to, block) : tiles<12, false>(p, w, from, to, block);
+    }
+}
+
+static int64_t groups_of(int64_t inputs) { return (inputs + 63) / 64; }
+
+// A row as 128 + int8, with a scale for each 64.
+static void coarsened(const bf16* x, int64_t n, uint8_t* y, float* scales) {
+    for (int64_t g = 0; g < groups_of(n); g++, x += 64, y += 64) {
+        const int64_t here = std::min<int64_t>(64, n - g * 64);
+        float most = 0;
+#pragma omp simd reduction(max : most)
+        for (int64_t i = 0; i < here; i++) most = std::max(most, std::fabs(wide(x[i])));
+        const float by = most > 0 ? 127.0f / most : 0;
+        scales[g] = most / 127.0f;
+        memset(y, 128, 64);
+#pragma omp simd
+        for (int64_t i = 0; i < here; i++) y[i] = uint8_t(int32_t(std::nearbyint(wide(x[i]) * by)) + 128);
+    }
+}
+
+struct Coarse {
+    uint8_t* values;
+    float* scales;
+};
+
+// Called by all threads of a team.
+static void through(const Weight& w, const bf16* x, int64_t n, bf16* y, int64_t width, Then then, int32_t gelu, Coarse coarse) {
+    if (w.scales) {
+        const int64_t groups = groups_of(w.inputs);
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < n; t++)
+            coarsened(x + t * w.inputs, w.inputs, coarse.values + t * groups * 64, coarse.scales + t * groups);
+    }
+    multiply({x, coarse.values, coarse.scales, y, n, width, then, gelu}, w);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Attention of one token over the positions that its row holds, itself included.
+
+// Sixteen sums of sixteen lanes each, as one vector; lane 4q + l is the sum of the vector PLACE[q] + PLACE[l] / 4.
+static const int PLACE[4] = {0, 8, 4, 12};
+
+static inline __m512 sums(__m512* v) {
+    for (int width = 8; width >= 1; width /= 2)
+        for (int i = 0; i < width; i++) {
+            const __m512 a = v[i], b = v[i + width];
+            if (width == 8)
+                v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+            else if (width == 4)
+                v[i] = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+            else if (width == 2)
+                v[i] = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+            else
+                v[i] = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+        }
+    return v[0];
+}
+
+// Scores of the queries of one head with 16 positions from `keys` on.
+static inline __m512 scores_of(const bf16* query, const bf16* keys, int64_t D) {
+    __m512 product[16];
+    for (int p = 0; p < 16; p++) {
+        __m512 sum = _mm512_setzero_ps();
+        for (int64_t d = 0; d < D; d += 32) {
+            const __mmask32 real = D - d >= 32 ? ~0u : (1u << (D - d)) - 1;
+            sum = _mm512_dpbf16_ps(sum, (__m512bh)_mm512_maskz_loadu_epi16(real, query + d),
+                                   (__m512bh)_mm512_maskz_loadu_epi16(real, keys + p * D + d));
+        }
+        product[PLACE[p / 4] + PLACE[p % 4] / 4] = sum;
+    }
+    return sums(product);
+}
+
+// Σ probability · value over n positions, for `heads` (at most 4) heads that share the values, in columns d to d + 32.
+template <int HEADS>
+static void mix(const bf16* probability, int64_t stride, const bf16* values, int64_t n, int64_t D, int64_t d, const float* by, bf16* y) {
+    const __mmask32 real = D - d >= 32 ? ~0u : (1u << (D - d)) - 1;
+    __m512 low[HEADS], high[HEADS];
+    for (int h = 0; h < HEADS; h++) low[h] = high[h] = _mm512_setzero_ps();
+    for (int64_t p = 0; p < n; p += 2) {
+        const __m512i a = _mm512_maskz_loadu_epi16(real, values + p * D + d);
+        const __m512i b = p + 1 < n ? _mm512_maskz_loadu_epi16(real, values + (p + 1) * D + d) : _mm512_setzero_si512();
+        const __m512i first = _mm512_unpacklo_epi16(a, b), second = _mm512_unpackhi_epi16(a, b);
+        for (int h = 0; h < HEADS; h++) {
+            int32_t pair;
+            memcpy(&pair, probability + h * stride + p, 4);
+            const __m512bh v = (__m512bh)_mm512_set1_epi32(pair);
+            low[h] = _mm512_dpbf16_ps(low[h], (__m512bh)first, v);
+            high[h] = _mm512_dpbf16_ps(high[h], (__m512bh)second, v);
+        }
+    }
+    const __m512i front = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    const __m512i back = _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31);
+    for (int h = 0; h < HEADS; h++) {
+        const __m512 scale = _mm512_set1_ps(by[h]);
+        const __m512 begin = _mm512_mul_ps(_mm512_permutex2var_ps(low[h], front, high[h]), scale);
+        const __m512 end = _mm512_mul_ps(_mm512_permutex2var_ps(low[h], back, high[h]), scale);
+        _mm512_mask_storeu_epi16(y + h * D + d, real, (__m512i)_mm512_cvtne2ps_pbh(end, begin));
+    }
+}
+
+// queries: those of the heads that share one key-value head, (heads, D); keys, values: (C, D) of that head.
+static void attend(const bf16* queries, int64_t heads, const bf16* keys, const bf16* values, int64_t from, int64_t to, int64_t D,
+                   float scale, bf16* y) {
+    static thread_local std::vector<float> scores;
+    static thread_local std::vector<bf16> probability;
+    static thread_local std::vector<float> by;
+    const int64_t begin = from & ~15, stride = ((to - begin + 15) & ~15) + 16;
+    if (int64_t(scores.size()) < stride) scores.resize(2 * stride);
+    if (int64_t(probability.size()) < heads * stride) probability.resize(2 * heads * stride);
+    if (int64_t(by.size()) < heads) by.resize(heads);
+    for (int64_t h = 0; h < heads; h++) {
+        for (int64_t p = begin; p < to; p += 16)
+            _mm512_storeu_ps(&scores[p - begin], scores_of(queries + h * D, keys + p * D, D));
+        float *s = &scores[from - begin], most = -INFINITY, sum = 0;
+        bf16* out = &probability[h * stride];
+        const int64_t n = to - from;
+#pragma omp simd reduction(max : most)
+        for (int64_t i = 0; i < n; i++) most = std::max(most, s[i] = s[i] * scale);
+#pragma omp simd reduction(+ : sum)
+        for (int64_t i = 0; i < n; i++) {
+            const float e = power_of_e(s[i] - most);
+            sum += e;
+            out[i] = narrow(e);
+        }
+        out[n] = 0;
+        by[h] = 1.0f / sum;
+    }
+    for (int64_t h = 0; h < heads; h += 4)
+        for (int64_t d = 0; d < D; d += 32) {
+            const bf16 *p = &probability[h * stride], *v = values + from * D;
+            switch (std::min<int64_t>(4, heads - h)) {
+                case 1: mix<1>(p, stride, v, to - from, D, d, &by[h], y + h * D); break;
+                case 2: mix<2>(p, stride, v, to - from, D, d, &by[h], y + h * D); break;
+                case 3: mix<3>(p, stride, v, to - from, D, d, &by[h], y + h * D); break;
+                default: mix<4>(p, stride, v, to - from, D, d, &by[h], y + h * D);
+            }
+        }
+}
+
+// Rotates one head; turn: cos, then sin.
+static void rotated(bf16* x, const float* turn, int64_t D) {
+    const int64_t half = D / 2;
+#pragma omp simd
+    for (int64_t i = 0; i < half; i++) {
+        const float a = wide(x[i]), b = wide(x[i + half]), cos = turn[i], sin = turn[i + half];
+        x[i] = narrow(rounded(a * cos) + rounded(b * -sin));
+        x[i + half] = narrow(rounded(b * cos) + rounded(a * sin));
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// All layers.
+
+struct Scratch {
+    bf16 *normed, *qkv, *mixed, *inner;
+    Coarse coarse;
+    int64_t bytes;
+};
+
+static Scratch scratch_of(const Model& m, int64_t n, uint8_t* at) {
+    uint8_t* start = at;
+    auto take = [&](int64_t bytes) {
+        uint8_t* here = at;
+        at += (bytes + 63) & ~63;
+        return here;
+    };
+    const int64_t D = m.head_width, widest = std::max(std::max(m.inner, m.hidden), m.query_heads * D);
+    Scratch s;
+    s.normed = (bf16*)take(n * m.hidden * 2);
+    s.qkv = (bf16*)take(n * (m.query_heads + 2 * m.key_heads) * D * 2);
+    s.mixed = (bf16*)take(n * m.query_heads * D * 2);
+    s.inner = (bf16*)take(n * m.inner * 2);
+    s.coarse.values = (uint8_t*)take(n * groups_of(widest) * 64);
+    s.coarse.scales = (float*)take(n * groups_of(widest) * 4);
+    s.bytes = at - start;
+    return s;
+}
+
+// Rotates queries and keys of a token and keeps its keys and values.
+static void keep(const Model& m, const Layer& l, const Tokens& t, bf16* cache, int64_t i, bf16* qkv) {
+    const int64_t D = m.head_width, Q = m.query_heads, K = m.key_heads;
+    for (int64_t h = 0; h < Q + K; h++) {
+        const float* norm = h < Q ? l.query_norm : l.key_norm;
+        if (norm) normed(qkv + h * D, norm, D, m.eps, m.norm_rounds_last, qkv + h * D);
+        if (l.turn >= 0) rotated(qkv + h * D, t.turn[l.turn] + i * D, D);
+    }
+    for (int64_t h = 0; h < 2 * K; h++) {
+        bf16* half = cache + (h < K ? 0 : t.rows * K * t.capacity * D);
+        memcpy(half + ((t.row[i] * K + h % K) * t.capacity + t.position[i]) * D, qkv + (Q + h) * D, D * 2);
+    }
+}
+
+// Adds what a part of the layer says to x, after a norm of its own where the architecture has one. By all threads.
+static void add(const Model& m, const Weight& w, const float* norm, const bf16* x, const Tokens& t, const Scratch& s) {
+    const int64_t H = m.hidden;
+    if (!norm) return through(w, x, t.count, t.x, H, ADD, 0, s.coarse);
+    through(w, x, t.count, s.normed, H, STORE, 0, s.coarse);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < t.count; i++) {
+        bf16 *y = s.normed + i * H, *onto = t.x + i * H;
+        normed(y, norm, H, m.eps, m.norm_rounds_last, y);
+        for (int64_t j = 0; j < H; j++) onto[j] = narrow(wide(onto[j]) + wide(y[j]));
+    }
+}
+
+static void norm_all(const Model& m, const float* norm, const Tokens& t, bf16* y) {
+    const int64_t H = m.hidden;
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < t.count; i++) normed(t.x + i * H, norm, H, m.eps, m.norm_rounds_last, y + i * H);
+}
+
+// By all threads of a team.
+static void one_layer(const Model& m, const Layer& l, const Tokens& t, bf16* cache, const Scratch& s) {
+    const int64_t D = m.head_width, Q = m.query_heads, K = m.key_heads, G = Q / K, n = t.count, width = (Q + 2 * K) * D;
+    norm_all(m, l.attention_norm, t, s.normed);
+    through(l.qkv, s.normed, n, s.qkv, width, STORE, 0, s.coarse);
+#pragma omp for schedule(static)
+    for (int64_t i = 0; i < n; i++) keep(m, l, t, cache, i, s.qkv + i * width);
+#pragma omp for schedule(dynamic, 4)
+    for (int64_t at = 0; at < n * K; at++) {
+        const int64_t k = at / n, i = at % n, to = t.position[i] + 1;
+        const bf16* keys = cache + (t.row[i] * K + k) * t.capacity * D;
+        attend(s.qkv + i * width + k * G * D, G, keys, keys + t.rows * K * t.capacity * D,
+               l.window ? std::max<int64_t>(0, to - l.window) : 0, to, D, m.scale, s.mixed + (i * Q + k * G) * D);
+    }
+    add(m, l.out, l.after_attention_norm, s.mixed, t, s);
+    norm_all(m, l.mlp_norm, t, s.normed);
+    through(l.gate_up, s.normed, n, s.inner, m.inner, ACTIVATE, m.gelu, s.coarse);
+    add(m, l.down, l.after_mlp_norm, s.inner, t, s);
+}
+
+extern "C" {
+
+int64_t scratch_bytes(const Model* m, int64_t n) { return scratch_of(*m, n, nullptr).bytes; }
+
+// Feeds tokens, whose keys and values are kept; logits after those asked for. Tokens of one row may follow one another.
+void step(const Model* m, const Tokens* t, int threads) {
+    const Scratch s = scratch_of(*m, t->count, t->scratch);
+    const int64_t H = m->hidden, per_layer = 2 * t->rows * m->key_heads * t->capacity * m->head_width;
+#pragma omp parallel num_threads(threads)
+    {
+        for (int64_t l = 0; l < m->layers; l++) one_layer(*m, m->layer[l], *t, t->cache + l * per_layer, s);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < t->asked; i++)
+            normed(t->x + t->which[i] * H, m->norm, H, m->eps, m->norm_rounds_last, s.normed + i * H);
+        through(m->head, s.normed, t->asked, t->logits, m->head.outputs, STORE, 0, s.coarse);
+    }
+}
+
+// y = x Wᵀ + b. scratch: n times the inputs rounded up to 64, and four bytes for each 64 of them.
+void product(const Weight* w, const bf16* x, int64_t n, bf16* y, uint8_t* scratch, int threads) {
+    const Coarse coarse = {scratch, (float*)(scratch + n * groups_of(w->inputs) * 64)};
+#pragma omp parallel num_threads(threads)
+    through(*w, x, n, y, w->outputs, STORE, 0, coarse);
+}
+}
+
+#endif
