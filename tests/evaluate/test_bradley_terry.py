@@ -134,9 +134,10 @@ def test_one_tie_is_no_certainty():
     assert high - low > 4
 
 
-def test_ties_alone_are_no_certainty():
-    low, high = interval(fit(battles_of("ab", [(0, 1, 0.5)] * 60)), 0)
-    assert 0.1 < high - low < 0.4
+def test_ties_alone_are_as_uncertain_as_a_pair_of_which_one_more_was_won_and_one_more_lost():
+    _, error = fit(battles_of("ab", [(0, 1, 0.5)] * 60)).contrasts()
+    of_shares = np.sqrt((1 / 62 + 1 / 62) / 62) / 2  # Bonett & Price, of the share that a wins
+    assert error[0, 1] * 0.25 == pytest.approx(of_shares, rel=0.01)
 
 
 def test_a_score_that_is_not_a_number_is_refused():

@@ -294,9 +294,9 @@ def _sandwich(battles: Battles, ratings: Array, bread: Array) -> Array:
 
 
 def _at_least(covariance: Array, bread: Array, part: Array) -> Array:
-    """With independent error added where the variance is less than this part of the model's."""
-    lacking = np.maximum(part * np.diag(bread) - np.diag(covariance), 0)
-    return np.asarray(covariance + np.diag(lacking))
+    """With as much of the model's own error added as each variance lacks to this part of it."""
+    lacking = np.sqrt(np.maximum(part - np.diag(covariance) / np.diag(bread), 0))
+    return np.asarray(covariance + lacking[:, None] * bread * lacking[None, :])
 
 
 def _resampled(battles: Battles, ratings: Array, prior: float, resamples: int, seed: int) -> Array:
