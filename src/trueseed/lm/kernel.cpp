@@ -192,10 +192,29 @@ struct Tokens {
     bf16* logits;  // (asked, V)
 };
 
-static inline float activated(float x, int32_t gelu) {
-    if (!gelu) return x / (1.0f + power_of_e(-x));
-    float u = 0.7978845608f * (x + 0.044715f * x * x * x);
-    return 0.5f * x * (2.0f - 2.0f / (power_of_e(2.0f * u) + 1.0f));
+// Sixteen at a time, since compilers leave the loop over one tile's columns scalar: a quarter of a prompt's time.
+static inline __m512 powers_of_e(__m512 x) {
+    x = _mm512_min_ps(_mm512_max_ps(x, _mm512_set1_ps(-87.0f)), _mm512_set1_ps(88.0f));
+    const __m512 n = _mm512_roundscale_ps(_mm512_fmadd_ps(x, _mm512_set1_ps(1.44269504f), _mm512_set1_ps(0.5f)), 9);
+    const __m512 r = _mm512_fmadd_ps(n, _mm512_set1_ps(2.12194440e-4f), _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), x));
+    __m512 p = _mm512_set1_ps(1.9875691500e-4f);
+    for (float next : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f})
+        p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(next));
+    p = _mm512_fmadd_ps(_mm512_mul_ps(p, r), r, _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
+    return _mm512_scalef_ps(p, n);
+}
+
+static inline __m512 rounded(__m512 x) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(x)), 16));
+}
+
+static inline __m512 activated(__m512 x, int32_t gelu) {
+    const __m512 one = _mm512_set1_ps(1.0f);
+    if (!gelu) return _mm512_div_ps(x, _mm512_add_ps(one, powers_of_e(_mm512_sub_ps(_mm512_setzero_ps(), x))));
+    const __m512 cube = _mm512_mul_ps(_mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(0.044715f), x), x), x);
+    const __m512 u = _mm512_mul_ps(_mm512_set1_ps(2 * 0.7978845608f), _mm512_add_ps(x, cube));
+    const __m512 less = _mm512_div_ps(_mm512_set1_ps(2.0f), _mm512_add_ps(powers_of_e(u), one));
+    return _mm512_mul_ps(_mm512_mul_ps(_mm512_set1_ps(0.5f), x), _mm512_sub_ps(_mm512_set1_ps(2.0f), less));
 }
 
 // RMS norm with the roundings of transformers; y may be x.
@@ -231,14 +250,12 @@ struct Product {
 static inline void finish(const Product& p, const Weight& w, int64_t row, int64_t block, __m512 first, __m512 second) {
     const int64_t a = block * w.stride, b = a + w.offset;
     if (p.then == ACTIVATE) {
-        float gate[16], up[16];
-        _mm512_storeu_ps(gate, first), _mm512_storeu_ps(up, second);
-        bf16* y = p.y + row * p.width + a;
-#pragma omp simd
-        for (int i = 0; i < 16; i++) {
-            float g = rounded(gate[i] + (w.bias ? w.bias[a + i] : 0)), u = rounded(up[i] + (w.bias ? w.bias[b + i] : 0));
-            y[i] = narrow(rounded(activated(g, p.gelu)) * u);
+        if (w.bias) {
+            first = _mm512_add_ps(first, _mm512_loadu_ps(w.bias + a));
+            second = _mm512_add_ps(second, _mm512_loadu_ps(w.bias + b));
         }
+        const __m512 y = _mm512_mul_ps(rounded(activated(rounded(first), p.gelu)), rounded(second));
+        _mm256_storeu_si256((__m256i*)(p.y + row * p.width + a), (__m256i)_mm512_cvtneps_pbh(y));
         return;
     }
     for (int half = 0; half < 2; half++) {

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from trueseed.core.durable import cache_folder, folder_atomic
 
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-w")
+_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-fopenmp", "-shared", "-fPIC", "-w")
 BLOCK = 32  # outputs that are computed together
 _GROUP = 64  # inputs that share a scale where weights have eight bits
 _log = logging.getLogger(__name__)

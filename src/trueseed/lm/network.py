@@ -192,6 +192,17 @@ class Network:
         with torch.inference_mode():
             self._take(checkpoint.load(folder, dtype).to(self.device))
 
+    @classmethod
+    def of(cls, model: Any) -> "Network":
+        """Over the weights that `model`, one of transformers', has now. They are packed: what it learns later is not
+        seen. Its type and device are kept. Raises `ConfigError` as the constructor.
+        """
+        network = cls.__new__(cls)
+        network.device, network.dtype, network._coarse = model.device, model.dtype, False
+        with torch.inference_mode():
+            network._take(model)
+        return network
+
     def _take(self, model: Any) -> None:
         config = model.config
         if config.model_type not in SHAPES:
