@@ -2,8 +2,7 @@
 
     python -m bench.eight_bits [--chats 64]
 
-The model in float32 answers the chats (temperature 1, so that the text is its own); each arithmetic then reads the same
-text. KL divergence from float32 in nats a token, the share of tokens where the most probable one is the same, and the
+The model in float32 answers the chats (temperature 0.8, top-p 0.95); each arithmetic then reads the same text. KL divergence from float32 in nats a token, the share of tokens where the most probable one is the same, and the
 perplexity of the answers, with 95 % bootstrap intervals over chats for the differences.
 """
 
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench.decode import PROMPTS, WHEEL
+from bench.decode import PROMPTS, SAMPLED, WHEEL
 from bench.machine import save
 
 from trueseed.core.chat import Message, Request, user
@@ -27,7 +26,7 @@ def chats(engine: Engine, count: int) -> Iterator[tuple[list[int], list[bool]]]:
     """Ids, and which of them are of the answer."""
     rows = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines()][:count]
     asked = [
-        Request(messages=user(row["prompt"]), max_tokens=row["new_tokens"], temperature=1.0, seed=seed)
+        Request(messages=user(row["prompt"]), max_tokens=row["new_tokens"], seed=seed, **SAMPLED)  # type: ignore[arg-type]
         for seed, row in enumerate(rows)
     ]
     for at, answer in engine.answers(asked):
@@ -64,7 +63,9 @@ def main() -> None:
         rows = [measured(exact, other, *text) for text in texts]
         results[name] = summary(rows)
         print(name, results[name], flush=True)
-    print(save("eight_bits", {"model": WHEEL, "chats": asked.chats, "against": "float32", "results": results}))
+    print(
+        save("eight_bits", {"model": WHEEL, "chats": asked.chats, "against": "float32", **SAMPLED, "results": results})
+    )
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
