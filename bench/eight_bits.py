@@ -2,8 +2,9 @@
 
     python -m bench.eight_bits [--chats 64]
 
-The model in float32 answers the chats (temperature 0.8, top-p 0.95); each arithmetic then reads the same text. KL divergence from float32 in nats a token, the share of tokens where the most probable one is the same, and the
-perplexity of the answers, with 95 % bootstrap intervals over chats for the differences.
+The model in float32 answers the chats (temperature 0.8, top-p 0.95); each arithmetic then reads the same text. KL
+divergence from float32 in nats a token, the share of tokens where the most probable one is the same, and the perplexity
+of the answers, with 95 % bootstrap intervals over chats for the differences.
 """
 
 import argparse
