@@ -83,6 +83,8 @@ class Talk:
     def _refuse_impossible(self, context: int) -> None:
         if self.request.schema is not None or self.request.tools:
             raise ConfigError("weights that run here follow no JSON Schema and call no tools; ask without them")
+        if self.request.top_logprobs:
+            raise ConfigError("weights that run here tell the most probable tokens by `Engine.topk`; ask without them")
         request = self.request
         if not self.prompt:
             raise ConfigError("there is nothing to go on from: the text is empty, and the tokenizer begins none")
