@@ -67,6 +67,7 @@ class Engine:
     ) -> None:
         if slots < 1:
             raise ConfigError(f"the engine needs at least one slot, not {slots}")
+        self._architecture = checkpoint.architecture(weights)
         self.format = Format(weights)
         self._source, self._slots, self._deterministic = source, slots, deterministic
         self._weights, self._dtype, self._device = weights, named(dtype, device), device
@@ -190,7 +191,7 @@ class Engine:
 
     def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:
-            kind = Network if checkpoint.architecture(self._weights) in SHAPES else Foreign
+            kind = Network if self._architecture in SHAPES else Foreign
             self._networks[dtype] = kind(self._weights, dtype, self._device)
         return self._networks[dtype]
 
