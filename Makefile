@@ -46,7 +46,7 @@ $(RUNS): pyproject.toml constraints.txt  # what running and serving need
 	touch $(RUNS)
 
 $(DONE): $(RUNS)  # and what all extras, the tests and the checkers do
-	$(INSTALL) -e '.[gateway,remote,postgres,papers,pii,eval,bench,dev]'
+	$(INSTALL) -e '.[gateway,remote,postgres,papers,pii,eval,harness,bench,dev]'
 	touch $(DONE)
 
 clean:

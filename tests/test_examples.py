@@ -89,7 +89,8 @@ def fields(model: type[BaseModel]) -> set[str]:
     """Names of all keys of a model, and of the models in it."""
     names = set(model.model_fields)
     for field in model.model_fields.values():
-        for part in (field.annotation, *get_args(field.annotation)):
+        parts = (field.annotation, *get_args(field.annotation))
+        for part in (getattr(each, "__origin__", each) for each in parts):  # a branch of a union has a tag
             if isinstance(part, type) and issubclass(part, BaseModel):
                 names |= fields(part)
     return names
@@ -184,3 +185,12 @@ def test_the_commands_about_terms_answer_as_shown(acme):
             if shown:
                 done = CliRunner().invoke(app, shlex.split(command))
                 assert as_shown(done.output) == as_shown(shown), command
+
+
+DISTILLATION = (ROOT / "docs" / "distillation.md").read_text(encoding="utf-8")
+
+
+def test_the_distillations_that_are_shown_are_valid(tmp_path):
+    for block in re.findall(r"```yaml\n(.*?)```", DISTILLATION, flags=re.DOTALL):
+        (tmp_path / "run.yaml").write_text(block)
+        assert load(tmp_path / "run.yaml").hears_distiller_in == "signals"

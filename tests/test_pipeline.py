@@ -61,7 +61,7 @@ def test_a_run_leaves_a_report_with_the_promised_numbers(finished, state_of_run)
     report = json.loads((finished / "report.json").read_text())
     assert set(report) == {
         "teacher", "student", "scores", "records", "timings_s", "ledger", "sources", "obligations",
-        "teachers", "plan", "imports", "said_anew", "flags", "readings", "may_be_published", "tasks",
+        "teachers", "plan", "imports", "said_anew", "flags", "readings", "may_be_published", "tasks", "training",
     }  # fmt: skip
     assert report["plan"] is None  # nobody planned it
     for side in ("teacher", "student", "difference"):

@@ -1,9 +1,9 @@
 """What the door will say at every step of a run, found by the door's own rules before anything is spent.
 
 Sources enter where the pipeline lets them in: prompts, records of others and base weights are brought, the teacher is
-asked for `train` and to be measured, who rewrites records for `train`. Whether what learned from them may then be
-trained, served and published follows from their labels. The teachers of `failover` are judged like the first: any of
-them may give records, and the baseline.
+asked for `train` and to be measured, who rewrites records or distils for `train`, who judges for `judge`. Whether what
+learned from them may then be trained, served and published follows from their labels. The teachers of `failover` are
+judged like the first: any of them may give records, and the baseline.
 
 `trueseed plan` shows it; a run that would be refused at a later step knocks at that step's door at once, so that the
 refusal stands in the ledger and no answer was paid for.
@@ -22,14 +22,26 @@ from trueseed.terms.model import Effect, Facts, Label, Relation, Use
 from trueseed.terms.rules import RELATION_OF_USE, Verdict, may_ask, may_flow
 from trueseed.workspace import Workspace
 
-OF_THE_RUN = ("generate", "rewrite", "translate", "curate", "baseline", "train", "evaluate")  # the rest may follow
+OF_THE_RUN = (
+    "generate",
+    "rewrite",
+    "translate",
+    "curate",
+    "baseline",
+    "signals",
+    "train",
+    "evaluate",
+    "judge",
+)  # the rest may follow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """Source ids. teacher: the one that is asked first; '' for a run on imported records alone. failover: those after
     it. imports: where records of others are said to come from. rewriters: by name of the step, in order, who says the
-    records anew. held_out: of the frozen evaluation sets. features: by teacher, those of its service it is asked with.
+    records anew. distiller: the step that asks how probable each token is, and whom; none where nobody distils. judges:
+    who compares answers. held_out: of the frozen evaluation sets. features: by teacher, those of its service it is
+    asked with.
     """
 
     teacher: str
@@ -38,6 +50,8 @@ class Sources:
     prompts: str
     imports: tuple[str, ...] = ()
     rewriters: tuple[tuple[str, str], ...] = ()
+    distiller: tuple[str, str] | None = None
+    judges: tuple[str, ...] = ()
     held_out: str = "own/held-out"
     features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -61,8 +75,8 @@ class Ruling:
 def rulings(
     sources: Sources, catalog: Catalog, facts: Facts, today: date, inherited: Iterable[Label] = ()
 ) -> tuple[Ruling, ...]:
-    """One for each of generate, rewrite and translate, curate, baseline, train, evaluate, serve and publish, in order,
-    of those that the run has. inherited: labels of imported records beside the declared ones.
+    """One for each of generate, rewrite and translate, judge, curate, baseline, signals, train, evaluate, serve and
+    publish, in order, of those that the run has. inherited: labels of imported records beside the declared ones.
     """
 
     def label(source: str, relation: Relation) -> Label:
@@ -82,11 +96,23 @@ def rulings(
         records |= {label(source, RELATION_OF_USE[Use.TRAIN])}
         said.append((step, (may, *may_flow(records, catalog, Effect.TRAIN, facts, today))))
     dataset = records | {label(sources.held_out, Relation.FILTER)}
+    hears: dict[str, tuple[Verdict, ...]] = {}
+    if sources.distiller:
+        step, source = sources.distiller
+        hears[step] = (may_ask(source, Use.TRAIN, facts, today, catalog, sources.features.get(source, ())),)
+        dataset |= {label(source, RELATION_OF_USE[Use.TRAIN])}
     student = dataset | {label(sources.base, Relation.WEIGHTS)}
+    for source in sources.judges:
+        may = may_ask(source, Use.JUDGE, facts, today, catalog, sources.features.get(source, ()))
+        said.append(("judge", (may,)))
     said += [
         ("curate", may_flow(records, catalog, Effect.NONE, facts)),
         ("baseline", asked.get(ASKING["baseline"], ())),
-        ("train", may_flow(student, catalog, Effect.TRAIN, facts, today)),
+    ]
+    if "signals" in hears:
+        said.append(("signals", (*hears["signals"], *may_flow(dataset, catalog, Effect.TRAIN, facts, today))))
+    said += [
+        ("train", (*hears.get("train", ()), *may_flow(student, catalog, Effect.TRAIN, facts, today))),
         ("evaluate", may_flow(student, catalog, Effect.NONE, facts)),
         ("serve", may_flow(student, catalog, Effect.SERVE, facts, today)),
         ("publish", may_flow(student, catalog, Effect.PUBLISH, facts, today)),
@@ -96,7 +122,7 @@ def rulings(
 
 def sources_of(file: RunFile) -> Sources:
     """Whose words and weights a run file names, without fetching any."""
-    everyone = (*file.teachers, *file.rewriters)
+    everyone = (*file.judges, *file.teachers, *file.rewriters, *filter(None, [file.distiller]))
     return Sources(
         teacher=file.teacher.named if file.teacher else "",
         failover=tuple(asked.named for asked in file.failover),
@@ -104,6 +130,8 @@ def sources_of(file: RunFile) -> Sources:
         prompts=file.prompts.source if file.generate else "",
         imports=tuple(dict.fromkeys(each.source for each in file.imports)),
         rewriters=tuple((each.verb, asked.named) for each, asked in file.transforms.values()),
+        distiller=(file.hears_distiller_in, file.distiller.named) if file.distiller else None,
+        judges=tuple(each.named for each in file.judges),
         features={asked.named: tuple(asked.features) for asked in everyone if asked.features},
     )
 
@@ -122,14 +150,19 @@ def must_be_permitted(file: RunFile, workspace: Workspace, today: date) -> None:
 def _knock(name: str, sources: Sources, workspace: Workspace) -> None:
     """Opens the step with what it will carry, which the door refuses, and writes down that it did."""
     rewriters = [source for step, source in sources.rewriters if step == name]
-    takes_further = name == "train" or bool(rewriters)
+    of_a_dataset = name in ("signals", "train")
+    takes_further = of_a_dataset or bool(rewriters)
     asks = {source: ASKING.get(name, Use.TRAIN) for source in (rewriters or [sources.teacher]) if source}
+    if name == "judge":
+        asks = dict.fromkeys(sources.judges, Use.JUDGE)
     brings: dict[str, Relation] = {}
     if takes_further:
         brings = {source: Relation.OUTPUT for source in (sources.prompts, *sources.imports) if source}
+    if of_a_dataset:
+        asks |= {source: Use.TRAIN for _, source in (*sources.rewriters, *filter(None, [sources.distiller]))}
+        brings |= {sources.held_out: Relation.FILTER}
     if name == "train":
-        asks |= {source: Use.TRAIN for _, source in sources.rewriters}
-        brings |= {sources.base: Relation.WEIGHTS, sources.held_out: Relation.FILTER}
+        brings |= {sources.base: Relation.WEIGHTS}
     effect = Effect.TRAIN if takes_further else Effect.NONE
     with workspace.step(
         name, ask=asks, brings=brings, effect=effect, features=sources.features, config={"before": "anything is asked"}

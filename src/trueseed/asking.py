@@ -15,7 +15,6 @@ from trueseed.terms.rules import Verdict, may_ask
 
 ASKING: Mapping[str, Use] = {"generate": Use.TRAIN, "baseline": Use.BENCHMARK_TEACHER}  # by step
 USES = tuple(ASKING.values())  # what a teacher is asked for
-REWRITING = (Use.TRAIN,)  # what one is asked for that says records anew
 
 
 def in_order(file: RunFile) -> dict[str, Asked]:
@@ -30,6 +29,17 @@ def rewriters(file: RunFile) -> dict[str, Asked]:
         if asked not in (*file.teachers, *found.values()):
             found[f"transform {place}"] = asked
     return found
+
+
+def beside(file: RunFile) -> dict[str, Asked]:
+    """Who is asked beside the teachers, each once: those who rewrite, and who says how probable each token is."""
+    found, asked = rewriters(file), file.distiller
+    return found | {"distiller": asked} if asked and asked not in (*file.teachers, *file.rewriters) else found
+
+
+def uses_of(of: str) -> tuple[Use, ...]:
+    """What is asked of whoever is told as `of`."""
+    return (Use.TRAIN,) if of.startswith(("transform", "distiller")) else USES
 
 
 def verdicts(

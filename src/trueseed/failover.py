@@ -70,13 +70,7 @@ def without(file: RunFile, first: int) -> RunFile:
         return file
     config = _config(file)
     generate = config.model_copy(update={"seed": config.seed + first})  # as `_missing` says
-    changes = {
-        "teacher": file.teachers[first],
-        "failover": list(file.teachers[first + 1 :]),
-        "generate": generate,
-        "transform": [each.model_copy(update={"teacher": asked}) for each, asked in file.transforms.values()],
-    }
-    return file.model_copy(update=changes)
+    return file.taught_by(file.teachers[first:], generate)
 
 
 def _config(file: RunFile) -> verifiable.Config:

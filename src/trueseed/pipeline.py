@@ -6,14 +6,14 @@ needs it, so that a mistake in a run file is told before any of it is loaded.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, failover, models, scoring, transforming
+from trueseed import ahead, distilling, failover, judging, models, scoreboard, scoring, transforming
 from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
@@ -30,8 +30,8 @@ from trueseed.report.html import render
 from trueseed.report.summary import Report
 from trueseed.runfile import Asked, RunFile
 from trueseed.similarity.remembered import ANSWERS
-from trueseed.teachers.voice import Voice
-from trueseed.terms.model import Effect, Relation
+from trueseed.teachers.voice import OurWeights, Voice
+from trueseed.terms.model import Relation
 from trueseed.workspace import Workspace
 
 
@@ -68,11 +68,13 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         prompts = import_prompts(file, workspace) if file.generate else None
         held_out = freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
+        of_targets = scoreboard.bring_targets(file, workspace, tasks)
         teachers = cast.take_their_places()
         further = [voice.source for voice in teachers[1:]]
         features = ahead.sources_of(file).features
         failover.must_be_permitted(further, workspace.catalog, workspace.facts, _today(), features)
-        base = models.import_weights(base_weights, workspace)
+        base = models.base(file.base, base_weights, workspace)
+        distilling.must_be_possible(file, workspace, base, cast.distiller)
         parts = failover.generate(file, workspace, prompts, teachers) if prompts else ()
         records = [*brought, *(part.records for part in parts if part.accepted)]
         records = transforming.transform(file, workspace, records, cast.voice_of)
@@ -85,10 +87,14 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         teacher = scoring.teacher(taught, file.features_of(taught.source)) if taught else None
         of_tasks = on_tasks("teacher", teacher, file, workspace, tasks)
         cast.close()
-        of_tasks += on_tasks("base", scoring.held(base, base_weights.source, file.engine), file, workspace, tasks)
-        student = train(file, workspace, dataset, base)
+        untrained = scoring.held(base, base_weights.source, file.engine)
+        of_tasks += on_tasks("base", untrained, file, workspace, tasks)
+        student = distilling.train(file, workspace, dataset, base, cast.distiller)
         scores = compare(file, workspace, held_out, before.scores, student)
-        of_tasks += on_tasks("student", scoring.student(workspace, student, file.engine), file, workspace, tasks)
+        speaks = scoring.student(workspace, student, file.engine)
+        of_tasks += on_tasks("student", speaks, file, workspace, tasks)
+        others = {"teacher": teacher, "base": untrained}
+        of_tasks += judged(file, workspace, tasks, speaks, others)
         return Outcome(
             parts=parts,
             dataset=dataset,
@@ -96,18 +102,22 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             student=student,
             scores=scores,
             teacher_source=before.source,
-            tasks=tuple(of_tasks),
+            tasks=(*of_tasks, *of_targets),
         )
 
 
 class _Cast:
-    """Everybody that a run asks: teachers, and those who rewrite. Raises as `models.voice` when one is not there."""
+    """Everybody that a run asks: teachers, and those who rewrite or distil. Raises as `models.voice` when one is not
+    there.
+    """
 
     def __init__(self, file: RunFile, workspace: Workspace) -> None:
         self._everyone = list(file.teachers)
-        self._everyone += [asked for asked in file.rewriters if asked not in self._everyone]
+        further = (*file.rewriters, *filter(None, [file.distiller]))
+        self._everyone += [asked for asked in further if asked not in self._everyone]
+        self._distiller = file.distiller
         self._teachers = len(file.teachers)
-        self._found = [models.voice(asked, file.limits, file.engine, workspace) for asked in self._everyone]
+        self._found = [voice_of(asked, file, workspace) for asked in self._everyone]
         self._voices: list[Voice] = []
 
     def take_their_places(self) -> list[Voice]:
@@ -118,21 +128,32 @@ class _Cast:
     def voice_of(self, asked: Asked) -> Voice:
         return self._voices[self._everyone.index(asked)]
 
+    @property
+    def distiller(self) -> Voice | None:
+        """None where nobody distils."""
+        return self.voice_of(self._distiller) if self._distiller else None
+
     def close(self) -> None:
         for voice in self._voices:
             voice.close()
 
 
+def voice_of(asked: Asked, file: RunFile, workspace: Workspace) -> Callable[[], Voice]:
+    """As `models.voice`, as the run file has it asked."""
+    return models.voice(asked, file.limits, file.engine, workspace, top_logprobs=file.top_logprobs_of(asked))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Beginning:
     """What a run has in hand before its teacher is asked. prompts, voice: None for a run on imported records alone.
-    base: None when its weights would have to be fetched.
+    base, distiller: None when its weights would have to be fetched.
     """
 
     prompts: Artifact | None
     held_out: Artifact
     base: Artifact | None
     voice: Voice | None
+    distiller: OurWeights | None
 
 
 def begin(file: RunFile, workspace: Workspace) -> Beginning:
@@ -143,8 +164,9 @@ def begin(file: RunFile, workspace: Workspace) -> Beginning:
     return Beginning(
         prompts=import_prompts(file, workspace) if file.generate else None,
         held_out=freeze_sets(file, workspace),
-        base=models.import_weights(base, workspace) if base else None,
-        voice=models.voice(asked, file.limits, file.engine, workspace)() if asked else None,
+        base=models.base(file.base, base, workspace) if base else None,
+        voice=voice_of(asked, file, workspace)() if asked else None,
+        distiller=models.held(file.distiller, file.engine, workspace) if file.distiller else None,
     )
 
 
@@ -165,6 +187,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
         student=outcome.student,
         scores=outcome.scores,
         sources=report.sources,
+        tasks=outcome.tasks,
     )
     write_atomic(workspace.folder / "report.json", json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
     write_atomic(workspace.folder / "report.html", render(report, page))
@@ -226,14 +249,6 @@ def of_the_base(
         return measure.baseline(file.evaluate, held_out, engine, engine, step, of="base")
 
 
-def train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact) -> Artifact:
-    from trueseed.train import sft
-
-    config = file.train.model_dump()
-    with workspace.step("train", inputs=[dataset, base], effect=Effect.TRAIN, config=config) as step:
-        return step.earlier("weights") or sft.train(file.train, dataset, base, step)
-
-
 def compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Artifact, student: Artifact) -> Artifact:
     from trueseed.lm.engine import Engine
 
@@ -253,6 +268,29 @@ def on_tasks(
     """
     wanted = [(config, task) for config, task in zip(file.tasks, tasks, strict=True) if whom in config.of]
     return [scoring.on(model, config, task, workspace) for config, task in wanted if model]
+
+
+def judged(
+    file: RunFile,
+    workspace: Workspace,
+    tasks: list[Artifact],
+    student: scoring.Model,
+    others: Mapping[str, scoring.Model | None],
+) -> list[Artifact]:
+    """What the judges say of the student's answers beside each other model's that a task measures, once all of them
+    were given. others: by whom; None where there is none.
+    """
+    if not file.judges:
+        return []
+    seats, found = judging.seats(file, workspace), []
+    for config, task in zip(file.tasks, tasks, strict=True):
+        for whom in dict.fromkeys(config.of) if config.is_compared else ():
+            if other := others.get(whom):
+                ours, theirs = (judging.speaking(each, config, task, workspace) for each in (student, other))
+                found.append(judging.pairwise(ours, theirs, task, seats, workspace, seed=config.seed))
+    for seat in seats:
+        seat.model.voice.close()
+    return found
 
 
 @contextmanager

@@ -39,7 +39,7 @@ class Part:
 
 
 WHOLE = Part()
-STOPS = frozenset({"records", "dataset", "weights", "scores"})  # kinds of artifacts
+STOPS = frozenset({"records", "dataset", "signals", "weights", "scores"})  # kinds of artifacts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

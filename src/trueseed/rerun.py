@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from trueseed import ahead, failover, models, pipeline, scoring, transforming
+from trueseed import ahead, distilling, failover, models, pipeline, scoring, transforming
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.errors import Refused
@@ -124,11 +124,11 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
     """Raises what the door and the stages raise. Killed, it goes on at the next call."""
     base_weights = models.resolved(file.base)
     with pipeline.lock_run(workspace, file.project):
-        base = models.import_weights(base_weights, workspace)
+        base = models.base(file.base, base_weights, workspace)
         brought, kept = _go_on(course, file, workspace)
         held_out = pipeline.freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
-        voices = {e.named: models.voice(e, file.limits, file.engine, workspace)() for e in _heard(course, file)}
+        voices = {e.named: pipeline.voice_of(e, file, workspace)() for e in _heard(course, file)}
         parts = _generate(course, file, workspace, voices, kept)
         records = [*brought, *(part.records for part in parts if part.accepted)]
         records = transforming.transform(file, workspace, records, lambda asked: voices[asked.named])
@@ -141,11 +141,12 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
             voice.close()
         untrained = scoring.held(base, base_weights.source, file.engine)
         of_tasks += pipeline.on_tasks("base", untrained, file, workspace, tasks)
-        student = pipeline.train(file, workspace, dataset, base)
+        distiller = voices[file.distiller.named] if file.distiller else None
+        student = distilling.train(file, workspace, dataset, base, distiller)
         scores = pipeline.compare(file, workspace, held_out, before.scores, student)
-        of_tasks += pipeline.on_tasks(
-            "student", scoring.student(workspace, student, file.engine), file, workspace, tasks
-        )
+        speaks = scoring.student(workspace, student, file.engine)
+        of_tasks += pipeline.on_tasks("student", speaks, file, workspace, tasks)
+        of_tasks += pipeline.judged(file, workspace, tasks, speaks, {"teacher": teacher, "base": untrained})
         made = [*brought, *(part.records for part in parts), dataset, before.scores, student, scores, *of_tasks]
         _link(course, made, workspace)
     return Outcome(
@@ -226,6 +227,8 @@ def _must_be_possible(course: Course, file: RunFile, workspace: Workspace) -> No
             raise Refused(
                 f"{asked.named!r} is to say records anew (`transform`) and may not be asked: {recalled}; {ways}"
             )
+    if file.distiller and not _may_be_asked(file.distiller, Use.TRAIN, workspace):
+        raise Refused(f"{file.distiller.named!r} is to distil (`train`) and may not be asked: {recalled}; {ways}")
     for each in course.kept:
         for verdict in may_flow(workspace.labels(each.artifact), workspace.catalog, Effect.TRAIN, workspace.facts):
             if not verdict.permitted:
@@ -307,7 +310,8 @@ def _link(course: Course, made: Sequence[Artifact], workspace: Workspace) -> Non
 
 def _heard(course: Course, file: RunFile) -> list[Asked]:
     """Who may speak in the rebuild, each once. Whom nothing is wanted of is not even loaded."""
-    everyone = (*course.ask, *file.rewriters, *(() if course.scores else course.beside))
+    further = (*file.rewriters, *filter(None, [file.distiller]))
+    everyone = (*course.ask, *further, *(() if course.scores else course.beside))
     return list({each.named: each for each in everyone}.values())
 
 
@@ -318,12 +322,7 @@ def _asking(course: Course, file: RunFile) -> RunFile:
     if course.generated:
         used = max(each.seed for each in course.generated if each.seed is not None)
         seed = max(seed, used) + 1 - len(course.generated)  # `failover` adds the number of parts before
-    changes = {
-        "teacher": course.ask[0],
-        "failover": list(course.ask[1:]),
-        "generate": file.generate.model_copy(update={"seed": seed}),
-    }
-    return file.model_copy(update=changes)
+    return file.taught_by(course.ask, file.generate.model_copy(update={"seed": seed}))
 
 
 def _imports_of(course: Course, file: RunFile, workspace: Workspace) -> RunFile:

@@ -1,22 +1,26 @@
 """The run file: a whole run as data, strict, read once. `trueseed run FILE` and `trueseed plan FILE` read the same."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
 from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
-from trueseed.evaluate import measure, task
+from trueseed.evaluate import measure, targets, task
 from trueseed.exchange import bring
 from trueseed.generate import rewriting, verifiable
 from trueseed.lm.source import source_of
 from trueseed.lm.speed import Speed
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint
+from trueseed.teachers.rubric import Rubric
 from trueseed.terms.model import Facts, Student, parse_source
 from trueseed.train import settings as training
+
+TOLD = 20  # tokens at a place that servers tell at most (OpenAI's API reference, `top_logprobs`)
 
 
 class Named(Settings):
@@ -58,6 +62,22 @@ class Model(Settings):
     source: str | None = None
 
 
+class Base(Model):
+    """What the student starts from. layers: of those weights, which ones it has: `every_other`, or their numbers."""
+
+    layers: Literal["every_other"] | list[int] | None = None
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _are_in_order(cls, said: Any) -> Any:
+        if said is None or said == "every_other":
+            return said
+        numbers = said if isinstance(said, list) and all(type(each) is int and each >= 0 for each in said) else []
+        if not numbers or sorted(set(numbers)) != numbers:
+            raise ValueError("give `every_other`, or numbers of layers from 0 upwards, such as [0, 2, 4]")
+        return said
+
+
 class Asked(Settings):
     """The teacher: weights as in `Model`, or `remote`, a model behind an API.
 
@@ -93,6 +113,12 @@ class Prompts(Settings):
     source: str = "own/everyday"
 
 
+class Judging(Asked):
+    """A judge, named as a teacher is. rubric: what it looks at."""
+
+    rubric: Rubric = Rubric()
+
+
 class Transform(rewriting.Config):
     """teacher: who rewrites or translates; the run's own teacher when left out."""
 
@@ -104,13 +130,49 @@ class Transform(rewriting.Config):
         return rewriting.Config(**self.model_dump(exclude={"teacher"}))
 
 
+class Distil(training.Distil):
+    """teacher: who says how probable each token is; the run's own teacher when left out."""
+
+    teacher: Asked | None = None
+
+
+class OnPolicy(training.OnPolicy):
+    """teacher: as of `Distil`."""
+
+    teacher: Asked | None = None
+
+
+Train = Annotated[
+    Annotated[training.Config, Tag("sft")] | Annotated[Distil, Tag("distil")] | Annotated[OnPolicy, Tag("on_policy")],
+    Discriminator(training.method_of),
+]
+
+
+class Target(targets.Config):
+    """teacher: the model itself, asked on the day `on`, if its terms permit that it is measured."""
+
+    teacher: Asked | None = None
+
+    @model_validator(mode="after")
+    def _asked_or_recorded(self) -> "Target":
+        if (self.teacher is None) == (self.outputs is None):
+            raise ValueError("give either `outputs`, what it answered once, or `teacher`, to ask it now")
+        if self.teacher and (self.source or self.maker):
+            raise ValueError("`source` and `maker` are of `outputs`; whose a `teacher` is stands in it")
+        if self.teacher and self.teacher.remote and self.on is None:
+            raise ValueError("a model behind an API moves: give `on`, the day it is asked, which is its version")
+        return self
+
+
 class RunFile(Settings):
     """A whole run as data. `trueseed run FILE` reads it.
 
     teacher, generate: together, or neither, for a run on imported records alone. failover: teachers to go on with, in
     order, when the one before comes to an end; each of another maker. cache: answers that the workspace keeps are used
     where the terms permit, and what is asked is kept there. transform: what is done to the records, in order, before
-    they are curated. tasks: measured at the end, beside the frozen sets of `evaluate`.
+    they are curated. train: by which method, and who distils. tasks: measured at the end, beside the frozen sets of
+    `evaluate`. judges: compare the student's answers with those of whom else a task of the scorer `open` names.
+    targets: whom the student is to match on one of the tasks, and by when.
     """
 
     project: str = Field(min_length=1)
@@ -118,7 +180,7 @@ class RunFile(Settings):
     operator: Operator = Operator()
     teacher: Asked | None = None
     failover: list[Asked] = Field(default=[])
-    base: Model
+    base: Base
     limits: list[Limit] = Field(default=[])
     cache: bool = True
     prompts: Prompts = Prompts()
@@ -127,9 +189,34 @@ class RunFile(Settings):
     generate: verifiable.Config | None = None
     transform: list[Transform] = Field(default=[])
     curate: curation.Config = curation.Config()
-    train: training.Config
+    train: Train
     evaluate: measure.Config = measure.Config()
     tasks: list[task.Config] = Field(default=[])
+    judges: list[Judging] = Field(default=[])
+    targets: list[Target] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _judges_differ(self) -> "RunFile":
+        sources = [each.named for each in self.judges]
+        if twice := sorted({source for source in sources if sources.count(source) > 1}):
+            raise ValueError(f"`judges` names {twice[0]!r} twice; a majority needs judges of different sources")
+        if self.judges and not any(each.is_compared for each in self.tasks):
+            raise ValueError(
+                "`judges` have nothing to judge: add a task with `scorer: open` and `of: [student, teacher]`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _targets_are_on_its_tasks(self) -> "RunFile":
+        named = {each.named: each for each in self.tasks}
+        for target in self.targets:
+            if target.task not in named:
+                raise ValueError(f"target {target.name!r} is on task {target.task!r}; `tasks` has {sorted(named)}")
+            if "student" not in named[target.task].of:
+                raise ValueError(f"target {target.name!r}: task {target.task!r} does not measure the student (`of`)")
+        if len({(each.name, each.on, each.task) for each in self.targets}) < len(self.targets):
+            raise ValueError("two `targets` have the same name, `on` and task; give each version a day of its own")
+        return self
 
     @model_validator(mode="after")
     def _records_come_from_somewhere(self) -> "RunFile":
@@ -144,6 +231,36 @@ class RunFile(Settings):
         if self.teacher is None and any(each.teacher is None for each in self.transform):
             raise ValueError("`transform` does not say whom to ask, and the run has no teacher; give it `teacher`")
         return self
+
+    @model_validator(mode="after")
+    def _somebody_distils(self) -> "RunFile":
+        if self.train.method == "sft":
+            return self
+        name, asked = f"`train: {{method: {self.train.method}}}`", self.distiller
+        if asked is None:
+            raise ValueError(f"{name} does not say who distils, and the run has no teacher; give it `teacher`")
+        if asked.weights is None and (because := self._not_told_by(asked)):
+            raise ValueError(
+                f"{name}: {asked.named!r} is behind an API, {because}; or name weights "
+                f"(`train: {{teacher: {{weights: …}}}}`), or learn from its answers (`method: sft`)"
+            )
+        return self
+
+    def _not_told_by(self, asked: Asked) -> str:
+        """Why a server's log-probabilities of what it says, which come with its answers alone, would not do; ''."""
+        if self.hears_distiller_in != "signals":
+            return "and tells nothing of words that are not its own (`method: distil` with `signals: stored` can be)"
+        if asked != self.teacher or self.failover or self.imports or self.transform:
+            return (
+                "so every record must be its own answer: let it be the one `teacher`, without `import` and `transform`"
+            )
+        if self.generate and self.generate.rungs != ["plain"]:
+            return "and tells of answers to what it was asked, help included; ask without (`rungs: [plain]`)"
+        if not self.cache:
+            return "and what it told is taken from the kept answers; take `cache: false` out"
+        if self.train.method == "distil" and self.train.loss_top_k > TOLD:
+            return f"and servers tell {TOLD} tokens at most: lower `loss_top_k`"
+        return ""
 
     @model_validator(mode="after")
     def _each_of_another_maker(self) -> "RunFile":
@@ -178,9 +295,52 @@ class RunFile(Settings):
                 found[f"{each.verb} {before + 1}" if before else each.verb] = each, asked
         return found
 
+    @property
+    def distiller(self) -> Asked | None:
+        """Who is asked how probable each token is; None where the student learns from texts alone."""
+        return None if isinstance(self.train, training.Config) else self.train.teacher or self.teacher
+
+    @property
+    def hears_distiller_in(self) -> Literal["signals", "train", ""]:
+        """The step that asks the distiller."""
+        if isinstance(self.train, training.Config):
+            return ""
+        return "signals" if isinstance(self.train, Distil) and self.train.signals == "stored" else "train"
+
+    def top_logprobs_of(self, asked: Asked) -> int:
+        """How many of the most probable tokens a server is to tell with its answers."""
+        distils = asked.remote is not None and asked == self.distiller
+        return self.train.loss_top_k if distils and isinstance(self.train, Distil) else 0
+
+    @property
+    def hearing(self) -> dict[str, Any]:
+        """What the step `signals` is opened with, beside who is heard."""
+        assert isinstance(self.train, Distil), "nothing is stored"
+        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length}
+
+    @property
+    def training(self) -> training.Training:
+        """What the step is opened with: who distils is said beside it."""
+        said = self.train.model_dump(exclude={"teacher"})
+        if isinstance(self.train, Distil):
+            return training.Distil(**said)
+        return training.OnPolicy(**said) if isinstance(self.train, OnPolicy) else training.Config(**said)
+
+    def taught_by(self, teachers: Sequence[Asked], generate: verifiable.Config) -> "RunFile":
+        """The same run with other teachers, at least one: who was to rewrite and distil stays who it was."""
+        changes: dict[str, Any] = {
+            "teacher": teachers[0],
+            "failover": list(teachers[1:]),
+            "generate": generate,
+            "transform": [each.model_copy(update={"teacher": asked}) for each, asked in self.transforms.values()],
+        }
+        if self.distiller:
+            changes["train"] = self.train.model_copy(update={"teacher": self.distiller})
+        return self.model_copy(update=changes)
+
     def features_of(self, source: str) -> dict[str, list[str]]:
         """As a step that asks this teacher names them."""
-        everyone = (*self.teachers, *self.rewriters)
+        everyone = (*self.teachers, *self.rewriters, *filter(None, [self.distiller]))
         return {asked.named: asked.features for asked in everyone if asked.named == source and asked.features}
 
     @property
@@ -191,7 +351,10 @@ class RunFile(Settings):
 
 
 def load(path: Path) -> RunFile:
-    """Reads a run file; relative files of prompts, imports and tasks are looked for beside it. Raises `ConfigError`."""
+    """Reads a run file; relative files of prompts, imports, tasks and outputs are looked for beside it.
+
+    Raises `ConfigError`.
+    """
     file = read(path, RunFile)
     imports = [each.model_copy(update={"file": str(path.parent / each.file)}) for each in file.imports]
     prompts = file.prompts
@@ -200,4 +363,8 @@ def load(path: Path) -> RunFile:
     tasks = [
         each.model_copy(update={"file": str(path.parent / each.file)}) if each.file else each for each in file.tasks
     ]
-    return file.model_copy(update={"prompts": prompts, "imports": imports, "tasks": tasks})
+    goals = [
+        each.model_copy(update={"outputs": str(path.parent / each.outputs)}) if each.outputs else each
+        for each in file.targets
+    ]
+    return file.model_copy(update={"prompts": prompts, "imports": imports, "tasks": tasks, "targets": goals})

@@ -17,6 +17,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.chat import ChatModel
 from trueseed.errors import ConfigError
+from trueseed.evaluate.outputs import Outputs, Replayed, freeze, thaw
 from trueseed.evaluate.task import Config, read
 from trueseed.lm.source import resolve
 from trueseed.lm.speed import Speed
@@ -31,17 +32,21 @@ if TYPE_CHECKING:
     from trueseed.lm.engine import Engine
 
 STUDENT = "student"  # stands for the newest
+STEP = "score"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Model:
     """Who is measured. voice: how it is heard. weights: where they are here. asked: whether its terms are asked, since
-    it is none of our own students. features: as `Workspace.step`.
+    it is none of our own students. features: as `Workspace.step`. recorded: what it answered once, when it is not asked
+    now. version: what makes it another model than before, though nothing else changed.
     """
 
     voice: Voice
     weights: Artifact | None
     asked: bool
+    recorded: Artifact | None = None
+    version: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
@@ -64,10 +69,22 @@ def held(artifact: Artifact, source: str, speed: Speed) -> Model:
     return Model(voice=OurWeights(artifact, source, speed), weights=artifact, asked=True)
 
 
-def teacher(voice: Voice, features: Mapping[str, Sequence[str]]) -> Model:
-    """A teacher as a run hears it. features: by source, as `Workspace.step`."""
+def teacher(voice: Voice, features: Mapping[str, Sequence[str]], version: Mapping[str, Any] | None = None) -> Model:
+    """A teacher as a run hears it. features: by source, as `Workspace.step`. version: as `Model`."""
     weights = voice.weights if isinstance(voice, OurWeights) else None
-    return Model(voice=voice, weights=weights, asked=True, features=features)
+    return Model(voice=voice, weights=weights, asked=True, features=features, version=version or {})
+
+
+def bring_outputs(workspace: Workspace, outputs: Outputs) -> Artifact:
+    """What a model answered once, as an artifact with its origin, held out from training."""
+    said = {"held_out": True, "digest": outputs.digest, "on": outputs.origin.on}
+    with workspace.step("outputs", brings=outputs.origin.brings, config=said) as step:
+        return step.earlier("records") or freeze(outputs, step)
+
+
+def recorded(outputs: Artifact) -> Model:
+    """A model by what it answered once."""
+    return Model(voice=Recording(outputs), weights=None, asked=True, recorded=outputs)
 
 
 def ours(workspace: Workspace, spec: str, speed: Speed | None = None) -> Model:
@@ -98,10 +115,13 @@ def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Ar
     """
     from trueseed.evaluate import score  # with scipy, which takes a second
 
-    inputs = [task, *([model.weights] if model.weights else [])]
+    if model.recorded and config.draws > 1:
+        raise ConfigError(f"{model.voice.source!r} answered each prompt once; `draws` above 1 need a model that speaks")
+    inputs = [task, *(each for each in (model.weights, model.recorded) if each)]
     asks = {model.voice.source: Use.BENCHMARK_TEACHER} if model.asked else {}
     decides = {**config.model_dump(exclude={"file", "of"}), **model.voice.identity, "versions": score.versions()}
-    with workspace.step("score", inputs=inputs, ask=asks, config=decides, features=model.features) as step:
+    decides |= {"version": dict(model.version)} if model.version else {}
+    with workspace.step(STEP, inputs=inputs, ask=asks, config=decides, features=model.features) as step:
         if earlier := step.earlier("scores"):
             return earlier
         with _examined(model, step) as examined:
@@ -114,11 +134,39 @@ def _examined(model: Model, step: Step) -> Iterator["Examined"]:
     from trueseed.evaluate.score import Examined
 
     by: AbstractContextManager[ChatModel]
-    by = bound(model.voice, step, cache=True) if model.asked else model.voice.speaking(step)
+    anew = bool(model.version)  # the cache does not know that a provider's model moved
+    is_asked = model.asked and model.recorded is None
+    by = bound(model.voice, step, cache=not anew) if is_asked else model.voice.speaking(step)
     with by as speaks:
         follows = model.voice.scorer
         about = {name.removeprefix("teacher_"): said for name, said in model.voice.speaks.items()}
+        if model.version:
+            about["version"] = dict(model.version)
         yield Examined(speaks=speaks, follows=follows, about={**about, **_template(follows)})
+
+
+class Recording:
+    """A `Voice` that says again what a model answered once."""
+
+    scorer = price = None
+
+    def __init__(self, outputs: Artifact) -> None:
+        self._outputs = outputs
+        self.source = str(outputs.meta["outputs"]["source"])
+
+    @property
+    def speaks(self) -> dict[str, Any]:
+        return {"recorded": {**self._outputs.meta["outputs"], "artifact": self._outputs.digest}}
+
+    identity = speaks
+
+    @contextmanager
+    def speaking(self, step: Step) -> Iterator[ChatModel]:
+        step.read(self._outputs)
+        yield Replayed(thaw(self._outputs))
+
+    def close(self) -> None:
+        pass
 
 
 def _template(engine: "Engine | None") -> dict[str, Any]:

@@ -161,7 +161,7 @@ class Step:
         """Raises `Refused` when weights would come of words in a step that does not say that it trains; and when scores
         shape what is learned from, and may not be used as reward.
         """
-        if kind not in ("records", "dataset", "weights"):
+        if kind not in ("records", "dataset", "signals", "weights"):
             return
         if kind == "weights" and self._opening.effect is not Effect.TRAIN:
             for words in (each for each in self._opening.inputs if each.kind in WORDS):

@@ -3,6 +3,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,3 +109,33 @@ def test_what_is_not_a_number_is_no_score():
         stats.ratio([math.nan, 1.0], [1.0, 1.0])
     with pytest.raises(ValueError, match="not a number"):
         stats.perplexity_of([math.inf, 1.0], [1.0, 1.0])
+
+
+def test_kappa_is_cohens():
+    """His own example: two raters of 100, in agreement on 70 (Cohen 1960 gives the formula by hand)."""
+    first = ["yes"] * 50 + ["no"] * 50
+    second = ["yes"] * 40 + ["no"] * 10 + ["yes"] * 20 + ["no"] * 30
+    by_hand = (0.7 - (0.5 * 0.6 + 0.5 * 0.4)) / (1 - 0.5)
+    found = stats.kappa(first, second)
+    assert found.value == pytest.approx(by_hand)
+    assert found.low < by_hand < found.high
+
+
+def test_kappa_of_raters_who_always_agree_is_not_certain():
+    found = stats.kappa(["a", "b"] * 10, ["a", "b"] * 10)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert 0.5 < found.low < 1
+
+
+def test_kappa_is_nothing_where_one_says_always_the_same():
+    assert stats.kappa(["a", "b"] * 10, ["a"] * 20).value == 0
+
+
+def test_kappas_interval_covers_what_it_should():
+    rng, held = np.random.default_rng(0), 0
+    for seed in range(15):
+        truth = rng.integers(0, 2, 60)
+        said = np.where(rng.random(60) < 0.8, truth, 1 - truth)
+        found = stats.kappa([str(each) for each in truth], [str(each) for each in said], seed=seed)
+        held += found.low <= 0.6 <= found.high
+    assert held >= 11

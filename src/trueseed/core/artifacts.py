@@ -20,7 +20,7 @@ from trueseed.core.canonical import canonical, digest, file_digest
 from trueseed.core.durable import folder_atomic, sync_folder
 from trueseed.errors import Broken, ConfigError
 
-Kind = Literal["prompts", "records", "dataset", "tokenizer", "weights", "scores", "report"]
+Kind = Literal["prompts", "records", "dataset", "signals", "tokenizer", "weights", "scores", "report"]
 MANIFEST = "manifest.json"
 
 

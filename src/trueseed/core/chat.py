@@ -52,10 +52,12 @@ class Request:
 
     temperature: 0 is greedy. top_p: the exact nucleus, 1 is everything. seed: this request's own random stream.
     stop: the answer ends before the first of these strings. max_tokens: bound on the answer, in the model's tokens.
-    logprobs: also return the log-probability of every token of the answer. schema: the answer is JSON that this JSON
+    logprobs: also return the log-probability of every token of the answer. top_logprobs: and at each of them those of
+    so many of the most probable tokens; servers give 20 at most, some fewer. schema: the answer is JSON that this JSON
     Schema allows. tools: functions that the model may call instead, in the OpenAI shape. What a model cannot do it
     refuses with `ConfigError`, rather than answer something else. watch: may end the answer early; a model that cannot
-    be interrupted says all of it.
+    be interrupted says all of it. continues: what to go on from as it stands, text or token ids, without a chat (then
+    there are no messages); only weights that run here can.
     """
 
     messages: tuple[Message, ...]
@@ -65,9 +67,11 @@ class Request:
     seed: int = 0
     stop: tuple[str, ...] = ()
     logprobs: bool = False
+    top_logprobs: int = 0
     schema: Mapping[str, Any] | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     watch: Watch | None = None
+    continues: str | tuple[int, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything that decides the answer; its digest is the request digest in a record's origin."""
@@ -80,21 +84,29 @@ class Request:
             "stop": list(self.stop),
             "logprobs": self.logprobs,
         }
+        if self.top_logprobs:
+            said["top_logprobs"] = self.top_logprobs
         if self.schema is not None:
             said["schema"] = dict(self.schema)
         if self.tools:
             said["tools"] = [dict(tool) for tool in self.tools]
         if self.watch is not None:
             said["watch"] = self.watch.to_json()
+        if self.continues is not None:
+            said["continues"] = self.continues if isinstance(self.continues, str) else list(self.continues)
         return said
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """token: its id, or its text where the model's server tells no ids."""
+    """token: its id, or its text where the model's server tells no ids. top: the most probable tokens at this place,
+    where they were asked for; and then spelt: the token's bytes, if told, as it may be part of a character.
+    """
 
     token: int | str
     logprob: float  # natural logarithm
+    spelt: bytes = b""
+    top: "tuple[TokenLogprob, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Tag, ValidationError
 
 from trueseed.core.redact import redact
 from trueseed.errors import ConfigError
@@ -80,29 +80,55 @@ def _lines(node: yaml.Node, at: Location = ()) -> Iterator[tuple[Location, int]]
 
 
 def _sentence(path: Path, lines: dict[Location, int], model: type[Settings], mistake: Any) -> str:
-    at: Location = tuple(part for part in mistake["loc"])
+    at, inside = _place(model, mistake["loc"])
     known = at
     while known and known not in lines:
         known = known[:-1]
     where = f"{path}, line {lines[known]}" if known else f"{path}"
     name = ".".join(str(part) for part in at)
     if mistake["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(at[-1]), _keys(model, at[:-1]), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(_keys(model, at[:-1]))}"
-        return f"{where}: unknown key {name!r}; {hint}"
+        keys = list(inside.model_fields)
+        return f"{where}: unknown key {name!r}; {_nearest(str(at[-1]), keys, 'keys')}"
     if mistake["type"] == "missing":
         return f"{where}: {name!r} is missing; add it"
-    return f"{where}: {name!r} is {redact(repr(mistake['input']))}: {mistake['msg']}"
+    if mistake["type"] == "union_tag_invalid":
+        said, valid = mistake["ctx"]["tag"], mistake["ctx"]["expected_tags"].replace("'", "").split(", ")
+        key = next((key for key, value in mistake["input"].items() if value == said), "")
+        line = lines.get((*at, key), lines.get(known))
+        return f"{path}, line {line}: '{name}.{key}' is {said!r}; {_nearest(said, valid, 'ones')}"
+    told = mistake["msg"].removeprefix("Value error, ")
+    if isinstance(mistake["input"], Mapping):  # of the whole of it: the key that is wrong is named in what is told
+        return f"{where}: {f'{name!r}: ' if name else ''}{told}"
+    return f"{where}: {name!r} is {redact(repr(mistake['input']))}: {told}"
 
 
-def _keys(model: type[BaseModel], at: Location) -> list[str]:
-    """Valid keys of the model found by walking `at` from `model`."""
+def _nearest(said: str, valid: list[str], what: str) -> str:
+    near = difflib.get_close_matches(said, valid, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"valid {what}: {', '.join(valid)}"
+
+
+def _place(model: type[BaseModel], at: Location) -> tuple[Location, type[BaseModel]]:
+    """Where it stands in the file, without the names of a union's branches; and the model that its last key is in."""
+    named: list[str | int] = []
+    inside, branches = model, dict[str, type[BaseModel]]()
     for part in at:
+        if part in branches:
+            model, branches = branches[str(part)], {}
+            continue
+        named.append(part)
+        inside = model
         if not isinstance(part, str) or part not in model.model_fields:
-            continue  # an item of a list, or a branch of a union: stay where we are
+            continue  # an item of a list: stay where we are
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *getattr(annotation, "__args__", ())]
         found = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if found:
-            model = found[0]
-    return list(model.model_fields)
+        model = found[0] if found else model
+        branches = {tag.tag: kind for c in candidates for kind, tag in _tagged(c)}
+    return tuple(named), inside
+
+
+def _tagged(annotation: Any) -> Iterator[tuple[type[BaseModel], Tag]]:
+    """A branch of a union that is told apart by its tag."""
+    for tag in getattr(annotation, "__metadata__", ()):
+        if isinstance(tag, Tag):
+            yield annotation.__origin__, tag

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trueseed.asking import REWRITING, USES, in_order, rewriters
-from trueseed.doctor import imports, permission, reach, weights
+from trueseed.asking import beside, in_order, uses_of
+from trueseed.doctor import imports, method, permission, reach, weights
 from trueseed.doctor.check import Check, Findings, Subject
 from trueseed.doctor.known import Known
 from trueseed.errors import ConfigError, TrueSeedError
@@ -41,10 +41,11 @@ def examine(file: RunFile, workspace: Path, environment: Mapping[str, str] = os.
     found += _prompts(known) if file.generate else ()
     for n, each in enumerate(file.imports, start=1):
         found += imports.checks(f"import {n}" if len(file.imports) > 1 else "import", each, known)
-    teachers = in_order(file) | rewriters(file)
+    teachers = in_order(file) | beside(file)
     for of, asked in teachers.items():
         found += _teacher(of, asked, known)
     found += _base(known)
+    found += method.checks(file)
     is_remote = any(asked.remote for asked in teachers.values())
     return Findings(checks=tuple(found), unchecked=reach.UNCHECKED if is_remote else ())
 
@@ -64,7 +65,7 @@ def _prompts(known: Known) -> Iterator[Check]:
 def _teacher(of: str, asked: Asked, known: Known) -> Iterator[Check]:
     try:
         subject = Subject(of, asked.named)
-        yield from permission.of_teacher(subject, asked, known, REWRITING if of.startswith("transform") else USES)
+        yield from permission.of_teacher(subject, asked, known, uses_of(of))
         if asked.remote is not None:
             yield from reach.checks(subject, asked.remote, known.file, known.environment)
         else:
@@ -86,5 +87,10 @@ def _base(known: Known) -> Iterator[Check]:
     yield from permission.of_base(subject, known)
     yield from weights.checks(
         subject, base, catalog=known.catalog, today=known.today,
-        trained=True, workspace=known.folder,
+        trained=True, workspace=known.folder, beside=_in_memory(known.file),
     )  # fmt: skip
+
+
+def _in_memory(file: RunFile) -> str:
+    """The weights that are heard while the student is trained; ''."""
+    return (file.distiller.weights or "") if file.distiller and file.hears_distiller_in == "train" else ""

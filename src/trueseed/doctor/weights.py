@@ -19,15 +19,25 @@ STUDENTS = 2.5  # the student, a checkpoint's float32 weights and moments are la
 
 
 def checks(
-    subject: Subject, named: Asked | Model, *, catalog: Catalog, today: date, trained: bool, workspace: Path
+    subject: Subject,
+    named: Asked | Model,
+    *,
+    catalog: Catalog,
+    today: date,
+    trained: bool,
+    workspace: Path,
+    beside: str = "",
 ) -> Iterator[Check]:
-    """trained: whether the student starts from them. workspace: where it is written."""
+    """trained: whether the student starts from them. workspace: where it is written. beside: weights that are in memory
+    at the same time, as far as they are here.
+    """
     spec, sha256 = named.weights or "", named.sha256
     if not is_here(spec):
         yield _absent(subject, spec)
         return
     try:
         found = resolve(spec, sha256=sha256, source=named.source)
+        heard = _size(resolve(beside).folder) if beside and is_here(beside) else 0
     except TrueSeedError as err:
         yield subject.error("weights", err)
         return
@@ -35,8 +45,8 @@ def checks(
     pinned = "as the run file insists" if sha256 else "as it was when it was fetched" if ":" in spec else "not pinned"
     yield subject.ok("digest", f"{found.digest[:16]}…, {pinned}")
     yield _licence(subject, found, catalog, today)
-    size = sum(path.stat().st_size for path in matching(found.folder, ("*.safetensors",)))
-    yield _memory(subject, size, trained)
+    size = _size(found.folder)
+    yield _memory(subject, round(size * (IN_TRAINING if trained else IN_USE) + heard * IN_USE), trained)
     if trained:
         yield _disk(subject, size, workspace)
 
@@ -70,8 +80,11 @@ def _licence(subject: Subject, found: Weights, catalog: Catalog, today: date) ->
     return (subject.ok if document.was_read else subject.warning)("licence", f"{document.id!r}, {read}; {beside}")
 
 
-def _memory(subject: Subject, size: int, trained: bool) -> Check:
-    need = round(size * (IN_TRAINING if trained else IN_USE))
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in matching(folder, ("*.safetensors",)))
+
+
+def _memory(subject: Subject, need: int, trained: bool) -> Check:
     whole, free = _memory_here()
     what = "training them needs about" if trained else "answering needs about"
     if need > whole:

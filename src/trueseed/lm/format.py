@@ -110,6 +110,16 @@ class Format:
             raise ConfigError(f"{text!r} adds no token to {before[-20:]!r}: it cannot be scored")
         return self._known(ids), [False] * len(given) + [True] * (len(ids) - len(given))
 
+    def raw(self, text: str, *, special: bool = True) -> list[int]:
+        """Ids of text as the tokenizer itself reads it: special tokens spelled in it are special. special: with what
+        it puts around every text, if anything.
+        """
+        return [int(i) for i in self._fast.encode(text, add_special_tokens=special).ids]
+
+    def spell(self, ids: Sequence[int]) -> str:
+        """Text of any tokens, special ones spelled out."""
+        return str(self._fast.decode(list(ids), skip_special_tokens=False))
+
     @cached_property
     def _first(self) -> list[int]:
         """What the tokenizer itself puts before every text, if anything."""

@@ -5,8 +5,8 @@
     logits = network.read(cache, rows, prompts)     prompts into rows of the cache; logits after each
     logits = network.step(cache, tokens)            one more token of every row
 
-Llama, Mistral, Qwen2, Qwen3, SmolLM3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are read
-without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text, so
+Llama, Mistral, Qwen2, Qwen3, SmolLM3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are
+read without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text, so
 it can be replaced by something faster behind the same three calls.
 
 In bf16 on the CPU the same token after the same words gets the same bits however it comes: read in a prompt, stepped
@@ -194,6 +194,17 @@ class Network:
         self.dtype, self._coarse = dtype, coarse
         with torch.inference_mode():
             self._take(checkpoint.load(folder, dtype).to(self.device))
+
+    @classmethod
+    def of(cls, model: Any) -> "Network":
+        """Over the weights that `model`, one of transformers', has now. They are packed: what it learns later is not
+        seen. Its type and device are kept. Raises `ConfigError` as the constructor.
+        """
+        network = cls.__new__(cls)
+        network.device, network.dtype, network._coarse = model.device, model.dtype, False
+        with torch.inference_mode():
+            network._take(model)
+        return network
 
     def _take(self, model: Any) -> None:
         config = model.config

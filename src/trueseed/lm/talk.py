@@ -1,5 +1,7 @@
 """One request while it is being answered: its tokens, its text, and when it ends."""
 
+from collections.abc import Sequence
+
 from trueseed.core.chat import Answer, Finish, Request, TokenLogprob
 from trueseed.errors import ConfigError
 from trueseed.lm.format import Format
@@ -14,11 +16,12 @@ class Talk:
 
     def __init__(self, position: int, request: Request, form: Format, context: int, *, streamed: bool = False) -> None:
         self.position, self.request = position, request
-        self.prompt = tuple(form.prompt(request.messages))
+        self.prompt = tuple(_prompt(request, form))
         self.ids: list[int] = []
         self.finish: Finish | None = None
         self._form = form
-        self._stop = tuple(stop for stop in (*request.stop, *form.stop) if stop)
+        of_chats = form.stop if request.continues is None else ()
+        self._stop = tuple(stop for stop in (*request.stop, *of_chats) if stop)
         self._spoken = form.incremental() if self._stop or streamed or request.watch else None
         self._logprobs: list[TokenLogprob] = []
         self._text = ""
@@ -80,7 +83,11 @@ class Talk:
     def _refuse_impossible(self, context: int) -> None:
         if self.request.schema is not None or self.request.tools:
             raise ConfigError("weights that run here follow no JSON Schema and call no tools; ask without them")
+        if self.request.top_logprobs:
+            raise ConfigError("weights that run here tell the most probable tokens by `Engine.topk`; ask without them")
         request = self.request
+        if not self.prompt:
+            raise ConfigError("there is nothing to go on from: the text is empty, and the tokenizer begins none")
         if self._limit < 1:
             raise ConfigError(
                 f"nothing can be answered: the chat takes {len(self.prompt)} of the model's {context} tokens of context"
@@ -90,3 +97,11 @@ class Talk:
             raise ConfigError(f"top_p must be above 0 and at most 1, not {request.top_p}")
         if request.temperature < 0:
             raise ConfigError(f"temperature must be at least 0, not {request.temperature}")
+
+
+def _prompt(request: Request, form: Format) -> Sequence[int]:
+    if request.continues is None:
+        return form.prompt(request.messages)
+    if request.messages:
+        raise ConfigError("a request goes on from a text or from a chat, not from both: give `continues` or `messages`")
+    return form.raw(request.continues) if isinstance(request.continues, str) else request.continues

@@ -105,6 +105,7 @@ def _training(dossier: Dossier) -> Iterator[str]:
     for corpus in dossier.corpora:
         learned, validating = corpus.records("train"), corpus.records("validation")
         yield f"- dataset `{corpus.dataset.digest}`: {learned} records to learn from, {validating} to validate"
+    yield from (f"- {line}" for line in dossier.learned.lines())
     yield from (f"- {name}: {value:,}" for name, value in sorted(counts.items()))
     yield from (f"- {name}: `{value}`" for name, value in sorted(dossier.training["config"].items()))
     if dossier.identity_filter:

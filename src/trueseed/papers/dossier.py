@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
+from trueseed import learned
 from trueseed.core.artifacts import Artifact, check
 from trueseed.core.canonical import now
+from trueseed.learned import Learned
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.papers import corpus
@@ -33,8 +35,8 @@ class Scores:
 @dataclass(frozen=True, kw_only=True)
 class Dossier:
     """verdicts: on publishing it, one for each label. upstream: what each source is declared to have learned from.
-    training: configuration and counts of the step that made it. corpora: the datasets that it learned from. at: when
-    all of this was read, RFC 3339.
+    training: configuration and counts of the step that made it. learned: by which method, and why so. corpora: the
+    datasets that it learned from. at: when all of this was read, RFC 3339.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Dossier:
     base: tuple[str, ...]
     corpora: tuple[Corpus, ...]
     training: Mapping[str, Any]
+    learned: Learned
     scores: Scores | None
     ledger: Mapping[str, Any]
     at: str
@@ -98,6 +101,7 @@ def of(workspace: Workspace, student: Artifact, name: str) -> Dossier:
             for dataset in learned_from(workspace, student)
         ),
         training={key: said.get(key, {}) for key in ("config", "counts", "cost", "at")},
+        learned=learned.of(student, maker),
         scores=_scores(workspace, student),
         ledger={"origin": ledger.origin, "entries": ledger.size, "root": ledger.root_hex},
         at=now(),

@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,17 +18,24 @@ from trueseed.core.canonical import digest
 from trueseed.generate.course import DRAWS, Courses, Seen, imagine
 from trueseed.generate.verifiable import Config as Recipe
 from trueseed.plan.draws import Floats, between, interval, mean
-from trueseed.plan.history import Tempos
+from trueseed.plan.history import Tempos, training
 from trueseed.plan.measured import Answered, Machine
 from trueseed.report.planned import Estimate, Planned, Quantity, Range
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.amounts import Price
+from trueseed.train.settings import OnPolicy
+
+if TYPE_CHECKING:
+    from trueseed.train.tempo import Tempo
 
 NO_ROWS = "no question was answered: `--rows N` asks a few real ones"
 NO_PRICE = "the price is not known: give a price in the run file (`price: {input: …, output: …}`)"
 NO_SPEED = "nothing was measured of it here; the first run of this step in this workspace will be"
 NO_BASE = "the base weights are not here yet: `trueseed weights SPEC` fetches them, then plan again"
 NOISE = {"train": (0.6, 1.25)}  # seconds a token in training, beside those of a throw-away step on noise (docs/log.md)
+NO_DISTILLER = "the distiller's weights are not here yet: `trueseed weights SPEC` fetches them, then plan again"
+NO_SPEAKING = "how fast the student speaks is not known before its first training of this kind here"
+HEARD = (0.7, 2.0)  # seconds a token of hearing, beside those of a few rows of noise: full batches, and what is kept
 UNTRIED = "rewriting and translation are not tried beforehand"
 FULLER = 1.0  # the least by which more chats at once slow each other down: not at all
 
@@ -91,7 +98,11 @@ def estimate(
         add("baseline", maker.baseline(), {**file.evaluate.model_dump(), **identity})
     else:
         add("baseline", maker.measuring("baseline"), {**measuring, "of": "base"})
-    add("train", maker.train(), file.train.model_dump())
+    heard_in, of_teacher = file.hears_distiller_in, file.distiller == file.teacher
+    if heard_in == "signals":
+        add("signals", maker.signals(), {**file.hearing, **identity} if of_teacher else None)
+    told = file.training.model_dump() | (dict(identity) if heard_in == "train" else {})
+    add("train", maker.train(), told if of_teacher or heard_in != "train" else None)
     add("evaluate", maker.evaluate(), measuring)
     return Estimate(rows=len(answered.rows), price=wire.price, steps=tuple(steps))
 
@@ -187,16 +198,53 @@ class _Maker:
         if measured is None:
             why = NO_BASE if self._answered.rows else self._unmeasured
             return {**ASKS_NOTHING}, {"tokens": why, "seconds": why}
-        length = mean(measured.tokens, self._rng, DRAWS, low=2, high=self._file.train.max_length)
-        config = self._file.train
-        tokens = self._kept * (1 - self._file.curate.validation) * length * config.num_train_epochs
+        config = self._file.training
+        tokens = self._length(measured) * self._kept * (1 - self._file.curate.validation) * config.num_train_epochs
         if config.max_steps:
             most = config.max_steps * config.tokens_per_batch * config.gradient_accumulation_steps
             tokens = np.minimum(tokens, most)
-        known = self._tempos.of("train", self._rng, DRAWS)
+        known = self._tempos.of(training(config.model_dump()), self._rng, DRAWS)
+        if known is not None:
+            return {**ASKS_NOTHING, "tokens": interval(tokens), "seconds": interval(tokens * known)}, {}
+        seconds = tokens * measured.seconds_per_token * between(*NOISE["train"], self._rng, DRAWS)
+        if self._file.hears_distiller_in == "train":
+            if self._machine.hear_s is None:
+                return {**ASKS_NOTHING, "tokens": interval(tokens)}, {"seconds": NO_DISTILLER}
+            seconds = seconds + tokens * self._machine.hear_s * between(*HEARD, self._rng, DRAWS)
+        if isinstance(config, OnPolicy):
+            spoken = self._spoken_s(config)
+            if spoken is None:
+                return {**ASKS_NOTHING, "tokens": interval(tokens)}, {"seconds": NO_SPEAKING}
+            seconds = seconds + self._kept * (1 - self._file.curate.validation) * config.num_train_epochs * spoken
+        return {**ASKS_NOTHING, "tokens": interval(tokens), "seconds": interval(seconds)}, {}
+
+    def signals(self) -> Part:
+        """The distiller reads every record once."""
+        measured, known = self._machine.train, self._tempos.of("signals", self._rng, DRAWS)
+        if measured is None or (known is None and self._machine.hear_s is None):
+            why = self._unmeasured if measured is None else NO_DISTILLER
+            return {**ASKS_NOTHING}, {"tokens": why, "seconds": why}
+        tokens = self._kept * self._length(measured)
         if known is None:
-            known = measured.seconds_per_token * between(*NOISE["train"], self._rng, DRAWS)
+            known = (self._machine.hear_s or 0.0) * between(*HEARD, self._rng, DRAWS)
         return {**ASKS_NOTHING, "tokens": interval(tokens), "seconds": interval(tokens * known)}, {}
+
+    def _length(self, measured: "Tempo") -> Floats:
+        """Tokens of a record."""
+        return mean(measured.tokens, self._rng, DRAWS, low=2, high=self._file.train.max_length)
+
+    def _spoken_s(self, config: OnPolicy) -> Floats | None:
+        """Seconds that the student speaks for a record. It speaks as fast as its base, if that is the teacher whole or
+        in part; of any other nothing is known.
+        """
+        answered, teacher = self._answered, self._file.teacher
+        spoken = sum(row.completion_tokens for row in answered.rows)
+        if not (spoken and self._wire.is_ours and teacher and teacher.weights == self._file.base.weights):
+            return None
+        length = between(1, config.max_new_tokens, self._rng, DRAWS)
+        layers = between(0.4, 1.0, self._rng, DRAWS) if self._file.base.layers else 1.0
+        share = 1.0 if config.seq_kd else config.lmbda  # of the answers, that are drawn
+        return share * length * layers * answered.elapsed_s / spoken * between(0.3, 1.5, self._rng, DRAWS)
 
     def evaluate(self) -> Part:
         """The student answers what the teacher did, on this machine."""

@@ -14,7 +14,9 @@ from trueseed.plan.draws import Floats, mean
 
 @dataclass(frozen=True, slots=True)
 class Tempos:
-    """Seconds a unit by step, oldest first: a trained token, a record for curation, a sample of each set."""
+    """Seconds a unit by step, oldest first: a token that is trained on or heard about, a record for curation, a sample
+    of each set.
+    """
 
     found: Mapping[str, tuple[float, ...]]
 
@@ -31,14 +33,24 @@ def tempos(entries: Iterable[Entry]) -> Tempos:
         if entry.predicate_type == STEP and said["event"] == "done" and said["outputs"]:
             units = _units(said)
             if units and said["cost"]["seconds"] > 0:
-                found[said["step"]].append(said["cost"]["seconds"] / units)
+                found[_name(said)].append(said["cost"]["seconds"] / units)
     return Tempos({step: tuple(each) for step, each in found.items()})
+
+
+def training(config: Mapping[str, Any]) -> str:
+    """Under which name the pace of training so is remembered: methods do not cost the same."""
+    method = config.get("method", "sft")
+    return "train" if method == "sft" else " ".join(["train", method, *filter(None, [config.get("signals")])])
+
+
+def _name(said: Mapping[str, Any]) -> str:
+    return training(said["config"]) if said["step"] == "train" else str(said["step"])
 
 
 def _units(said: Mapping[str, Any]) -> float:
     counts = said["counts"]
     match said["step"]:
-        case "train":
+        case "train" | "signals":
             return float(counts.get("tokens", 0))
         case "curate":
             return float(counts.get("kept", 0) + sum(n for name, n in counts.items() if name.startswith("dropped:")))

@@ -210,7 +210,7 @@ def _ask(file: RunFile, workspace: Workspace, wire: Wire, given: Given, rows: in
     with workspace.step("estimate", inputs=inputs, config=config) as step:
         kept = step.earlier("report")
         if kept is None:
-            machine = measured.try_out(file, rows_kept, begun.held_out, begun.base, step) if rows_kept else Machine()
+            machine = measured.try_out(file, rows_kept, begun, step) if rows_kept else Machine()
             made = estimate(file, answered, machine, wire, known, identity=identity, given=given)
             kept = step.write("report", _filler(made), {"rows": made.rows})
     found = Estimate.from_json(json.loads((kept.folder / ESTIMATE).read_bytes()))

@@ -13,6 +13,7 @@ from trueseed.core.prompts import texts
 from trueseed.core.records import read_parquet, write_parquet
 from trueseed.curate import pipeline as curation
 from trueseed.generate.rehearsal import Row, rehearse
+from trueseed.pipeline import Beginning
 from trueseed.runfile import RunFile
 from trueseed.teachers.api import wire
 from trueseed.teachers.api.headers import Live
@@ -61,10 +62,13 @@ class Answered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """curate_s: for as many records as rows were asked. train: None when the base weights are not here."""
+    """curate_s: for as many records as rows were asked. train: None when the base weights are not here. hear_s: a
+    token, of the distiller, None when nobody distils or its weights are not here.
+    """
 
     curate_s: float | None = None
     train: "Tempo | None" = None
+    hear_s: float | None = None
 
 
 def ask(file: RunFile, prompts: Artifact, voice: Voice, step: Step, rows: int) -> Artifact:
@@ -92,16 +96,19 @@ def ask(file: RunFile, prompts: Artifact, voice: Voice, step: Step, rows: int) -
     return step.write("report", fill, {"rows": len(found.rows), "accepted": found.accepted})
 
 
-def try_out(file: RunFile, answered: Artifact, held_out: Artifact, base: Artifact | None, step: Step) -> Machine:
-    """How fast this machine curates what was answered, and trains on noise of that length."""
-    from trueseed.train.tempo import tempo
+def try_out(file: RunFile, answered: Artifact, begun: Beginning, step: Step) -> Machine:
+    """How fast this machine curates what was answered, trains on noise of that length, and hears the distiller."""
+    from trueseed.train.tempo import hearing, tempo
 
+    base, distiller = begun.base, begun.distiller
     records = list(read_parquet(step.read(answered) / QUESTIONS))
     began = time.monotonic()
-    curation.sift(records, curation.concerns(file.curate, list(_texts(held_out, step))))
+    curation.sift(records, curation.concerns(file.curate, list(_texts(begun.held_out, step))))
     curate_s = time.monotonic() - began
     told = [record for record in records if record.answer.strip()]
-    return Machine(curate_s=curate_s, train=tempo(file.train, told, step.read(base)) if base and told else None)
+    train = tempo(file.training, told, step.read(base)) if base and told else None
+    hear_s = hearing(train.tokens, file.train.max_length, distiller.scorer) if train and distiller else None
+    return Machine(curate_s=curate_s, train=train, hear_s=hear_s)
 
 
 def _texts(held_out: Artifact, step: Step) -> Iterator[str]:

@@ -11,13 +11,12 @@ from functools import partial
 from typing import Any
 
 from trueseed import failover
-from trueseed.asking import REWRITING, USES, in_order, must_be_in_force, rewriters, verdicts
+from trueseed.asking import beside, in_order, must_be_in_force, uses_of, verdicts
 from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.runfile import Asked, RunFile
 from trueseed.teachers.account.holds import OnHold
 from trueseed.teachers.account.quotas import OutOfQuota
 from trueseed.teachers.api.held import look
-from trueseed.terms.model import Use
 from trueseed.terms.rules import Verdict
 from trueseed.workspace import Workspace
 
@@ -53,12 +52,12 @@ class Standing:
 
 
 def standings(file: RunFile, workspace: Workspace, today: date) -> tuple[Standing, ...]:
-    """Of each teacher, in the order of asking, and then of those who rewrite. Raises `ConfigError` for a source that
-    is none, `Broken`, `AccountUnavailable`.
+    """Of each teacher, in the order of asking, and then of those who rewrite or distil. Raises `ConfigError` for a
+    source that is none, `Broken`, `AccountUnavailable`.
     """
     last = file.teachers[-1:]
     may_be_left = {of: asked not in last for of, asked in in_order(file).items()}
-    everyone = in_order(file) | rewriters(file)
+    everyone = in_order(file) | beside(file)
     return tuple(
         _standing(of, asked, file, workspace, today, may_be_left.get(of, False)) for of, asked in everyone.items()
     )
@@ -77,12 +76,8 @@ def _standing(of: str, asked: Asked, file: RunFile, workspace: Workspace, today:
             endings.append(gone)
         except (Refused, ConfigError) as err:
             endings.append(err)
-    said = verdicts(asked.named, workspace.catalog, file.facts, today, asked.features, _uses(of))
+    said = verdicts(asked.named, workspace.catalog, file.facts, today, asked.features, uses_of(of))
     return Standing(of=of, source=asked.named, verdicts=said, endings=tuple(endings), left=left)
-
-
-def _uses(of: str) -> tuple[Use, ...]:
-    return REWRITING if of.startswith("transform") else USES
 
 
 def _questions(
@@ -93,7 +88,7 @@ def _questions(
     yield partial(must_be_in_force, asked.contract, source, catalog, today)
     if of.startswith("failover"):
         yield partial(failover.must_be_permitted, [source], catalog, file.facts, today, {source: asked.features})
-    yield partial(workspace.may_be_asked, source, _uses(of))
+    yield partial(workspace.may_be_asked, source, uses_of(of))
     if (remote := asked.remote) is not None:
         yield partial(look, remote, workspace.ledger)
         yield remote.known_price

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from trueseed import learned
 from trueseed.checks import phrase
 from trueseed.checks.kind import Constraint
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.report import details, origins, planned, summary
+from trueseed.report import details, judged, origins, planned, summary
 from trueseed.terms.admission import measured
 from trueseed.terms.model import Obligation, Upstream, Use
 from trueseed.terms.readings import Reading, readings
@@ -24,7 +25,10 @@ from trueseed.terms.rules import Verdict, may_put
 from trueseed.workspace import FLAGS, Workspace
 
 SHOWN_PER_SET = 8  # samples side by side; the artifact has them all
-TIMED_AS = {step: step for step in ("generate", "curate", "train", "evaluate")} | {"baseline": "evaluate"}
+TIMED_AS = {step: step for step in ("generate", "curate", "train", "evaluate")} | {
+    "baseline": "evaluate",
+    "signals": "train",
+}
 
 
 def report(
@@ -74,16 +78,23 @@ def report(
         said_anew=anew,
         flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
         tasks=tuple(json.loads(each.path("scores.json").read_bytes()) for each in tasks),
+        training=learned.of(student, lineage.maker(student.digest)).to_json(),
     )
 
 
 def page(
-    workspace: Workspace, *, baseline: Artifact, student: Artifact, scores: Artifact, sources: Iterable[str]
+    workspace: Workspace,
+    *,
+    baseline: Artifact,
+    student: Artifact,
+    scores: Artifact,
+    sources: Iterable[str],
+    tasks: Sequence[Artifact] = (),
 ) -> details.Details:
-    """What `report.html` shows beside the numbers."""
+    """What `report.html` shows beside the numbers. tasks: as of `report`."""
     lineage = Lineage.read(workspace.ledger)
     theirs, ours = _samples(baseline), _samples(scores)
-    curve = json.loads(student.path("curve.json").read_bytes())
+    curve, how = _curve(student), learned.of(student, lineage.maker(student.digest))
     found = json.loads(scores.path("scores.json").read_bytes())
     nodes, edges = _graph(student, scores, lineage)
     return details.Details(
@@ -95,6 +106,11 @@ def page(
         kinds=_kinds(theirs, ours),
         p_values=found["p"],
         curve=tuple(details.Point(step=p["step"], loss=p["loss"], lr=p["learning_rate"]) for p in curve["curve"]),
+        parts={
+            name: tuple(details.Point(step=at, loss=value, lr=0.0) for at, value in enumerate(values, start=1))
+            for name, values in how.parts.items()
+        },
+        method=tuple(how.lines()),
         validation=_validation(curve),
         nodes=nodes,
         edges=edges,
@@ -103,6 +119,7 @@ def page(
         readings=tuple(f"{each.then.use.value}: {each}" for each in _readings(workspace, student)),
         withheld=tuple(str(each) for each in _on_publishing(workspace, scores) if not each.permitted),
         samples=tuple(_side_by_side(theirs, ours)),
+        comparisons=judged.comparisons(tasks),
     )
 
 
@@ -202,6 +219,11 @@ def _kinds(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> dict[str
     for (name, kind), (teacher, student, n) in sorted(tallies.items()):
         table[name][kind] = details.KindScore(teacher=teacher / n, student=student / n, n=n)
     return dict(table)
+
+
+def _curve(student: Artifact) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = json.loads(student.path(learned.CURVE).read_bytes())
+    return found
 
 
 def _validation(curve: Mapping[str, Any]) -> details.Validation | None:

@@ -108,7 +108,8 @@ class Report:
     of all sources that the student carries. plan: what was expected beforehand, beside what became of it; None when
     nobody planned. readings: where today's terms of a source are others than those it was asked under, both verdicts.
     may_be_published: verdicts on making the teacher's scores public. tasks: scores on tasks of the
-    user's own, as `evaluate.score` writes them.
+    user's own, as `evaluate.score` writes them. training: by which method the student learned, and why so, as
+    `learned.Learned` has it.
     """
 
     teacher: str
@@ -127,6 +128,7 @@ class Report:
     said_anew: tuple[SaidAnew, ...] = ()
     flags: tuple[str, ...] = ()
     tasks: tuple[Mapping[str, Any], ...] = ()
+    training: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def before(self) -> str:

@@ -1,4 +1,5 @@
-"""Models to talk to, over HTTP: OpenAI's `/v1/models` and `/v1/chat/completions`, and a chat page at `/`.
+"""Models to talk to, over HTTP: OpenAI's `/v1/models`, `/v1/chat/completions` and `/v1/completions`, the tokenizer
+(`serve/tokens`), and a chat page at `/`.
 
     api = app({"quickstart": engine}, allowed=still_allowed, about={"quickstart": About(teacher=...)})
     listen.run(api, port=8000)
@@ -27,6 +28,8 @@ from trueseed.access.faults import Fault, fault
 from trueseed.access.guard import LOOPBACK, Guard
 from trueseed.core.chat import Answer, ChatModel
 from trueseed.errors import Refused, TrueSeedError
+from trueseed.serve import completions, tokens
+from trueseed.serve.limits import Limits
 from trueseed.serve.page import chat_page
 from trueseed.serve.turns import Busy, Talk, Turns
 from trueseed.serve.wire import ChatBody, Reply
@@ -59,16 +62,6 @@ class About:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """max_tokens: longest answer. speaking: answers in progress at once; waiting: answers queued behind them."""
-
-    max_tokens: int = 1024
-    speaking: int = 8
-    waiting: int = 32
-    body_bytes: int = 1 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Offer:
     """What is served, and whether it still may be."""
 
@@ -88,6 +81,10 @@ class _Offer:
             )
         await run_in_threadpool(self.allowed, name)  # it reads the ledger
         return self.models[name]
+
+    async def only(self, name: str | None) -> ChatModel:
+        """The model of this name, or the one that is offered when nobody names one. Raises as `model`."""
+        return await self.model(next(iter(self.models), "") if name is None else name)
 
     async def card(self, name: str) -> dict[str, Any]:
         await self.model(name)
@@ -163,6 +160,8 @@ def app(
         _watch(talk, still or allowed, body.model)
         return await (_streamed if body.stream else _whole)(request, body, talk)
 
+    completions.install(api, offer.model, turns, limits)
+    tokens.install(api, offer.only)
     return api
 
 

@@ -6,7 +6,7 @@ that no one believes a setting had an effect when it had none.
 
 import time
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 from uuid import uuid4
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
@@ -31,6 +31,17 @@ _ASKS_NOTHING: dict[str, tuple[Any, ...]] = {
     "reasoning_effort": (None, "none"),
     "web_search_options": (None,),
 }
+
+
+_OF_CHATS = tuple(name for name in _ASKS_NOTHING if name not in ("frequency_penalty", "presence_penalty", "logit_bias"))
+
+
+def _nothing(value: Any, info: ValidationInfo) -> Any:
+    if value not in _ASKS_NOTHING[str(info.field_name)]:
+        raise PydanticCustomError(
+            "unsupported_parameter", "{name} is not supported here; leave it out", {"name": info.field_name}
+        )
+    return value
 
 
 def _whole_characters(value: str) -> str:
@@ -71,20 +82,24 @@ class Turn(_Shape):
         return Message("system" if self.role == "developer" else self.role, text)
 
 
+class Sampling(TypedDict):
+    """As `Request` names them."""
+
+    temperature: float
+    top_p: float
+    seed: int
+    stop: tuple[str, ...]
+
+
 class StreamOptions(_Shape):
     include_usage: bool = False
     include_obfuscation: bool = False
 
 
-class ChatBody(_Shape):
-    """The body of POST /v1/chat/completions."""
+class Asked(_Shape):
+    """What every body may say of a model and how it is to speak."""
 
     model: Text
-    messages: Annotated[list[Turn], Field(min_length=1)]
-    stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
@@ -94,6 +109,39 @@ class ChatBody(_Shape):
     frequency_penalty: Any = None
     presence_penalty: Any = None
     logit_bias: Any = None
+
+    user: Any = None  # concerns the other end's accounts and changes no answer
+
+    @field_validator("frequency_penalty", "presence_penalty", "logit_bias")
+    @classmethod
+    def _asks_nothing(cls, value: Any, info: ValidationInfo) -> Any:
+        return _nothing(value, info)
+
+    @property
+    def choices(self) -> int:
+        return self.n or 1
+
+    def sampling(self, *, index: int, seed: int) -> Sampling:
+        """How the `index`-th answer is sampled; `seed` where the client gave none."""
+        first = seed if self.seed is None else self.seed
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return {
+            "temperature": 1.0 if self.temperature is None else self.temperature,
+            "top_p": 1.0 if self.top_p is None else self.top_p,
+            "seed": (first + index) % 2**63,
+            "stop": tuple(text for text in stop if text),
+        }
+
+
+class ChatBody(Asked):
+    """The body of POST /v1/chat/completions."""
+
+    messages: Annotated[list[Turn], Field(min_length=1)]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+
     logprobs: Any = None
     top_logprobs: Any = None
     response_format: Any = None
@@ -108,7 +156,6 @@ class ChatBody(_Shape):
     web_search_options: Any = None
 
     # These concern the other end's accounts and change no answer.
-    user: Any = None
     metadata: Any = None
     store: Any = None
     service_tier: Any = None
@@ -116,18 +163,10 @@ class ChatBody(_Shape):
     safety_identifier: Any = None
     prompt_cache_key: Any = None
 
-    @field_validator(*_ASKS_NOTHING)
+    @field_validator(*_OF_CHATS)
     @classmethod
-    def _asks_nothing(cls, value: Any, info: ValidationInfo) -> Any:
-        if value not in _ASKS_NOTHING[str(info.field_name)]:
-            raise PydanticCustomError(
-                "unsupported_parameter", "{name} is not supported here; leave it out", {"name": info.field_name}
-            )
-        return value
-
-    @property
-    def choices(self) -> int:
-        return self.n or 1
+    def _asks_nothing_of_a_chat(cls, value: Any, info: ValidationInfo) -> Any:
+        return _nothing(value, info)
 
     @property
     def include_usage(self) -> bool:
@@ -135,16 +174,11 @@ class ChatBody(_Shape):
 
     def requests(self, *, max_tokens: int, seed: int) -> list[Request]:
         """One request for each choice; `max_tokens` and `seed` are used where the client gave none."""
-        first = seed if self.seed is None else self.seed
-        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         return [
             Request(
                 messages=tuple(turn.message() for turn in self.messages),
                 max_tokens=self.max_completion_tokens or self.max_tokens or max_tokens,
-                temperature=1.0 if self.temperature is None else self.temperature,
-                top_p=1.0 if self.top_p is None else self.top_p,
-                seed=(first + index) % 2**63,
-                stop=tuple(text for text in stop if text),
+                **self.sampling(index=index, seed=seed),
             )
             for index in range(self.choices)
         ]

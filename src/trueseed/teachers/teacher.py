@@ -42,7 +42,7 @@ class Teacher:
 
         Raises `Refused` when the source was recalled or its maker put on hold meanwhile.
         """
-        queue = _Queue(requests, self._find)
+        queue = _Queue(requests, self.known)
         while True:
             yield from queue.known()
             if queue.exhausted:
@@ -63,7 +63,7 @@ class Teacher:
 
     def stream(self, request: Request) -> Iterator[str | Answer]:
         identity = digest(request.to_json())
-        if found := self._find(identity):
+        if found := self.known(identity):
             if found.text:
                 yield found.text
             yield found
@@ -73,7 +73,8 @@ class Teacher:
                 self._keep(identity, piece)
             yield piece
 
-    def _find(self, identity: str) -> Answer | None:
+    def known(self, identity: str) -> Answer | None:
+        """The answer to the request of this digest, if it was given before and may be used here; nobody is asked."""
         hit = self._cache.find(identity)
         if hit is None:
             return None

@@ -10,7 +10,8 @@ Shapes: N distinct tokens, A answer tokens to be predicted, B × T a grid, C cel
 
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import torch
 
@@ -44,19 +45,22 @@ class Examples:
     too_long: tuple[str, ...]
 
 
-def examples(records: Iterable[Record], form: Format, *, max_length: int) -> Examples:
+def examples(
+    records: Iterable[Record], form: Format, *, max_length: int, too_long: Literal["drop", "refuse"] = "drop"
+) -> Examples:
     """Tokenises records. Those of more than `max_length` tokens are left out whole and named.
 
-    Raises `ConfigError` when a record has no trainable token, or nothing remains.
+    Raises `ConfigError` when a record has no trainable token, when one is too long and that is to be refused, or when
+    nothing remains.
     """
-    kept, too_long, empty = [], [], []
+    kept, long, empty = [], [], []
     for record in records:
         tokens, mask = form.training(record.messages)
         example = Example(id=record.id, tokens=tuple(tokens), mask=tuple(mask))
         if not example.targets or not record.answer.strip():
             empty.append(record.id)
         elif len(tokens) > max_length:
-            too_long.append(record.id)
+            long.append(record.id)
         else:
             kept.append(example)
     if empty:
@@ -64,13 +68,18 @@ def examples(records: Iterable[Record], form: Format, *, max_length: int) -> Exa
             f"{len(empty)} records have no trainable token, so the loss would say nothing: {_some(empty)}. "
             f"Take records with empty answers out of the dataset"
         )
+    if long and too_long == "refuse":
+        raise ConfigError(
+            f"{len(long)} records have more than {max_length} tokens, and `too_long: refuse` is set: {_some(long)}. "
+            f"Raise max_length as far as the network's context goes, or take them out of the dataset"
+        )
     if not kept:
         raise ConfigError(
-            f"no record remains to train on: {len(too_long)} are longer than max_length={max_length} tokens; raise it"
-            if too_long
+            f"no record remains to train on: {len(long)} are longer than max_length={max_length} tokens; raise it"
+            if long
             else "the dataset has no records; curate some first"
         )
-    return Examples(kept=tuple(kept), too_long=tuple(too_long))
+    return Examples(kept=tuple(kept), too_long=tuple(long))
 
 
 def _some(ids: Sequence[str]) -> str:
@@ -81,10 +90,11 @@ def _some(ids: Sequence[str]) -> str:
 class Batch:
     """What one forward pass reads. All tensors int64.
 
-    tokens N, positions N: distinct tokens of the trie, and their depth. answers A: where in N the next token is
-    predicted; labels A: what it should be. grids, each B × T: indices into N, one row per sequence, padded on the right
-    with 0 (causal attention never looks there). owner N: the cell, of all grids flattened one after another, that
-    computes a token; copies C: the cells that repeat a token owned elsewhere; copied C: that token.
+    ids: of the rows, shortest first. tokens N, positions N: distinct tokens of the trie, and their depth. answers A:
+    where in N the next token is predicted; labels A: what it should be; row A: whose answer it is, an index into ids;
+    place A: which of that row's answer tokens, from 0. grids, each B × T: indices into N, one row per sequence, padded
+    on the right with 0 (causal attention never looks there). owner N: the cell, of all grids flattened one after
+    another, that computes a token; copies C: the cells that repeat a token owned elsewhere; copied C: that token.
     row_tokens: tokens of the sequences as if nothing were shared.
     """
 
@@ -93,6 +103,8 @@ class Batch:
     positions: torch.Tensor
     answers: torch.Tensor
     labels: torch.Tensor
+    row: torch.Tensor
+    place: torch.Tensor
     grids: tuple[torch.Tensor, ...]
     owner: torch.Tensor
     copies: torch.Tensor
@@ -102,6 +114,16 @@ class Batch:
     @property
     def targets(self) -> int:
         return len(self.labels)
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same, its tensors on a device. Untested on CUDA."""
+        if self.tokens.device == device:
+            return self
+        every = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {
+            name: value.to(device) for name, value in every.items() if isinstance(value, torch.Tensor)
+        }
+        return replace(self, grids=tuple(grid.to(device) for grid in self.grids), **moved)
 
 
 @dataclass(slots=True)
@@ -118,8 +140,10 @@ def pack(rows: Sequence[Example]) -> Batch:
     paths: list[list[int]] = []
     answers: list[int] = []
     labels: list[int] = []
+    row_of: list[int] = []
+    place: list[int] = []
     beginnings: dict[int, _Node] = {}
-    for row in rows:
+    for index, row in enumerate(rows):
         after, path = beginnings, []
         for position, token in enumerate(row.tokens[:-1]):  # nothing is predicted from the last token
             if token not in after:
@@ -132,6 +156,8 @@ def pack(rows: Sequence[Example]) -> Batch:
         predicting = [at for at in range(len(path)) if row.mask[at + 1]]
         answers += [path[at] for at in predicting]
         labels += [row.tokens[at + 1] for at in predicting]
+        row_of += [index] * len(predicting)
+        place += range(len(predicting))
     grids = list(_grids(paths))
     owner, copies, copied = _owners(grids, len(tokens))
     return Batch(
@@ -144,6 +170,8 @@ def pack(rows: Sequence[Example]) -> Batch:
         copied=torch.tensor(copied, dtype=torch.int64),
         answers=torch.tensor(answers),
         labels=torch.tensor(labels),
+        row=torch.tensor(row_of),
+        place=torch.tensor(place),
         row_tokens=sum(len(row.tokens) for row in rows),
     )
 

@@ -12,4 +12,4 @@ def interpolate(trained: nn.Module, base: nn.Module, alpha: float) -> None:
     """Sets the weights of `trained` to base + alpha (trained - base), computed in float32, rounded once."""
     start = dict(base.named_parameters())
     for name, weight in trained.named_parameters():
-        weight.copy_(torch.lerp(start[name].float(), weight.float(), alpha))
+        weight.copy_(torch.lerp(start[name].to(weight.device).float(), weight.float(), alpha))

@@ -6,40 +6,39 @@ were cut. A checkpoint holds the float32 weights, the optimizer's moments and th
 bit-identical weights, given the same number of threads.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
 
-from trueseed.core.durable import folder_atomic
 from trueseed.errors import ConfigError
+from trueseed.train import checkpoints as kept
 from trueseed.train.batches import Batch, Rows, pack
+from trueseed.train.checkpoints import LetGo
+from trueseed.train.course import Course, Evaluation, Point
+from trueseed.train.ranks import ALONE, Ranks
 from trueseed.train.settings import Optimizing
 
-Loss = Callable[[Batch], torch.Tensor]  # sum over the batch's answer tokens, float32 scalar
+# Sum over the batch's answer tokens, float32 scalar. One that is made of several has a method `parts`: see `_parts`.
+Loss = Callable[[Batch], torch.Tensor]
 Progress = Callable[[int, int, str, str], None]  # done, total, unit, note
-LetGo = Callable[[Path], None]
+
+
+class Steps(Protocol):
+    """For each step of the optimizer the batches it accumulates; each is asked for when its turn comes, once."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: int, /) -> Sequence[Rows]: ...
+
 
 _BETAS = (0.9, 0.99)  # a second moment over 100 steps: runs here have tens to hundreds
 _EXPLODED = 5.0  # nats a token above the first step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """One step on the loss curve. loss: mean over its answer tokens, in nats. grad_norm: before clipping."""
-
-    step: int
-    loss: float
-    grad_norm: float
-    learning_rate: float
-    targets: int
-    tokens: int
+_CPU = torch.device("cpu")
+_SILENT = 3  # steps without any gradient after which there is nothing to learn
 
 
 class Masters:
@@ -52,6 +51,10 @@ class Masters:
             master.grad = torch.zeros_like(master)
         self._fresh = True  # the gradients so far are of no step
 
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self._computed.values())).device
+
     def collect(self) -> None:
         """Adds what a backward pass left on the model's weights to the float32 gradients."""
         for name, weight in self._computed.items():
@@ -60,9 +63,15 @@ class Masters:
             weight.grad = None
         self._fresh = False
 
-    def finish(self, targets: int, max_norm: float) -> float:
-        """From the gradient of a sum over `targets` tokens to that of the mean, clipped. Returns the norm before."""
+    def finish(self, targets: int, max_norm: float, ranks: Ranks = ALONE) -> float:
+        """From the gradient of a sum over `targets` tokens to that of the mean, clipped. Returns the norm before.
+
+        ranks: whose gradients are added up first.
+        """
         grads = [self._grad(name) for name in self.weights]
+        if self._fresh:  # this process had none of the step's rows
+            torch._foreach_zero_(grads)
+        ranks.add_(grads)
         norm = float(torch.nn.utils.get_total_norm(grads)) / targets
         torch._foreach_mul_(grads, min(1.0, max_norm / (norm + 1e-6)) / targets)
         return norm
@@ -83,83 +92,161 @@ class Masters:
 def fit(
     model: torch.nn.Module,
     loss: Loss,
-    steps: Sequence[Sequence[Rows]],
+    steps: Steps,
     config: Optimizing,
     *,
     checkpoints: Path,
     let_go: LetGo,
     progress: Progress,
-) -> tuple[Point, ...]:
+    validation: Callable[[], float] | None = None,
+    ranks: Ranks = ALONE,
+) -> Course:
     """Trains `model` in place, step by step, from the newest checkpoint in the folder `checkpoints` if there is one.
 
-    steps: for each step the batches it accumulates. let_go: deletes an older checkpoint. Returns the whole
-    curve, earlier steps of a resumed run included.
-    Raises `ConfigError` when loss or gradient stop being numbers, or the loss explodes.
+    steps: each is asked for when the model has the weights that it begins with. let_go: deletes an older checkpoint.
+    validation: the loss a token on held-out records as the model stands; measured when `config.eval_steps` says so, and
+    then the model ends with the weights that had the lowest. ranks: those who take each step together; only the first
+    writes. Returns the whole course, earlier steps of a resumed run included.
+
+    Raises `ConfigError` when loss or gradient stop being numbers or the loss explodes (the step's batches are then in
+    `checkpoints/diverged.json`), when there is no gradient at all, when a checkpoint cannot be written, and when the
+    validation loss is to be measured and there is none.
     """
+    if config.eval_steps and validation is None:
+        raise ConfigError("eval_steps: the validation loss is to be measured, and no records are held out; set it to 0")
     masters = Masters(model)
     optimizer = _optimizer(masters, config)
-    curve = _restore(checkpoints, masters, optimizer)
+    course = kept.restore(checkpoints, masters.weights, optimizer)
     masters.publish()
     began, seen = time.monotonic(), 0
-    for at in range(len(curve), len(steps)):
-        rate = _rate(at, len(steps), config)
-        most = curve[0].loss + _EXPLODED if curve else math.inf
-        point = _step(at, masters, optimizer, loss, steps[at], rate, config.max_grad_norm, most)
-        curve.append(point)
-        seen += point.tokens
-        if len(curve) % config.save_steps == 0 and len(curve) < len(steps):
-            _save(checkpoints, masters, optimizer, curve, let_go)
-        progress(
-            len(curve), len(steps), "steps", f"loss {point.loss:.3f}, {seen / (time.monotonic() - began):.0f} tokens/s"
+    while len(course) < len(steps) and not course.in_vain(config.early_stopping_patience):
+        at = len(course)
+        point = _Step(at, masters, loss, course, checkpoints, ranks).take(
+            steps[at], optimizer, _rate(at, len(steps), config), config.max_grad_norm
         )
-    return tuple(curve)
+        course.points.append(point)
+        _must_teach(course, len(steps))
+        last = len(course) == len(steps)
+        improved = validation is not None and _measured(course, validation, config.eval_steps, last)
+        if not last and not ranks.rank and (improved or len(course) % config.save_steps == 0):
+            kept.save(checkpoints, masters.weights, optimizer, course, let_go)
+        seen += point.tokens
+        pace = seen / (time.monotonic() - began)
+        progress(len(course), len(steps), "steps", f"loss {point.loss:.3f}, {pace:.0f} tokens/s")
+    if course.kept != len(course) and not ranks.rank:
+        kept.restore_weights(checkpoints, course.kept, masters.weights)
+        masters.publish()
+    return course
 
 
-def mean_loss(loss: Loss, batches: Iterable[Rows]) -> float:
-    """-log p a token, in nats, over all answer tokens; changes nothing."""
+def mean_loss(loss: Loss, batches: Iterable[Rows], device: torch.device = _CPU) -> float:
+    """-log p a token, in nats, over all answer tokens; changes nothing. device: the model's."""
     total, targets = 0.0, 0
     with torch.no_grad():
         for rows in batches:
-            batch = pack(rows)
+            batch = pack(rows).to(device)
             total += float(loss(batch))
             targets += batch.targets
+    _parts(loss)  # are of the training's curve alone
     return total / targets
 
 
-def _step(
-    at: int,
-    masters: Masters,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    batches: Sequence[Rows],
-    rate: float,
-    max_norm: float,
-    most: float,
-) -> Point:
-    total, targets, tokens = 0.0, 0, 0
-    for rows in batches:
-        batch = pack(rows)
-        value = loss(batch)
-        value.backward()
-        masters.collect()
-        total, targets, tokens = total + value.item(), targets + batch.targets, tokens + batch.row_tokens
-        _must_be_sane("loss", value.item() / batch.targets, most, at, batch)
-    norm = masters.finish(targets, max_norm)
-    _must_be_sane("gradient norm", norm, math.inf, at, batch)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
-    masters.publish()
-    return Point(step=at + 1, loss=total / targets, grad_norm=norm, learning_rate=rate, targets=targets, tokens=tokens)
+def _parts(loss: Loss) -> dict[str, float]:
+    """Of a loss that is made of several: each one's sum over the answer tokens since it was asked last."""
+    told: dict[str, float] = loss.parts() if hasattr(loss, "parts") else {}
+    return told
 
 
-def _must_be_sane(what: str, value: float, most: float, at: int, batch: Batch) -> None:
-    if not math.isfinite(value) or value > most:
-        ids = ", ".join(identity[:16] for identity in batch.ids[:5])
-        raise ConfigError(
-            f"training diverged: the {what} became {value:.4g} at step {at + 1}, on records {ids}, …; "
-            f"lower learning_rate, lengthen the warm-up, or look at those records"
+class _Step:
+    """One step of the optimizer, and what is written down when it breaks."""
+
+    def __init__(
+        self, at: int, masters: Masters, loss: Loss, course: Course, folder: Path, ranks: Ranks = ALONE
+    ) -> None:
+        self._at, self._masters, self._loss, self._folder, self._ranks = at, masters, loss, folder, ranks
+        self._most = course.points[0].loss + _EXPLODED if course.points else math.inf
+        self._seen: list[tuple[Rows, float]] = []  # batches, and the loss a token of each
+
+    def take(self, batches: Sequence[Rows], optimizer: torch.optim.Optimizer, rate: float, max_norm: float) -> Point:
+        mine = self._computed(self._ranks.share(batches))
+        loss, targets, tokens, broken = self._ranks.total(*mine, sum(not self._sane(each) for _, each in self._seen))
+        if broken:
+            self._broke("loss")
+        norm = self._masters.finish(round(targets), max_norm, self._ranks)
+        if not math.isfinite(norm):
+            self._broke("gradient norm", norm)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        self._masters.publish()
+        return Point(
+            step=self._at + 1,
+            loss=loss / targets,
+            grad_norm=norm,
+            learning_rate=rate,
+            targets=round(targets),
+            tokens=round(tokens),
+            parts={name: part / targets for name, part in _parts(self._loss).items()},
         )
+
+    def _computed(self, batches: Sequence[Rows]) -> tuple[float, int, int]:
+        """Loss, answer tokens and tokens of all batches, up to one that breaks; gradients go to the masters."""
+        total, targets, tokens = 0.0, 0, 0
+        for rows in batches:
+            batch = pack(rows).to(self._masters.device)
+            value = self._loss(batch)
+            value.backward()
+            self._masters.collect()
+            total, targets, tokens = total + value.item(), targets + batch.targets, tokens + batch.row_tokens
+            self._seen.append((rows, value.item() / batch.targets))
+            if not self._sane(self._seen[-1][1]):
+                break
+        return total, targets, tokens
+
+    def _sane(self, loss: float) -> bool:
+        return math.isfinite(loss) and loss <= self._most
+
+    def _broke(self, what: str, value: float | None = None) -> NoReturn:
+        seen = self._ranks.everybodys(self._seen)
+        rows, loss = next((batch for batch in seen if not self._sane(batch[1])), seen[-1])
+        value = loss if value is None else value
+        ids = ", ".join(row.id[:16] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
+        sentence = f"training diverged: the {what} became {value:.4g} at step {self._at + 1}, on records {ids}"
+        if self._ranks.rank:
+            raise ConfigError(sentence)
+        said = {"step": self._at + 1, "what": what, "value": str(value), "batches": [_told(*batch) for batch in seen]}
+        path = kept.save_diverged(self._folder, said)
+        raise ConfigError(
+            f"{sentence}; all of them, their tokens and losses are in {path}. "
+            f"Lower learning_rate, lengthen the warm-up, or look at them"
+        )
+
+
+def _told(rows: Rows, loss: float) -> dict[str, Any]:
+    told = [{"id": row.id, "tokens": row.tokens, "trained": [int(counts) for counts in row.mask]} for row in rows]
+    return {"loss": str(loss), "rows": told}
+
+
+def _must_teach(course: Course, steps: int) -> None:
+    """Raises `ConfigError` when no step so far had any gradient."""
+    if len(course) == min(_SILENT, steps) and not any(point.grad_norm for point in course.points):
+        raise ConfigError(
+            f"the gradient is exactly 0 in all of the first {len(course)} steps, so nothing would be learned: every "
+            f"weight of the loss is 0, or the student already says what it is taught; look at the method's weights"
+        )
+
+
+def _measured(course: Course, validation: Callable[[], float], every: int, last: bool) -> bool:
+    """Measures when it is time to; whether that is the lowest so far. Raises `ConfigError` when it is no number."""
+    if not every or (len(course) % every and not last):
+        return False
+    found = Evaluation(step=len(course), loss=validation())
+    if not math.isfinite(found.loss):
+        raise ConfigError(
+            f"training diverged: the validation loss became {found.loss} after step {found.step}; lower learning_rate"
+        )
+    course.evaluations.append(found)
+    return course.best is found
 
 
 def _optimizer(masters: Masters, config: Optimizing) -> torch.optim.Optimizer:
@@ -179,37 +266,3 @@ def _rate(at: int, steps: int, config: Optimizing) -> float:
     if at < warm:
         return config.learning_rate * (at + 1) / warm
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * (at - warm) / max(1, steps - warm)))
-
-
-# Checkpoints: folder `step-000025` with state.safetensors (weights.*, exp_avg.*, exp_avg_sq.*) and curve.json.
-
-_MOMENTS = ("exp_avg", "exp_avg_sq")
-
-
-def _save(
-    checkpoints: Path, masters: Masters, optimizer: torch.optim.Optimizer, curve: Sequence[Point], let_go: LetGo
-) -> None:
-    state = {f"weights.{name}": weight for name, weight in masters.weights.items()}
-    for name, weight in masters.weights.items():
-        state |= {f"{moment}.{name}": optimizer.state[weight][moment] for moment in _MOMENTS}
-    final = checkpoints / f"step-{len(curve):08d}"
-    with folder_atomic(final) as folder:
-        save_file(state, folder / "state.safetensors")
-        (folder / "curve.json").write_text(json.dumps([asdict(point) for point in curve]))
-    for path in checkpoints.iterdir():
-        if path != final:  # older ones, and what a kill left half-written
-            let_go(path)
-
-
-def _restore(checkpoints: Path, masters: Masters, optimizer: torch.optim.Optimizer) -> list[Point]:
-    newest = max(checkpoints.glob("step-*"), default=None)
-    if newest is None:
-        return []
-    curve = [Point(**point) for point in json.loads((newest / "curve.json").read_text())]
-    state: dict[str, Any] = load_file(newest / "state.safetensors")
-    for name, weight in masters.weights.items():
-        weight.copy_(state[f"weights.{name}"])
-        optimizer.state[weight] = {moment: state[f"{moment}.{name}"] for moment in _MOMENTS} | {
-            "step": torch.tensor(float(len(curve)))
-        }
-    return curve

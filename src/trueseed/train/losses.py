@@ -13,7 +13,7 @@ _ROWS = 64  # rows of logits in float32 at once: they stay in the processor's ca
 
 
 def answer_loss(hidden_AD: torch.Tensor, head_VD: torch.Tensor, labels_A: torch.Tensor) -> torch.Tensor:
-    """Sum (float32 scalar) of -log p(label) over A, with logits `hidden_AD @ head_VD.T` that never exist all at once.
+    """Sum (scalar, float32 or wider) of -log p(label) over A; logits, `hidden_AD @ head_VD.T`, never exist all at once.
 
     Gradients are made in the forward pass while the logits are at hand, so the logits are computed once (as in
     Liger-Kernel, arXiv:2410.10989).
@@ -28,7 +28,7 @@ class _AnswerLoss(torch.autograd.Function):
         wants_hidden, wants_head, _ = ctx.needs_input_grad
         d_hidden_AD = torch.empty_like(hidden_AD) if wants_hidden else None
         d_head_VD = torch.zeros_like(head_VD) if wants_head else None
-        total = hidden_AD.new_zeros((), dtype=torch.float32)
+        total = hidden_AD.new_zeros((), dtype=torch.promote_types(hidden_AD.dtype, torch.float32))
         rows = max(_ROWS, _LOGITS // len(head_VD))
         for start in range(0, len(labels_A), rows):
             part = slice(start, start + rows)
@@ -47,13 +47,19 @@ class _AnswerLoss(torch.autograd.Function):
 
 
 def _to_gradient_(logits_AV: torch.Tensor, labels_A: torch.Tensor) -> torch.Tensor:
-    """Overwrites logits by the loss's gradient in them (probabilities, less 1 at the label); returns the loss."""
-    total = logits_AV.new_zeros((), dtype=torch.float32)
+    """Overwrites logits by the loss's gradient in them (probabilities, less 1 at the label); returns the loss.
+
+    One exponential a logit, in float32 or wider. The gradient at the label is rounded after the 1 is taken off: near
+    certainty nothing would be left of it otherwise.
+    """
+    wide = torch.promote_types(logits_AV.dtype, torch.float32)
+    total = logits_AV.new_zeros((), dtype=wide)
     for logits, labels in zip(logits_AV.split(_ROWS), labels_A.split(_ROWS), strict=True):
-        exact = logits.float()
-        exact -= exact.logsumexp(-1, keepdim=True)
         at_label = labels[:, None]
-        total -= exact.gather(1, at_label).sum()
-        exact.exp_().scatter_add_(1, at_label, exact.new_full((), -1.0).expand_as(at_label))
-        logits.copy_(exact)
+        exact = logits - logits.amax(-1, keepdim=True).to(wide)
+        label = exact.gather(1, at_label)
+        sums = exact.exp_().sum(-1, keepdim=True)
+        total += (sums.log() - label).sum()
+        torch.mul(exact, sums.reciprocal(), out=logits)
+        logits.scatter_(1, at_label, (label.exp() / sums - 1).to(logits.dtype))
     return total

@@ -17,13 +17,14 @@ from trueseed.train.batches import Batch
 from trueseed.train.losses import answer_loss
 
 PACKED = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma3_text"})  # each held to its own forward by a test
+_CAPS = ("final_logit_softcapping", "attn_logit_softcapping")
 _ATTENTION = "trueseed_grids"
 _NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
 
 
 def prepare(model: Any) -> Any:
     """Makes `model` ready for `loss`. It keeps its weights; dropout stays off."""
-    if model.config.model_type in PACKED:
+    if packs(model):
         from transformers import AttentionInterface  # here, since a run file is read without it, in half the time
 
         AttentionInterface.register(_ATTENTION, _attend)
@@ -36,7 +37,7 @@ def prepare(model: Any) -> Any:
 
 def restore(model: Any) -> Any:
     """Undoes `prepare`."""
-    if model.config.model_type in PACKED:
+    if packs(model):
         model.set_attn_implementation("sdpa")
         for module in model.modules():
             if isinstance(vars(module).get("forward"), _Norm):
@@ -46,19 +47,30 @@ def restore(model: Any) -> Any:
 
 def loss(model: Any, batch: Batch) -> torch.Tensor:
     """Sum of -log p over the batch's answer tokens, float32 scalar."""
-    if model.config.model_type not in PACKED:
-        return _loss_of_rows(model, batch)
-    hidden = model.base_model(
+    if not packs(model):
+        return functional.cross_entropy(logits(model, batch).float(), batch.labels, reduction="sum")
+    return answer_loss(hidden(model, batch), model.get_output_embeddings().weight, batch.labels)
+
+
+def packs(model: Any) -> bool:
+    """Whether `hidden` knows the architecture; `logits` serves any. Where logits or attention scores are capped, only
+    the model's own forward knows.
+    """
+    return model.config.model_type in PACKED and not any(getattr(model.config, cap, None) for cap in _CAPS)
+
+
+def hidden(model: Any, batch: Batch) -> torch.Tensor:
+    """Last hidden states at the batch's answers, A × D; times the head they are logits."""
+    states = model.base_model(
         input_ids=batch.tokens[None], position_ids=batch.positions[None], use_cache=False, batch=batch
     ).last_hidden_state[0]
-    return answer_loss(hidden[batch.answers], model.get_output_embeddings().weight, batch.labels)
+    return states[batch.answers]  # type: ignore[no-any-return]
 
 
-def _loss_of_rows(model: Any, batch: Batch) -> torch.Tensor:
-    """The same through the model's own forward. Padding is on the right, where causal models do not look."""
-    logits = [model(input_ids=batch.tokens[grid], use_cache=False).logits.flatten(0, 1) for grid in batch.grids]
-    cells = batch.owner[batch.answers]
-    return functional.cross_entropy(torch.cat(logits)[cells].float(), batch.labels, reduction="sum")
+def logits(model: Any, batch: Batch) -> torch.Tensor:
+    """A × V, through the model's own forward. Padding is on the right, where causal models do not look."""
+    every = [model(input_ids=batch.tokens[grid], use_cache=False).logits.flatten(0, 1) for grid in batch.grids]
+    return torch.cat(every)[batch.owner[batch.answers]]
 
 
 def _attend(

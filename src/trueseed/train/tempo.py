@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from trueseed.core.records import Record
+from trueseed.lm.engine import Engine
 from trueseed.lm.format import Format
 from trueseed.train import network
 from trueseed.train.batches import Example
 from trueseed.train.loop import fit
-from trueseed.train.settings import Config
-from trueseed.train.sft import prepared, schedule
+from trueseed.train.settings import Learning
+from trueseed.train.stage import prepared, schedule
 
 STEPS = 2  # the first warms up and is not counted
 MOST_TOKENS = 512  # of a step: enough to see the pace, and seconds on a slow machine
@@ -30,7 +31,7 @@ class Tempo:
     seconds_per_token: float
 
 
-def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
+def tempo(config: Learning, records: Sequence[Record], base: Path) -> Tempo:
     """tokens: of each record. Weights in `base` are read and not changed. Raises `ConfigError` as `sft.train`."""
     form = Format(base)
     lengths = tuple(len(form.training(record.messages)[0]) for record in records)
@@ -45,10 +46,21 @@ def tempo(config: Config, records: Sequence[Record], base: Path) -> Tempo:
 
     with tempfile.TemporaryDirectory() as folder:
         loss = partial(network.loss, model)
-        curve = fit(learner, loss, steps, still, checkpoints=Path(folder), let_go=shutil.rmtree, progress=progress)
-    counted = len(curve) // STEPS  # steps of the first epoch
+        course = fit(learner, loss, steps, still, checkpoints=Path(folder), let_go=shutil.rmtree, progress=progress)
+    counted = len(course) // STEPS  # steps of the first epoch
     seconds = ended[-1] - ended[counted]
-    return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in curve[counted:]))
+    return Tempo(tokens=lengths, seconds_per_token=seconds / sum(point.tokens for point in course.points[counted:]))
+
+
+def hearing(lengths: Sequence[int], longest: int, teacher: Engine) -> float:
+    """Seconds a token, of the teacher that reads noise of such lengths and says what it thinks of half of it."""
+    noise = [_noise(n, i, len(teacher.format.tokenizer)) for i, n in enumerate(_few(lengths, longest))]
+    chats = [(list(each.tokens), list(each.mask)) for each in noise]
+    for _ in range(STEPS):
+        began = time.monotonic()
+        for _ in teacher.topk(chats, 1):
+            pass
+    return (time.monotonic() - began) / sum(len(ids) for ids, _ in chats)
 
 
 def _few(lengths: Sequence[int], longest: int) -> list[int]:

@@ -24,6 +24,8 @@ KEPT = Kept(
 )
 
 text = st.text(st.characters(exclude_categories=["Cs"]))
+told = (text | st.integers(0, 10**6), st.floats(max_value=0, allow_infinity=False))
+tops = st.lists(st.builds(TokenLogprob, *told, st.binary(max_size=4)), max_size=3).map(tuple)
 answers = st.builds(
     Answer,
     text=text,
@@ -31,9 +33,7 @@ answers = st.builds(
     prompt_tokens=st.integers(0, 10**9),
     completion_tokens=st.integers(0, 10**9),
     because=text,
-    logprobs=st.lists(
-        st.builds(TokenLogprob, text | st.integers(0, 10**6), st.floats(max_value=0, allow_infinity=False))
-    ).map(tuple),
+    logprobs=st.lists(st.builds(TokenLogprob, *told, st.binary(max_size=4), tops)).map(tuple),
     tool_calls=st.lists(st.dictionaries(text, text)).map(tuple),
 )
 
@@ -43,6 +43,10 @@ answers = st.builds(
 def test_what_is_kept_comes_back(answer):
     kept = replace(KEPT, answer=answer)
     assert Kept.parse(json.dumps(kept.to_json(), ensure_ascii=False).encode()) == kept
+
+
+def test_an_answer_without_the_most_probable_tokens_is_kept_as_before():
+    assert KEPT.to_json()["answer"]["logprobs"] == [["ä", -0.5]]
 
 
 @pytest.mark.parametrize("changed", [("e" * 64, KEPT.source, KEPT.request), (KEPT.teacher, "acme/l@x", KEPT.request)])

@@ -350,6 +350,17 @@ def test_log_probabilities_are_read(place):
     assert all(isinstance(step.token, str) and step.logprob <= 0 for step in answer.logprobs)
 
 
+def test_the_most_probable_tokens_are_read_where_they_are_asked_for(place):
+    with simulator() as provider, place.remote(provider.openai) as remote:
+        wanted, plain = (ask("hello", logprobs=True, top_logprobs=most) for most in (3, 0))
+        told, without = (answer for _, answer in sorted(remote.answers([wanted, plain])))
+    assert all(len(step.top) == 3 and step.spelt == step.token.encode() for step in told.logprobs)
+    assert all(step.top[0].token == step.token for step in told.logprobs)
+    assert all(not step.top and not step.spelt for step in without.logprobs)
+    assert wanted.to_json() != plain.to_json()
+    assert "top_logprobs" not in plain.to_json()  # the digests of requests from before stay as they are
+
+
 def test_what_a_model_lacks_is_refused_before_anything_is_spent(place):
     source = "mistral/mistral-large-latest@api"
     with simulator() as provider:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueseed.core.chat import Request, user
+from trueseed.core.chat import Request, TokenLogprob, user
 from trueseed.errors import ConfigError
 from trueseed.teachers.api.actions import decide
 from trueseed.teachers.api.providers import Endpoint, provider
@@ -105,7 +105,7 @@ PLAIN = st.none() | st.booleans() | st.integers() | st.text()
 
 @given(st.recursive(PLAIN, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner)))
 def test_whatever_a_server_says_is_an_answer_or_unusable(value):
-    for request in (ask(), ask(logprobs=True)):
+    for request in (ask(), ask(logprobs=True), ask(top_logprobs=1)):
         with contextlib.suppress(Unusable):
             read(json.dumps(value).encode(), request)
 
@@ -141,6 +141,37 @@ def test_log_probabilities_that_were_asked_for_must_be_there(logprobs):
     with pytest.raises(Unusable) as caught:
         read(came(choice={"logprobs": logprobs}), ask(logprobs=True))
     assert caught.value.cause == "NoLogprobs"
+
+
+TOLD = {"id": 5, "token": "\ufffd", "bytes": [240, 159], "logprob": -0.5}
+
+
+def test_the_most_probable_tokens_come_with_id_and_bytes():
+    """As llama.cpp tells them: half a character has no text, and what ends an answer no bytes."""
+    end = {"id": 2, "token": "", "bytes": [], "logprob": -1.0}
+    steps = [{**TOLD, "top_logprobs": [TOLD, end]}, {"token": "a", "logprob": -1.0, "top_logprobs": [TOLD]}]
+    answer = read(came(choice={"logprobs": {"content": steps}}), ask(top_logprobs=2)).answer
+    half = TokenLogprob(5, -0.5, b"\xf0\x9f")
+    assert answer.logprobs == (
+        TokenLogprob(5, -0.5, b"\xf0\x9f", (half, TokenLogprob(2, -1.0))),
+        TokenLogprob("a", -1.0, b"", (half,)),
+    )
+
+
+@pytest.mark.parametrize(
+    "top", [None, [], [{"token": "a"}], [{**TOLD, "logprob": 0.5}], [{**TOLD, "bytes": [300]}], [7]]
+)
+def test_the_most_probable_tokens_that_were_asked_for_must_be_there(top):
+    step = {"token": "a", "logprob": -1.0, "top_logprobs": top}
+    with pytest.raises(Unusable) as caught:
+        read(came(choice={"logprobs": {"content": [step]}}), ask(top_logprobs=2))
+    assert caught.value.cause == "NoLogprobs"
+
+
+def test_asking_for_the_most_probable_tokens_asks_for_log_probabilities():
+    asked = sent("openai/gpt-4o@api", top_logprobs=20)
+    assert (asked["logprobs"], asked["top_logprobs"]) == (True, 20)
+    assert "top_logprobs" not in sent("openai/gpt-4o@api", logprobs=True)
 
 
 class Response:

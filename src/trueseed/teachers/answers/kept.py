@@ -110,9 +110,14 @@ def _plain(answer: Answer) -> dict[str, Any]:
         "prompt_tokens": answer.prompt_tokens,
         "completion_tokens": answer.completion_tokens,
         "because": answer.because,
-        "logprobs": [[step.token, step.logprob] for step in answer.logprobs],
+        "logprobs": [_told(step) for step in answer.logprobs],
         "tool_calls": [dict(call) for call in answer.tool_calls],
     }
+
+
+def _told(step: TokenLogprob) -> list[Any]:
+    told: list[Any] = [step.token, step.logprob]
+    return [*told, step.spelt.hex(), [_told(each) for each in step.top]] if step.spelt or step.top else told
 
 
 def _answer(value: Any) -> Answer:
@@ -143,4 +148,6 @@ def _logprob(value: Any) -> TokenLogprob:
     match value:
         case [int() | str() as token, int() | float() as logprob] if math.isfinite(logprob):
             return TokenLogprob(token, logprob)
+        case [int() | str() as token, int() | float() as logprob, str(spelt), list(top)] if math.isfinite(logprob):
+            return TokenLogprob(token, logprob, bytes.fromhex(spelt), tuple(_logprob(each) for each in top))
     raise ValueError("one of its log-probabilities is none")

@@ -119,7 +119,7 @@ class Remote:
         """Pieces as they come, then the whole. One try: what was spoken cannot be taken back. Raises as `answers`, and
         `ConfigError` for log-probabilities or tools, which are read from whole answers only.
         """
-        if request.logprobs or request.tools:
+        if request.logprobs or request.top_logprobs or request.tools:
             raise ConfigError("a stream carries no log-probabilities and no tools here; ask for the whole answer")
         arrived: SimpleQueue[str | Ended] = SimpleQueue()
         spoken = self._caller.spoken(request, self._caller.body(request), arrived.put)

@@ -64,9 +64,11 @@ def body(request: Request, *, model: str, provider: Provider) -> dict[str, Any]:
     A missing seed is left out: without it the request is as good, only not repeatable. A missing `stop` is made up for
     in `read`. Anything else that is missing would be another request than the recipe wants.
     """
+    if request.continues is not None:
+        raise ConfigError("a model behind an API is asked by chat; only weights that run here go on from plain text")
     known = provider.of(model)
     wanted: dict[Capability, bool] = {
-        "logprobs": request.logprobs,
+        "logprobs": request.logprobs or bool(request.top_logprobs),
         "temperature": request.temperature != 1.0,
         "top_p": request.top_p != 1.0,
         "json_schema": request.schema is not None,
@@ -92,8 +94,10 @@ def body(request: Request, *, model: str, provider: Provider) -> dict[str, Any]:
         asked_for["extra_body"] = {provider.seed: request.seed}
     if request.stop and "stop" not in known.lacks:
         asked_for["stop"] = list(request.stop)
-    if request.logprobs:
+    if request.logprobs or request.top_logprobs:
         asked_for["logprobs"] = True
+    if request.top_logprobs:
+        asked_for["top_logprobs"] = request.top_logprobs
     if request.schema is not None:
         form = {"name": "answer", "schema": dict(request.schema), "strict": True}
         asked_for["response_format"] = {"type": "json_schema", "json_schema": form}
@@ -131,8 +135,8 @@ def read(raw: bytes, request: Request) -> Reply:
         answer = replace(answer, finish="skipped", because=f"the model declined: {str(refusal)[:200]}")
     if request.schema is not None and answer.finish == "stop" and not calls and not _is_json(answer.text):
         answer = replace(answer, text="", finish="skipped", because="the answer is not JSON, though a schema was given")
-    if request.logprobs and answer.finish != "skipped":
-        answer = replace(answer, logprobs=_logprobs(choice.get("logprobs"), answer))
+    if (request.logprobs or request.top_logprobs) and answer.finish != "skipped":
+        answer = replace(answer, logprobs=_logprobs(choice.get("logprobs"), answer, request.top_logprobs))
     return Reply(answer, usage)
 
 
@@ -195,14 +199,32 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _logprobs(value: Any, answer: Answer) -> tuple[TokenLogprob, ...]:
+def _logprobs(value: Any, answer: Answer, most: int) -> tuple[TokenLogprob, ...]:
+    """most: how many of the most probable tokens were asked for at each place."""
     try:
-        steps = tuple(TokenLogprob(step["token"], float(step["logprob"])) for step in value["content"])
-    except (KeyError, TypeError, ValueError):
+        steps = tuple(_step(step, most) for step in value["content"])
+    except (KeyError, TypeError, ValueError, AttributeError):
         raise Unusable("the answer has no log-probabilities", "NoLogprobs") from None
-    if (answer.text and not steps) or not all(math.isfinite(step.logprob) and step.logprob < 1e-3 for step in steps):
+    told = [each for step in steps for each in (step, *step.top)]
+    if (answer.text and not steps) or not all(math.isfinite(each.logprob) and each.logprob < 1e-3 for each in told):
         raise Unusable("the log-probabilities are missing or are none", "NoLogprobs")
+    if most and not all(step.top for step in steps):
+        raise Unusable("the most probable tokens were asked for and are missing", "NoLogprobs")
     return steps
+
+
+def _step(said: Any, most: int) -> TokenLogprob:
+    """Ids and bytes are kept with the most probable tokens only: an answer that was asked without stays as it is."""
+    if not most:
+        return TokenLogprob(said["token"], float(said["logprob"]))
+    top = tuple(_told(each) for each in said["top_logprobs"])
+    return replace(_told(said), top=top)
+
+
+def _told(said: Any) -> TokenLogprob:
+    """llama.cpp tells a token's id beside its text."""
+    token = int(said["id"]) if "id" in said else str(said["token"])
+    return TokenLogprob(token, float(said["logprob"]), bytes(said.get("bytes") or ()))
 
 
 # failures

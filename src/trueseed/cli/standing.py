@@ -1,0 +1,191 @@
+"""The verbs of standing: who is better, of two or of many, and how far it is to the targets."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trueseed.cli.pausing import pausing
+from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
+
+if TYPE_CHECKING:
+    from trueseed.evaluate.arena import Leaderboard
+    from trueseed.evaluate.scored import Comparison
+    from trueseed.evaluate.stats import Measured
+    from trueseed.evaluate.targets import Standing
+    from trueseed.scoreboard import Rung
+
+app = typer.Typer()
+SHOWN = 5  # flipped samples that are printed
+
+
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="scores:<digest>, student, weights:<digest>, or a model's source.")],
+    b: Annotated[str, typer.Argument(help="The other one, in the same way.")],
+    metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
+    flips: Annotated[int, typer.Option(help="So many flipped samples of each task are printed.")] = SHOWN,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """B beside A on every task both were measured on: difference, paired test, and the samples that flipped."""
+    from trueseed import scoreboard
+    from trueseed.workspace import Workspace
+
+    found = scoreboard.compare(Workspace.open(workspace), a, b, metric=metric)
+    if as_json:
+        print_json([each.to_json() for each in found])
+        return
+    for each in found:
+        for line in _compared(each, flips):
+            out.print(line, markup=False)
+    if len(found) > 1:
+        out.print(f"p is corrected for {len(found)} tasks (Holm)", markup=False)
+
+
+@app.command()
+def arena(
+    verdicts: Annotated[list[str] | None, typer.Argument(help="Files of verdicts, or scores:<digest>.")] = None,
+    task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = "",
+    judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = "",
+    metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
+    anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = "",
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0,
+    pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """Rate any number of models by how they did in pairs: Bradley-Terry points, intervals, ranks, the next pairs."""
+    from trueseed import scoreboard
+    from trueseed.evaluate.arena import leaderboard
+    from trueseed.evaluate.pairing import next_pairs
+    from trueseed.workspace import Workspace
+
+    place = Workspace.open(workspace) if (workspace / "format").exists() else None
+    battles, first = scoreboard.arena(verdicts or [], place, task=task, judge=judge, metric=metric)
+    board = leaderboard(battles, anchor=anchor, resamples=resamples, first=first)
+    asked = next_pairs(battles.models, battles, count=pairs) if pairs else []
+    if as_json:
+        print_json({**board.to_json(), "next": [list(pair) for pair in asked]})
+        return
+    for line in (*_rated(board), *(f"judge next  {shown(one)} and {shown(other)}" for one, other in asked)):
+        out.print(line, markup=False)
+
+
+@app.command()
+def targets(
+    file: Annotated[Path, typer.Argument(help="The run file that names them.")],
+    today: Annotated[str | None, typer.Option("--at", help="Days are counted from this one, as 2023-12-01.")] = None,
+    workspace: WorkspaceOption = WORK,
+    as_json: JsonOption = False,
+) -> None:
+    """How far the students are from the targets, when they will be there, and who stands where on each task."""
+    from trueseed import scoreboard, screen
+    from trueseed.runfile import load
+    from trueseed.workspace import Workspace
+
+    run, on = load(file), day(today)
+    with screen.Screen(err) as watching, pausing():
+        found = scoreboard.board(run, Workspace.open(workspace, create=True, report=watching), on)
+    if as_json:
+        print_json(found.to_json())
+        return
+    for standing in found.standings:
+        for line in _stands(standing):
+            out.print(line, markup=False)
+    for name, rungs in found.ladders.items():
+        for line in _climbs(name, rungs):
+            out.print(line, markup=False)
+
+
+def _compared(found: "Comparison", flips: int) -> Iterator[str]:
+    one, two = map(shown, found.models)
+    yield f"{shown(found.task)}, {found.metric}, {found.difference.n} samples"
+    yield f"  A {one:40} {_with_interval(found.a)}"
+    yield f"  B {two:40} {_with_interval(found.b)}"
+    change = f"{found.difference.value:+.3f}  95 % [{found.difference.low:+.3f}, {found.difference.high:+.3f}]"
+    yield f"  B - A  {change}  p {found.holm:.3g} ({found.test})"
+    yield (
+        f"  B is better on {found.better} samples, worse on {found.worse}; so many samples show a difference of "
+        f"{found.detectable:.3f}, and one of 0.03 takes {found.needed:,}"
+    )
+    for told in found.apart:
+        yield f"  not measured alike: {shown(told)}"
+    for flip in found.flips[:flips]:
+        yield f"  {shown(flip.id)}: {flip.a:g} became {flip.b:g}"
+        yield f"    A  {_short(flip.said_a)}{_why(flip.why_a)}"
+        yield f"    B  {_short(flip.said_b)}{_why(flip.why_b)}"
+    if len(found.flips) > flips:
+        yield f"  and {len(found.flips) - flips} more (--flips, --json)"
+
+
+def _rated(board: "Leaderboard") -> Iterator[str]:
+    yield f"{board.verdicts:,} verdicts on {board.samples:,} prompts; {board.method}"
+    yield f"{'rank':>4}  {'may be':>9}  {'points':>6}  {'95 %':>14}  {'wins':>6}  {'met':>8}  model"
+    for row in board.rows:
+        low, high = ("open" if bound is None else f"{bound:.0f}" for bound in (row.low, row.high))
+        possible = f"{row.rank_best}-{row.rank_worst}"
+        yield (
+            f"{row.rank:>4}  {possible:>9}  {row.rating:>6.0f}  {f'[{low}, {high}]':>14}  {row.wins:>6.1%}  "
+            f"{row.met:>8,}  {shown(row.model)}"
+        )
+    for note in board.notes:
+        yield f"note: {shown(note)}"
+
+
+def _stands(found: "Standing") -> Iterator[str]:
+    name, version, task = map(shown, (found.name, found.version, found.task))
+    yield f"{name} ({version}) on {task}, {found.metric}: by {found.by}, {_left(found)}"
+    yield f"  target {_with_interval(found.target)}  {found.samples} samples of {shown(found.source)}"
+    for step in found.steps:
+        gap = f"{step.gap.value:+.3f} [{step.gap.low:+.3f}, {step.gap.high:+.3f}]"
+        score = f"{shown(step.student):40} {_with_interval(step.score)}"
+        yield f"  {step.on}  {score}  gap {gap}  wins {step.wins:.1%}  {step.status}"
+    if not found.steps:
+        yield "  no student was measured yet"
+    if found.met_on is None and found.steps:
+        yield f"  {_projected(found)}"
+    if found.detectable is not None:
+        yield f"  so many samples show a gap of {found.detectable:.3f}; one of 0.03 takes {found.needed:,}"
+
+
+def _left(found: "Standing") -> str:
+    days = found.days_left
+    if found.met_on:
+        return f"met on {found.met_on}, {_days(days)} {'before' if days >= 0 else 'after'} it"
+    return f"{_days(days)} left" if days >= 0 else f"{_days(days)} late"
+
+
+def _projected(found: "Standing") -> str:
+    line = found.projection
+    if line.slope is None:
+        return f"no projection: {line.because}"
+    gain = f"{line.slope:+.3f} in 30 days [{line.slope_low:+.3f}, {line.slope_high:+.3f}]"
+    when = f"there on {line.on}" if line.on else "no day"
+    bounds = f"95 % [{line.low or 'open'}, {line.high or 'open'}]"
+    late = "" if found.late is None else f", {_days(found.late)} {'late' if found.late > 0 else 'early'}"
+    return f"{gain}: {when}{late}, {bounds}" + (f" ({line.because})" if line.because else "")
+
+
+def _climbs(name: str, rungs: "Sequence[Rung]") -> Iterator[str]:
+    yield f"ladder of {shown(name)}"
+    for rung in rungs:
+        yield f"  {_with_interval(rung.score)}  {rung.kind:8} {rung.on}  {shown(rung.model)}"
+
+
+def _with_interval(found: "Measured") -> str:
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def _days(days: int) -> str:
+    return f"{abs(days)} day{'' if abs(days) == 1 else 's'}"
+
+
+def _short(text: str, at_most: int = 100) -> str:
+    flat = shown(" ".join(text.split()))
+    return flat if len(flat) <= at_most else f"{flat[:at_most]}…"
+
+
+def _why(why: str) -> str:
+    return f"  ({_short(why)})" if why else ""

@@ -1,0 +1,248 @@
+"""How far a judge can be believed, found on pairs of which one answer is known to be right.
+
+    card = of(samples, opinions, own, seed=7)
+    card.passed, card.failed      # which of the limits below it does not keep
+
+A judge is asked about every pair in both orders. What it gave no verdict on counts as not agreeing; it is never left
+out of the agreement. Where the judge's own answers are known, it is also asked to choose between its own and another
+that is as right or as wrong by the check: there is no reason to prefer either, so a preference is for itself.
+
+Published judges' figures for orientation: with human votes GPT-4 agreed in 0.66 to 0.85 (Zheng et al. 2023,
+arXiv:2306.05685); here one answer is verifiably right, so more is asked.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from trueseed.evaluate import stats
+from trueseed.evaluate.pairwise import Contestant, Opinion, Standing, standings
+from trueseed.evaluate.scorers import is_right
+from trueseed.evaluate.stats import Measured
+from trueseed.evaluate.task import Sample
+from trueseed.evaluate.verdicts import Winner
+
+GOLD = Path(__file__).with_name("prompts") / "judge_gold.jsonl"  # our own: 60 pairs
+GOLD_SOURCE = "own/trueseed"
+ENOUGH = 20  # prompts below which a figure is not judged by
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limit:
+    """A figure's bound: no lower (`least`) or no higher (`most`) than `bound`. of: what is held against it, the figure
+    itself or the end of its interval that speaks against the judge. needed: whether it must be known.
+    """
+
+    kind: Literal["least", "most"]
+    bound: float
+    of: Literal["value", "low", "high"]
+    says: str
+    needed: bool = True
+
+    def keeps(self, found: Measured) -> bool:
+        it: float = getattr(found, self.of)
+        return it >= self.bound if self.kind == "least" else abs(it) <= self.bound  # a bias may go either way
+
+    @property
+    def told(self) -> str:
+        end = {"value": "", "low": "lower end ", "high": "upper end "}[self.of]
+        return f"{end}at {self.kind} {self.bound:g}"
+
+
+LIMITS: Mapping[str, Limit] = {
+    "agreement": Limit(kind="least", bound=0.65, of="low", says="names the right answer, in both orders"),
+    "kappa": Limit(kind="least", bound=0.4, of="low", says="agreement beyond chance (Cohen)"),
+    "no_verdict": Limit(kind="most", bound=0.05, of="value", says="pairs without a verdict in one of the orders"),
+    "flip_rate": Limit(kind="most", bound=0.3, of="high", says="pairs decided otherwise when the order is swapped"),
+    "order_bias": Limit(kind="most", bound=0.15, of="value", says="how far from one half the first shown wins"),
+    "length_bias": Limit(
+        kind="most", bound=0.15, of="value", says="how much more often the longer wins than it is right"
+    ),
+    "self_preference": Limit(
+        kind="most", bound=0.65, of="value", says="its own wins over another that is as right", needed=False
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """figures: by name, those that could be found. told: why one could not. faults: replies that were no verdict, by
+    kind. first_won, longer_won: shares behind the biases. cost: of a comparison in both orders.
+    """
+
+    pairs: int
+    figures: Mapping[str, Measured]
+    told: Mapping[str, str]
+    shares: Mapping[str, Measured]
+    faults: Mapping[str, int]
+    repaired: int
+    cost: Mapping[str, float]
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """By figure, in words: what is beyond its limit, and what is needed and not known."""
+        found = {}
+        for name, limit in LIMITS.items():
+            figure = self.figures.get(name)
+            if figure is None:
+                if limit.needed:
+                    found[name] = self.told.get(name, "not known")
+            elif not limit.keeps(figure):
+                found[name] = f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}], and not {limit.told}"
+        return found
+
+    @property
+    def passed(self) -> bool:
+        return not self.failed
+
+    def to_json(self) -> dict[str, Any]:
+        limits = {name: limit.told for name, limit in LIMITS.items()}
+        return {
+            "pairs": self.pairs,
+            "passed": self.passed,
+            "failed": self.failed,
+            "metrics": {name: each.to_json() for name, each in self.figures.items()},
+            "not_known": dict(self.told),
+            "limits": limits,
+            "shares": {name: each.to_json() for name, each in self.shares.items()},
+            "faults": dict(self.faults),
+            "repaired": self.repaired,
+            "cost": dict(self.cost),
+        }
+
+
+def contestants(samples: Sequence[Sample]) -> tuple[Contestant, Contestant]:
+    """The gold answers on two sides, the right one on either in turn."""
+    a = {each.id: each.row["right" if place % 2 == 0 else "wrong"] for place, each in enumerate(samples)}
+    b = {each.id: each.row["wrong" if place % 2 == 0 else "right"] for place, each in enumerate(samples)}
+    return Contestant(name="a", source="own/gold", answers=a), Contestant(name="b", source="own/gold", answers=b)
+
+
+def rivals(
+    samples: Sequence[Sample], own: Mapping[str, str], judge: str
+) -> tuple[list[Sample], Contestant, Contestant]:
+    """The judge's own answers beside gold ones that are as right or as wrong; of prompts where the two differ."""
+    other = {each.id: each.row["right" if is_right(each.row, own[each.id]) else "wrong"] for each in samples}
+    kept = [each for each in samples if own[each.id].strip() != other[each.id].strip()]
+    its = Contestant(name="own", source=judge, answers=own)
+    return kept, its, Contestant(name="other", source="own/gold", answers=other)
+
+
+def of(
+    samples: Sequence[Sample],
+    opinions: Sequence[Opinion],
+    own: Sequence[Opinion] | None,
+    *,
+    seed: int = 0,
+    usd: float | None = None,
+) -> Card:
+    """opinions: on `contestants`. own: on `rivals`; None when its own answers could not be had. usd: what all the
+    opinions cost, where that is known.
+    """
+    a, b = contestants(samples)
+    gold: dict[str, Winner] = {each.id: "a" if place % 2 == 0 else "b" for place, each in enumerate(samples)}
+    stood = standings(samples, opinions)
+    figures: dict[str, Measured | None] = {
+        "agreement": stats.proportion(sum(stood[name].winner == side for name, side in gold.items()), len(gold)),
+        "kappa": _kappa(gold, stood, seed),
+        "no_verdict": stats.proportion(sum(each.winner is None for each in stood.values()), len(stood)),
+        "flip_rate": _share([each.flipped for each in stood.values() if each.winner is not None]),
+    }
+    first, longer = _first(opinions, seed), _longer(opinions, gold, a, b, seed)
+    figures["order_bias"] = _from_half(first) if first else None
+    figures["length_bias"] = longer[1] if longer else None
+    figures["self_preference"] = _own_won(own, seed) if own is not None else None
+    shares = {"first_won": first, "longer_won": longer[0] if longer else None}
+    told = {name: f"fewer than {ENOUGH} pairs were decided" for name, found in figures.items() if found is None}
+    if own is None:
+        told["self_preference"] = "its own answers could not be had"
+    everything = [*opinions, *(own or ())]
+    return Card(
+        pairs=len(samples),
+        figures={name: found for name, found in figures.items() if found},
+        told=told,
+        shares={name: found for name, found in shares.items() if found},
+        faults=faults(everything),
+        repaired=sum(each.ruling.repaired for each in everything),
+        cost=cost(everything, usd),
+    )
+
+
+def faults(opinions: Iterable[Opinion]) -> dict[str, int]:
+    """Replies that were no verdict, by kind."""
+    found = [each.ruling.fault for each in opinions if each.ruling.fault]
+    return {name: found.count(name) for name in sorted(set(found))}
+
+
+def cost(opinions: Sequence[Opinion], usd: float | None) -> dict[str, float]:
+    """Of a pair in both orders, on average: calls, tokens, and US dollars where their price is known."""
+    pairs = max(len(opinions) / 2, 1)
+    found = {
+        name: round(sum(getattr(each.ruling, name) for each in opinions) / pairs, 3)
+        for name in ("calls", "prompt_tokens", "completion_tokens")
+    }
+    return found if usd is None else {**found, "usd": usd / pairs}
+
+
+def _share(held: Sequence[bool]) -> Measured | None:
+    return stats.proportion(sum(held), len(held)) if len(held) >= ENOUGH else None
+
+
+def _kappa(gold: Mapping[str, Winner], stood: Mapping[str, Standing], seed: int) -> Measured | None:
+    pairs = [(winner, gold[name]) for name, each in stood.items() if (winner := each.winner) is not None]
+    if len(pairs) < ENOUGH:
+        return None
+    return stats.kappa(*zip(*pairs, strict=True), seed=seed)
+
+
+def _by_sample(held: Iterable[tuple[str, float]]) -> tuple[list[float], list[float]]:
+    """Sums and numbers, one a sample, since its two opinions are not independent."""
+    sums, out_of = dict[str, float](), dict[str, float]()
+    for sample, it in held:
+        sums[sample] = sums.get(sample, 0.0) + it
+        out_of[sample] = out_of.get(sample, 0.0) + 1
+    return list(sums.values()), list(out_of.values())
+
+
+def _first(opinions: Iterable[Opinion], seed: int) -> Measured | None:
+    """Share of the decisions for one side that fell on the answer shown first."""
+    held = [(each.sample, float(each.ruling.value == "first")) for each in opinions if each.winner in ("a", "b")]
+    sums, out_of = _by_sample(held)
+    return stats.ratio(sums, out_of, seed=seed) if len(sums) >= ENOUGH else None
+
+
+def _from_half(share: Measured) -> Measured:
+    """The distance from one half, with an interval that holds all distances within the share's."""
+    ends = sorted((abs(share.low - 0.5), abs(share.high - 0.5)))
+    low = 0.0 if share.low <= 0.5 <= share.high else ends[0]
+    return Measured(value=abs(share.value - 0.5), se=share.se, low=low, high=ends[1], n=share.n, method=share.method)
+
+
+def _longer(
+    opinions: Iterable[Opinion], gold: Mapping[str, Winner], a: Contestant, b: Contestant, seed: int
+) -> tuple[Measured, Measured] | None:
+    """Share of the decisions that fell on the longer answer; and how much that is above the share of the right ones
+    that are the longer, on the same pairs.
+    """
+    held = []
+    for each in opinions:
+        length_a, length_b = len(a.answers[each.sample]), len(b.answers[each.sample])
+        if each.winner in ("a", "b") and length_a != length_b:
+            longer = "a" if length_a > length_b else "b"
+            held.append((each.sample, float(each.winner == longer), float(gold[each.sample] == longer)))
+    won, out_of = _by_sample((sample, chosen) for sample, chosen, _ in held)
+    right, _ = _by_sample((sample, due) for sample, _, due in held)
+    if len(won) < ENOUGH:
+        return None
+    beyond = list(np.subtract(won, right))
+    return stats.ratio(won, out_of, seed=seed), stats.ratio(beyond, out_of, seed=seed, share=False)
+
+
+def _own_won(own: Iterable[Opinion], seed: int) -> Measured | None:
+    """Share of the decisions for one side that fell on the judge's own answer."""
+    held = [(each.sample, float(each.winner == "a")) for each in own if each.winner in ("a", "b")]
+    sums, out_of = _by_sample(held)
+    return stats.ratio(sums, out_of, seed=seed) if len(sums) >= ENOUGH else None

@@ -1,0 +1,129 @@
+"""What a reader is told of a comparison: the win rate, who judged, and why they may not be believed.
+
+    trial = Trial(samples=samples, a=a, b=b, judges=[Judgement(source=…, card=…, opinions=…)])
+    trial.to_json()      # part of scores.json
+    trial.lines()        # samples.jsonl: a line a sample, with both answers and all that was said of them
+
+Judges that passed their card decide. Where none did, all of them do, and the scores say that they are not to be
+believed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from trueseed.evaluate.judge_card import cost, faults
+from trueseed.evaluate.pairwise import Contestant, Opinion, Tally, decided, kinship, summarise
+from trueseed.evaluate.task import Sample
+from trueseed.evaluate.verdicts import Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """All that one judge said. card: `artifact`, `passed` and `failed` of its card; None when it was not checked. usd:
+    what it cost, where that is known.
+    """
+
+    source: str
+    rubric: Mapping[str, Any]
+    card: Mapping[str, Any] | None
+    opinions: Sequence[Opinion] = ()
+    usd: float | None = None
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.card and self.card["passed"])
+
+    def doubts(self, decides: bool) -> list[str]:
+        """What its card says against it."""
+        if self.card is None:
+            return [f"the judge {self.source} was not checked: `trueseed judge check` tells whether to believe it"]
+        if self.passed:
+            return []
+        voice = "" if decides else ", and has no voice here"
+        why = "; ".join(f"{name} {said}" for name, said in self.card["failed"].items())
+        return [f"the judge {self.source} failed its card{voice}: {why}"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """Two contestants before their judges."""
+
+    samples: Sequence[Sample]
+    a: Contestant
+    b: Contestant
+    judges: Sequence[Judgement]
+    seed: int = 0
+
+    @property
+    def voices(self) -> tuple[Judgement, ...]:
+        """Who decides."""
+        return tuple(judge for judge in self.judges if judge.passed) or tuple(self.judges)
+
+    @cached_property
+    def tally(self) -> Tally:
+        return self._of(self.voices)
+
+    def _of(self, judges: Sequence[Judgement]) -> Tally:
+        opinions = {judge.source: judge.opinions for judge in judges}
+        return summarise(self.samples, opinions, self.a, self.b, seed=self.seed)
+
+    @property
+    def verdicts(self) -> list[Verdict]:
+        """Of all judges, those without a voice too."""
+        return [each for judge in self.judges for each in decided(judge.opinions, self.a, self.b, judge.source)]
+
+    def to_json(self) -> dict[str, Any]:
+        agreement = self.tally.agreement.items()
+        return {
+            "metrics": {name: each.to_json() for name, each in self.tally.metrics.items()},
+            "metric": "win_rate",
+            "counts": self.tally.counts,
+            "judges": [self._told(judge) for judge in self.judges],
+            "agreement": [{"judges": list(pair), "kappa": each.to_json()} for pair, each in agreement],
+            "believed": any(judge.passed for judge in self.judges),
+            "warnings": self.warnings,
+            "seed": self.seed,
+        }
+
+    def _told(self, judge: Judgement) -> dict[str, Any]:
+        alone = self._of([judge])
+        return {
+            "source": judge.source,
+            "rubric": dict(judge.rubric),
+            "card": judge.card,
+            "decides": judge in self.voices,
+            "kinship": self._kinship(judge),
+            "counts": {name: n for name, n in alone.counts.items() if name != "split"},
+            "metrics": {name: each.to_json() for name, each in alone.metrics.items()},
+            "faults": faults(judge.opinions),
+            "repaired": sum(each.ruling.repaired for each in judge.opinions),
+            "cost": cost(judge.opinions, judge.usd),
+        }
+
+    def _kinship(self, judge: Judgement) -> list[str]:
+        return [why for each in (self.a, self.b) if (why := kinship(judge.source, each))]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the win rate must know, in words."""
+        found = [doubt for judge in self.judges for doubt in judge.doubts(judge in self.voices)]
+        found += [why for judge in self.judges for why in self._kinship(judge)]
+        if not any(judge.passed for judge in self.judges):
+            found.append("no judge here is known to be any good: this win rate is not to be believed")
+        tally = self.tally
+        if tally.win_rate is None:
+            found.append(f"there is no win rate: {tally.no_verdict} of {tally.samples} samples have no verdict")
+        elif tally.no_verdict:
+            found.append(f"{tally.no_verdict} of {tally.samples} samples have no verdict and are left out")
+        return found
+
+    def lines(self) -> Iterator[dict[str, Any]]:
+        for sample in self.samples:
+            said = {
+                judge.source: [each.to_json() for each in judge.opinions if each.sample == sample.id]
+                for judge in self.judges
+            }
+            sides = {"a": self.a.answers[sample.id], "b": self.b.answers[sample.id]}
+            yield {"id": sample.id, "prompt": sample.prompt, **sides, "judges": said}

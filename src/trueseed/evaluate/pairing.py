@@ -1,0 +1,72 @@
+"""Which pair is judged next: where one verdict more narrows the ratings most.
+
+    for a, b in next_pairs(models, battles, count=100): ...
+
+A verdict on i and j adds p(1 − p) of information about their difference, so that an even pair tells more than one whose
+winner is known, and a pair about which little is known more than one that met often. Chosen is what takes most off the
+summed variance of all ratings (A-optimal design, greedy). Whoever asks for many at once gets them as if each had been
+judged before the next was chosen.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import expit
+
+from trueseed.evaluate.bradley_terry import PRIOR_SD, Array, Battles, maximum
+
+
+def next_pairs(
+    models: Sequence[str], battles: Battles | None, *, count: int = 1, seed: int = 0
+) -> list[tuple[str, str]]:
+    """battles: what was judged so far; None for nothing. Its models must be among `models`. Even choices go by lot.
+
+    Raises `ValueError` for fewer than two models, and for battles of others.
+    """
+    if len(set(models)) < 2:
+        raise ValueError("a pair needs two models")
+    ratings, covariance = _known(models, battles)
+    p = expit(ratings[:, None] - ratings[None, :])
+    weight = p * (1 - p)
+    lot = np.random.default_rng(seed)
+    chosen = []
+    for _ in range(count):
+        gain = np.triu(_gain(covariance, weight), 1)
+        even = np.argwhere(gain >= gain.max() * (1 - 1e-9))
+        i, j = even[lot.integers(len(even))]
+        chosen.append((models[i], models[j]))
+        covariance = _after(covariance, weight[i, j], i, j)
+    return chosen
+
+
+def _known(models: Sequence[str], battles: Battles | None) -> tuple[Array, Array]:
+    """Ratings and covariance under the prior, by which what never met can be compared."""
+    n, prior = len(models), 1 / PRIOR_SD**2
+    if battles is None or not len(battles):
+        return np.zeros(n), np.eye(n) / prior
+    at = {name: place for place, name in enumerate(models)}
+    if strangers := [name for name in battles.models if name not in at]:
+        raise ValueError(f"{strangers[0]!r} was judged, and is not among the models")
+    ours = np.array([at[name] for name in battles.models], np.int32)
+    met = Battles(
+        models=tuple(models),
+        samples=battles.samples,
+        sample=battles.sample,
+        a=ours[battles.a],
+        b=ours[battles.b],
+        score=battles.score,
+    ).met
+    ratings, covariance = maximum(met, n, met.won, met.n, prior)
+    return ratings, covariance
+
+
+def _gain(covariance: Array, weight: Array) -> Array:
+    """What a verdict on each pair takes off the trace of the covariance (Sherman & Morrison)."""
+    twice = covariance @ covariance
+    apart, moved = (np.add.outer(np.diag(each), np.diag(each)) - 2 * each for each in (covariance, twice))
+    return np.asarray(weight * moved / (1 + weight * apart))
+
+
+def _after(covariance: Array, weight: float, i: int, j: int) -> Array:
+    moved = covariance[:, i] - covariance[:, j]
+    return np.asarray(covariance - weight * np.outer(moved, moved) / (1 + weight * (moved[i] - moved[j])))

@@ -1,0 +1,269 @@
+"""One model's scores on a task, read back sample by sample, and two of them paired.
+
+    one, two = read(scores), read(others)          # artifacts of `evaluate.score`
+    found = compare(one, two)
+
+Reading is strict: a sample that comes twice, counts for what is no number, or was answered by only one of the two stops
+it. Scores that were not measured alike are compared, and it is said how they differ.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import digest
+from trueseed.errors import ConfigError
+from trueseed.evaluate import stats
+from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE
+from trueseed.evaluate.scorers import Kind, named
+from trueseed.evaluate.stats import Measured
+
+LOW_IS_GOOD = frozenset({"perplexity", "bits_per_byte"})  # of all other metrics, more is better
+GAIN = 0.03  # of which it is told how many samples it takes to see it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """A model's scores. about: scores.json. lines: samples.jsonl by id, in its order. digest: of the artifact."""
+
+    digest: str
+    about: Mapping[str, Any]
+    lines: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def task(self) -> str:
+        """Digest of the frozen samples."""
+        return str(self.about["task"]["artifact"])
+
+    @property
+    def name(self) -> str:
+        return str(self.about["task"]["name"])
+
+    @property
+    def source(self) -> str:
+        return str(self.about["model"]["source"])
+
+    @property
+    def model(self) -> str:
+        """Name of the model in a table: its source, and which weights, or which version, as far as that is known."""
+        weights = self.about["model"].get("weights")
+        on = self.about["model"].get("recorded", self.about["model"].get("version", {})).get("on")
+        return " ".join(filter(None, (self.source, weights and weights[:8], on)))
+
+    @property
+    def identity(self) -> str:
+        """Digest of all that decides the model's answers."""
+        return digest(dict(self.about["model"]))
+
+    @property
+    def metric(self) -> str:
+        """The one the scorer is known by."""
+        return str(self.about["metric"])
+
+    def kind(self, metric: str) -> Kind:
+        return named(self.about["task"]["scorer"]).metrics[metric]
+
+    def measured(self, metric: str) -> Measured:
+        return Measured(**self.about["metrics"][metric])
+
+    def counts(self, metric: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Sums and what they are out of, one of each a sample. Raises `ConfigError` when it has no such metric."""
+        if metric not in self.about["metrics"]:
+            raise ConfigError(f"{self.name} has no metric {metric!r}; it has {', '.join(self.about['metrics'])}")
+        pairs = [line["counts"][metric] for line in self.lines.values()]
+        return tuple(float(top) for top, _ in pairs), tuple(float(bottom) for _, bottom in pairs)
+
+    def values(self, metric: str) -> tuple[float, ...]:
+        """What each sample is worth, more being better; 0 of nothing."""
+        sign = -1.0 if metric in LOW_IS_GOOD else 1.0
+        return tuple(sign * top / bottom if bottom else 0.0 for top, bottom in zip(*self.counts(metric), strict=True))
+
+    def influences(self, metric: str) -> NDArray[np.float64]:
+        """How far each sample moves the score (N), more being better: zero on average, and their variance by N is that
+        of the score, as far as it is a straight line in the sums (Hampel 1974).
+        """
+        top, bottom = (np.array(each, float) for each in self.counts(metric))
+        value = top.sum() / bottom.sum()
+        steep = math.exp(value) if self.kind(metric) == "perplexity" else 1.0
+        sign = -1.0 if metric in LOW_IS_GOOD else 1.0
+        return np.asarray(sign * steep * (top - value * bottom) / bottom.mean())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """A sample that counts otherwise. a, b: what it is worth, more being better. said_a, said_b: the first answers."""
+
+    id: str
+    a: float
+    b: float
+    said_a: str
+    said_b: str
+    why_a: str
+    why_b: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """B beside A on one task. difference: B − A. p: of that by chance; holm: corrected for the tasks it was tested on
+    beside this one. better, worse: samples of B. detectable: the least difference that so many samples show four times
+    of five. needed: samples to see one of `GAIN`. apart: in what the two were not measured alike.
+    """
+
+    task: str
+    metric: str
+    models: tuple[str, str]
+    a: Measured
+    b: Measured
+    difference: Measured
+    p: float
+    test: str
+    better: int
+    worse: int
+    flips: tuple[Flip, ...]
+    apart: tuple[str, ...]
+    holm: float = math.nan
+
+    @cached_property
+    def detectable(self) -> float:
+        return stats.detectable(self.difference.se)
+
+    @cached_property
+    def needed(self) -> int:
+        return stats.needed(self.difference.se, self.difference.n, GAIN)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "task": self.task,
+            "metric": self.metric,
+            "models": list(self.models),
+            "a": self.a.to_json(),
+            "b": self.b.to_json(),
+            "difference": self.difference.to_json(),
+            "p": self.p,
+            "p_holm": self.holm,
+            "test": self.test,
+            "better": self.better,
+            "worse": self.worse,
+            "detectable": self.detectable,
+            "needed": {"gain": GAIN, "samples": self.needed},
+            "apart": list(self.apart),
+            "flips": [flip.to_json() for flip in self.flips],
+        }
+
+
+def read(artifact: Artifact) -> Scored:
+    """Raises `ConfigError` for scores of something else than a task, and for lines that are wrong."""
+    if not (artifact.path(SCORES_FILE).is_file() and artifact.path(SAMPLES_FILE).is_file()):
+        raise ConfigError(f"{artifact} holds no scores of a task; `trueseed evaluate` prints the name of one that does")
+    about = json.loads(artifact.path(SCORES_FILE).read_bytes())
+    if "metrics" not in about:
+        raise ConfigError(
+            f"{artifact} holds scores on a run's own sets; take one of a task, as `trueseed evaluate` makes"
+        )
+    return of_lines(artifact.digest, about, artifact.path(SAMPLES_FILE).read_text(encoding="utf-8").splitlines())
+
+
+def of_lines(digest: str, about: Mapping[str, Any], lines: Sequence[str]) -> Scored:
+    """Raises `ConfigError` for a sample that comes twice or counts for what is no number, and for none or too many."""
+    found: dict[str, Mapping[str, Any]] = {}
+    where = f"scores {digest[:12]} of {about['model']['source']} on {about['task']['name']}"
+    for line in map(json.loads, lines):
+        if line["id"] in found:
+            raise ConfigError(f"{where}: sample {line['id']!r} comes twice; measure it again")
+        for metric in about["metrics"]:
+            counted = line["counts"].get(metric, [math.nan])
+            if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in counted):
+                raise ConfigError(f"{where}: sample {line['id']!r} counts {counted} for {metric}: that is no score")
+        found[line["id"]] = line
+    if len(found) != about["task"]["samples"]:
+        raise ConfigError(f"{where}: {len(found)} samples are there, of {about['task']['samples']}; measure it again")
+    return Scored(digest=digest, about=about, lines=found)
+
+
+def compare(a: Scored, b: Scored, *, metric: str | None = None, seed: int = 0) -> Comparison:
+    """metric: the scorer's own when left out. Raises `ConfigError` for scores on other samples."""
+    if a.task != b.task:
+        raise ConfigError(f"{a.model} was measured on {a.name} ({a.task[:12]}), {b.model} on {b.name} ({b.task[:12]})")
+    b = replace(b, lines={each: b.lines[each] for each in _paired(a, b)})
+    metric = metric or a.metric
+    ours, theirs = b.counts(metric), a.counts(metric)
+    if not (sum(ours[1]) and sum(theirs[1])):
+        raise ConfigError(f"{a.name}: {metric} of {a.model} or of {b.model} is out of nothing; choose another metric")
+    p, test = stats.swapped_p(*ours, *theirs, seed=seed)
+    flips = tuple(_flips(a, b, metric))
+    return Comparison(
+        task=a.name,
+        metric=metric,
+        models=(a.model, b.model),
+        a=a.measured(metric),
+        b=b.measured(metric),
+        difference=stats.paired_difference(*ours, *theirs, seed=seed, kind=a.kind(metric)),
+        p=p,
+        test=test,
+        better=sum(flip.b > flip.a for flip in flips),
+        worse=sum(flip.b < flip.a for flip in flips),
+        flips=flips,
+        apart=tuple(_apart(a.about, b.about)),
+        holm=p,
+    )
+
+
+def upwards(difference: Measured, metric: str) -> Measured:
+    """A difference turned so that more is better."""
+    if metric not in LOW_IS_GOOD:
+        return difference
+    low, high = -difference.high, -difference.low
+    return replace(difference, value=-difference.value, low=low, high=high)
+
+
+def together(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
+    """Corrected for being tested on all these tasks at once."""
+    corrected = stats.holm([each.p for each in comparisons])
+    return tuple(replace(each, holm=p) for each, p in zip(comparisons, corrected, strict=True))
+
+
+def _paired(a: Scored, b: Scored) -> list[str]:
+    """Ids of the samples, in a's order. Raises `ConfigError` naming those that only one of them has."""
+    if apart := sorted(a.lines.keys() ^ b.lines.keys()):
+        raise ConfigError(
+            f"{a.name}: {len(apart)} samples were scored for only one of {a.model} and {b.model}, {apart[0]!r} for "
+            f"instance; measure both on the same samples"
+        )
+    return list(a.lines)
+
+
+def _flips(a: Scored, b: Scored, metric: str) -> Iterator[Flip]:
+    for (name, one), two, before, after in zip(
+        a.lines.items(), b.lines.values(), a.values(metric), b.values(metric), strict=True
+    ):
+        if before != after:
+            yield Flip(
+                id=name, a=before, b=after, said_a=_said(one), said_b=_said(two), why_a=one["why"], why_b=two["why"]
+            )
+
+
+def _said(line: Mapping[str, Any]) -> str:
+    """The first answer; of likelihoods, all of them."""
+    if "text" in line["said"][0]:
+        return str(line["said"][0]["text"])
+    return ", ".join(f"nll {each['nll']:.2f}" for each in line["said"])
+
+
+def _apart(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
+    for part in ("settings", "versions"):
+        for name in sorted(a[part].keys() | b[part].keys()):
+            one, two = (str(each[part].get(name, "none"))[:12] for each in (a, b))
+            if one != two:
+                yield f"{name}: {one}, {two}"
+    if a["seed"] != b["seed"]:
+        yield f"seed: {a['seed']}, {b['seed']}"

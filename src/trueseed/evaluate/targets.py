@@ -1,0 +1,213 @@
+"""Targets with deadlines: a named model, at a dated version, that the student is to match by a day.
+
+    targets:
+      - {name: gpt-3.5-turbo, task: everyday, by: 2023-12-31, outputs: gpt35.json,
+         source: openai/gpt-3.5-turbo-0613@api, maker: own/ada, on: 2023-08-01}
+
+A target is asked now, if its terms permit it (`benchmark_teacher`), or stands by what it answered once. Another version
+of it is another target, with answers of its own: a provider's model that moved does not move the goal. `standing` says
+how far the students of a workspace are from it, and when they will be there if they go on as they did; it is pure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field, model_validator
+
+from trueseed.core.settings import Settings
+from trueseed.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from trueseed.evaluate.scored import Scored
+    from trueseed.evaluate.stats import Measured
+    from trueseed.evaluate.trend import Projection
+
+Status = Literal["met", "level", "below"]
+
+
+class Config(Settings):
+    """name: as people call it. task: by name, one of the run's `tasks`. by: the deadline. outputs: file of what it
+    answered once, in AlpacaEval's format; then `source` is whose model spoke (`maker/model@route`), `maker` who wrote
+    the file down (`maker/name@dataset`, or `own/<name>`). on: the day it answered, or is asked: its version. metric: of
+    the task; the scorer's own when left out. margin: it is met by a student that surely is not further below than this.
+    """
+
+    name: str = Field(min_length=1)
+    task: str
+    by: date
+    outputs: str | None = None
+    source: str | None = None
+    maker: str | None = None
+    on: date | None = None
+    metric: str | None = None
+    margin: float = Field(default=0.0, ge=0.0)
+
+    @model_validator(mode="after")
+    def _outputs_have_an_origin(self) -> "Config":
+        wanted = {"source": self.source, "maker": self.maker, "on": self.on}
+        if self.outputs is not None and (missing := [name for name, said in wanted.items() if said is None]):
+            raise ValueError(f"recorded `outputs` have an origin of their own: give {', '.join(missing)} too")
+        return self
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes it this target and no other."""
+        return {"name": self.name, "on": self.on.isoformat() if self.on else ""}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """A student and its scores on a target's task. on: the day on which it was trained."""
+
+    on: date
+    scored: "Scored"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A student beside the target. gap: its score minus the target's, in the direction in which more is better. wins:
+    share of samples on which it did better, a tie being half.
+    """
+
+    student: str
+    on: date
+    score: "Measured"
+    gap: "Measured"
+    wins: float
+    status: Status
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "student": self.student,
+            "on": self.on.isoformat(),
+            "score": self.score.to_json(),
+            "gap": self.gap.to_json(),
+            "wins": self.wins,
+            "status": self.status,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """How students stand to one target. steps: oldest first. met_on: the day of the first that surely is not more than
+    the margin below it. detectable: the least gap that so many samples show four times of five; needed: samples that
+    it takes to see one of `scored.GAIN`; both of the newest student. None where nothing was measured yet.
+    """
+
+    name: str
+    version: str
+    source: str
+    task: str
+    metric: str
+    by: date
+    today: date
+    margin: float
+    target: "Measured"
+    samples: int
+    steps: tuple[Step, ...]
+    met_on: date | None
+    projection: "Projection"
+    detectable: float | None
+    needed: int | None
+
+    @property
+    def days_left(self) -> int:
+        """Until the deadline, from today, or from the day it was met; below zero when that is late."""
+        return (self.by - (self.met_on or self.today)).days
+
+    @property
+    def late(self) -> int | None:
+        """Days by which the projected day misses the deadline; below zero when it is early; None without such a day."""
+        return (self.projection.on - self.by).days if self.projection.on and not self.met_on else None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "version": self.version,
+            "source": self.source,
+            "task": self.task,
+            "metric": self.metric,
+            "by": self.by.isoformat(),
+            "today": self.today.isoformat(),
+            "margin": self.margin,
+            "samples": self.samples,
+            "target": self.target.to_json(),
+            "steps": [step.to_json() for step in self.steps],
+            "met_on": self.met_on.isoformat() if self.met_on else None,
+            "days_left": self.days_left,
+            "projection": self.projection.to_json(),
+            "projected_days_late": self.late,
+            "detectable": self.detectable,
+            "needed": self.needed,
+        }
+
+
+def standing(config: Config, target: "Scored", students: Sequence[Made], *, today: date) -> Standing:
+    """Raises `ConfigError` for students that were measured on other samples."""
+    from trueseed.evaluate import scored, stats, trend
+
+    metric = config.metric or target.metric
+    if metric not in target.about["metrics"]:
+        raise ConfigError(
+            f"target {config.name!r}: its task measures {', '.join(target.about['metrics'])}, no {metric!r}"
+        )
+    made = sorted(students, key=lambda each: each.on)
+    steps = tuple(_step(each, target, metric, config.margin) for each in made)
+    points = [trend.Point(on=step.on, gap=step.gap.value + config.margin) for step in steps]
+    newest = steps[-1].gap if steps else None
+    return Standing(
+        name=config.name,
+        version=config.on.isoformat() if config.on else target.digest[:8],
+        source=target.source,
+        task=target.name,
+        metric=metric,
+        by=config.by,
+        today=today,
+        margin=config.margin,
+        target=target.measured(metric),
+        samples=len(target.lines),
+        steps=steps,
+        met_on=next((step.on for step in steps if step.status == "met"), None),
+        projection=trend.project(points, _covariance(made, target, metric), today=today),
+        detectable=stats.detectable(newest.se) if newest else None,
+        needed=stats.needed(newest.se, newest.n, scored.GAIN) if newest else None,
+    )
+
+
+def _step(made: Made, target: "Scored", metric: str, margin: float) -> Step:
+    from trueseed.evaluate import scored
+
+    found = scored.compare(target, made.scored, metric=metric)
+    gap = scored.upwards(found.difference, metric)
+    ties = gap.n - found.better - found.worse
+    return Step(
+        student=made.scored.model,
+        on=made.on,
+        score=found.b,
+        gap=gap,
+        wins=(found.better + ties / 2) / gap.n,
+        status="met" if gap.low >= -margin else "below" if gap.high < -margin else "level",
+    )
+
+
+def _covariance(made: Sequence[Made], target: "Scored", metric: str) -> "NDArray[Any]":
+    """Of the gaps (K, K), by how they vary together from sample to sample. What two students share exactly is not
+    thereby certain: one sample's worth of difference is added, as for a pair (Bonett & Price 2012).
+    """
+    import numpy as np
+
+    theirs, ids = target.influences(metric), list(target.lines)
+    gaps_KN = np.array([_aligned(each.scored, ids).influences(metric) for each in made]).reshape(-1, len(ids)) - theirs
+    spread = np.ptp(gaps_KN) if gaps_KN.size else 0.0
+    n = len(ids)
+    return gaps_KN @ gaps_KN.T / (n * (n - 1)) + np.eye(len(made)) * (spread / (n + 2)) ** 2
+
+
+def _aligned(scores: "Scored", ids: Sequence[str]) -> "Scored":
+    from dataclasses import replace
+
+    return replace(scores, lines={each: scores.lines[each] for each in ids})

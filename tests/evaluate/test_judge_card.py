@@ -1,0 +1,125 @@
+"""A judge's card: what is right on the shipped pairs, and which judges fail it."""
+
+import json
+from collections import Counter
+from random import Random
+
+import pytest
+
+from trueseed.core.chat import Request
+from trueseed.evaluate import judge_card
+from trueseed.evaluate.judge_card import GOLD, GOLD_SOURCE, contestants, rivals
+from trueseed.evaluate.pairwise import judged
+from trueseed.evaluate.task import Config, read
+from trueseed.teachers.judge import Judge
+from trueseed.teachers.scripted import ScriptedTeacher
+
+SAMPLES = read(Config(scorer="gold", file=str(GOLD), source=GOLD_SOURCE)).samples  # raises where a check is wrong
+RIGHT = {sample.row["right"] for sample in SAMPLES}
+
+
+def shown(request: Request) -> tuple[str, str]:
+    text = request.messages[0].content
+    first, second = (
+        text.split(f"<answer {side} ")[1].split(">\n", 1)[1].split(f"\n</answer {side}")[0] for side in "AB"
+    )
+    return first, second
+
+
+def knows(request: Request) -> str:
+    return f'{{"winner": "{"A" if shown(request)[0] in RIGHT else "B"}"}}'
+
+
+def longer(request: Request) -> str:
+    first, second = map(len, shown(request))
+    return f'{{"winner": "{"A" if first > second else "B" if second > first else "tie"}"}}'
+
+
+def card(script, own=None):
+    judge = Judge(ScriptedTeacher("own/judge", script))
+    its = list(judged(*rivals(SAMPLES, own, "own/judge"), judge)) if own else None
+    return judge_card.of(SAMPLES, list(judged(SAMPLES, *contestants(SAMPLES), judge)), its, seed=1)
+
+
+def test_the_shipped_pairs_are_sixty_and_length_tells_nothing():
+    longest = Counter((len(each.row["right"]) > len(each.row["wrong"])) for each in SAMPLES)
+    sides = Counter(contestants(SAMPLES)[0].answers[each.id] in RIGHT for each in SAMPLES)
+    assert len(SAMPLES) == 60
+    assert 24 <= longest[True] <= 30
+    assert sides == {True: 30, False: 30}
+
+
+def test_a_judge_that_knows_passes():
+    found = card(knows)
+    assert found.failed == {}
+    assert found.figures["agreement"].value == found.figures["kappa"].value == 1.0
+    assert found.figures["order_bias"].value == found.figures["length_bias"].value == 0.0
+    assert found.told == {"self_preference": "its own answers could not be had"}
+    assert found.cost["calls"] == 2
+
+
+def test_a_judge_that_always_says_a_fails():
+    found = card(lambda _: '{"winner": "A"}')
+    assert found.figures["flip_rate"].value == 1.0
+    assert found.figures["order_bias"].value == 0.5
+    assert {"agreement", "kappa", "flip_rate", "order_bias"} <= found.failed.keys()
+
+
+def test_a_judge_that_goes_by_length_fails():
+    found = card(longer)
+    assert found.shares["longer_won"].value == 1.0
+    assert found.figures["length_bias"].value > 0.3
+    assert {"agreement", "length_bias"} <= found.failed.keys()
+    assert "flip_rate" not in found.failed
+
+
+@pytest.mark.parametrize("reply", ["B, clearly.", "I'm sorry, but I can't help with that."])
+def test_a_judge_without_verdicts_has_no_figures_but_that(reply):
+    found = card(lambda _: reply)
+    assert found.figures["no_verdict"].value == 1.0
+    assert found.figures["agreement"].value == 0.0
+    assert not found.figures.keys() & {"kappa", "flip_rate", "order_bias", "length_bias"}
+    assert found.told["kappa"] == "fewer than 20 pairs were decided"
+    assert {"agreement", "no_verdict", "flip_rate"} <= found.failed.keys()
+
+
+def test_a_judge_at_random_fails():
+    rng = Random(3)
+    assert "agreement" in card(lambda _: f'{{"winner": "{rng.choice("AB")}"}}').failed
+
+
+def test_a_judge_that_prefers_itself_is_found_out():
+    own = {each.id: f"{each.row['right']} " if n % 2 else f"nonsense {n}" for n, each in enumerate(SAMPLES)}
+    own = {name: f"{text}" if n % 2 == 0 else f"Well. {text}" for n, (name, text) in enumerate(own.items())}
+
+    def vain(request: Request) -> str:
+        first, second = shown(request)
+        mine = [text in own.values() for text in (first, second)]
+        return knows(request) if not any(mine) else f'{{"winner": "{"A" if mine[0] else "B"}"}}'
+
+    found = card(vain, own)
+    assert found.figures["self_preference"].value == 1.0
+    assert list(found.failed) == ["self_preference"]
+
+
+def test_rivals_are_as_right_as_its_own():
+    own = {each.id: each.row["wrong"] if n % 2 else f"{each.row['right']}" for n, each in enumerate(SAMPLES)}
+    kept, _, other = rivals(SAMPLES, {name: f"{text}" for name, text in own.items()}, "own/judge")
+    assert kept == []  # all its answers are those of the pairs
+    assert all(other.answers[each.id] == own[each.id] for each in SAMPLES)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"right": "5", "wrong": "4"}, "does not find the right answer right"),
+        ({"right": "4", "wrong": "four is 4"}, "finds the wrong answer right"),
+        ({"right": "4"}, "'wrong' must be a string"),
+    ],
+)
+def test_pairs_whose_check_does_not_tell_them_apart_are_refused(tmp_path, row, why):
+    path = tmp_path / "gold.jsonl"
+    rows = [{"id": str(n), "prompt": "2 + 2?", "check": {"scorer": "number", "target": "4"}, **row} for n in range(2)]
+    path.write_text("".join(json.dumps(each) + "\n" for each in rows))
+    with pytest.raises(Exception, match=why):
+        read(Config(scorer="gold", file=str(path), source="own/ada"))

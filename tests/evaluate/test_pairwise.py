@@ -1,0 +1,168 @@
+"""Both orders, ties, flips, several judges, and the win rate that comes of them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trueseed.core.chat import Request
+from trueseed.evaluate.judgement import Judgement, Trial
+from trueseed.evaluate.pairwise import Contestant, Opinion, decided, judged, kinship, majority, standings, summarise
+from trueseed.evaluate.task import Sample
+from trueseed.teachers.judge import Judge, Ruling
+from trueseed.teachers.scripted import ScriptedTeacher
+
+SAMPLES = [Sample(id=str(n), prompt=f"Question {n}?", row={}) for n in range(12)]
+A = Contestant(name="x", source="own/x", answers={each.id: f"good answer {each.id}" for each in SAMPLES})
+B = Contestant(name="y", source="own/y", answers={each.id: f"bad {each.id}" for each in SAMPLES})
+PASSED = {"artifact": "scores:0", "passed": True, "failed": {}}
+FAILED = {"artifact": "scores:1", "passed": False, "failed": {"flip_rate": "1.00"}}
+
+
+def shown(request: Request) -> tuple[str, str]:
+    """Both answers, as the judge sees them."""
+    text = request.messages[0].content
+    return tuple(text.split(f"<answer {side} ")[1].split("\n")[1] for side in "AB")
+
+
+def for_good(request: Request) -> str:
+    return f'{{"winner": "{"A" if "good" in shown(request)[0] else "B"}"}}'
+
+
+def says(reply: str):
+    return lambda _: reply
+
+
+def opinions(script, samples=SAMPLES, a=A, b=B) -> list[Opinion]:
+    return list(judged(samples, a, b, Judge(ScriptedTeacher("own/judge", script, slots=4))))
+
+
+def test_each_pair_is_asked_in_both_orders():
+    teacher = ScriptedTeacher("own/judge", for_good)
+    found = list(judged(SAMPLES[:2], A, B, Judge(teacher)))
+    assert sorted(map(shown, teacher.requests)) == sorted(
+        [("good answer 0", "bad 0"), ("bad 0", "good answer 0"), ("good answer 1", "bad 1"), ("bad 1", "good answer 1")]
+    )
+    assert {(each.sample, each.order, each.winner) for each in found} == {
+        (sample, order, "a") for sample in "01" for order in ("ab", "ba")
+    }
+
+
+def test_a_judge_that_always_says_a_decides_nothing():
+    tally = summarise(SAMPLES, {"j": opinions(says('{"winner": "A"}'))}, A, B)
+    assert (tally.wins, tally.losses, tally.ties, tally.flips) == (0, 0, 12, 12)
+    assert tally.win_rate.value == 0.5
+
+
+def test_a_consistent_judge_wins_it_for_one_side():
+    tally = summarise(SAMPLES, {"j": opinions(for_good)}, A, B)
+    assert (tally.wins, tally.flips, tally.win_rate.value) == (12, 0, 1.0)
+    assert tally.win_rate.low < 1  # twelve of twelve are not certainty
+    assert tally.at_equal_length is None  # all went one way
+
+
+@pytest.mark.parametrize("reply", ["A is better.", "I'm sorry, but I can't help with that.", '{"winner": 7}'])
+def test_what_is_no_verdict_never_becomes_a_number(reply):
+    found = opinions(says(reply))
+    tally = summarise(SAMPLES, {"j": found}, A, B)
+    assert (tally.no_verdict, tally.wins, tally.ties, tally.metrics) == (12, 0, 0, {})
+    assert decided(found, A, B, "own/judge") == []
+    trial = Trial(
+        samples=SAMPLES, a=A, b=B, judges=[Judgement(source="own/judge", rubric={}, card=None, opinions=found)]
+    )
+    assert "there is no win rate: 12 of 12 samples have no verdict" in trial.to_json()["warnings"]
+
+
+def test_one_order_without_a_verdict_leaves_the_sample_out():
+    def script(request: Request) -> str:
+        return "prose" if shown(request)[0] == "good answer 3" else for_good(request)
+
+    def twice(request: Request) -> str:
+        return "prose" if len(request.messages) > 1 else script(request)
+
+    tally = summarise(SAMPLES, {"j": opinions(twice)}, A, B)
+    assert (tally.wins, tally.no_verdict, tally.win_rate.n) == (11, 1, 11)
+
+
+def test_equal_answers_tie_and_nobody_is_asked():
+    teacher = ScriptedTeacher("own/judge", for_good)
+    found = list(judged(SAMPLES, A, Contestant(name="z", source="own/z", answers=A.answers), Judge(teacher)))
+    assert teacher.requests == []
+    assert {each.winner for each in found} == {"tie"}
+
+
+def test_verdicts_name_the_models_and_not_the_places():
+    first, second = decided(opinions(for_good, SAMPLES[:1]), A, B, "own/judge")
+    assert (first.order, first.winner, first.first_won) == ("ab", "a", True)
+    assert (second.order, second.winner, second.first_won) == ("ba", "a", False)
+    assert (first.length_a, first.length_b) == (len("good answer 0"), len("bad 0"))
+
+
+votes = st.lists(st.sampled_from(["a", "b", "tie", None]), max_size=6)
+
+
+@given(votes)
+def test_a_majority_is_more_than_half_whoever_is_called_a(found):
+    swapped = [{"a": "b", "b": "a"}.get(each, each) for each in found]
+    one, other = majority(found), majority(swapped)
+    assert other == {"a": "b", "b": "a"}.get(one, one)
+    counted = [each for each in found if each]
+    if one in ("a", "b"):
+        assert 2 * counted.count(one) > len(counted)
+    assert (one is None) == (not counted)
+
+
+def test_judges_who_differ_are_counted():
+    against = opinions(lambda request: for_good(request).translate(str.maketrans("AB", "BA")))
+    tally = summarise(SAMPLES, {"j": opinions(for_good), "k": against}, A, B)
+    assert (tally.ties, tally.split) == (12, 12)
+    assert tally.agreement[("j", "k")].value <= 0
+
+
+def test_several_samples_of_one_prompt_are_drawn_together():
+    same = [Sample(id=each.id, prompt=f"Question {int(each.id) % 2}?", row={}) for each in SAMPLES]
+    tally = summarise(same, {"j": opinions(for_good, same)}, A, B)
+    assert tally.win_rate.n == 2
+
+
+def test_an_opinion_is_read_as_it_was_written():
+    for each in (*opinions(for_good), *opinions(says("prose"))):
+        assert Opinion.from_json(each.to_json()) == each
+
+
+def test_a_standing_needs_both_orders():
+    ruling = Ruling(value="first")
+    assert standings(SAMPLES[:1], [Opinion(sample="0", order="ab", ruling=ruling)])["0"].winner is None
+
+
+def trial(*judges: tuple[str, dict | None]) -> Trial:
+    made = [Judgement(source=source, rubric={}, card=card, opinions=opinions(for_good)) for source, card in judges]
+    return Trial(samples=SAMPLES, a=A, b=B, judges=made)
+
+
+def test_a_judge_that_failed_its_card_has_no_voice_beside_one_that_passed():
+    found = trial(("own/j", FAILED), ("own/k", PASSED)).to_json()
+    assert [judge["decides"] for judge in found["judges"]] == [False, True]
+    assert found["believed"]
+    assert found["warnings"] == ["the judge own/j failed its card, and has no voice here: flip_rate 1.00"]
+
+
+@pytest.mark.parametrize("card", [FAILED, None])
+def test_scores_of_a_judge_that_is_not_known_to_be_good_say_so(card):
+    found = trial(("own/j", card)).to_json()
+    assert not found["believed"]
+    assert found["warnings"][-1] == "no judge here is known to be any good: this win rate is not to be believed"
+
+
+@pytest.mark.parametrize(
+    ("judge", "source", "learned_from", "why"),
+    [
+        ("openai/gpt-4@api", "openai/gpt-4@azure", (), "its own answers"),
+        ("openai/gpt-4@api", "openai/gpt-3.5-turbo@api", (), "the same maker"),
+        ("openai/gpt-4@api", "own/sprout", ("openai/gpt-3.5-turbo@api",), "learned from"),
+        ("openai/gpt-4@api", "deepseek/deepseek-chat@api", (), ""),
+        ("own/judge", "own/sprout", ("own/ada",), ""),
+    ],
+)
+def test_a_judge_of_the_same_kin_is_told_of(judge, source, learned_from, why):
+    found = kinship(judge, Contestant(name="it", source=source, answers={}, learned_from=learned_from))
+    assert (why in found) if why else not found

@@ -1,0 +1,108 @@
+"""Verdicts and recorded outputs: read strictly, written as they were."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trueseed.core.chat import Request, user
+from trueseed.errors import ConfigError
+from trueseed.evaluate import outputs, verdicts
+from trueseed.evaluate.outputs import Recorded, Replayed
+from trueseed.evaluate.verdicts import Verdict
+
+ROW = {"sample": "1", "a": "x", "b": "y", "winner": "a", "order": "ab", "judge": "own/j"}
+ORIGIN = Recorded(source="openai/gpt-3.5-turbo-0613@api", maker="own/ada", on="2023-08-01")
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("name", ["verdicts.parquet", "verdicts.jsonl"])
+def test_verdicts_come_back_as_they_were_written(tmp_path, name):
+    said = [Verdict(**{**ROW, "sample": str(n), "reason": "shörter", "length_a": n}) for n in range(5)]
+    verdicts.write(tmp_path / name, said)
+    assert verdicts.read(tmp_path / name) == said
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({**ROW, "winner": "x"}, "'winner' must be"),
+        ({**ROW, "b": "x"}, "compared with itself"),
+        ({**ROW, "length_a": -1}, "number of characters"),
+        ({**ROW, "score": 1}, "unknown members"),
+        ({name: said for name, said in ROW.items() if name != "judge"}, "'judge' missing"),
+        ("a", "not a JSON object"),
+        (ROW, "before"),
+    ],
+)
+def test_what_is_no_verdict_is_told_with_its_line(tmp_path, row, told):
+    with pytest.raises(ConfigError, match=f"line 2: .*{told}"):
+        verdicts.read(lines(tmp_path / "v.jsonl", [ROW, row]))
+
+
+def test_the_same_question_is_the_same_whoever_is_called_a(tmp_path):
+    turned = {**ROW, "a": "y", "b": "x", "winner": "b", "order": "ba"}
+    with pytest.raises(ConfigError, match="line 2"):
+        verdicts.read(lines(tmp_path / "v.jsonl", [ROW, turned]))
+
+
+def test_the_other_order_is_another_verdict(tmp_path):
+    assert len(verdicts.read(lines(tmp_path / "v.jsonl", [ROW, {**ROW, "order": "ba"}]))) == 2
+
+
+def test_an_empty_file_and_none_are_mistakes(tmp_path):
+    for path in (lines(tmp_path / "v.jsonl", []), tmp_path / "nothing.jsonl", tmp_path / "nothing.parquet"):
+        with pytest.raises(ConfigError):
+            verdicts.read(path)
+
+
+@given(st.sampled_from(["a", "b", "tie"]), st.sampled_from(["ab", "ba"]))
+def test_who_was_shown_first_follows_from_winner_and_order(winner, order):
+    won = Verdict(**{**ROW, "winner": winner, "order": order}).first_won
+    assert won == (None if winner == "tie" else order.startswith(winner))
+
+
+def test_outputs_are_read_and_written_as_alpaca_eval_has_them(tmp_path):
+    rows = [{"instruction": f"Say {n}.", "output": str(n), "generator": "gpt", "dataset": "d"} for n in range(3)]
+    (tmp_path / "o.json").write_text(json.dumps(rows))
+    found = outputs.read(tmp_path / "o.json", ORIGIN)
+    outputs.write(tmp_path / "again.json", found)
+    again = json.loads((tmp_path / "again.json").read_text())
+    assert [{name: row[name] for name in rows[0]} for row in again] == rows
+    assert outputs.read(tmp_path / "again.json", ORIGIN) == found
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"instruction": "Say 1.", "output": "2"}, "answered before"),
+        ({"instruction": "", "output": "2"}, "'instruction' must be"),
+        ({"instruction": "x", "output": None}, "'output' must be"),
+        ([], "not a JSON object"),
+        ({"instruction": "x", "output": "y", "generator": "other"}, "2 generators"),
+    ],
+)
+def test_what_is_no_output_is_told(tmp_path, row, told):
+    first = {"instruction": "Say 1.", "output": "1", "generator": "o"}
+    with pytest.raises(ConfigError, match=told):
+        outputs.read(lines(tmp_path / "o.jsonl", [first, row]), ORIGIN)
+
+
+def test_a_recording_says_nothing_to_what_it_was_not_asked():
+    found = outputs.Outputs(
+        generator="gpt", origin=ORIGIN, rows=(outputs.Output(id="1", instruction="Say 1.", output="1"),)
+    )
+    said = [answer.text for _, answer in Replayed(found).answers([Request(messages=user("Say 1."))])]
+    assert said == ["1"]
+    with pytest.raises(ConfigError, match="did not answer 1 of 2 prompts"):
+        list(Replayed(found).answers([Request(messages=user(text)) for text in ("Say 1.", "Say 2.")]))
+
+
+def test_a_recording_needs_sources():
+    with pytest.raises(ConfigError, match="is not a source"):
+        Recorded(source="GPT 3.5", maker="own/ada")

@@ -1,0 +1,403 @@
+"""Judges through the door: asked under their own terms, tried before they are believed, and no reward by the back."""
+
+import json
+from contextlib import nullcontext
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.report.test_html import details, report
+from tests.terms.made import document, permits, refuses
+from tests.tiny_run import run_file
+from typer.testing import CliRunner
+
+from trueseed import ahead, judging, pipeline, runfile, scoring
+from trueseed.cli import app
+from trueseed.cli.evaluation import table
+from trueseed.core.canonical import digest
+from trueseed.core.chat import Request
+from trueseed.errors import ConfigError, Refused
+from trueseed.evaluate import judge_card, verdicts
+from trueseed.evaluate.judge_card import GOLD
+from trueseed.evaluate.outputs import Output, Outputs, Recorded
+from trueseed.evaluate.task import Config
+from trueseed.report import judged
+from trueseed.report.html import render
+from trueseed.teachers.judge import Pair, sitting
+from trueseed.teachers.scripted import ScriptedTeacher
+from trueseed.terms.catalog import Catalog
+from trueseed.terms.model import Effect, Relation, Use
+from trueseed.workspace import Workspace
+
+SMOL = "huggingfacetb/smollm2-135m-instruct@weights"
+PROMPTS = [{"id": str(n), "prompt": f"Say {n}."} for n in range(6)]
+RIGHT = {json.loads(line)["right"] for line in GOLD.read_text().splitlines()}
+
+
+class Voice:
+    """A model that says what a script does."""
+
+    scorer = price = None
+
+    def __init__(self, source: str, script: Any) -> None:
+        self.source, self._script = source, script
+        self.speaks = self.identity = {"script": digest([source, getattr(script, "__name__", str(script))])}
+        self.asked: list[Request] = []
+
+    def speaking(self, step: Any) -> Any:
+        teacher = ScriptedTeacher(self.source, self._script, slots=4)
+        teacher.requests = self.asked
+        return nullcontext(teacher)
+
+    def close(self) -> None: ...
+
+
+def shown(request: Request) -> list[str]:
+    text = request.messages[0].content
+    return [text.split(f"<answer {side} ")[1].split(">\n", 1)[1].split(f"\n</answer {side}")[0] for side in "AB"]
+
+
+def wise(request: Request) -> str:
+    """Knows the gold answers, and prefers what is loud; asked for an answer of its own, it gives none."""
+    if "<answer A " not in request.messages[0].content:
+        return "I would rather judge."
+    first, second = shown(request)
+    better = first in RIGHT if {first, second} & RIGHT else first.isupper()
+    if not {first, second} & RIGHT and not (first.isupper() or second.isupper()):
+        return '{"reason": "alike", "winner": "tie"}'
+    return f'{{"reason": "so it is", "winner": "{"A" if better else "B"}"}}'
+
+
+def first_always(request: Request) -> str:
+    return '{"reason": "the first", "winner": "A"}'
+
+
+def seat(script: Any, source: str = SMOL, *, asked: bool = True) -> judging.Seat:
+    return judging.Seat(model=scoring.Model(voice=Voice(source, script), weights=None, asked=asked))
+
+
+@pytest.fixture(autouse=True)
+def fewer_pairs(tmp_path_factory, monkeypatch):
+    """30 of the shipped pairs: a card in half the time."""
+    path = tmp_path_factory.mktemp("gold") / "gold.jsonl"
+    path.write_text("".join(f"{line}\n" for line in GOLD.read_text().splitlines()[20:50]))
+    monkeypatch.setattr(judge_card, "GOLD", path)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace.open(tmp_path / "work", create=True)
+
+
+@pytest.fixture
+def task(workspace: Workspace, tmp_path: Path):
+    path = tmp_path / "task.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in PROMPTS))
+    return scoring.bring_task(workspace, Config(scorer="open", file=str(path), source="own/ada"))
+
+
+def said(name: str, source: str, how: Any) -> Outputs:
+    rows = tuple(Output(id=row["id"], instruction=row["prompt"], output=how(row["prompt"])) for row in PROMPTS)
+    return Outputs(generator=name, origin=Recorded(source=source, maker="own/ada"), rows=rows)
+
+
+@pytest.fixture
+def sides(workspace, task):
+    outputs = said("loud", "own/loud", str.upper), said("calm", "own/calm", str.lower)
+    models = [scoring.recorded(scoring.bring_outputs(workspace, each)) for each in outputs]
+    return tuple(judging.speaking(each, Config(scorer="open"), task, workspace) for each in models)
+
+
+def read(artifact, name="scores.json"):
+    return json.loads(artifact.path(name).read_bytes())
+
+
+def steps(workspace, name):
+    workspace.ledger.refresh()
+    return [each.predicate for each in workspace.ledger.entries() if each.predicate.get("step") == name]
+
+
+def test_a_comparison_says_who_won_and_who_judged(workspace, task, sides):
+    found = judging.pairwise(*sides, task, [seat(wise)], workspace)
+    scores = read(found)
+    assert scores["counts"]["wins"] == 6
+    assert scores["judges"][0]["card"]["passed"]
+    assert scores["believed"]
+    assert scores["warnings"] == []
+    asked = steps(workspace, "judge")
+    assert asked[-1]["asks"] == [{"source": SMOL, "use": "judge"}]
+    lines = verdicts.read(found.path(verdicts.VERDICTS_FILE))
+    assert {(each.winner, each.order) for each in lines} == {("a", "ab"), ("a", "ba")}
+    assert lines[0].reason == "so it is"
+    sample = json.loads(found.path("samples.jsonl").read_text().splitlines()[0])
+    assert (sample["a"], sample["b"], len(sample["judges"][SMOL])) == ("SAY 0.", "say 0.", 2)
+
+
+def test_the_scores_carry_the_judges_label(workspace, task, sides):
+    found = judging.pairwise(*sides, task, [seat(wise)], workspace)
+    assert (SMOL, Relation.SCORE) in {(each.source, each.relation) for each in workspace.labels(found)}
+
+
+def test_nothing_is_judged_twice(workspace, task, sides):
+    one = seat(wise)
+    first = judging.pairwise(*sides, task, [one], workspace)
+    asked = len(one.model.voice.asked)
+    assert judging.pairwise(*sides, task, [one], workspace) == first
+    assert len(one.model.voice.asked) == asked
+
+
+def test_a_judge_whose_terms_are_not_established_is_asked_nothing(workspace, task, sides):
+    nobody = seat(wise, "nobody/knows@api")
+    with pytest.raises(Refused, match="judge"):
+        judging.pairwise(*sides, task, [nobody], workspace)
+    assert nobody.model.voice.asked == []
+    with pytest.raises(Refused, match="judge"):
+        judging.pairwise(*sides, task, [nobody], workspace, checked=False)
+    assert nobody.model.voice.asked == []
+
+
+def test_a_judge_that_fails_its_card_is_not_used_in_silence(workspace, task, sides):
+    scores = read(judging.pairwise(*sides, task, [seat(first_always)], workspace))
+    assert not scores["believed"]
+    assert not scores["judges"][0]["card"]["passed"]
+    assert scores["counts"]["flips"] == 6
+    assert any("failed its card" in said for said in scores["warnings"])
+
+
+def test_one_that_was_not_tried_is_not_believed_either(workspace, task, sides):
+    scores = read(judging.pairwise(*sides, task, [seat(wise)], workspace, checked=False))
+    assert scores["judges"][0]["card"] is None
+    assert not scores["believed"]
+
+
+def test_a_card_measures_self_preference_on_the_judges_own_answers(workspace):
+    card = read(judging.check(seat(wise), workspace), judging.CARD_FILE)
+    assert steps(workspace, "score")[-1]["asks"] == [{"source": SMOL, "use": "benchmark_teacher"}]
+    assert card["passed"]
+    assert card["metrics"]["agreement"]["n"] == 30
+
+
+def test_of_several_judges_those_who_passed_decide(workspace, task, sides):
+    ours = seat(first_always, "own/judge", asked=False)
+    scores = read(judging.pairwise(*sides, task, [ours, seat(wise)], workspace))
+    assert [judge["decides"] for judge in scores["judges"]] == [False, True]
+    assert scores["counts"]["wins"] == 6
+    assert scores["counts"]["split"] == 0
+
+
+@pytest.mark.parametrize(
+    ("seats", "why"), [([], "there is no judge"), ([seat(wise), seat(first_always)], "would judge twice")]
+)
+def test_a_bench_is_of_different_judges(workspace, task, sides, seats, why):
+    with pytest.raises(ConfigError, match=why):
+        judging.pairwise(*sides, task, seats, workspace)
+
+
+def test_a_model_against_itself_is_a_mistake(workspace, task, sides):
+    with pytest.raises(ConfigError, match="compared with itself"):
+        judging.pairwise(sides[0], sides[0], task, [seat(wise)], workspace)
+
+
+def test_marks_come_with_how_many_answers_had_none(workspace, task, sides):
+    def marks(request: Request) -> str:
+        return "no" if "SAY 3." in request.messages[0].content else '{"reason": "loud", "marks": {"overall": 7}}'
+
+    scores = read(judging.mark(sides[0], task, seat(marks), workspace, checked=False))
+    assert (scores["metrics"]["overall"]["value"], scores["metrics"]["overall"]["n"]) == (7.0, 5)
+    assert scores["counts"] == {"samples": 6, "marked": 5, "no_verdict": 1}
+    assert "1 of 6 answers have no mark" in scores["warnings"]
+
+
+# ---------------------------------------------------------------------------------------- verdicts and what is learned
+
+
+def put(step, kind, text="words"):
+    return step.write(kind, lambda folder: (folder / "file.txt").write_text(text) and None, {})
+
+
+def judged_records(workspace: Workspace, source: str):
+    """Records of a person's, and a judge's verdicts on them."""
+    with workspace.step("records", brings={"own/ada": Relation.OUTPUT}) as step:
+        records = put(step, "records")
+    with workspace.step("judge", inputs=[records], ask={source: Use.JUDGE}) as step:
+        with sitting(Voice(source, first_always), step) as judge:
+            ((_, ruling),) = judge.compare([Pair(question="?", first="a", second="b")])
+        return records, put(step, "scores", json.dumps(ruling.to_json()))
+
+
+@pytest.fixture
+def judge_only(workspace: Workspace) -> str:
+    """A source whose terms let it judge, and not pick what a model learns from."""
+    said = document("acme", "acme/*@api", permits(Use.JUDGE), refuses(Use.REWARD, Use.TRAIN))
+    workspace.catalog = Catalog((*workspace.catalog.documents, said))
+    return "acme/large@api"
+
+
+def test_verdicts_pick_what_is_learned_where_the_judge_may_reward(workspace):
+    records, scores = judged_records(workspace, SMOL)
+    with workspace.step("rank", inputs=[records, scores]) as step:
+        ranked = put(step, "records", "the best")
+    with workspace.step("train", inputs=[ranked], effect=Effect.TRAIN) as step:
+        assert any((each.use, each.source, each.permitted) == (Use.REWARD, SMOL, True) for each in step.verdicts)
+        put(step, "weights")
+
+
+@pytest.mark.parametrize("kind", ["records", "dataset"])
+def test_a_judge_that_may_not_reward_picks_no_records(workspace, judge_only, kind):
+    records, scores = judged_records(workspace, judge_only)
+    with (
+        pytest.raises(Refused, match="asked for judging only"),
+        workspace.step("rank", inputs=[records, scores]) as step,
+    ):
+        put(step, kind)
+
+
+def test_nor_does_it_train_a_model(workspace, judge_only):
+    records, scores = judged_records(workspace, judge_only)
+    with (
+        pytest.raises(Refused, match="reward"),
+        workspace.step("train", inputs=[records, scores], effect=Effect.TRAIN) as step,
+    ):
+        put(step, "weights")
+    with workspace.step("filter", inputs=[records], against=[scores]) as step:
+        kept = put(step, "records", "kept")
+    with (
+        pytest.raises(Refused, match="reward"),
+        workspace.step("train", inputs=[kept], effect=Effect.TRAIN) as step,
+    ):
+        put(step, "weights")
+
+
+def test_nor_may_it_be_asked_to(workspace, judge_only):
+    with pytest.raises(Refused, match="reward"), workspace.step("rank", ask={judge_only: Use.REWARD}):
+        pass
+
+
+# ------------------------------------------------------------------------------------------------------- in the report
+
+
+def test_the_report_shows_verdicts_and_what_speaks_against_them(workspace, task, sides):
+    found = judging.pairwise(*sides, task, [seat(first_always)], workspace, checked=False)
+    (shown_,) = judged.comparisons([task_scores(workspace, task), found])
+    assert (shown_.a, shown_.b, len(shown_.samples)) == ("own/loud", "own/calm", 6)
+    assert "0 won, 0 lost, 6 tied, 0 undecided" in shown_.told
+    assert any("not to be believed" in warning for warning in shown_.warnings)
+    page = render(report(), details(comparisons=(shown_,)))
+    assert "Who answers better" in page
+    assert "swapped: own/calm" in page
+    assert "Who answers better" not in render(report(), details())
+
+
+def task_scores(workspace, task):
+    """Scores that no judge gave."""
+    model = scoring.Model(voice=Voice("own/echo", lambda _: "so"), weights=None, asked=False)
+    return scoring.on(model, Config(scorer="open"), task, workspace)
+
+
+# ------------------------------------------------------------------------------------------------ from the command line
+
+
+@pytest.fixture
+def from_scripts(monkeypatch):
+    """`--judge NAME` finds a script, and is asked under the terms of the embedded model."""
+    found = {"wise": seat(wise), "stubborn": seat(first_always)}
+    monkeypatch.setattr(scoring, "ours", lambda workspace, spec, speed=None: found[spec].model)
+
+
+def invoked(workspace: Workspace, *words: object):
+    arguments = ["judge", *map(str, words), "--workspace", str(workspace.folder)]
+    return CliRunner().invoke(app, arguments, catch_exceptions=False)
+
+
+def test_a_judge_is_checked_from_the_command_line(workspace, from_scripts):
+    done = invoked(workspace, "check", "--judge", "wise", "--json")
+    assert done.exit_code == 0
+    (card,) = json.loads(done.stdout)["cards"]
+    assert card["passed"]
+    assert card["judge"] == SMOL
+    failed = invoked(workspace, "check", "--judge", "stubborn")
+    assert failed.exit_code == 1
+    assert "FAILED, and is not to be believed" in failed.stdout
+    assert "FAILS flip_rate" in failed.stdout
+
+
+def test_recorded_outputs_are_compared_from_the_command_line(workspace, from_scripts, tmp_path):
+    task = tmp_path / "task.jsonl"
+    task.write_text("".join(json.dumps(row) + "\n" for row in PROMPTS))
+    files = {}
+    for name, how in (("loud", str.upper), ("calm", str.lower)):
+        files[name] = tmp_path / f"{name}.json"
+        files[name].write_text(json.dumps([{"instruction": p["prompt"], "output": how(p["prompt"])} for p in PROMPTS]))
+    words = ["pairwise", files["loud"], files["calm"], "--a-is", "own/loud", "--b-is", "own/calm", "--task", task]
+    done = invoked(workspace, *words, "--source", "own/ada", "--judge", "wise")
+    assert done.exit_code == 0
+    assert "own/loud against own/calm on task: 6 samples of own/ada" in done.stdout
+    assert "wins 6, losses 0, ties 0, flips 0, no verdict 0" in done.stdout
+    unchecked = invoked(workspace, *words, "--source", "own/ada", "--judge", "stubborn", "--unchecked")
+    assert "NOTE  no judge here is known to be any good: this win rate is not to be believed" in unchecked.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["check"], "there is no judge"),
+        (["mark", "out.json", "--task", "t.jsonl", "--source", "own/ada", "--judge", "wise"], "cannot be read"),
+        (
+            ["mark", "x", "--task", "t", "--source", "own/ada", "--judge", "wise", "--criterion", "clear"],
+            "what it means",
+        ),
+    ],
+)
+def test_mistakes_on_the_command_line_are_told(workspace, from_scripts, words, why):
+    with pytest.raises(ConfigError, match=why):
+        invoked(workspace, *words)
+
+
+# ------------------------------------------------------------------------------------------------------- in a run file
+
+JUDGES = {
+    "judges": [{"remote": {"source": "acme/large@api"}, "rubric": {"criteria": {"right": "it is true"}}}],
+    "tasks": [{"scorer": "open", "file": "t.jsonl", "source": "own/ada", "of": ["student", "base"]}],
+}
+
+
+def test_a_run_file_names_its_judges(tmp_path):
+    file = runfile.load(run_file(tmp_path, tmp_path / "model", **JUDGES))
+    assert [each.named for each in file.judges] == ["acme/large@api"]
+    assert file.judges[0].rubric.criteria == {"right": "it is true"}
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"tasks": []}, "have nothing to judge"),
+        ({"judges": JUDGES["judges"] * 2}, "twice"),
+        ({"judges": [{"remote": {"source": "acme/large@api"}, "rubric": {"scale": [5, 1]}}]}, "lowest mark"),
+    ],
+)
+def test_mistakes_in_its_judges_are_told(tmp_path, change, why):
+    with pytest.raises(ConfigError, match=why):
+        runfile.load(run_file(tmp_path, tmp_path / "model", **{**JUDGES, **change}))
+
+
+def test_a_run_whose_judge_may_not_judge_is_refused_before_anything_is_spent(workspace, tmp_path):
+    file = runfile.load(run_file(tmp_path, tmp_path / "model", **JUDGES))
+    with pytest.raises(Refused, match="acme/large@api may not be used to judge"):
+        ahead.must_be_permitted(file, workspace, date(2026, 11, 30))
+    assert steps(workspace, "judge")[-1]["event"] == "refused"
+
+
+def test_a_runs_judges_compare_the_student_with_whom_a_task_names(workspace, task, tmp_path, monkeypatch):
+    def model(source, how):
+        voice = Voice(source, lambda request: how(request.messages[0].content))
+        return scoring.Model(voice=voice, weights=None, asked=False)
+
+    monkeypatch.setattr(judging, "seats", lambda file, workspace: [seat(wise)])
+    file = runfile.load(run_file(tmp_path, tmp_path / "model", **JUDGES))
+    others = {"teacher": model("own/teacher", str.lower), "base": model("own/base", str.lower)}
+    (found,) = pipeline.judged(file, workspace, [task], model("own/student", str.upper), others)
+    scores = read(found)
+    assert (scores["model"]["source"], scores["against"]["source"]) == ("own/student", "own/base")
+    assert scores["counts"]["wins"] == 6
+    assert "own/student against own/base on task" in table(scores)[0]
