@@ -6,8 +6,8 @@
     logits = network.step(cache, tokens)            one more token of every row
 
 Llama, Mistral, Qwen2, Qwen3, SmolLM3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are
-read without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text, so
-it can be replaced by something faster behind the same three calls.
+read without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text,
+so it can be replaced by something faster behind the same calls.
 
 In bf16 on the CPU the same token after the same words gets the same bits however it comes: read in a prompt, stepped
 to, beside others or alone; and they are transformers' bits. That takes its roundings (`_normed`, the residual), one
