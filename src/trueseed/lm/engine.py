@@ -69,6 +69,7 @@ class Engine:
     ) -> None:
         if slots < 1:
             raise ConfigError(f"the engine needs at least one slot, not {slots}")
+        self._architecture = checkpoint.architecture(folder)
         self.format = Format(folder)
         self._source, self._slots, self._deterministic = source, slots, deterministic
         self._folder, self._dtype, self._device = folder, named(dtype, device), device
@@ -207,7 +208,7 @@ class Engine:
     def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:
             coarse = self._coarse and dtype is self._dtype  # scores in another type are of the weights as they are
-            if checkpoint.architecture(self._folder) in SHAPES:
+            if self._architecture in SHAPES:
                 self._networks[dtype] = Network(self._folder, dtype, self._device, coarse=coarse)
             else:
                 _refuse_coarse(coarse, self._folder)
