@@ -64,7 +64,13 @@ def heard(workspace: Workspace, dataset: Artifact, engine: Engine, teacher: Path
 
 
 def distilled(
-    workspace: Workspace, base: Path, engine: Engine, teacher: Path, *, parts: Any = ("train", "validation"), **keys: Any
+    workspace: Workspace,
+    base: Path,
+    engine: Engine,
+    teacher: Path,
+    *,
+    parts: Any = ("train", "validation"),
+    **keys: Any,
 ) -> Artifact:
     given = {"dtype": "float32", "tokens_per_batch": 64, "num_train_epochs": 4, "loss_top_k": K, **keys}
     config = distil.Config(**given)
@@ -114,7 +120,9 @@ def test_records_the_teacher_was_not_asked_about_stop_it_before_the_first_step(w
         distilled(workspace, tiny_llama, engine, teacher, parts=("train",))
 
 
-def test_a_student_of_another_template_does_not_learn_from_these_tokens(workspace, make_llama, tmp_path, engine, teacher):
+def test_a_student_of_another_template_does_not_learn_from_these_tokens(
+    workspace, make_llama, tmp_path, engine, teacher
+):
     other = make_llama(tmp_path / "other", chat_template=None)
     with pytest.raises(ConfigError, match="read 5 records as other tokens"):
         distilled(workspace, other, engine, teacher)

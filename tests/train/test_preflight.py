@@ -112,7 +112,10 @@ def test_a_template_that_only_looks_different_is_none(
 ) -> None:
     alike = make_llama(tmp_path / "teacher", seed=7, chat_template="{# the same #}" + CHAT_TEMPLATE)
     assert check(MEMORY, tiny_llama, alike, [ROW]).name == "in memory"
-    assert any("templates differ, and each record" in reason for reason in check(STORED, tiny_llama, about(alike), [ROW]).reasons)
+    assert any(
+        "templates differ, and each record" in reason
+        for reason in check(STORED, tiny_llama, about(alike), [ROW]).reasons
+    )
 
 
 def test_silently_rows_without_a_trainable_token(tiny_llama: Path, other: Path) -> None:

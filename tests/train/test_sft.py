@@ -192,7 +192,8 @@ def test_adapters_merged_say_what_they_said_apart(tiny_llama):
 
 
 def test_an_adapted_layer_learns_what_peft_s_own_learns(tiny_llama):
-    learner = adapted(network.prepare(checkpoint.load(tiny_llama, torch.float32)), Lora(rank=4), seed=1)
+    model = network.prepare(checkpoint.load(tiny_llama, torch.float32))
+    learner = adapted(model, Lora(rank=4), seed=1)
     moving = {name: weight for name, weight in learner.named_parameters() if weight.requires_grad}
     with torch.no_grad():
         for name, weight in moving.items():
@@ -200,7 +201,7 @@ def test_an_adapted_layer_learns_what_peft_s_own_learns(tiny_llama):
     batch = pack([Example(id="a", tokens=(1, 5, 6, 7, 8), mask=(False, True, True, True, True))])
 
     def learned() -> tuple[float, list[torch.Tensor]]:
-        value = network.loss(learner, batch)
+        value = network.loss(model, batch)
         return value.item(), list(torch.autograd.grad(value, list(moving.values())))
 
     ours = learned()

@@ -74,7 +74,9 @@ def test_fewer_may_be_taken_and_the_rest_is_tail(
     np.testing.assert_allclose(np.exp(found.logprobs).sum(1) + np.exp(found.tail), 1, atol=1e-5)
 
 
-def test_a_teacher_told_as_certain_still_leaves_what_cannot_be_told_from_nothing(spelling: Spelling, ids: list[int]) -> None:
+def test_a_teacher_told_as_certain_still_leaves_what_cannot_be_told_from_nothing(
+    spelling: Spelling, ids: list[int]
+) -> None:
     sure = TokenLogprob(ids[0], 0.0, spelling.written[ids[0]])
     answer = Answer(
         text="x", finish="length", prompt_tokens=1, completion_tokens=1, logprobs=(replace(sure, top=(sure,)),)
