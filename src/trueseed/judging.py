@@ -149,8 +149,7 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
     from trueseed.evaluate.pairwise import judged
 
     pairs = pairs or gold(workspace)
-    may = [may_ask(source, use, workspace.facts, _today(), workspace.catalog) for source, use in seat.asks.items()]
-    own = _own_answers(seat, pairs, workspace) if all(verdict.permitted for verdict in may) else None
+    own = _own_answers(seat, pairs, workspace)
     inputs = [pairs, *seat.weights, *([own.artifact] if own else [])]
     limits = {name: limit.told for name, limit in judge_card.LIMITS.items()}
     config = {**seat.identity, "limits": limits}
@@ -176,15 +175,15 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
 
 
 def _own_answers(seat: Seat, pairs: Artifact, workspace: Workspace) -> Entrant | None:
-    """The judge's own answers to the gold prompts; None where its terms do not let it be measured, or no check tells
-    whether they are right.
+    """The judge's own answers to the gold prompts; None where its terms do not let it judge, or be measured, and where
+    no check tells whether they are right.
     """
+    features = seat.model.features.get(seat.source, ())
+    for use in (Use.JUDGE, Use.BENCHMARK_TEACHER) if seat.model.asked else ():
+        if not may_ask(seat.source, use, workspace.facts, _today(), workspace.catalog, features).permitted:
+            return None
     if any("check" not in sample.row for sample in thaw(pairs).samples):
         return None
-    if seat.model.asked:
-        may = may_ask(seat.source, Use.BENCHMARK_TEACHER, workspace.facts, _today(), workspace.catalog)
-        if not may.permitted:
-            return None
     return speaking(seat.model, Config(scorer="gold", seed=seat.rubric.seed), pairs, workspace)
 
 

@@ -1,9 +1,10 @@
 """Requests in, answers out."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -188,7 +189,7 @@ def test_log_probabilities_are_those_of_the_teacher_forced_answer(engine: Engine
     (answer,) = ask(engine, [request(temperature=0.7, top_p=0.9, logprobs=True, seed=5)])
     assert len(answer.logprobs) == answer.completion_tokens
     ids = engine.format.prompt(user("Tell me a story.")) + [one.token for one in answer.logprobs]
-    model = checkpoint.load(engine._weights, torch.float32)
+    model = checkpoint.load(engine._folder, torch.float32)
     with torch.inference_mode():
         expected = torch.log_softmax(model(torch.tensor([ids])).logits[0], -1)
     for back, one in enumerate(reversed(answer.logprobs)):
@@ -236,6 +237,59 @@ def test_a_score_does_not_depend_on_the_other_conversations(engine: Engine) -> N
     chats.append((Message("system", "Be brief."), *chats[0]))  # it begins otherwise
     alone = [engine.score([chat])[0].nll for chat in chats]
     assert [scored.nll for scored in engine.score(chats)] == pytest.approx(alone, rel=1e-5)
+
+
+def test_choices_after_a_shared_context_read_it_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, read = engine._network(torch.float32), list[int]()
+    extend = network.extend
+
+    def counted(cache: object, rows: list[int], pieces: list[list[int]], starts: list[int]) -> torch.Tensor:
+        read.append(sum(map(len, pieces)))
+        return extend(cache, rows, pieces, starts)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(network, "extend", counted)
+    preamble = "The quick brown fox jumps over the lazy dog. " * 8
+    contexts = [f"{preamble}{word} is what a sailor needs to explain:" for word in ("Sea", "Story", "Matters")]
+    pairs = [(context, choice) for context in contexts for choice in (" the sea", " a dog", " three things", " a")]
+    engine.forget()
+    shared = engine.follow(pairs)
+    together = sum(read)
+    read.clear()
+    again = engine.follow(pairs)  # begins as what was read last
+    assert sum(read) < together / 2
+    alone = []
+    read.clear()
+    for pair in pairs:
+        engine.forget()
+        alone += engine.follow([pair])
+    assert sum(read) > 5 * together
+    assert [each.nll for each in shared] == pytest.approx([each.nll for each in alone], rel=1e-4)
+    assert [each.nll for each in again] == pytest.approx([each.nll for each in alone], rel=1e-4)
+
+
+def test_deterministic_scores_are_the_same_bits_in_any_company(tiny_llama: Path) -> None:
+    fixed = Engine(tiny_llama, "own/tiny", dtype="bfloat16", deterministic=True)
+    chats = [(*user("Why?" * n), Message("assistant", "The sea " * n)) for n in (1, 9, 3)]
+    assert fixed.score(chats) == [fixed.score([chat])[0] for chat in chats]
+
+
+def test_an_answer_of_nothing_scores_its_end_token_alone(engine: Engine) -> None:
+    assert [each.tokens for each in engine.score([(*user("Why?"), Message("assistant", ""))])] == [1]
+
+
+def test_a_text_that_is_all_but_impossible_has_a_finite_score(tmp_path: Path, make_llama: Callable[..., Path]) -> None:
+    from safetensors.torch import load_file, save_file
+
+    folder = make_llama(tmp_path / "certain")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"] *= 300  # log-probabilities of many hundreds: far below what a float32 can be
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    certain = Engine(folder, "own/certain", dtype="float32")
+    (found,) = certain.follow([("Tell me a", " short story")])
+    [top] = certain.topk([([5, 9, 17], [False, True, True])], 2)
+    assert 200 < found.nll / found.tokens < math.inf
+    assert np.isfinite(top.logprobs).all()
+    assert np.isfinite(top.tail).all()
 
 
 def test_many_samples_of_one_prompt_differ_only_by_their_seed(engine: Engine) -> None:

@@ -38,6 +38,8 @@ def _config(architecture: str, vocabulary: int) -> Any:
         return transformers.Qwen2Config(**common)
     if architecture == "qwen3":
         return transformers.Qwen3Config(**common)
+    if architecture == "smollm3":
+        return transformers.SmolLM3Config(**common, no_rope_layer_interval=2)
     if architecture == "gemma3":
         return transformers.Gemma3TextConfig(**common, sliding_window=24, query_pre_attn_scalar=16)
     llama3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0}
@@ -82,7 +84,7 @@ def stepwise(network: Network, prompts: list[list[int]], steps: int) -> tuple[li
     return said, seen
 
 
-@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3", "gemma3"])
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3"])
 def test_ragged_greedy_decoding_equals_transformers_in_float32(
     architecture: str, make_model: Callable[[str], Path]
 ) -> None:

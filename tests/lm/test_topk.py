@@ -8,8 +8,8 @@ import torch
 
 from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint
-from trueseed.lm.engine import Chat, Engine
-from trueseed.lm.forced import _topk
+from trueseed.lm.engine import Engine
+from trueseed.lm.forced import Chat, top
 
 CHATS: list[Chat] = [
     (list(range(20, 60)), [False] * 10 + [True] * 30),
@@ -62,7 +62,7 @@ def test_a_sequence_without_answer_tokens_has_no_rows(engine: Engine) -> None:
 def test_small_masses_keep_their_digits_even_below_float32s_range(spread: float) -> None:
     logits = torch.randn(16, 512, generator=torch.Generator().manual_seed(3)) * spread
     for k in (1, 4, 64, 511):
-        ids, logprobs, tail = _topk(logits, k)
+        ids, logprobs, tail = top(logits, k)
         below = logits.double() - logits.double().amax(-1, keepdim=True)
         kept = below.gather(1, ids.long())
         exact = kept - below.exp().sort(-1).values[:, :-1].sum(-1, keepdim=True).log1p()
@@ -72,7 +72,7 @@ def test_small_masses_keep_their_digits_even_below_float32s_range(spread: float)
 
 
 def test_equal_tokens_come_by_id() -> None:
-    ids, logprobs, _ = _topk(torch.tensor([[1.0, 2.0, 2.0, 1.0, 2.0, 0.0, 0.0, 0.0]]), 5)
+    ids, logprobs, _ = top(torch.tensor([[1.0, 2.0, 2.0, 1.0, 2.0, 0.0, 0.0, 0.0]]), 5)
     assert ids.tolist() == [[1, 2, 4, 0, 3]]
     assert len(set(logprobs[0].tolist())) == 2
 

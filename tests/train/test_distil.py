@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-
 from tests.train.test_network import configured
 from tests.train.test_sft import SAYINGS, make_dataset, stopping_at
+
 from trueseed.core.artifacts import Artifact
 from trueseed.core.records import read_parquet
 from trueseed.errors import ConfigError
@@ -99,6 +99,9 @@ def test_the_report_says_the_route_and_how_much_of_the_teacher_is_kept(workspace
     assert any("same strings" in reason for reason in found["route"]["reasons"])
     assert found["signals"]["source"] == "own/teacher"
     assert 0 < found["signals"]["mass"] < 1
+    parts = found["curve"][0]["parts"]
+    assert parts["kl"] == pytest.approx(found["curve"][0]["loss"])
+    assert parts["ce"] > 0
     assert found["signals"]["bytes_per_token"] <= 120
 
 
@@ -120,9 +123,7 @@ def test_records_the_teacher_was_not_asked_about_stop_it_before_the_first_step(w
         distilled(workspace, tiny_llama, engine, teacher, parts=("train",))
 
 
-def test_a_student_of_another_template_does_not_learn_from_these_tokens(
-    workspace, make_llama, tmp_path, engine, teacher
-):
+def test_a_student_of_another_template_does_not_learn_from_them(workspace, make_llama, tmp_path, engine, teacher):
     other = make_llama(tmp_path / "other", chat_template=None)
     with pytest.raises(ConfigError, match="read 5 records as other tokens"):
         distilled(workspace, other, engine, teacher)

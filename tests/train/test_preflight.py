@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from tests.conftest import CHAT_TEMPLATE
+
 from trueseed.errors import ConfigError
 from trueseed.lm.vocabulary import Vocabulary
 from trueseed.train.batches import Example
@@ -112,10 +112,8 @@ def test_a_template_that_only_looks_different_is_none(
 ) -> None:
     alike = make_llama(tmp_path / "teacher", seed=7, chat_template="{# the same #}" + CHAT_TEMPLATE)
     assert check(MEMORY, tiny_llama, alike, [ROW]).name == "in memory"
-    assert any(
-        "templates differ, and each record" in reason
-        for reason in check(STORED, tiny_llama, about(alike), [ROW]).reasons
-    )
+    reasons = check(STORED, tiny_llama, about(alike), [ROW]).reasons
+    assert any("templates differ, and each record was read as the same ids" in reason for reason in reasons)
 
 
 def test_silently_rows_without_a_trainable_token(tiny_llama: Path, other: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from tests.train.test_codec import same, spoken
+
 from trueseed.errors import Broken, ConfigError
 from trueseed.lm.topk import TopK
 from trueseed.train import codec

@@ -99,8 +99,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """token: its id, or its text where the model's server tells no ids. spelt: its bytes where the server tells them, as
-    a token may be part of a character. top: the most probable tokens at this place, where they were asked for.
+    """token: its id, or its text where the model's server tells no ids. top: the most probable tokens at this place,
+    where they were asked for; and then spelt: the token's bytes, if told, as it may be part of a character.
     """
 
     token: int | str

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
 Arithmetic = Literal["auto", "bfloat16", "float32"]
+Weights = Literal["exact", "int8"]
 
 # Names of `torch.cpu.get_capabilities()`: AVX-512, AVX10 and AMX on x86, the bf16 extension of ARMv8.6.
 _NATIVE = ("avx512_bf16", "avx10_1", "amx_bf16", "bf16")

@@ -1,5 +1,6 @@
 """A model to and from a folder in the Hugging Face layout: safetensors, config, tokenizer, licence texts."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,65 @@ from trueseed.lm.source import LICENCE_FILES, MODEL_FILES, matching, refuse_unsa
 def load(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
     """The model as a `transformers` causal language model, on the CPU, in evaluation mode.
 
-    Raises `ConfigError` when the folder has pickles only, needs code of its own, or is of an unknown architecture.
+    Raises `ConfigError` when the folder has pickles only, needs code of its own, is of an unknown architecture, is not
+    whole, does not fit its config.json, or holds numbers that are none.
     """
     from transformers import AutoModelForCausalLM
 
     refuse_unsafe(folder)
     with quiet():
         try:
-            model = AutoModelForCausalLM.from_pretrained(
-                str(folder), dtype=dtype, use_safetensors=True, local_files_only=True, attn_implementation="sdpa"
+            model, told = AutoModelForCausalLM.from_pretrained(
+                str(folder),
+                dtype=dtype,
+                use_safetensors=True,
+                local_files_only=True,
+                attn_implementation="sdpa",
+                output_loading_info=True,
             )
-        except (OSError, ValueError, KeyError, RuntimeError) as err:
-            raise ConfigError(f"the weights in {folder} cannot be loaded: {err}") from err
+        except Exception as err:  # transformers raises what its parts raise, and each model has parts of its own
+            raise ConfigError(
+                f"the weights in {folder} cannot be loaded: {_first_line(err)}. Fetch the files again; if they are "
+                f"whole, config.json is of another model or its architecture is newer than the installed transformers"
+            ) from err
+    _refuse_misfits(folder, told)
+    _refuse_no_numbers(folder, model)
     return model.eval()
+
+
+def architecture(folder: Path) -> str:
+    """`model_type` of config.json. Raises `ConfigError` as `load` does."""
+    refuse_unsafe(folder)
+    kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
+    if not isinstance(kind, str):
+        raise ConfigError(f"{folder / 'config.json'} names no `model_type`, so nobody knows how to read the weights")
+    return kind
+
+
+def _first_line(err: Exception) -> str:
+    return (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")
+
+
+def _refuse_misfits(folder: Path, told: dict[str, Any]) -> None:
+    """Transformers fills what is missing with random numbers and leaves out what is too much, with a warning."""
+    sizes = [f"{name} has {tuple(found)}, not {tuple(wanted)}" for name, found, wanted in told["mismatched_keys"]]
+    unknown = [f"{name} is not in it" for name in told["unexpected_keys"] if not name.endswith(".inv_freq")]
+    missing = [f"{name} is missing" for name in told["missing_keys"]]
+    if wrong := sorted(sizes + missing + unknown):
+        raise ConfigError(
+            f"the weights in {folder} are not those that its config.json describes: {'; '.join(wrong[:3])}"
+            + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+            + ". Fetch config.json and the weights again, from one place"
+        )
+
+
+def _refuse_no_numbers(folder: Path, model: Any) -> None:
+    for name, weight in model.named_parameters():
+        if weight.numel() and not all(part.isfinite() for part in weight.detach().aminmax()):
+            raise ConfigError(
+                f"the weights in {folder} hold numbers that are none (NaN or infinite), first in {name}: the training "
+                f"that made them broke, or the file did; take an earlier checkpoint or fetch it again"
+            )
 
 
 def save(model: Any, folder: Path, *, like: Path) -> None:

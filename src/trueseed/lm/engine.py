@@ -10,25 +10,31 @@ bits, hence now and then a word.
 """
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TypeVar
 
+import numpy as np
 import torch
 
 from trueseed.core.chat import Answer, Message, Request, TokenLogprob
 from trueseed.errors import ConfigError
-from trueseed.lm import forced
-from trueseed.lm.arithmetic import Arithmetic, named
-from trueseed.lm.batch import READ_AT_ONCE, Batch
+from trueseed.lm import checkpoint
+from trueseed.lm.arithmetic import Arithmetic, Weights, named
+from trueseed.lm.batch import Batch
 from trueseed.lm.floor import Floor
-from trueseed.lm.forced import Told
+from trueseed.lm.forced import Chat, Reader, Told
+from trueseed.lm.foreign import Foreign
 from trueseed.lm.format import Format
 from trueseed.lm.memory import Memory
-from trueseed.lm.network import Network
+from trueseed.lm.network import SHAPES, Network
 from trueseed.lm.talk import Talk
 from trueseed.lm.topk import TopK
+
+T = TypeVar("T")
+_TOKENS_AHEAD = 65536  # of sequences whose top-k are computed before the first of them is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,7 @@ class Engine:
     """A `ChatModel` over a folder of weights.
 
     source: `maker/model@weights`. slots: chats decoded at the same time. dtype: what is computed in (`arithmetic`).
+    weights: as they are, or rounded to eight bits (`kernel.Packed`): faster, at a small loss (docs/log.md).
     deterministic: fixed shapes, so that a text does not depend on what is decoded beside it; slower. device: as torch
     names it; by default CUDA when present, else the CPU.
 
@@ -51,20 +58,23 @@ class Engine:
 
     def __init__(
         self,
-        weights: Path,
+        folder: Path,
         source: str,
         *,
         slots: int = 64,
         dtype: Arithmetic = "auto",
+        weights: Weights = "exact",
         deterministic: bool = False,
         device: str | None = None,
     ) -> None:
         if slots < 1:
             raise ConfigError(f"the engine needs at least one slot, not {slots}")
-        self.format = Format(weights)
+        self.format = Format(folder)
         self._source, self._slots, self._deterministic = source, slots, deterministic
-        self._weights, self._dtype, self._device = weights, named(dtype, device), device
+        self._folder, self._dtype, self._device = folder, named(dtype, device), device
+        self._coarse = _coarse(weights, self._dtype)
         self._networks: dict[torch.dtype, Network] = {}
+        self._readers: dict[torch.dtype, Reader] = {}
         self._memory = Memory(self._network(self._dtype), self.format.beginning)
 
     @property
@@ -132,13 +142,12 @@ class Engine:
         by position, what this model said of its tokens as it spoke them; not computed again when they are the tokens
         that would be scored (the same text can be spelt in others).
         """
-        network = self._network(named(dtype, self._device) if dtype else self._dtype)
         chats = [self.format.training(chat) for chat in conversations]
         for position in cut:
             chats[position][1][-1] = False
         found = {at: told for at, said in known.items() if (told := _as_spoken(chats[at], said))}
         left = [at for at in range(len(chats)) if at not in found]
-        found |= zip(left, self._computed(network, [chats[at] for at in left]), strict=True)
+        found |= zip(left, self._computed(dtype, [chats[at] for at in left]), strict=True)
         return [found[at] for at in range(len(chats))]
 
     def follow(self, pairs: Iterable[tuple[str, str]], dtype: Arithmetic | None = None) -> list[Scored]:
@@ -148,19 +157,19 @@ class Engine:
         After nothing, a text longer than the context is read in pieces of it, each beginning with the last token of
         the one before. Raises `ConfigError` when both together are longer, and when a text has no token of its own.
         """
-        network = self._network(named(dtype, self._device) if dtype else self._dtype)
+        context = self._network(self._dtype).context
         pieces: list[Chat] = []
         of: list[int] = []
         for position, (before, text) in enumerate(pairs):
-            found = _in_pieces(*self.format.plain(before, text), network.context)
+            found = _in_pieces(*self.format.plain(before, text), context)
             pieces += found
             of += [position] * len(found)
         sums = [Scored(0.0, 0) for _ in range(of[-1] + 1)] if of else []
-        for position, score in zip(of, self._computed(network, pieces), strict=True):
+        for position, score in zip(of, self._computed(dtype, pieces), strict=True):
             sums[position] = Scored(sums[position].nll + score.nll, sums[position].tokens + score.tokens)
         return sums
 
-    def topk(self, chats: Sequence["Chat"], k: int, *, dtype: Arithmetic | None = None) -> Iterator[TopK]:
+    def topk(self, chats: Sequence[Chat], k: int, *, dtype: Arithmetic | None = None) -> Iterator[TopK]:
         """What the model thinks of each answer token of given token sequences: of each, in order, its `k` most probable
         tokens and the mass they leave, at the positions where `mask[1:]` is true.
 
@@ -168,66 +177,55 @@ class Engine:
         vocabulary, then nothing is left. dtype: as of `score`. Raises `ConfigError` for a k, an id or a length that
         cannot be, before anything is computed.
         """
-        network = self._network(named(dtype, self._device) if dtype else self._dtype)
-        _refuse_k(network, k)
-        _refuse_impossible(network, chats)
-        return (found for group in self._groups(chats) for found in _topk(network, group, k))
+        self._refuse_k(k)
+        reader = self._reader(dtype, chats)
+        return _in_order(chats, lambda some: reader.topk(some, k))
 
-    def told(self, chats: Sequence["Chat"], k: int, *, dtype: Arithmetic | None = None) -> Iterator[Told]:
-        """How probable each answer token of given sequences is, and the `k` most probable ones beside it. Arguments and
-        errors as of `topk`.
+    def told(self, chats: Sequence[Chat], k: int, *, dtype: Arithmetic | None = None) -> Iterator[Told]:
+        """How probable each answer token of given sequences is, and the `k` most probable ones beside it; of each, in
+        order. Arguments and errors as of `topk`.
         """
-        network = self._network(named(dtype, self._device) if dtype else self._dtype)
-        _refuse_k(network, k)
-        _refuse_impossible(network, chats)
-        return (found for group in self._groups(chats) for found in _told(network, group, k))
+        self._refuse_k(k)
+        reader = self._reader(dtype, chats)
+        return _in_order(chats, lambda some: reader.told(some, k))
 
-    def _computed(self, network: Network, chats: Sequence["Chat"]) -> Iterator[Scored]:
-        _refuse_impossible(network, chats)
-        beginning = self._common_beginning(network, chats)
-        start = 0 if beginning is None else beginning.shape[3]
-        for group in self._groups(chats):
-            yield from _score(network, [(ids[start:], mask[start:]) for ids, mask in group], beginning)
-
-    def _common_beginning(self, network: Network, chats: Sequence["Chat"]) -> torch.Tensor | None:
-        """Keys and values of what all the chats begin with, where it is kept and nothing in it is scored."""
-        if network is not self._network(self._dtype):
-            return None
-        beginning = self._memory.beginning
-        end = beginning.shape[3]
-        alike = all(self._memory.begins(tuple(ids[:-1])) and not any(mask[: end + 1]) for ids, mask in chats)
-        return beginning if alike else None
+    def _computed(self, dtype: Arithmetic | None, chats: Sequence[Chat]) -> list[Scored]:
+        reader = self._reader(dtype, chats)
+        found = {at: Scored(float(nll.sum(dtype=np.float64)), len(nll)) for at, nll in reader.surprise(chats)}
+        return [found[at] for at in range(len(chats))]
 
     def forget(self) -> None:
         """Drops the prompts that were read before and are kept in case they come again."""
         self._memory.forget()
+        for reader in self._readers.values():
+            reader.forget()
 
     def _batch(self, slots: int) -> Batch:
         return Batch(self._network(self._dtype), self._memory, slots, deterministic=self._deterministic)
 
     def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:
-            self._networks[dtype] = Network(self._weights, dtype, self._device)
+            coarse = self._coarse and dtype is self._dtype  # scores in another type are of the weights as they are
+            if checkpoint.architecture(self._folder) in SHAPES:
+                self._networks[dtype] = Network(self._folder, dtype, self._device, coarse=coarse)
+            else:
+                _refuse_coarse(coarse, self._folder)
+                self._networks[dtype] = Foreign(self._folder, dtype, self._device)
         return self._networks[dtype]
 
-    def _groups(self, chats: Sequence["Chat"]) -> Iterator[list["Chat"]]:
-        """Runs of chats of bounded size; one by one when deterministic."""
-        group: list[Chat] = []
-        for ids, mask in chats:
-            if group and (self._deterministic or sum(len(ids) for ids, _ in group) + len(ids) > READ_AT_ONCE):
-                yield group
-                group = []
-            group.append((ids, mask))
-        if group:
-            yield group
+    def _refuse_k(self, k: int) -> None:
+        vocabulary = self._network(self._dtype).vocabulary
+        if not 1 <= k <= vocabulary:
+            raise ConfigError(f"k must be from 1 to the vocabulary's {vocabulary} tokens, not {k}")
 
-
-Chat = tuple[list[int], list[bool]]  # ids, and where the loss counts
-
-
-def _refuse_k(network: Network, k: int) -> None:
-    if not 1 <= k <= network.vocabulary:
-        raise ConfigError(f"k must be from 1 to the vocabulary's {network.vocabulary} tokens, not {k}")
+    def _reader(self, dtype: Arithmetic | None, chats: Sequence[Chat]) -> Reader:
+        """Who reads these. Raises `ConfigError` when one of them cannot be read."""
+        kind = named(dtype, self._device) if dtype else self._dtype
+        network = self._network(kind)
+        _refuse_impossible(network, chats)
+        if kind not in self._readers:
+            self._readers[kind] = Reader(network, apart=self._deterministic)
+        return self._readers[kind]
 
 
 def _refuse_impossible(network: Network, chats: Sequence[Chat]) -> None:
@@ -246,6 +244,33 @@ def _refuse_impossible(network: Network, chats: Sequence[Chat]) -> None:
             )
 
 
+def _in_order(chats: Sequence[Chat], read: Callable[[Sequence[Chat]], Iterator[tuple[int, T]]]) -> Iterator[T]:
+    """What `read` gives for the chats, in their order; so many at a time that little waits for its turn."""
+    start = tokens = 0
+    for end, (ids, _) in enumerate(chats, start=1):
+        tokens += len(ids)
+        if tokens >= _TOKENS_AHEAD or end == len(chats):
+            found = dict(read(chats[start:end]))
+            yield from (found[at] for at in range(end - start))
+            start, tokens = end, 0
+
+
+def _coarse(weights: str, dtype: torch.dtype) -> bool:
+    if weights not in ("exact", "int8"):
+        raise ConfigError(f"weights are exact or int8, not {weights!r}")
+    if weights == "int8" and dtype is not torch.bfloat16:
+        raise ConfigError("weights of eight bits are multiplied in bfloat16; leave dtype out, or weights: int8")
+    return weights == "int8"
+
+
+def _refuse_coarse(coarse: bool, folder: Path) -> None:
+    if coarse:
+        kind = checkpoint.architecture(folder)
+        raise ConfigError(
+            f"weights of eight bits are for {', '.join(sorted(SHAPES))}, not {kind!r}; leave `weights` out"
+        )
+
+
 def _in_pieces(ids: list[int], mask: list[bool], context: int) -> list[Chat]:
     """A text that is scored from its first token on can be cut; one that needs what comes before it cannot."""
     if len(ids) <= context or not all(mask[1:]):
@@ -261,31 +286,3 @@ def _as_spoken(chat: Chat, said: Sequence[TokenLogprob]) -> Scored | None:
     if [each.token for each in said] != scored:
         return None
     return Scored(-math.fsum(each.logprob for each in said), len(said))
-
-
-@torch.inference_mode()
-def _score(network: Network, chats: list[Chat], after: torch.Tensor | None) -> list[Scored]:
-    hidden_NH = network.forward([ids[:-1] for ids, _ in chats], after)
-    counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]])
-    targets = torch.tensor([token for ids, _ in chats for token in ids[1:]])[counts].to(hidden_NH.device)
-    nll = forced.surprise(network, hidden_NH[counts.to(hidden_NH.device)], targets)
-    tokens = [sum(mask[1:]) for _, mask in chats]
-    return [Scored(float(part.double().sum()), count) for part, count in zip(nll.split(tokens), tokens, strict=True)]
-
-
-@torch.inference_mode()
-def _topk(network: Network, chats: list[Chat], k: int) -> list[TopK]:
-    hidden_NH = network.forward([ids[:-1] for ids, _ in chats])
-    counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]], dtype=torch.bool)
-    tokens = [sum(mask[1:]) for _, mask in chats]
-    return [forced.topk(network, rows, k) for rows in hidden_NH[counts.to(hidden_NH.device)].split(tokens)]
-
-
-@torch.inference_mode()
-def _told(network: Network, chats: list[Chat], k: int) -> list[Told]:
-    hidden_NH = network.forward([ids[:-1] for ids, _ in chats])
-    counts = torch.tensor([counts for _, mask in chats for counts in mask[1:]], device=hidden_NH.device)
-    targets = torch.tensor([token for ids, _ in chats for token in ids[1:]], device=hidden_NH.device)[counts]
-    tokens = [sum(mask[1:]) for _, mask in chats]
-    parts = zip(hidden_NH[counts].split(tokens), targets.split(tokens), strict=True)
-    return [forced.told(network, rows, following, k) for rows, following in parts]

@@ -48,12 +48,13 @@ class Format:
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             self._fast: Any = self.tokenizer.backend_tokenizer
-        except (OSError, ValueError, KeyError, AttributeError, ImportError) as err:
+        except Exception as err:  # the tokenizer's own library raises plain exceptions
             raise ConfigError(f"no tokenizer can be read from {folder} ({err}); it needs a tokenizer.json") from err
         self.has_template = bool(self.tokenizer.chat_template)
         self.stop: tuple[str, ...] = () if self.has_template else PLAIN_STOP
         self.end_ids = _end_ids(folder, self.tokenizer)
         self._specials = sorted(self.tokenizer.all_special_tokens, key=len, reverse=True)
+        self._vocabulary = _vocabulary(folder)
         self._special = re.compile("|".join(map(re.escape, self._specials)) or "(?!)")
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
@@ -63,7 +64,7 @@ class Format:
         given, said = self._cut(messages)
         rest = self._render(messages, True)[sum(map(len, given)) + sum(map(len, said)) :]
         pieces = [piece for pair in zip(given, said, strict=True) for piece in pair]
-        return [i for piece in (*pieces, rest) for i in self._encode(piece)]
+        return self._known([i for piece in (*pieces, rest) for i in self._encode(piece)])
 
     @cached_property
     def beginning(self) -> list[int]:
@@ -89,7 +90,9 @@ class Format:
         if not ids:
             raise ConfigError("a chat without an assistant's answer has nothing to train on")
         last = max(at for at, counts in enumerate(mask) if counts)
-        return ids[: last + 1], mask[: last + 1]  # what the template writes after the last end token teaches nothing
+        return self._known(ids[: last + 1]), mask[
+            : last + 1
+        ]  # what the template writes after the last end token teaches nothing
 
     def plain(self, before: str, text: str) -> tuple[list[int], list[bool]]:
         """Ids of text that goes on from `before`, without any chat, and a mask: true on the tokens of `text`.
@@ -104,7 +107,7 @@ class Format:
         ids = first + self._encode(self._guard(before + text))
         if len(ids) <= len(given):
             raise ConfigError(f"{text!r} adds no token to {before[-20:]!r}: it cannot be scored")
-        return ids, [False] * len(given) + [True] * (len(ids) - len(given))
+        return self._known(ids), [False] * len(given) + [True] * (len(ids) - len(given))
 
     def raw(self, text: str, *, special: bool = True) -> list[int]:
         """Ids of text as the tokenizer itself reads it: special tokens spelled in it are special. special: with what
@@ -173,6 +176,16 @@ class Format:
         except TemplateError as err:
             raise ConfigError(f"the model's chat template does not take this chat: {err}") from err
 
+    def _known(self, ids: list[int]) -> list[int]:
+        """Raises `ConfigError` for an id that the model has no embedding of."""
+        if self._vocabulary and ids and max(ids) >= self._vocabulary:
+            beyond = next(i for i in ids if i >= self._vocabulary)
+            raise ConfigError(
+                f"the tokenizer gives the token {beyond} ({self.tokenizer.convert_ids_to_tokens(beyond)!r}), and the "
+                f"model's vocabulary ends at {self._vocabulary - 1}: the tokenizer is of another model"
+            )
+        return ids
+
     def _guard(self, text: str) -> str:
         return self._special.sub(lambda found: _GUARD.format(self._specials.index(found.group())), text)
 
@@ -214,6 +227,14 @@ class Incremental:
     def _fresh(self) -> str:
         known = self._form.decode(self._ids[self._start : self._given])
         return self._form.decode(self._ids[self._start :])[len(known) :]
+
+
+def _vocabulary(folder: Path) -> int | None:
+    """How many tokens the model in `folder` has embeddings of, where its config.json says so."""
+    path = folder / "config.json"
+    config = json.loads(path.read_bytes()) if path.exists() else {}
+    size = config.get("vocab_size") or (config.get("text_config") or {}).get("vocab_size")
+    return size if isinstance(size, int) else None
 
 
 def _end_ids(folder: Path, tokenizer: Any) -> frozenset[int]:

@@ -27,7 +27,10 @@ from torch import Tensor
 
 from trueseed.core.durable import cache_folder, folder_atomic
 
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-shared", "-fPIC", "-w")
+_FLAGS = (
+    "-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math",
+    "-fopenmp", "-shared", "-fPIC", "-w",
+)  # fmt: skip
 BLOCK = 32  # outputs that are computed together
 _GROUP = 64  # inputs that share a scale where weights have eight bits
 _log = logging.getLogger(__name__)
@@ -93,7 +96,14 @@ class _Layer(Structure):
         *((name, _Weight) for name in ("qkv", "out", "gate_up", "down")),
         *(
             (name, c_void_p)
-            for name in ("attention_norm", "mlp_norm", "query_norm", "key_norm", "after_attention_norm", "after_mlp_norm")
+            for name in (
+                "attention_norm",
+                "mlp_norm",
+                "query_norm",
+                "key_norm",
+                "after_attention_norm",
+                "after_mlp_norm",
+            )
         ),
         ("turn", c_int64),
         ("window", c_int64),
@@ -224,7 +234,9 @@ class Layers:
         made = _Layer(turn=turn, window=window or 0)
         for name, kind in _Layer._fields_[:-2]:
             part = getattr(layer, name)
-            setattr(made, name, part.packed.struct if kind is _Weight else part is not None and self._wide(part) or None)
+            setattr(
+                made, name, part.packed.struct if kind is _Weight else (part is not None and self._wide(part)) or None
+            )
         return made
 
     def _wide(self, norm: Tensor) -> int:

@@ -37,7 +37,7 @@ class Memory:
                 fresh.setdefault(prompt, row)
         start = len(self._beginning)
         for begins in (True, False):
-            part = {prompt: row for prompt, row in fresh.items() if self.begins(prompt) == begins}
+            part = {prompt: row for prompt, row in fresh.items() if self._begins(prompt) == begins}
             if part:
                 logits_SV = self._read(cache, part, start if begins else 0)
                 found |= dict(zip(part, logits_SV, strict=True))
@@ -54,23 +54,20 @@ class Memory:
 
     def _read(self, cache: Cache, rows: dict[tuple[int, ...], int], start: int) -> Tensor:
         if start:
-            beginning = self.beginning
+            beginning = self._read_beginning()
             for row in rows.values():
                 cache.restore(row, beginning)
         return self._network.read(cache, tuple(rows.values()), [prompt[start:] for prompt in rows], start)
 
-    @property
-    def beginning(self) -> Tensor:
-        """Keys and values of what every chat begins with, (layers, 2, K, L, D); L is 0 where that is not worth it."""
+    def _read_beginning(self) -> Tensor:
+        """Keys and values of what every chat begins with, (layers, 2, K, L, D)."""
         if self._beginning_kept is None:
-            if not self._beginning:
-                return self._network.nothing
             alone = self._network.cache(1)
             self._network.read(alone, [0], [self._beginning])
             self._beginning_kept = alone.snapshot(0)
         return self._beginning_kept
 
-    def begins(self, prompt: tuple[int, ...]) -> bool:
+    def _begins(self, prompt: tuple[int, ...]) -> bool:
         length = len(self._beginning)
         return 0 < length < len(prompt) and prompt[:length] == self._beginning
 

@@ -5,7 +5,7 @@
     logits = network.read(cache, rows, prompts)     prompts into rows of the cache; logits after each
     logits = network.step(cache, tokens)            one more token of every row
 
-Llama, Mistral, Qwen2, Qwen3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are read
+Llama, Mistral, Qwen2, Qwen3, SmolLM3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are read
 without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text, so
 it can be replaced by something faster behind the same three calls.
 
@@ -78,7 +78,9 @@ class Linear:
     def __init__(
         self, weight: Tensor, bias: Tensor | None = None, *, halves: bool = False, coarse: bool = False
     ) -> None:
-        self.packed = kernel.Packed(weight, bias, halves=halves, coarse=coarse) if _kernel_packs(weight, halves) else None
+        self.packed = (
+            kernel.Packed(weight, bias, halves=halves, coarse=coarse) if _kernel_packs(weight, halves) else None
+        )
         self._onednn = not self.packed and _onednn_packs(weight)
         if not self.packed:
             self._weight = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS_HINT) if self._onednn else weight
@@ -159,9 +161,10 @@ class Cache:
         return self._store[index]
 
     @torch.inference_mode()
-    def copy(self, source: int, target: int) -> None:
-        """Row `target` becomes as row `source`."""
-        self.restore(target, self._store[:, :, source, :, : self.lengths[source]])
+    def copy(self, source: int, target: int, length: int | None = None) -> None:
+        """Row `target` becomes as row `source`, or as its first `length` positions."""
+        length = self.lengths[source] if length is None else length
+        self.restore(target, self._store[:, :, source, :, :length])
 
     @torch.inference_mode()
     def snapshot(self, row: int) -> Tensor:
@@ -198,7 +201,7 @@ class Network:
         seen. Its type and device are kept. Raises `ConfigError` as the constructor.
         """
         network = cls.__new__(cls)
-        network.device, network.dtype = model.device, model.dtype
+        network.device, network.dtype, network._coarse = model.device, model.dtype, False
         with torch.inference_mode():
             network._take(model)
         return network
@@ -240,15 +243,31 @@ class Network:
     @torch.inference_mode()
     def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]], start: int = 0) -> Tensor:
         """Reads prompts into rows from position `start`, what is cached before it being kept; logits_SV after each."""
-        for row, prompt in zip(rows, prompts, strict=True):
-            cache.lengths[row] = start + len(prompt)
-        cache.reserve(max(cache.lengths[row] for row in rows))
+        starts = [start] * len(rows)
         if self._compiled:
-            return self._run(cache, rows, prompts, [start] * len(rows))
-        kept = _Kept(cache, torch.tensor(rows, device=self.device), start)
-        hidden_NH = self._forward(prompts, _Reading(self.shape, prompts, kept, self.device), start)
+            fill(cache, rows, prompts, starts)
+            return self._run(cache, rows, prompts, starts)[1]
+        hidden_NH = self.extend(cache, rows, prompts, starts)
         last = torch.tensor([len(prompt) for prompt in prompts], device=self.device).cumsum(0) - 1
         return self.logits(hidden_NH[last])
+
+    @torch.inference_mode()
+    def extend(
+        self, cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]
+    ) -> Tensor:
+        """Reads pieces into rows, each from a start of its own, what is cached before it being kept; hidden states
+        (N, H) of all, laid end to end, to be given to `logits`.
+        """
+        fill(cache, rows, pieces, starts)
+        if self._compiled:
+            return self._run(cache, rows, pieces, starts, logits=False)[0]
+        attention = _Reading(self.shape, cache, rows, pieces, starts)
+        tokens = torch.tensor(list(itertools.chain.from_iterable(pieces)), device=self.device)
+        return self._through(self._embed(tokens), attention.positions_N, attention)
+
+    def forward(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Hidden states (N, H) of whole sequences laid end to end, without padding; each sees itself only."""
+        return self.extend(self.cache(len(sequences)), range(len(sequences)), sequences, [0] * len(sequences))
 
     @torch.inference_mode()
     def step(self, cache: Cache, tokens: Sequence[int], *, fixed: bool = False) -> Tensor:
@@ -261,7 +280,7 @@ class Network:
             starts = cache.lengths[:n]
             cache.lengths[:n] = [start + 1 for start in starts]
             cache.reserve(max(cache.lengths[:n]))
-            return self._run(cache, range(n), [[token] for token in tokens], starts)
+            return self._run(cache, range(n), [[token] for token in tokens], starts)[1]
         idle = [0] * ((cache.rows if fixed else min(cache.rows, _FEWEST_ROWS)) - n)
         lengths = cache.lengths[:n] + idle
         cache.reserve(max(lengths) + 1)
@@ -272,8 +291,16 @@ class Network:
             cache.lengths[row] += 1
         return self.logits(x_SH)
 
-    def _run(self, cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]) -> Tensor:
-        """Feeds pieces to rows from their starts on, in one call; logits_SV after each."""
+    def _run(
+        self,
+        cache: Cache,
+        rows: Sequence[int],
+        pieces: Sequence[Sequence[int]],
+        starts: Sequence[int],
+        *,
+        logits: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Feeds pieces to rows from their starts on, in one call; hidden states of all, and logits_SV after each."""
         assert self._compiled
         lengths = [len(piece) for piece in pieces]
         owner = torch.repeat_interleave(torch.tensor(lengths))
@@ -281,27 +308,8 @@ class Network:
         positions = torch.arange(len(owner)) + (torch.tensor(starts) - ends + torch.tensor(lengths))[owner]
         x_NH = self._embed(torch.tensor(list(itertools.chain.from_iterable(pieces))))
         turns = self._rope.turns(positions)
-        return self._compiled(x_NH, cache.store, torch.tensor(list(rows))[owner], positions, turns, ends - 1)
-
-    @torch.inference_mode()
-    def forward(self, sequences: Sequence[Sequence[int]], after: Tensor | None = None) -> Tensor:
-        """Hidden states (N, H) of whole sequences laid end to end, without padding; each sees itself only.
-
-        after: keys and values, (layers, 2, K, L, D), of a beginning that stands before every one of them.
-        """
-        before = _After(self.nothing if after is None else after)
-        return self._forward(sequences, _Reading(self.shape, sequences, before, self.device), before.start)
-
-    @property
-    def nothing(self) -> Tensor:
-        """Keys and values of no beginning."""
-        shape = self.shape
-        return torch.empty(len(self._layers), 2, shape.key_heads, 0, shape.head, dtype=self.dtype, device=self.device)
-
-    def _forward(self, sequences: Sequence[Sequence[int]], attention: "_Attention", start: int) -> Tensor:
-        tokens = torch.tensor([token for sequence in sequences for token in sequence], device=self.device)
-        positions = torch.cat([torch.arange(start, start + len(sequence)) for sequence in sequences]).to(self.device)
-        return self._through(self._embed(tokens), positions, attention)
+        which = (ends if logits else ends[:0]) - 1
+        return x_NH, self._compiled(x_NH, cache.store, torch.tensor(list(rows))[owner], positions, turns, which)
 
     def _through(self, x: Tensor, positions: Tensor, attention: "_Attention") -> Tensor:
         rope = self._rope.at(positions)
@@ -343,62 +351,48 @@ class Network:
 _Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, queries, keys, values -> mixed values
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """Where keys and values of sequences being read are kept: sequence i in rows[i], from position `start`."""
-
-    cache: Cache
-    rows: Tensor
-    start: int
-
-    def take(self, layer: int, members: Tensor, new_2BKTD: Tensor, columns: int) -> Tensor:
-        """Stores what is new of some sequences; gives back all of theirs up to `columns` positions, (2, B, K, C, D)."""
-        kept, rows = self.cache.layer(layer), self.rows[members]
-        end = min(columns, self.start + new_2BKTD.shape[3])
-        kept[:, rows, :, self.start : end] = new_2BKTD[:, :, :, : end - self.start]
-        return kept[:, rows, :, :columns]
-
-
-@dataclass(frozen=True, slots=True)
-class _After:
-    """Sequences that all go on from the same beginning, of which nothing is kept. beginning: (layers, 2, K, L, D)."""
-
-    beginning: Tensor
-
-    @property
-    def start(self) -> int:
-        return self.beginning.shape[3]
-
-    def take(self, layer: int, members: Tensor, new_2BKTD: Tensor, columns: int) -> Tensor:
-        before = self.beginning[layer][:, None].expand(-1, len(members), -1, -1, -1)
-        return _padded(torch.cat([before, new_2BKTD], 3), columns)[:, :, :, :columns]
+def fill(cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]) -> None:
+    """Room for pieces that will be read into rows from their starts on."""
+    for row, piece, start in zip(rows, pieces, starts, strict=True):
+        cache.lengths[row] = start + len(piece)
+    cache.reserve(max(cache.lengths[row] for row in rows))
 
 
 class _Reading:
-    """Causal attention inside each of several sequences laid end to end, and over what came before it.
+    """Causal attention inside each of several pieces laid end to end, and over what is cached before it.
 
-    Sequences of about the same length go together, as rows of a grid; what stands beyond their ends is not looked at.
+    Pieces of about the same length go together, as rows of a grid; what stands beyond their ends is not looked at.
     """
 
     def __init__(
-        self, shape: Shape, sequences: Sequence[Sequence[int]], before: "_Kept | _After", device: torch.device
+        self,
+        shape: Shape,
+        cache: Cache,
+        rows: Sequence[int],
+        pieces: Sequence[Sequence[int]],
+        starts: Sequence[int],
     ) -> None:
-        self._shape, self._before = shape, before
-        lengths = [len(sequence) for sequence in sequences]
-        starts = [0, *itertools.accumulate(lengths)]
+        self._shape, self._cache = shape, cache
+        lengths = torch.tensor([len(piece) for piece in pieces])
+        owner_N = torch.repeat_interleave(lengths)
+        first_S = lengths.cumsum(0) - lengths
+        self._rows_N = torch.tensor(list(rows))[owner_N].to(cache.device)
+        self.positions_N = (torch.arange(len(owner_N)) + (torch.tensor(starts) - first_S)[owner_N]).to(cache.device)
         alike: dict[tuple[int, int], list[int]] = {}
-        for at, length in enumerate(lengths):
-            alike.setdefault((_bucket(length), _bucket(before.start + length)), []).append(at)
-        self._groups = [_Alike(members, starts, rows, columns, device) for (rows, columns), members in alike.items()]
-        self._masks: dict[tuple[int, int, int | None], Tensor | None] = {}
+        for at, (piece, start) in enumerate(zip(pieces, starts, strict=True)):
+            alike.setdefault((_bucket(len(piece)), _bucket(start + len(piece))), []).append(at)
+        self._groups = [
+            _Alike(width, columns, [(rows[at], int(first_S[at]), len(pieces[at]), starts[at]) for at in members], cache)
+            for (width, columns), members in alike.items()
+        ]
 
     def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        kept = self._cache.layer(layer)
+        kept[:, self._rows_N, :, self.positions_N] = torch.stack([keys, values], 1)
         mixed = torch.empty_like(queries)
-        both = torch.stack([keys, values])
         for group in self._groups:
-            new_2BKTD = both[:, group.tokens_BT].transpose(2, 3)
-            seen = self._before.take(layer, group.members, new_2BKTD, group.columns)
-            mask = self._mask(group.tokens_BT.shape[1], group.columns, self._shape.window[layer], queries)
+            seen = kept[:, group.rows_B, :, : group.columns]
+            mask = group.mask(self._shape.window[layer])
             out_BQTD = functional.scaled_dot_product_attention(
                 queries[group.tokens_BT].transpose(1, 2),
                 seen[0],
@@ -411,30 +405,28 @@ class _Reading:
             mixed[group.tokens_BT[group.real_BT]] = out_BQTD.transpose(1, 2)[group.real_BT]
         return mixed
 
-    def _mask(self, rows: int, columns: int, window: int | None, like: Tensor) -> Tensor | None:
-        """What each new position sees of all positions, (rows, columns); None where plain causality says it."""
-        if (rows, columns, window) not in self._masks:
-            start = self._before.start
-            here = torch.arange(columns, device=like.device)
-            back = torch.arange(start, start + rows, device=like.device)[:, None] - here
-            plain = start == 0 and (window is None or columns <= window)
-            self._masks[rows, columns, window] = None if plain else _additive(_seen(back, window), like.dtype)
-        return self._masks[rows, columns, window]
-
 
 class _Alike:
-    """Sequences that fit one grid. tokens_BT: which of all tokens stands in a cell; real_BT: whether one does.
-
-    columns: how many positions they look over.
+    """Pieces that fit one grid, each as (row, its first of all tokens, length, start). tokens_BT: which of all tokens
+    stands in a cell; real_BT: whether one does. columns: how many positions they look over.
     """
 
-    def __init__(self, members: list[int], starts: list[int], rows: int, columns: int, device: torch.device) -> None:
-        self.columns, self.members = columns, torch.tensor(members, device=device)
-        first_B1 = torch.tensor([starts[at] for at in members], device=device)[:, None]
-        end_B1 = torch.tensor([starts[at + 1] for at in members], device=device)[:, None]
-        cells_BT = first_B1 + torch.arange(rows, device=device)
-        self.real_BT = cells_BT < end_B1
-        self.tokens_BT = cells_BT.minimum(end_B1 - 1)
+    def __init__(self, width: int, columns: int, pieces: Sequence[tuple[int, int, int, int]], cache: Cache) -> None:
+        self.columns, self._dtype, self._masks = columns, cache.dtype, dict[int | None, Tensor | None]()
+        self.rows_B, first_B, length_B, start_B = torch.tensor(pieces, device=cache.device).unbind(1)
+        column_T = torch.arange(width, device=cache.device)
+        self.real_BT = column_T < length_B[:, None]
+        self.tokens_BT = first_B[:, None] + column_T.minimum(length_B[:, None] - 1)
+        self._positions_BT = start_B[:, None] + column_T
+        self._begins = not start_B.any()
+
+    def mask(self, window: int | None) -> Tensor | None:
+        """What each position sees of all positions, (B, 1, T, columns); None where plain causality says it."""
+        if window not in self._masks:
+            plain = self._begins and (window is None or self.columns <= window)
+            back = self._positions_BT[:, None, :, None] - torch.arange(self.columns, device=self.real_BT.device)
+            self._masks[window] = None if plain else _additive(_seen(back, window), self._dtype)
+        return self._masks[window]
 
 
 class _Decoding:
@@ -513,7 +505,9 @@ class _Rope:
         self._dtype = dtype
         kinds = None if hasattr(rotary, "inv_freq") else config.layer_types
         named = sorted(set(kinds or [""]))
-        self.kind_of_layer = tuple(map(named.index, kinds or [""] * config.num_hidden_layers))
+        every = map(named.index, kinds or [""] * config.num_hidden_layers)
+        turns = getattr(config, "no_rope_layers", None) or [True] * config.num_hidden_layers  # SmolLM3: 0 turns nothing
+        self.kind_of_layer = tuple(kind if turn else -1 for kind, turn in zip(every, turns, strict=False))
         self._frequencies: list[tuple[Tensor, float]] = []
         for kind in named:
             prefix = f"{kind}_" if kinds else ""
@@ -526,6 +520,7 @@ class _Rope:
             (torch.cat([cos, cos], -1)[:, None], torch.cat([-sin, sin], -1)[:, None])
             for cos, sin in (turn.to(self._dtype).chunk(2, -1) for turn in self.turns(positions_N))
         ]
+        turned.append((torch.ones_like(turned[0][0]), torch.zeros_like(turned[0][1])))  # of layers that turn nothing
         return tuple(turned[kind] for kind in self.kind_of_layer)
 
     def turns(self, positions_N: Tensor) -> tuple[Tensor, ...]:
@@ -600,5 +595,6 @@ SHAPES: dict[str, Callable[[Any], Shape]] = {
     "mistral": _llama,
     "qwen2": _llama,
     "qwen3": _llama,
+    "smollm3": _llama,
     "gemma3_text": _gemma3,
 }

@@ -84,7 +84,7 @@ class Talk:
         if self.request.schema is not None or self.request.tools:
             raise ConfigError("weights that run here follow no JSON Schema and call no tools; ask without them")
         if self.request.top_logprobs:
-            raise ConfigError("weights that run here tell their most probable tokens by `Engine.topk`; ask without them")
+            raise ConfigError("weights that run here tell the most probable tokens by `Engine.topk`; ask without them")
         request = self.request
         if not self.prompt:
             raise ConfigError("there is nothing to go on from: the text is empty, and the tokenizer begins none")

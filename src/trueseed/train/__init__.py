@@ -14,5 +14,12 @@ stage      what all methods do: read the dataset, learn, write the weights
 online     a teacher in memory: what it thinks of a batch's answers
 own_words  steps whose rows the student says itself
 on_policy  distillation from a teacher in memory, on the records' answers and the student's own
+codec      what a teacher thought, as bytes
+signals    the same of a dataset, stored
+collect    asks weights for them
+told       takes what a server told of its tokens
+preflight  which way of distilling is right, if any
+sparse     how far a student is from a stored teacher
+distil     distillation from stored log-probabilities
 sft        supervised fine-tuning on answers: the whole network, or LoRA
 """

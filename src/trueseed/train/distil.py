@@ -74,9 +74,7 @@ class Loss:
 
     def _thought(self, batch: Batch) -> Thought:
         """The teacher's side of each answer of the batch, in its order."""
-        found = [
-            Thought.of(self._signals[record], k=self._k, vocabulary=self._vocabulary) for record in batch.ids
-        ]
+        found = [Thought.of(self._signals[record], k=self._k, vocabulary=self._vocabulary) for record in batch.ids]
         starts = torch.tensor([0, *(len(each.ids) for each in found)]).cumsum(0)
         return Thought.together(found).take(starts[batch.row] + batch.place)
 

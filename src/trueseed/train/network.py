@@ -53,8 +53,8 @@ def loss(model: Any, batch: Batch) -> torch.Tensor:
 
 
 def packs(model: Any) -> bool:
-    """Whether `hidden` knows the architecture; `logits` serves any. Where logits or attention scores are capped, only the
-    model's own forward knows.
+    """Whether `hidden` knows the architecture; `logits` serves any. Where logits or attention scores are capped, only
+    the model's own forward knows.
     """
     return model.config.model_type in PACKED and not any(getattr(model.config, cap, None) for cap in _CAPS)
 

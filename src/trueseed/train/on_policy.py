@@ -20,7 +20,6 @@ from typing import Any
 
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
-from trueseed.lm.arithmetic import named
 from trueseed.lm.network import Network
 from trueseed.train import online, preflight
 from trueseed.train.batches import Example
@@ -47,7 +46,7 @@ def train(
     student = opened(config, dataset, base, step)
     folder = folder_of(teacher, step)
     route = _route(config, student, folder)
-    above = online.load(folder, named(config.dtype, "cpu"))
+    above = online.load(folder, student.model.dtype, student.model.device)
     _must_read(above, (*student.rows, *student.held_out))
     loss = online.Loss(student.model, above, online.asked(config))
     planned = schedule(student.rows, config)

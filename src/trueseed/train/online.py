@@ -20,9 +20,9 @@ from trueseed.train.divergence import Divergence, divergence, of_logits
 from trueseed.train.settings import Distilling
 
 
-def load(folder: Path, dtype: torch.dtype) -> Any:
+def load(folder: Path, dtype: torch.dtype, device: torch.device | None = None) -> Any:
     """A teacher from a folder in the Hugging Face layout. Raises `ConfigError` as `checkpoint.load`."""
-    return network.prepare(checkpoint.load(folder, dtype)).requires_grad_(False)
+    return network.prepare(checkpoint.load(folder, dtype)).requires_grad_(False).to(device or torch.device("cpu"))
 
 
 def asked(config: Distilling) -> Divergence:
@@ -38,7 +38,7 @@ class Loss:
     def __init__(self, student: Any, teacher: Any, how: Divergence) -> None:
         self._student, self._teacher, self._how = student, teacher, how
         self._packed = network.packs(student) and network.packs(teacher)
-        self._total, self._ce = torch.zeros(()), torch.zeros(())
+        self._total, self._ce = torch.zeros(2, device=student.device)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         found = self._packed_loss(batch) if self._packed else self._loss_of_logits(batch)
@@ -48,7 +48,7 @@ class Loss:
     def parts(self) -> dict[str, float]:
         """Sums over the answer tokens since it was last asked: `kl`, the divergence, and if it is weighed in, `ce`."""
         total, ce, weight = float(self._total), float(self._ce), self._how.ce_weight
-        self._total, self._ce = torch.zeros(()), torch.zeros(())
+        self._total.zero_(), self._ce.zero_()
         return {"kl": total - weight * ce, "ce": ce} if weight else {"kl": total}
 
     def _packed_loss(self, batch: Batch) -> torch.Tensor:

@@ -115,7 +115,8 @@ def _stored(config: Distilling, own: Vocabulary, about: About) -> tuple[str, ...
     if own.digest(about.vocabulary) != about.tokenizer:
         raise ConfigError(
             f"the stored log-probabilities of {about.source} are of other tokens: its ids do not stand for the "
-            f"student's strings. Make them with a teacher of the student's tokenizer, or learn from its words (`method: sft`)"
+            f"student's strings. Make them with a teacher of the student's tokenizer, or learn from its words "
+            f"(`method: sft`)"
         )
     template = "the chat template is the teacher's" if own.template == about.template else "the chat templates differ"
     return (

@@ -1,8 +1,7 @@
 """What a server told of its tokens, as thoughts on the student's ids: for teachers behind an API that gives top
 log-probabilities.
 
-    student = Spelling.of(form)
-    student.topk(answer, ids, k=20)      # ids: the answer as the student reads it, the token that ends it included
+    Spelling.of(form).topk(answer, ids, k=20)   # ids: the answer as the student reads it, the token that ends it too
 
 A server has token strings, perhaps ids of its own, and 20 alternatives at most. They are taken only where every one of
 them is written by exactly one of the student's ids and the spoken ones are the ids that the student reads. Where that
@@ -79,4 +78,3 @@ class Spelling:
         if written not in self.ids:
             raise Unlike(f"no single token of the student writes {written!r}")
         return self.ids[written]
-

@@ -158,7 +158,9 @@ def test_the_most_probable_tokens_come_with_id_and_bytes():
     )
 
 
-@pytest.mark.parametrize("top", [None, [], [{"token": "a"}], [{**TOLD, "logprob": 0.5}], [{**TOLD, "bytes": [300]}], [7]])
+@pytest.mark.parametrize(
+    "top", [None, [], [{"token": "a"}], [{**TOLD, "logprob": 0.5}], [{**TOLD, "bytes": [300]}], [7]]
+)
 def test_the_most_probable_tokens_that_were_asked_for_must_be_there(top):
     step = {"token": "a", "logprob": -1.0, "top_logprobs": top}
     with pytest.raises(Unusable) as caught:

@@ -214,7 +214,7 @@ def _logprobs(value: Any, answer: Answer, most: int) -> tuple[TokenLogprob, ...]
 
 
 def _step(said: Any, most: int) -> TokenLogprob:
-    """Ids and bytes are kept with the most probable tokens only: an answer that was asked without them stays as it is."""
+    """Ids and bytes are kept with the most probable tokens only: an answer that was asked without stays as it is."""
     if not most:
         return TokenLogprob(said["token"], float(said["logprob"]))
     top = tuple(_told(each) for each in said["top_logprobs"])

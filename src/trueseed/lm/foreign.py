@@ -1,0 +1,123 @@
+"""Any other causal language model of transformers, behind the calls of `Network`, at transformers' speed.
+
+Keys and values are kept in our cache and handed to the model as it wants them: sequences padded on the left, so that
+what is seen lies without gaps before what is new. That is right for rotations, learnt positions, ALiBi and windows
+alike. A model whose memory is not keys and values (Mamba, RWKV) is refused.
+
+Shapes: B sequences, T new tokens, P positions before, K key-value heads, D the larger of a key's and a value's width.
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from trueseed.errors import ConfigError
+from trueseed.lm.network import Cache, Network, fill
+
+
+class Foreign(Network):
+    """See `Network`. Raises `ConfigError` for weights that do not work so."""
+
+    def _take(self, model: Any) -> None:
+        if self._coarse:
+            raise ConfigError(f"weights of eight bits are not made for the architecture {model.config.model_type!r}")
+        self._model = model
+        self._takes = inspect.signature(model.forward).parameters
+        context = getattr(model.config, "max_position_embeddings", None)
+        if not isinstance(context, int):
+            raise ConfigError("config.json says no `max_position_embeddings`: how long a chat may be is not known")
+        self.context = context
+        self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
+        self._try()
+
+    def _try(self) -> None:
+        """One token: what the model keeps of it, and whether its logits are those of its head alone."""
+        from transformers import DynamicCache
+
+        kind, past, one = self._model.config.model_type, DynamicCache(), torch.zeros(1, 1, dtype=torch.long)
+        try:
+            logits = self._model(input_ids=one.to(self.device), past_key_values=past, use_cache=True).logits
+            hidden = self._model.base_model(input_ids=one.to(self.device)).last_hidden_state
+            kept = [(layer.keys.shape, layer.values.shape) for layer in past.layers]
+        except (AttributeError, TypeError, ValueError, RuntimeError) as err:
+            raise ConfigError(f"the architecture {kind!r} does not decode over keys and values ({err})") from err
+        if not kept or len(set(kept)) > 1:
+            raise ConfigError(f"the architecture {kind!r} keeps no keys and values that are alike in all layers")
+        self._layer_count, (keys, values) = len(kept), kept[0]
+        self._heads, self._widths = keys[1], (keys[3], values[3])
+        head = self._model.get_output_embeddings()
+        self._splits = torch.equal(head(hidden), logits)  # not where logits are scaled or capped afterwards
+
+    @torch.inference_mode()
+    def cache(self, rows: int) -> Cache:
+        return Cache(self._layer_count, rows, self._heads, max(self._widths), self.dtype, self.device)
+
+    @torch.inference_mode()
+    def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]], start: int = 0) -> Tensor:
+        hidden_N = self.extend(cache, rows, prompts, [start] * len(rows))
+        ends = torch.tensor([len(prompt) for prompt in prompts]).cumsum(0) - 1
+        return self.logits(hidden_N[ends.to(self.device)])
+
+    @torch.inference_mode()
+    def extend(
+        self, cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]
+    ) -> Tensor:
+        """What `logits` takes, of all tokens. Pieces without a beginning go together; after one, those of a length."""
+        fill(cache, rows, pieces, starts)
+        groups: dict[int, list[int]] = {}
+        for at, piece in enumerate(pieces):
+            groups.setdefault(len(piece) if any(starts) else 0, []).append(at)
+        found: dict[int, Tensor] = {}
+        for group in groups.values():
+            some = [rows[at] for at in group], [pieces[at] for at in group], [starts[at] for at in group]
+            found |= zip(group, self._together(cache, *some), strict=True)
+        return torch.cat([found[at] for at in range(len(pieces))])
+
+    @torch.inference_mode()
+    def step(self, cache: Cache, tokens: Sequence[int], *, fixed: bool = False) -> Tensor:
+        """See `Network.step`. With `fixed` every row goes through the model alone."""
+        rows, starts = list(range(len(tokens))), cache.lengths[: len(tokens)]
+        fill(cache, rows, [[token] for token in tokens], starts)
+        parts = [[row] for row in rows] if fixed else [rows]
+        new = [
+            self._together(cache, part, [[tokens[row]] for row in part], [starts[row] for row in part])
+            for part in parts
+        ]
+        return self.logits(torch.cat([each for part in new for each in part]))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        logits: Tensor = self._model.get_output_embeddings()(hidden) if self._splits else hidden
+        return logits
+
+    def _together(
+        self, cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]
+    ) -> list[Tensor]:
+        """Hidden states (or logits) of each piece, read into its row."""
+        from transformers import DynamicCache
+
+        before, width = max(starts), max(map(len, pieces))
+        tokens_BT = torch.tensor([[0] * (width - len(piece)) + list(piece) for piece in pieces], device=self.device)
+        real_BPT = torch.zeros(len(rows), before + width, dtype=torch.long, device=self.device)
+        past = DynamicCache()
+        kept = cache.store.new_zeros(len(cache.store), 2, len(rows), self._heads, before, cache.store.shape[-1])
+        for at, (row, piece, start) in enumerate(zip(rows, pieces, starts, strict=True)):
+            real_BPT[at, before - start : before] = 1
+            real_BPT[at, before + width - len(piece) :] = 1
+            kept[:, :, at, :, before - start :] = cache.store[:, :, row, :, :start]
+        for layer, (keys, values) in enumerate(kept) if before else ():
+            past.update(keys[..., : self._widths[0]], values[..., : self._widths[1]], layer)
+        told = {"input_ids": tokens_BT, "attention_mask": real_BPT, "past_key_values": past, "use_cache": True}
+        if "position_ids" in self._takes:
+            told["position_ids"] = (real_BPT.cumsum(-1) - 1).clamp(min=0)[:, before:]
+        out = self._model.base_model(**told).last_hidden_state if self._splits else self._model(**told).logits
+        for layer, new in enumerate(past.layers):
+            for kind, both in enumerate((new.keys, new.values)):
+                padded = functional.pad(both, (0, cache.store.shape[-1] - both.shape[-1]))
+                for at, (row, piece, start) in enumerate(zip(rows, pieces, starts, strict=True)):
+                    n = len(piece)
+                    cache.store[layer, kind, row, :, start : start + n] = padded[at, :, padded.shape[2] - n :]
+        return [out[at, width - len(piece) :] for at, piece in enumerate(pieces)]
