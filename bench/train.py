@@ -149,7 +149,7 @@ def main() -> None:
     read = [{"tokens": row.tokens, "mask": row.mask} for row in rows(weights, chats())]
     steps = [read[at : at + ROWS] for at in range(0, len(read), ROWS)]
     if asked.trl:
-        batches = [trl(f"TRL, {n} rows a pass", batch=n) for n in (16, 8, 4)]
+        batches = [trl(f"TRL, {n} rows a pass", batch=n) for n in (16, 8)]
         compare([*batches, trl("TRL, padding-free", padding_free=True)], weights, steps, asked.turns)
         return
     bouts = {

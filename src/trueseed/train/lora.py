@@ -26,7 +26,9 @@ def adapted(model: Any, lora: Lora, *, seed: int) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-        learner = get_peft_model(model, config, autocast_adapter_dtype=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # what peft asks of transformers is on its way out there
+            learner = get_peft_model(model, config, autocast_adapter_dtype=False)
     for module in learner.modules():
         if isinstance(module, Linear) and module.active_adapters == [_NAME]:
             module.forward = _Adapted(module)
