@@ -1,7 +1,6 @@
 """A tiny student learns, is killed, goes on, and is merged."""
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -98,7 +97,7 @@ def test_records_that_are_too_long_are_counted(workspace, tiny_llama):
 def test_a_loss_that_is_no_number_stops_the_run_and_names_records(tmp_path, workspace, tiny_llama):
     poisoned = checkpoint.load(tiny_llama, torch.float32)
     with torch.no_grad():
-        poisoned.model.norm.weight[0] = math.nan
+        poisoned.model.norm.weight.fill_(3e38)  # whose products overflow
     checkpoint.save(poisoned, tmp_path / "poisoned", like=tiny_llama)
     with pytest.raises(ConfigError, match=r"diverged: the loss became nan at step 1, on records .*Lower learning_rate"):
         trained(workspace, tmp_path / "poisoned")
