@@ -3,8 +3,8 @@
 python -m bench
 """
 
-from bench import ask, decode, gateway, gguf, ledger, plan, quickstart, recall, terms, train
+from bench import arena, ask, decode, gateway, gguf, ledger, plan, quickstart, recall, terms, train
 
 if __name__ == "__main__":
-    for bench in (ledger, terms, decode, train, gguf, plan, recall, ask, gateway, quickstart):
+    for bench in (ledger, terms, arena, decode, train, gguf, plan, recall, ask, gateway, quickstart):
         bench.main()

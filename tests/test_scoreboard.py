@@ -108,17 +108,16 @@ def test_the_scoreboard_of_a_run_file_measures_targets_and_student_once(folder, 
         "own/gpt-3.5",
         "own/tiny-student",
     ]
-    size = len(list(workspace.ledger.entries())) if workspace.ledger.refresh() is None else 0
+    size = Workspace.open(workspace.folder).ledger.size
     told = cli("targets", path, "-w", workspace.folder, "--at", "2023-12-01").stdout
-    workspace.ledger.refresh()
-    assert len(list(workspace.ledger.entries())) == size
+    assert Workspace.open(workspace.folder).ledger.size == size
     assert "gpt-3.5-turbo (2023-08-01) on task, accuracy: by 2023-12-31, 30 days left" in told
     assert "one of 0.03 takes" in told
 
 
 def test_a_target_whose_terms_are_not_established_is_refused_by_name(folder, workspace, tiny_llama):
     path = with_targets(folder, tiny_llama, {**OLD, "source": "openai/gpt-3.5-turbo-0613@api"})
-    with pytest.raises(Refused, match="openai/gpt-3.5-turbo-0613@api, benchmark_teacher"):
+    with pytest.raises(Refused, match=r"openai/gpt-3\.5-turbo-0613@api may not be used to benchmark_teacher"):
         scoreboard.board(load(path), workspace, date(2023, 12, 1))
 
 
@@ -187,7 +186,7 @@ def test_everybody_on_a_task_meets_in_the_arena(folder, workspace):
     found = json.loads(cli("arena", "--task", "task", "-w", workspace.folder, "--json", "--pairs", 2).stdout)
     assert [row["model"].split()[0] for row in found["rows"]] == ["own/two", "own/three", "own/one"]
     assert (found["verdicts"], found["samples"], len(found["next"])) == (36, 12, 2)
-    assert found["rows"][0]["high"] is None and "without a bound" in found["notes"][0]
+    assert [row["wins"] * 24 for row in found["rows"]] == pytest.approx([16, 11.5, 8.5])
 
 
 def test_verdicts_of_a_file_are_rated_without_a_workspace(tmp_path):

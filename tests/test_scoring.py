@@ -1,6 +1,7 @@
 """A model on a task, through the door."""
 
 import json
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from trueseed import scoring
 from trueseed.cli import app
 from trueseed.errors import Refused
 from trueseed.evaluate.task import Config
+from trueseed.teachers.scripted import ScriptedTeacher
 from trueseed.terms.model import Effect
 from trueseed.workspace import Workspace
 
@@ -99,3 +101,32 @@ def test_a_model_whose_terms_nobody_knows_is_not_measured(workspace, tiny_llama,
 def test_no_student_is_a_mistake_of_the_users(workspace, tmp_path):
     with pytest.raises(Exception, match="no student was trained"):
         evaluated(workspace, Path("student"), "--scorer", "exact", "--task", written(tmp_path, ROWS))
+
+
+class Moving:
+    """A voice behind an API, whose model may move: it says which answer it was asked for."""
+
+    source, scorer, price = "own/moving", None, None
+
+    def __init__(self) -> None:
+        self.speaks = self.identity = {"remote": self.source}
+        self.model = ScriptedTeacher(self.source, lambda request: str(len(self.model.requests)))
+
+    @contextmanager
+    def speaking(self, step):
+        yield self.model
+
+    def close(self) -> None:
+        pass
+
+
+def test_another_version_of_a_model_is_asked_anew_past_the_cache_and_the_same_is_not(workspace, tmp_path):
+    config = Config(file=str(written(tmp_path, ROWS)), scorer="exact", source="own/ada")
+    task, voice = scoring.bring_task(workspace, config), Moving()
+    asked = []
+    for on in ("2023-08-01", "2023-08-01", "2023-11-06"):
+        model = scoring.teacher(voice, {}, version={"name": "gpt", "on": on})
+        scores = scoring.on(model, config, task, workspace)
+        asked.append(len(voice.model.requests))
+    assert asked == [4, 4, 8]
+    assert json.loads(scores.path("scores.json").read_bytes())["model"]["version"]["on"] == "2023-11-06"

@@ -114,6 +114,12 @@ def test_lower_perplexity_is_better():
     assert found.difference.value < 0 < scored.upwards(found.difference, "perplexity").value
 
 
+def test_longer_answers_are_not_better_ones():
+    long = scores_of([9, 9], scorer="open", metric="characters")
+    with pytest.raises(ConfigError, match="not how well"):
+        scored.compare(scores_of([1, 1], scorer="open", metric="characters"), long)
+
+
 def test_a_sample_that_only_one_answered_is_no_pair():
     with pytest.raises(ConfigError, match="2 samples were scored for only one"):
         scored.compare(scores_of([1, 0]), scores_of([1, 0], ids=[0, 5]))

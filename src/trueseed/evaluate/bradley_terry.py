@@ -167,7 +167,7 @@ def fit(battles: Battles, *, resamples: int = 0, seed: int = 0) -> Fitted:
     else:
         covariance = _sandwich(battles, ratings, bread)
     if unbounded:
-        covariance = _at_least(covariance, bread, np.ones(len(models), bool))
+        covariance = _at_least(covariance, bread, np.ones(len(models)))
     return Fitted(
         models=models,
         ratings=ratings,
@@ -278,8 +278,9 @@ def _laplacian(met: Met, weights: Array, n: int) -> Array:
 
 
 def _sandwich(battles: Battles, ratings: Array, bread: Array) -> Array:
-    """Where a model met fewer than `FEW` prompts, at least the error that the model of Bradley and Terry implies: a
-    single tie leaves no residual, and is no certainty.
+    """Where a model met fewer than `FEW` prompts, no less than the error that the model of Bradley and Terry implies;
+    elsewhere no less than if one verdict more were lost and one more won, as Bonett & Price (2012) have it for a pair.
+    Ties alone leave no residual, and are no certainty.
     """
     n, met, prompts = len(battles.models), battles.met, len(battles.samples)
     left = met.mine - expit(ratings[met.low] - ratings[met.high])[met.place]
@@ -288,13 +289,14 @@ def _sandwich(battles: Battles, ratings: Array, bread: Array) -> Array:
     scores_SN -= np.bincount(cell + met.high[met.place], left, prompts * n)
     moved_SN = scores_SN.reshape(prompts, n) @ bread
     covariance = np.asarray(moved_SN.T @ moved_SN * prompts / (prompts - 1))
-    return _at_least(covariance, bread, battles.prompts_of_models() < FEW)
+    met_on = np.maximum(battles.prompts_of_models(), 1)
+    return _at_least(covariance, bread, np.where(met_on < FEW, 1.0, 2 * met_on / (met_on + 2) ** 2))
 
 
-def _at_least(covariance: Array, bread: Array, where: NDArray[np.bool_]) -> Array:
-    """With independent error added to where the variance is less than the model's."""
-    lacking = np.where(where, np.maximum(np.diag(bread) - np.diag(covariance), 0), 0)
-    return np.asarray(covariance + np.diag(lacking))
+def _at_least(covariance: Array, bread: Array, part: Array) -> Array:
+    """With as much of the model's own error added as each variance lacks to this part of it."""
+    lacking = np.sqrt(np.maximum(part - np.diag(covariance) / np.diag(bread), 0))
+    return np.asarray(covariance + lacking[:, None] * bread * lacking[None, :])
 
 
 def _resampled(battles: Battles, ratings: Array, prior: float, resamples: int, seed: int) -> Array:

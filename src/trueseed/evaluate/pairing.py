@@ -6,6 +6,10 @@ A verdict on i and j adds p(1 − p) of information about their difference, so t
 winner is known, and a pair about which little is known more than one that met often. Chosen is what takes most off the
 summed variance of all ratings (A-optimal design, greedy). Whoever asks for many at once gets them as if each had been
 judged before the next was chosen.
+
+Among models within `NEAR` of each other the ratings themselves do not count. Choosing by them would drop the pairs that
+look uneven by chance, so that nothing corrects them: ratings came out a tenth too far apart, and intervals that should
+hold 95 of 100 held 89.
 """
 
 from collections.abc import Sequence
@@ -14,6 +18,9 @@ import numpy as np
 from scipy.special import expit
 
 from trueseed.evaluate.bradley_terry import PRIOR_SD, Array, Battles, maximum
+
+NEAR = 2.0  # log-odds, 350 points
+EVEN = 0.2  # p(1 − p) on average within NEAR
 
 
 def next_pairs(
@@ -26,8 +33,8 @@ def next_pairs(
     if len(set(models)) < 2:
         raise ValueError("a pair needs two models")
     ratings, covariance = _known(models, battles)
-    p = expit(ratings[:, None] - ratings[None, :])
-    weight = p * (1 - p)
+    apart = ratings[:, None] - ratings[None, :]
+    weight = np.where(np.abs(apart) < NEAR, EVEN, expit(apart) * expit(-apart))
     lot = np.random.default_rng(seed)
     chosen = []
     for _ in range(count):

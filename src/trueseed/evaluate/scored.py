@@ -26,6 +26,7 @@ from trueseed.evaluate.scorers import Kind, named
 from trueseed.evaluate.stats import Measured
 
 LOW_IS_GOOD = frozenset({"perplexity", "bits_per_byte"})  # of all other metrics, more is better
+NO_MERIT = frozenset({"characters"})  # of answers that only a judge can rank
 GAIN = 0.03  # of which it is told how many samples it takes to see it
 
 
@@ -81,7 +82,12 @@ class Scored:
         return tuple(float(top) for top, _ in pairs), tuple(float(bottom) for _, bottom in pairs)
 
     def values(self, metric: str) -> tuple[float, ...]:
-        """What each sample is worth, more being better; 0 of nothing."""
+        """What each sample is worth, more being better; 0 of nothing. Raises `ConfigError` when nothing is better."""
+        if metric in NO_MERIT:
+            raise ConfigError(
+                f"{self.name}: {metric} say how much was answered, and not how well; let a judge compare the answers "
+                f"(`trueseed judge pairwise`), and rate its verdicts (`trueseed arena scores:<digest>`)"
+            )
         sign = -1.0 if metric in LOW_IS_GOOD else 1.0
         return tuple(sign * top / bottom if bottom else 0.0 for top, bottom in zip(*self.counts(metric), strict=True))
 
