@@ -55,13 +55,8 @@ def merged(ids: Tensor) -> Tensor:
     return torch.cat([own, 1 - own.sum(-1, keepdim=True)], -1) if k < V else own
 
 
-<<<<<<< HEAD
-def must_agree(found: Tensor, expected: Tensor, weights: tuple[Tensor, ...], **near: float) -> None:
-    torch.testing.assert_close(found, expected, check_dtype=False, **near)  # the sum is float32, in one case float64
-=======
 def must_agree(found: Tensor, expected: Tensor, weights: tuple[Tensor, ...]) -> None:
     torch.testing.assert_close(found, expected)
->>>>>>> join
     pairs = zip(*(torch.autograd.grad(value, weights) for value in (found, expected)), strict=True)
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs)
