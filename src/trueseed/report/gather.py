@@ -17,7 +17,8 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.report import details, judged, origins, planned, summary
+from trueseed.report import details, origins, planned, summary
+from trueseed.report.results import NOTHING, Results
 from trueseed.terms.admission import measured
 from trueseed.terms.model import Obligation, Upstream, Use
 from trueseed.terms.readings import Reading, readings
@@ -40,8 +41,11 @@ def report(
     dataset: Artifact,
     scores: Artifact,
     tasks: Sequence[Artifact] = (),
+    found: Results = NOTHING,
 ) -> summary.Report:
-    """What `report.json` holds. records: of each teacher that was asked, in order. tasks: scores on the user's own."""
+    """What `report.json` holds. records: of each teacher that was asked, in order. tasks: scores on the user's own.
+    found: who stands where on them.
+    """
     lineage = Lineage.read(workspace.ledger)
     taught = [_taught(part, lineage) for part in records]
     asked = sum((_asked(part, lineage) for part in records), Counter[str]())
@@ -79,6 +83,7 @@ def report(
         flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
         tasks=tuple(json.loads(each.path("scores.json").read_bytes()) for each in tasks),
         training=learned.of(student, lineage.maker(student.digest)).to_json(),
+        **found.to_json(),
     )
 
 
@@ -89,9 +94,8 @@ def page(
     student: Artifact,
     scores: Artifact,
     sources: Iterable[str],
-    tasks: Sequence[Artifact] = (),
 ) -> details.Details:
-    """What `report.html` shows beside the numbers. tasks: as of `report`."""
+    """What `report.html` shows beside the numbers."""
     lineage = Lineage.read(workspace.ledger)
     theirs, ours = _samples(baseline), _samples(scores)
     curve, how = _curve(student), learned.of(student, lineage.maker(student.digest))
@@ -110,7 +114,6 @@ def page(
             name: tuple(details.Point(step=at, loss=value, lr=0.0) for at, value in enumerate(values, start=1))
             for name, values in how.parts.items()
         },
-        method=tuple(how.lines()),
         validation=_validation(curve),
         nodes=nodes,
         edges=edges,
@@ -119,7 +122,6 @@ def page(
         readings=tuple(f"{each.then.use.value}: {each}" for each in _readings(workspace, student)),
         withheld=tuple(str(each) for each in _on_publishing(workspace, scores) if not each.permitted),
         samples=tuple(_side_by_side(theirs, ours)),
-        comparisons=judged.comparisons(tasks),
     )
 
 
