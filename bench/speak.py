@@ -35,9 +35,7 @@ def trueseed(folder: str, how: dict[str, Any]) -> Speak:
         engine.forget()  # prompts of the turn before would be remembered; no other contender is allowed that
         given[:] = order["prompts"]
         sampled = {"temperature": order["temperature"], "top_p": order["top_p"]}
-        requests = (
-            Request(messages=user(str(i)), max_tokens=new, seed=i, **sampled) for i, new in enumerate(order["new"])
-        )
+        requests = (Request(messages=user(str(i)), max_tokens=new, seed=i, **sampled) for i, new in enumerate(order["new"]))
         return sum(answer.completion_tokens for _, answer in engine.answers(requests))
 
     return speak

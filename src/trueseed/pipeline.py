@@ -184,7 +184,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
         dataset=outcome.dataset,
         scores=outcome.scores,
         tasks=outcome.tasks,
-        found=found,
+        results=found,
     )
     page = gather.page(
         workspace,

@@ -104,7 +104,9 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
-    """A sample that counts otherwise. asked: what both were asked; '' where that is not one text. a, b: what it is worth, more being better. said_a, said_b: the first answers."""
+    """A sample that counts otherwise. asked: what both were asked; '' where that is not one text. a, b: what it is
+    worth, more being better. said_a, said_b: the first answers.
+    """
 
     id: str
     asked: str

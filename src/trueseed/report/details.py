@@ -110,9 +110,9 @@ class Sample:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
     """name: the student's. made_at: RFC 3339. kinds: by set, then by kind of constraint. p_values: of the paired test,
-    by set. parts: what the loss was made of, by name. upstream: what the sources are declared to have learned from. readings: where today's terms of a source are others than those
-    it was asked under, what each says. withheld: why the teacher's scores may not be made public. workspace: how the
-    commands name it.
+    by set. parts: what the loss was made of, by name. upstream: what the sources are declared to have learned from.
+    readings: where today's terms of a source are others than those it was asked under, what each says. withheld: why
+    the teacher's scores may not be made public. workspace: how the commands name it.
     """
 
     name: str

@@ -41,10 +41,10 @@ def report(
     dataset: Artifact,
     scores: Artifact,
     tasks: Sequence[Artifact] = (),
-    found: Results = NOTHING,
+    results: Results = NOTHING,
 ) -> summary.Report:
     """What `report.json` holds. records: of each teacher that was asked, in order. tasks: scores on the user's own.
-    found: who stands where on them.
+    results: who stands where on them.
     """
     lineage = Lineage.read(workspace.ledger)
     taught = [_taught(part, lineage) for part in records]
@@ -83,7 +83,7 @@ def report(
         flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
         tasks=tuple(json.loads(each.path("scores.json").read_bytes()) for each in tasks),
         training=learned.of(student, lineage.maker(student.digest)).to_json(),
-        **found.to_json(),
+        **results.to_json(),
     )
 
 

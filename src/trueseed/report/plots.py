@@ -42,8 +42,8 @@ def whisker(interval: Interval, low: float, high: float, kind: str) -> Markup:
 
 
 def span(value: float, low: float | None, high: float | None, ends: tuple[float, float], kind: str) -> Markup:
-    """A dot with its 95 % interval on a scale between two ends. A side without a bound goes to the edge, dashed. kind: a
-    class, `teacher` or `student`.
+    """A dot with its 95 % interval on a scale between two ends; a side without a bound goes to the edge, dashed. kind:
+    a class, `teacher` or `student`.
     """
 
     def place(at: float) -> str:
@@ -86,12 +86,11 @@ def axis(ticks: Sequence[str]) -> Markup:
 def dumbbell(score: KindScore) -> Markup:
     """Teacher and student on one line from 0 to 1."""
     teacher, student = _percent(score.teacher), _percent(score.student)
+    way = "gain" if score.student >= score.teacher else "loss"
     return svg(
         f"teacher {score.teacher:.0%}, student {score.student:.0%}",
         element("line", class_="grid", x1="0%", x2="100%", y1=9, y2=9),
-        element(
-            "line", class_="gain" if score.student >= score.teacher else "loss", x1=teacher, x2=student, y1=9, y2=9
-        ),
+        element("line", class_=way, x1=teacher, x2=student, y1=9, y2=9),
         element("g", element("circle", class_="dot", cx=teacher, cy=9, r=4.5), class_="teacher"),
         element("g", element("circle", class_="dot", cx=student, cy=9, r=4.5), class_="student"),
         class_="track",
@@ -196,9 +195,8 @@ def _line(
 
 
 def _diamond(x: float, y: float, title: str) -> Element:
-    return element(
-        "path", element("title", title), class_="diamond", d=f"M{x} {y - 6}L{x + 6} {y}L{x} {y + 6}L{x - 6} {y}Z"
-    )
+    path = f"M{x} {y - 6}L{x + 6} {y}L{x} {y + 6}L{x - 6} {y}Z"
+    return element("path", element("title", title), class_="diamond", d=path)
 
 
 BOX_WIDE, BOX_HIGH, LANE_WIDE, GAP_WIDE, GAP_HIGH = 204, 46, 14, 16, 40  # of the lineage graph

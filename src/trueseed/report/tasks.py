@@ -90,7 +90,7 @@ def _metric(name: str, measured: Sequence[tuple[str, bool, Mapping[str, Any], st
 def scale_of(values: Sequence[float]) -> tuple[float, float]:
     """From 0 to 1 where all lie in that; else with a margin around them."""
     low, high = min(values, default=0.0), max(values, default=1.0)
-    if 0 <= low and high <= 1:
+    if low >= 0 and high <= 1:
         return 0.0, 1.0
     margin = (high - low) / 10 or 1.0
     return low - margin, high + margin

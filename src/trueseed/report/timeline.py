@@ -38,7 +38,7 @@ def gaps(said: Mapping[str, Any]) -> Markup:
 
 
 def _days(said: Mapping[str, Any]) -> tuple[date, date]:
-    """From the first student to the deadline or today; to the projected day too, as far as the picture stays readable."""
+    """From the first student to the deadline or today, and to the projected day where that is not far beyond."""
     first = min(_day(each["on"]) for each in said["steps"])
     last = max(_day(said["by"]), _day(said["today"]), max(_day(each["on"]) for each in said["steps"]))
     span = max((last - first).days, 7)
