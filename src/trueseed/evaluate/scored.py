@@ -271,7 +271,7 @@ def _flips(a: Scored, b: Scored, metric: str) -> Iterator[Flip]:
 
 def _asked(line: Mapping[str, Any]) -> str:
     """The last turn of the chat, or the text before what likelihoods are of."""
-    first = line["asked"][0] if line["asked"] else None
+    first = next(iter(line.get("asked", ())), None)
     if not isinstance(first, Mapping):
         return ""
     return str(first["messages"][-1]["content"] if first.get("messages") else first.get("before", ""))

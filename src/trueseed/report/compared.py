@@ -44,6 +44,7 @@ class Comparison:
     told: str
     seen: str
     shares: Markup
+    flipped: str
     apart: tuple[str, ...]
     flips: tuple[tuple[str, int, tuple[Flip, ...]], ...]
 
@@ -64,6 +65,7 @@ def of(said: Mapping[str, Any], tasks: int = 1) -> Comparison:
             {"worse": said["worse"], "as before": _same(said), "better": said["better"]},
             ("lost", "same", "kept"),
         ),
+        flipped=f"{count(said['worse'])} worse, {count(said['better'])} better",
         apart=tuple(said["apart"]),
         flips=tuple(_flips(said["flips"])),
     )

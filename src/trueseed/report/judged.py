@@ -18,8 +18,8 @@ SHOWN = 6  # samples of a comparison; the artifact has them all
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A figure of a judge's card beside its limit. plot, value, bounds: None and words where it is not known. keeps:
-    None of what need not be known, and is not.
+    """A figure of a judge's card beside its limit. plot: None where it is not known; why: why not. keeps: None of what
+    need not be known, and is not.
     """
 
     name: str
@@ -27,6 +27,7 @@ class Figure:
     plot: Markup | None
     value: str
     bounds: str
+    why: str
     keeps: bool | None
 
 
@@ -112,7 +113,8 @@ def _figure(name: str, limit: str, said: Mapping[str, Any], ends: tuple[float, f
         limit=limit,
         plot=plots.span(it["value"], it["low"], it["high"], ends, "student") if it else None,
         value=figure(it["value"]) if it else "not known",
-        bounds=f"{figure(it['low'])} to {figure(it['high'])}" if it else said["not_known"].get(name, ""),
+        bounds=f"{figure(it['low'])} to {figure(it['high'])}" if it else "",
+        why="" if it else said["not_known"].get(name, ""),
         keeps=False if failed else True if it else None,
     )
 

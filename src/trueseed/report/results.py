@@ -11,6 +11,7 @@ from typing import Any
 from trueseed.core.canonical import now
 from trueseed.report import compared, leaderboard, plots, targets, tasks
 from trueseed.report.judged import Card, Comparison
+from trueseed.report.tasks import Scores
 from trueseed.report.template import template
 
 
@@ -22,7 +23,7 @@ class Results:
     each other, and why.
     """
 
-    tasks: tuple[tasks.Scores, ...] = ()
+    tasks: tuple[Scores, ...] = ()
     compared: tuple[Mapping[str, Any], ...] = ()
     leaderboards: tuple[Mapping[str, Any], ...] = ()
     targets: tuple[Mapping[str, Any], ...] = ()

@@ -57,7 +57,9 @@ def of_scores(found: Sequence[Scores]) -> list[Task]:
 def of_ladder(name: str, rungs: Sequence[Mapping[str, Any]]) -> Task:
     """Everybody who was measured on the task of this name, as `scoreboard.Rung.to_json` has them."""
     told = [(rung["model"], rung["kind"] == "student", rung, rung["on"]) for rung in rungs]
-    return Task(name=name, told="Everybody who was measured on it, best first.", metrics=(_metric("", told),))
+    return Task(
+        name=f"Ladder of {name}", told="Everybody who was measured on it, best first.", metrics=(_metric("", told),)
+    )
 
 
 def _task(models: Sequence[Scores]) -> Task:

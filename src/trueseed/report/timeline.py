@@ -28,8 +28,7 @@ def gaps(said: Mapping[str, Any]) -> Markup:
         *_levels(min(bounds) - margin, max(bounds) + margin, down),
         *_dates(first, last, across),
         element("line", class_="goal", x1=LEFT, x2=WIDE - RIGHT, y1=down(goal), y2=down(goal)),
-        *_marked(f"by {said['by']}", said["by"], 12, "deadline", across),
-        *_marked("today", said["today"], 28, "today", across),
+        *_marked(said, across),
         *_line(said, goal, (first, last), across, down),
         element("g", *(_student(each, across, down) for each in steps), class_="student"),
         viewBox=f"0 0 {WIDE} {HIGH + 30}",
@@ -78,11 +77,15 @@ def _student(step: Mapping[str, Any], across: Place, down: Place) -> Element:
     )
 
 
-def _marked(told: str, day: str, y: float, kind: str, across: Place) -> Iterator[Element]:
-    x = across(_day(day).toordinal())
-    anchor = "end" if x > WIDE * 0.8 else "start" if x < WIDE * 0.2 else "middle"
-    yield element("line", class_=kind, x1=x, x2=x, y1=y + 4, y2=HIGH)
-    yield element("text", told, x=x, y=y, text_anchor=anchor)
+def _marked(said: Mapping[str, Any], across: Place) -> Iterator[Element]:
+    """Deadline and today; their words over both lines, so that no line goes through a word."""
+    marks = [("deadline", f"by {said['by']}", said["by"], 12), ("today", "today", said["today"], 28)]
+    places = [across(_day(day).toordinal()) for _, _, day, _ in marks]
+    for (kind, _, _, y), x in zip(marks, places, strict=True):
+        yield element("line", class_=kind, x1=x, x2=x, y1=y + 4, y2=HIGH)
+    for (_, told, _, y), x in zip(marks, places, strict=True):
+        anchor = "end" if x > WIDE * 0.8 else "start" if x < WIDE * 0.2 else "middle"
+        yield element("text", told, class_="mark", x=x, y=y, text_anchor=anchor)
 
 
 def _levels(low: float, high: float, down: Place) -> Iterator[Element]:
