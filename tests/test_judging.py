@@ -304,7 +304,6 @@ def test_a_judges_card_stands_in_the_report_figure_by_figure(workspace, task, si
     assert (card.judge, card.passed) == (SMOL, False)
     assert (figures["agreement"].value, figures["agreement"].keeps) == ("0.000", False)
     assert (figures["order bias"].value, figures["no verdict"].keeps) == ("0.500", True)
-    assert figures["self preference"].keeps is None
     page = render(report(), details(), Results(judged=judged.comparisons([found]), cards=(card,)))
     assert "✗ failed" in page and "lower end at least 0.65" in page
 

@@ -69,7 +69,7 @@ def test_targets_come_to_the_report_with_the_ladder_of_who_was_measured_before(f
     assert [rung["model"].split()[0] for rung in found.ladders["task"]][:2] == ["own/high", "own/gpt-3.5"]
     everybody = [workspace.store.get(f"scores:{rung['scores']}") for rung in found.ladders["task"]]
     assert measured.of_run(workspace, student, everybody, board).ladders == {}
-    assert "30 days left; the newest student is below it" in Text(render(report(), details(), found)).text
+    assert "30 days left ; the newest student is below it" in Text(render(report(), details(), found)).text
 
 
 def test_each_command_of_standing_writes_a_page(folder, workspace, students, tiny_llama):

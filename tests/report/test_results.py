@@ -61,8 +61,8 @@ def everything(name: str) -> Results:
     steps = [{**step, "student": name} for step in made["steps"]]
     card = {
         "judge": name, "pairs": 60, "passed": False, "failed": {"kappa": name}, "faults": {name: 2}, "repaired": 0,
-        "metrics": {"agreement": {"value": 0.5, "low": 0.4, "high": 0.6}}, "not_known": {"kappa": name},
-        "limits": {"agreement": name, "kappa": name}, "cost": {name: 2.0},
+        "metrics": {"agreement": {"value": 0.5, "low": 0.4, "high": 0.6}}, "not_known": {"kappa": name, "self_preference": name},
+        "limits": {"agreement": name, "kappa": name, "self_preference": name}, "cost": {name: 2.0},
     }  # fmt: skip
     opinion = judged.Opinion(judge=name, said=name, reason=name)
     trial = judged.Comparison(
@@ -190,6 +190,13 @@ def test_a_day_far_off_does_not_squeeze_the_picture():
     assert "2026" not in timeline.gaps(said) and "open" in timeline.gaps(said)
 
 
+def test_a_figure_of_a_card_that_is_not_known_says_why():
+    known, needed, may_be = everything("too few").cards[0].figures
+    assert (known.value, known.keeps, known.plot is None) == ("0.500", True, False)
+    assert (needed.value, needed.why, needed.keeps, needed.plot) == ("not known", "too few", False, None)
+    assert (may_be.name, may_be.keeps) == ("self preference", None)
+
+
 def test_all_sections_stand_in_the_report_and_none_without_what_was_measured():
     text = Text(render(report(), details(), everything("own/somebody"))).text
     for told in (
@@ -220,8 +227,7 @@ LONG = "a-maker-of-models/a-model-with-a-very-long-name-indeed-135m-instruct-dpo
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1180, 375])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1180), ("dark", 375)])
 def test_the_sections_fit_the_screen(browser, tmp_path, scheme, width):
     folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
     (tmp_path / "report.html").write_text(render(report(), details(), everything(LONG)), encoding="utf-8")
