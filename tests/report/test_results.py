@@ -61,7 +61,8 @@ def everything(name: str) -> Results:
     steps = [{**step, "student": name} for step in made["steps"]]
     card = {
         "judge": name, "pairs": 60, "passed": False, "failed": {"kappa": name}, "faults": {name: 2}, "repaired": 0,
-        "metrics": {"agreement": {"value": 0.5, "low": 0.4, "high": 0.6}}, "not_known": {"kappa": name, "self_preference": name},
+        "metrics": {"agreement": {"value": 0.5, "low": 0.4, "high": 0.6}},
+        "not_known": {"kappa": name, "self_preference": name},
         "limits": {"agreement": name, "kappa": name, "self_preference": name}, "cost": {name: 2.0},
     }  # fmt: skip
     opinion = judged.Opinion(judge=name, said=name, reason=name)
