@@ -192,6 +192,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
         student=outcome.student,
         scores=outcome.scores,
         sources=report.sources,
+        tasks=outcome.tasks,
     )
     write_atomic(workspace.folder / "report.json", json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
     write_atomic(workspace.folder / "report.html", render(report, page, found))

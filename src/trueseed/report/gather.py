@@ -77,7 +77,7 @@ def report(
         teachers=tuple(taught),
         plan=planned.outcome(ledger.entries(), workspace.store, _done(scores, lineage)),
         readings=tuple(reading.to_json() for reading in _readings(workspace, student)),
-        may_be_published=tuple(verdict.to_json() for verdict in _on_publishing(workspace, scores)),
+        may_be_published=tuple(verdict.to_json() for verdict in _on_publishing(workspace, (scores, *tasks))),
         imports=imports,
         said_anew=anew,
         flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
@@ -94,8 +94,9 @@ def page(
     student: Artifact,
     scores: Artifact,
     sources: Iterable[str],
+    tasks: Sequence[Artifact] = (),
 ) -> details.Details:
-    """What `report.html` shows beside the numbers."""
+    """What `report.html` shows beside the numbers. tasks: as of `report`."""
     lineage = Lineage.read(workspace.ledger)
     theirs, ours = _samples(baseline), _samples(scores)
     curve, how = _curve(student), learned.of(student, lineage.maker(student.digest))
@@ -120,7 +121,7 @@ def page(
         rulings=_rulings(workspace.ledger.entries()),
         upstream=tuple(Upstream(source=s, teacher=t) for s in sources for t in workspace.catalog.upstream(s)),
         readings=tuple(f"{each.then.use.value}: {each}" for each in _readings(workspace, student)),
-        withheld=tuple(str(each) for each in _on_publishing(workspace, scores) if not each.permitted),
+        withheld=tuple(str(each) for each in _on_publishing(workspace, (scores, *tasks)) if not each.permitted),
         samples=tuple(_side_by_side(theirs, ours)),
     )
 
@@ -135,9 +136,10 @@ def _readings(workspace: Workspace, student: Artifact) -> tuple[Reading, ...]:
     )
 
 
-def _on_publishing(workspace: Workspace, scores: Artifact) -> tuple[Verdict, ...]:
-    """Whether the teacher's own numbers may leave the house, by the terms under which it was measured."""
-    labels, today = measured(workspace.labels(scores)), datetime.now(UTC).date()
+def _on_publishing(workspace: Workspace, scores: Sequence[Artifact]) -> tuple[Verdict, ...]:
+    """Whether other models' numbers may leave the house, by the terms under which each was measured, or judged."""
+    labels = measured(frozenset().union(*map(workspace.labels, scores)))
+    today = datetime.now(UTC).date()
     return may_put(labels, workspace.catalog, Use.PUBLISH_BENCHMARK, workspace.facts, today)
 
 

@@ -56,7 +56,7 @@ def span(value: float, low: float | None, high: float | None, ends: tuple[float,
     dot = place(value)
     told = " to ".join("open" if bound is None else f"{bound:.4g}" for bound in (low, high))
     return svg(
-        f"{kind}: {value:.4g}, 95 % interval {told}",
+        f"{value:.4g}, 95 % interval {told}",
         *(element("line", class_="grid", x1=_percent(i / 4), x2=_percent(i / 4), y1=0, y2=24) for i in range(5)),
         half(low, ends[0]),
         half(high, ends[1]),

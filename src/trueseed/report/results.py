@@ -1,7 +1,9 @@
 """Who stands where: what a run measured, or what one command of `compare`, `arena` and `targets` found, as sections.
 
-sections(Results(compared=found))                 # what the templates of these sections are filled with
-page("A beside B", Results(compared=found))       # a page of its own, as `--html` writes it
+    sections(Results(compared=found))                 # what the templates of these sections are filled with
+    page("A beside B", Results(compared=found))       # a page of its own, as `--html` writes it
+
+Numbers come as the commands' `--json` has them; here they are only put into words and pictures.
 """
 
 from collections.abc import Mapping
@@ -18,9 +20,8 @@ from trueseed.report.template import template
 @dataclass(frozen=True, kw_only=True)
 class Results:
     """compared, leaderboards, targets, ladders: as `scored.Comparison`, `arena.Leaderboard`, `targets.Standing` and
-    `scoreboard.Rung` are written in JSON; leaderboards with their `title`, ladders by task. corrected: for how many
-    tests the p-values were. judged: comparisons by judges, and the judges' cards. untold: what could not be set beside
-    each other, and why.
+    `scoreboard.Rung` are written in JSON; leaderboards with their `title`, ladders by task. judged: comparisons by
+    judges. cards: theirs. untold: what could not be set beside each other, and why.
     """
 
     tasks: tuple[Scores, ...] = ()
