@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.report.test_html import Text
 from tests.test_ahead import ACME
 from tests.test_workspace import events
 from tests.tiny_run import run_file
@@ -122,7 +123,9 @@ def test_report_and_model_card_say_which_way_was_taken_and_why(place):
     assert told["numbers"]["stored for each"] == 8
     written = card.render(dossier.of(place.workspace, place.newest("weights", "train"), "tiny-student"))
     assert all(reason in written for reason in told["reasons"])
-    assert f"distil of {WISE}, stored top-k" in page
+    text = Text(page).text
+    assert f"distil of {WISE} , by the route stored top-k , because" in text
+    assert all(" ".join(reason.split()) in text for reason in told["reasons"])
     assert "divergence from the teacher" in page  # the parts of the loss are drawn
 
 

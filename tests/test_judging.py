@@ -24,6 +24,7 @@ from trueseed.evaluate.outputs import Output, Outputs, Recorded
 from trueseed.evaluate.task import Config
 from trueseed.report import judged
 from trueseed.report.html import render
+from trueseed.report.results import Results
 from trueseed.teachers.account.allowance import Exhausted
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint
@@ -286,13 +287,25 @@ def test_nor_may_it_be_asked_to(workspace, judge_only):
 def test_the_report_shows_verdicts_and_what_speaks_against_them(workspace, task, sides):
     found = judging.pairwise(*sides, task, [seat(first_always)], workspace, checked=False)
     (shown_,) = judged.comparisons([task_scores(workspace, task), found])
+    assert judged.cards([found], workspace.store) == ()
     assert (shown_.a, shown_.b, len(shown_.samples)) == ("own/loud", "own/calm", 6)
     assert "0 won, 0 lost, 6 tied, 0 undecided" in shown_.told
     assert any("not to be believed" in warning for warning in shown_.warnings)
-    page = render(report(), details(comparisons=(shown_,)))
+    page = render(report(), details(), Results(judged=(shown_,)))
     assert "Who answers better" in page
     assert "swapped: own/calm" in page
     assert "Who answers better" not in render(report(), details())
+
+
+def test_a_judges_card_stands_in_the_report_figure_by_figure(workspace, task, sides):
+    found = judging.pairwise(*sides, task, [seat(first_always)], workspace)
+    (card,) = judged.cards([found, found], workspace.store)
+    figures = {each.name: each for each in card.figures}
+    assert (card.judge, card.passed) == (SMOL, False)
+    assert (figures["agreement"].value, figures["agreement"].keeps) == ("0.000", False)
+    assert (figures["order bias"].value, figures["no verdict"].keeps) == ("0.500", True)
+    page = render(report(), details(), Results(judged=judged.comparisons([found]), cards=(card,)))
+    assert "✗ failed" in page and "lower end at least 0.65" in page
 
 
 def task_scores(workspace, task):

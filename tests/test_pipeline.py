@@ -62,6 +62,7 @@ def test_a_run_leaves_a_report_with_the_promised_numbers(finished, state_of_run)
     assert set(report) == {
         "teacher", "student", "scores", "records", "timings_s", "ledger", "sources", "obligations",
         "teachers", "plan", "imports", "said_anew", "flags", "readings", "may_be_published", "tasks", "training",
+        "compared", "leaderboards", "targets",
     }  # fmt: skip
     assert report["plan"] is None  # nobody planned it
     for side in ("teacher", "student", "difference"):

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, distilling, failover, judging, models, scoreboard, scoring, transforming
+from trueseed import ahead, distilling, failover, judging, measured, models, scoreboard, scoring, transforming
 from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
@@ -39,6 +39,7 @@ from trueseed.workspace import Workspace
 class Outcome:
     """What a finished run leaves. parts: of each teacher that was asked, in order; none of a run on imported records.
     teacher_source: the one that the baseline is of: then it is the base's. tasks: scores on the run file's own tasks.
+    board: how far the students are from its targets.
     """
 
     parts: tuple[Part, ...]
@@ -48,6 +49,7 @@ class Outcome:
     scores: Artifact
     teacher_source: str
     tasks: tuple[Artifact, ...] = ()
+    board: scoreboard.Board = scoreboard.NOBODY
 
     @property
     def records(self) -> tuple[Artifact, ...]:
@@ -103,6 +105,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             scores=scores,
             teacher_source=before.source,
             tasks=(*of_tasks, *of_targets),
+            board=scoreboard.standings(file, workspace, tasks, of_targets, _today()),
         )
 
 
@@ -172,6 +175,7 @@ def begin(file: RunFile, workspace: Workspace) -> Beginning:
 
 def write_report(workspace: Workspace, outcome: Outcome) -> Report:
     """Writes report.json and report.html into the workspace."""
+    found = measured.of_run(workspace, outcome.student, outcome.tasks, outcome.board)
     report = gather.report(
         workspace,
         teacher=outcome.teacher_source,
@@ -180,6 +184,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
         dataset=outcome.dataset,
         scores=outcome.scores,
         tasks=outcome.tasks,
+        results=found,
     )
     page = gather.page(
         workspace,
@@ -190,7 +195,7 @@ def write_report(workspace: Workspace, outcome: Outcome) -> Report:
         tasks=outcome.tasks,
     )
     write_atomic(workspace.folder / "report.json", json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n")
-    write_atomic(workspace.folder / "report.html", render(report, page))
+    write_atomic(workspace.folder / "report.html", render(report, page, found))
     return report
 
 

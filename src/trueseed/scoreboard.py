@@ -282,6 +282,9 @@ class Board:
         return {"targets": [each.to_json() for each in self.standings], "ladders": ladders}
 
 
+NOBODY = Board(standings=(), ladders={})
+
+
 def board(file: RunFile, workspace: Workspace, today: date) -> Board:
     """How the students of this workspace stand to every target. What was not measured yet is measured first: the
     targets, and the newest student, if there is one.
@@ -292,15 +295,23 @@ def board(file: RunFile, workspace: Workspace, today: date) -> Board:
         raise ConfigError("the run file names no `targets`: a model, a task, and a day (docs/evaluation.md, Targets)")
     workspace.declare(file.project, file.facts)
     tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
-    scores = bring_targets(file, workspace, tasks)
+    return standings(file, workspace, tasks, bring_targets(file, workspace, tasks), today)
+
+
+def standings(
+    file: RunFile, workspace: Workspace, tasks: Sequence[Artifact], scores: Sequence[Artifact], today: date
+) -> Board:
+    """As `board`, where tasks and targets were brought. scores: of each target. A student that was not measured is."""
+    if not file.targets:
+        return NOBODY
     _measure_student(file, workspace, tasks)
-    kept, standings, ladders = list(measured(workspace)), [], {}
+    kept, found, ladders = list(measured(workspace)), [], {}
     for target, of_target in zip(file.targets, scores, strict=True):
         _, task = _task_of(target, file, tasks)
         students = {each.weights: each for each in kept if each.trained and each.task == task.digest}
-        standings.append(_standing(target, of_target, list(students.values()), today))
+        found.append(_standing(target, of_target, list(students.values()), today))
         ladders[target.task] = ladder(workspace, task.digest, target.metric)
-    return Board(standings=tuple(standings), ladders=ladders)
+    return Board(standings=tuple(found), ladders=ladders)
 
 
 def _measure_student(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> None:

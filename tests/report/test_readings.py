@@ -56,6 +56,19 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Details]:
         return report, gather.page(workspace, baseline=baseline, student=student, scores=scores, sources=report.sources)
 
 
+def test_so_does_a_page_whose_tasks_alone_measured_others(tmp_path):
+    version(tmp_path / "work", "acme-1", "2024-01-01", "permit")
+    workspace = Workspace.open(tmp_path / "work", create=True)
+    workspace.declare("seed", Facts())
+    _, _, student, baseline, _ = grown(workspace)
+    with workspace.step("evaluate", inputs=[student]) as step:
+        alone = step.write("scores", measured("alone"), {})
+    say = {"baseline": alone, "student": student, "scores": alone, "sources": ()}
+    assert gather.page(workspace, **say).withheld == ()
+    (why,) = gather.page(workspace, **say, tasks=(baseline,)).withheld
+    assert why.startswith(MISTRAL)
+
+
 def grown(workspace: Workspace) -> tuple[Artifact, ...]:
     with workspace.step("generate", ask={ACME: Use.TRAIN}) as step:
         records = put(step, "records")

@@ -8,15 +8,19 @@ import typer
 
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
+from trueseed.core.durable import write_atomic
+from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
     from trueseed.evaluate.arena import Leaderboard
     from trueseed.evaluate.scored import Comparison
     from trueseed.evaluate.stats import Measured
     from trueseed.evaluate.targets import Standing
+    from trueseed.report.results import Results
     from trueseed.scoreboard import Rung
 
 app = typer.Typer()
+HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write it as a page too, with plots and samples.")]
 SHOWN = 5  # flipped samples that are printed
 
 
@@ -26,16 +30,21 @@ def compare(
     b: Annotated[str, typer.Argument(help="The other one, in the same way.")],
     metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
     flips: Annotated[int, typer.Option(help="So many flipped samples of each task are printed.")] = SHOWN,
+    html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
     """B beside A on every task both were measured on: difference, paired test, and the samples that flipped."""
     from trueseed import scoreboard
+    from trueseed.report.results import Results
     from trueseed.workspace import Workspace
 
     found = scoreboard.compare(Workspace.open(workspace), a, b, metric=metric)
+    said = tuple(each.to_json() for each in found)
+    if html:
+        _write_page(html, f"{b} beside {a}", Results(compared=said))
     if as_json:
-        print_json([each.to_json() for each in found])
+        print_json(said)
         return
     for each in found:
         for line in _compared(each, flips):
@@ -53,6 +62,7 @@ def arena(
     anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = "",
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0,
     pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0,
+    html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,14 +70,18 @@ def arena(
     from trueseed import scoreboard
     from trueseed.evaluate.arena import leaderboard
     from trueseed.evaluate.pairing import next_pairs
+    from trueseed.report.results import Results
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
     battles, first = scoreboard.arena(verdicts or [], place, task=task, judge=judge, metric=metric)
     board = leaderboard(battles, anchor=anchor, resamples=resamples, first=first)
     asked = next_pairs(battles.models, battles, count=pairs) if pairs else []
+    said = {**board.to_json(), "next": [list(pair) for pair in asked]}
+    if html:
+        _write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
     if as_json:
-        print_json({**board.to_json(), "next": [list(pair) for pair in asked]})
+        print_json(said)
         return
     for line in (*_rated(board), *(f"judge next  {shown(one)} and {shown(other)}" for one, other in asked)):
         out.print(line, markup=False)
@@ -77,17 +91,22 @@ def arena(
 def targets(
     file: Annotated[Path, typer.Argument(help="The run file that names them.")],
     today: Annotated[str | None, typer.Option("--at", help="Days are counted from this one, as 2023-12-01.")] = None,
+    html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
     """How far the students are from the targets, when they will be there, and who stands where on each task."""
-    from trueseed import scoreboard, screen
+    from trueseed import measured, scoreboard, screen
+    from trueseed.report.results import Results
     from trueseed.runfile import load
     from trueseed.workspace import Workspace
 
     run, on = load(file), day(today)
     with screen.Screen(err) as watching, pausing():
         found = scoreboard.board(run, Workspace.open(workspace, create=True, report=watching), on)
+    if html:
+        said = tuple(each.to_json() for each in found.standings)
+        _write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
     if as_json:
         print_json(found.to_json())
         return
@@ -97,6 +116,16 @@ def targets(
     for name, rungs in found.ladders.items():
         for line in _climbs(name, rungs):
             out.print(line, markup=False)
+
+
+def _write_page(path: Path, title: str, results: "Results") -> None:
+    from trueseed.report.results import page
+
+    try:
+        write_atomic(path, page(title, results))
+    except OSError as why:
+        raise ConfigError(f"the page cannot be written to {str(path)!r}: {why.strerror}; name another file") from why
+    err.print(f"page  {path}", markup=False)
 
 
 def _compared(found: "Comparison", flips: int) -> Iterator[str]:
@@ -135,8 +164,11 @@ def _rated(board: "Leaderboard") -> Iterator[str]:
 
 
 def _stands(found: "Standing") -> Iterator[str]:
+    from trueseed.report.targets import left, projected, trend
+
+    said = found.to_json()
     name, version, task = map(shown, (found.name, found.version, found.task))
-    yield f"{name} ({version}) on {task}, {found.metric}: by {found.by}, {_left(found)}"
+    yield f"{name} ({version}) on {task}, {found.metric}: by {found.by}, {left(said)}"
     yield f"  target {_with_interval(found.target)}  {found.samples} samples of {shown(found.source)}"
     for step in found.steps:
         gap = f"{step.gap.value:+.3f} [{step.gap.low:+.3f}, {step.gap.high:+.3f}]"
@@ -145,27 +177,9 @@ def _stands(found: "Standing") -> Iterator[str]:
     if not found.steps:
         yield "  no student was measured yet"
     if found.met_on is None and found.steps:
-        yield f"  {_projected(found)}"
+        yield "  " + ": ".join(filter(None, (trend(said), projected(said))))
     if found.detectable is not None:
         yield f"  so many samples show a gap of {found.detectable:.3f}; one of 0.03 takes {found.needed:,}"
-
-
-def _left(found: "Standing") -> str:
-    days = found.days_left
-    if found.met_on:
-        return f"met on {found.met_on}, {_days(days)} {'before' if days >= 0 else 'after'} it"
-    return f"{_days(days)} left" if days >= 0 else f"{_days(days)} late"
-
-
-def _projected(found: "Standing") -> str:
-    line = found.projection
-    if line.slope is None:
-        return f"no projection: {line.because}"
-    gain = f"{line.slope:+.3f} in 30 days [{line.slope_low:+.3f}, {line.slope_high:+.3f}]"
-    when = f"there on {line.on}" if line.on else "no day"
-    bounds = f"95 % [{line.low or 'open'}, {line.high or 'open'}]"
-    late = "" if found.late is None else f", {_days(found.late)} {'late' if found.late > 0 else 'early'}"
-    return f"{gain}: {when}{late}, {bounds}" + (f" ({line.because})" if line.because else "")
 
 
 def _climbs(name: str, rungs: "Sequence[Rung]") -> Iterator[str]:
@@ -176,10 +190,6 @@ def _climbs(name: str, rungs: "Sequence[Rung]") -> Iterator[str]:
 
 def _with_interval(found: "Measured") -> str:
     return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-
-
-def _days(days: int) -> str:
-    return f"{abs(days)} day{'' if abs(days) == 1 else 's'}"
 
 
 def _short(text: str, at_most: int = 100) -> str:

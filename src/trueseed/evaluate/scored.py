@@ -104,9 +104,12 @@ class Scored:
 
 @dataclass(frozen=True, kw_only=True)
 class Flip:
-    """A sample that counts otherwise. a, b: what it is worth, more being better. said_a, said_b: the first answers."""
+    """A sample that counts otherwise. asked: what both were asked; '' where that is not one text. a, b: what it is
+    worth, more being better. said_a, said_b: the first answers.
+    """
 
     id: str
+    asked: str
     a: float
     b: float
     said_a: str
@@ -151,6 +154,7 @@ class Comparison:
         return {
             "task": self.task,
             "metric": self.metric,
+            "lower_is_better": self.metric in LOW_IS_GOOD,
             "models": list(self.models),
             "a": self.a.to_json(),
             "b": self.b.to_json(),
@@ -254,8 +258,23 @@ def _flips(a: Scored, b: Scored, metric: str) -> Iterator[Flip]:
     ):
         if before != after:
             yield Flip(
-                id=name, a=before, b=after, said_a=_said(one), said_b=_said(two), why_a=one["why"], why_b=two["why"]
+                id=name,
+                asked=_asked(one),
+                a=before,
+                b=after,
+                said_a=_said(one),
+                said_b=_said(two),
+                why_a=one["why"],
+                why_b=two["why"],
             )
+
+
+def _asked(line: Mapping[str, Any]) -> str:
+    """The last turn of the chat, or the text before what likelihoods are of."""
+    first = next(iter(line.get("asked", ())), None)
+    if not isinstance(first, Mapping):
+        return ""
+    return str(first["messages"][-1]["content"] if first.get("messages") else first.get("before", ""))
 
 
 def _said(line: Mapping[str, Any]) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trueseed.report.judged import Comparison
 from trueseed.terms.model import Obligation, Upstream
 
 
@@ -111,10 +110,9 @@ class Sample:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
     """name: the student's. made_at: RFC 3339. kinds: by set, then by kind of constraint. p_values: of the paired test,
-    by set. parts: what the loss was made of, by name. method: how the student was distilled, in sentences. upstream:
-    what the sources are declared to have learned from. readings: where today's terms of a source are others than those
-    it was asked under, what each says. withheld: why the teacher's scores may not be made public. workspace: how the
-    commands name it. comparisons: by judges.
+    by set. parts: what the loss was made of, by name. upstream: what the sources are declared to have learned from.
+    readings: where today's terms of a source are others than those it was asked under, what each says. withheld: why
+    the teacher's scores may not be made public. workspace: how the commands name it.
     """
 
     name: str
@@ -126,7 +124,6 @@ class Details:
     p_values: Mapping[str, float] = field(default_factory=dict)
     curve: tuple[Point, ...] = ()
     parts: Mapping[str, tuple[Point, ...]] = field(default_factory=dict)
-    method: tuple[str, ...] = ()
     validation: Validation | None = None
     nodes: tuple[Node, ...] = ()
     edges: tuple[Edge, ...] = ()
@@ -135,4 +132,3 @@ class Details:
     readings: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
-    comparisons: tuple[Comparison, ...] = ()

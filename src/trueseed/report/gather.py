@@ -17,7 +17,8 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import now
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.report import details, judged, origins, planned, summary
+from trueseed.report import details, origins, planned, summary
+from trueseed.report.results import NOTHING, Results
 from trueseed.terms.admission import measured
 from trueseed.terms.model import Obligation, Upstream, Use
 from trueseed.terms.readings import Reading, readings
@@ -40,8 +41,11 @@ def report(
     dataset: Artifact,
     scores: Artifact,
     tasks: Sequence[Artifact] = (),
+    results: Results = NOTHING,
 ) -> summary.Report:
-    """What `report.json` holds. records: of each teacher that was asked, in order. tasks: scores on the user's own."""
+    """What `report.json` holds. records: of each teacher that was asked, in order. tasks: scores on the user's own.
+    results: who stands where on them.
+    """
     lineage = Lineage.read(workspace.ledger)
     taught = [_taught(part, lineage) for part in records]
     asked = sum((_asked(part, lineage) for part in records), Counter[str]())
@@ -73,12 +77,13 @@ def report(
         teachers=tuple(taught),
         plan=planned.outcome(ledger.entries(), workspace.store, _done(scores, lineage)),
         readings=tuple(reading.to_json() for reading in _readings(workspace, student)),
-        may_be_published=tuple(verdict.to_json() for verdict in _on_publishing(workspace, scores)),
+        may_be_published=tuple(verdict.to_json() for verdict in _on_publishing(workspace, (scores, *tasks))),
         imports=imports,
         said_anew=anew,
         flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
         tasks=tuple(json.loads(each.path("scores.json").read_bytes()) for each in tasks),
         training=learned.of(student, lineage.maker(student.digest)).to_json(),
+        **results.to_json(),
     )
 
 
@@ -110,16 +115,14 @@ def page(
             name: tuple(details.Point(step=at, loss=value, lr=0.0) for at, value in enumerate(values, start=1))
             for name, values in how.parts.items()
         },
-        method=tuple(how.lines()),
         validation=_validation(curve),
         nodes=nodes,
         edges=edges,
         rulings=_rulings(workspace.ledger.entries()),
         upstream=tuple(Upstream(source=s, teacher=t) for s in sources for t in workspace.catalog.upstream(s)),
         readings=tuple(f"{each.then.use.value}: {each}" for each in _readings(workspace, student)),
-        withheld=tuple(str(each) for each in _on_publishing(workspace, scores) if not each.permitted),
+        withheld=tuple(str(each) for each in _on_publishing(workspace, (scores, *tasks)) if not each.permitted),
         samples=tuple(_side_by_side(theirs, ours)),
-        comparisons=judged.comparisons(tasks),
     )
 
 
@@ -133,9 +136,10 @@ def _readings(workspace: Workspace, student: Artifact) -> tuple[Reading, ...]:
     )
 
 
-def _on_publishing(workspace: Workspace, scores: Artifact) -> tuple[Verdict, ...]:
-    """Whether the teacher's own numbers may leave the house, by the terms under which it was measured."""
-    labels, today = measured(workspace.labels(scores)), datetime.now(UTC).date()
+def _on_publishing(workspace: Workspace, scores: Sequence[Artifact]) -> tuple[Verdict, ...]:
+    """Whether other models' numbers may leave the house, by the terms under which each was measured, or judged."""
+    labels = measured(frozenset().union(*map(workspace.labels, scores)))
+    today = datetime.now(UTC).date()
     return may_put(labels, workspace.catalog, Use.PUBLISH_BENCHMARK, workspace.facts, today)
 
 

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from trueseed.report import expected, plots
+from trueseed.report import expected, plots, results
 from trueseed.report.details import Details, Ruling, Sample
 from trueseed.report.origins import FLAGS, LOOKED_FOR
+from trueseed.report.results import Results
 from trueseed.report.summary import Interval, Report
-from trueseed.report.wording import breakable, count, duration, p_value, percent, points, signed
+from trueseed.report.template import template
+from trueseed.report.wording import percent, points
 
 SETS = {
     "held_out_prompts": "New prompts, trained kinds of instruction",
@@ -30,10 +29,10 @@ class Row:
     of: str = ""
 
 
-def render(report: Report, details: Details) -> str:
-    """The page."""
+def render(report: Report, details: Details, found: Results = results.NOTHING) -> str:
+    """The page. found: who stands where, on tasks and to targets."""
     scale = _scale(*filter(None, (report.scores.teacher.chat_perplexity, report.scores.student.chat_perplexity)))
-    return _template().render(
+    return template("page.html").render(
         report=report,
         details=details,
         headline=headline(report),
@@ -53,17 +52,9 @@ def render(report: Report, details: Details) -> str:
         samples=_by_set(details.samples),
         ppl_scale=scale,
         ppl_ticks=[f"{scale[0] + (scale[1] - scale[0]) * i / 4:.2f}" for i in range(5)],
-        plots=plots,
+        training={"route": "", **report.training},
+        **results.sections(found),
     )
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        each.__name__: each for each in (percent, points, signed, count, duration, p_value, breakable)
-    }
-    return environment.from_string(files("trueseed.report").joinpath("page.html").read_text(encoding="utf-8"))
 
 
 # In words

@@ -1,4 +1,4 @@
-"""Comparisons by judges, as the report page shows them: who won, who judged, what speaks against them, and samples."""
+"""Comparisons by judges, as the report page shows them: who won, who judged, their cards, and samples with verdicts."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,10 +6,40 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from trueseed.core.artifacts import Artifact
-from trueseed.report.wording import percent
+from markupsafe import Markup
+
+from trueseed.core.artifacts import Artifact, Store
+from trueseed.report import plots
+from trueseed.report.tasks import ticks
+from trueseed.report.wording import figure, percent
 
 SHOWN = 6  # samples of a comparison; the artifact has them all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A figure of a judge's card beside its limit. plot: None where it is not known; why: why not. keeps: None of what
+    need not be known, and is not.
+    """
+
+    name: str
+    limit: str
+    plot: Markup | None
+    value: str
+    bounds: str
+    why: str
+    keeps: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What a judge said of pairs with a known right answer."""
+
+    judge: str
+    passed: bool
+    told: str
+    figures: tuple[Figure, ...]
+    ticks: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +63,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """told: the result in a sentence. judges: a line each. warnings: why it may not be believed."""
+    """told: the result in a sentence. rates: name, plot and words of each win rate. judges: a line each. warnings: why
+    it may not be believed.
+    """
 
     a: str
     b: str
     task: str
     told: str
+    rates: tuple[tuple[str, Markup, str], ...]
     judges: tuple[str, ...]
     warnings: tuple[str, ...]
     samples: tuple[Sample, ...]
@@ -50,6 +83,42 @@ def comparisons(tasks: Sequence[Artifact]) -> tuple[Comparison, ...]:
     return tuple(_comparison(artifact, scores) for artifact, scores in found if "against" in scores)
 
 
+def cards(tasks: Sequence[Artifact], store: Store) -> tuple[Card, ...]:
+    """Of the judges of these comparisons, each once, as far as they were checked."""
+    scores = [json.loads(artifact.path("scores.json").read_bytes()) for artifact in tasks]
+    named = [judge["card"]["artifact"] for each in scores for judge in each.get("judges", ()) if judge["card"]]
+    return tuple(card(json.loads(store.get(name).path("card.json").read_bytes())) for name in dict.fromkeys(named))
+
+
+def card(said: Mapping[str, Any]) -> Card:
+    """said: as `judging.check` writes it."""
+    lows = [it["low"] for it in said["metrics"].values()]
+    ends = (-1.0 if min(lows, default=0.0) < 0 else 0.0, 1.0)
+    spent = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in said["cost"].items())
+    faults = ", ".join(f"{name} {n}" for name, n in said["faults"].items()) or "none"
+    told = f"{said['pairs']} pairs in both orders; replies that were no verdict: {faults}; repaired {said['repaired']}"
+    return Card(
+        judge=said["judge"],
+        passed=said["passed"],
+        told=f"{told}{'; a pair takes ' if spent else ''}{spent}.",
+        figures=tuple(_figure(name, limit, said, ends) for name, limit in said["limits"].items()),
+        ticks=ticks(ends),
+    )
+
+
+def _figure(name: str, limit: str, said: Mapping[str, Any], ends: tuple[float, float]) -> Figure:
+    it, failed = said["metrics"].get(name), name in said["failed"]
+    return Figure(
+        name=name.replace("_", " "),
+        limit=limit,
+        plot=plots.span(it["value"], it["low"], it["high"], ends, "student") if it else None,
+        value=figure(it["value"]) if it else "not known",
+        bounds=f"{figure(it['low'])} to {figure(it['high'])}" if it else "",
+        why="" if it else said["not_known"].get(name, ""),
+        keeps=False if failed else True if it else None,
+    )
+
+
 def _comparison(artifact: Artifact, scores: Mapping[str, Any]) -> Comparison:
     a, b = scores["model"]["source"], scores["against"]["source"]
     with artifact.path("samples.jsonl").open(encoding="utf-8") as lines:
@@ -59,6 +128,7 @@ def _comparison(artifact: Artifact, scores: Mapping[str, Any]) -> Comparison:
         b=b,
         task=scores["task"]["name"],
         told=_told(scores),
+        rates=tuple(_rates(scores["metrics"])),
         judges=tuple(_judge(judge) for judge in scores["judges"]),
         warnings=tuple(scores["warnings"]),
         samples=samples,
@@ -66,19 +136,24 @@ def _comparison(artifact: Artifact, scores: Mapping[str, Any]) -> Comparison:
 
 
 def _told(scores: Mapping[str, Any]) -> str:
-    counts, metrics = scores["counts"], scores["metrics"]
+    counts = scores["counts"]
     counted = f"{counts['wins']} won, {counts['losses']} lost, {counts['ties']} tied, {counts['no_verdict']} undecided"
-    if "win_rate" not in metrics:
-        return f"No win rate: {counted}."
-    rates = [f"{name} {_interval(metrics[key])}" for key, name in _RATES.items() if key in metrics]
-    return f"{'; '.join(rates)} ({counted})."
+    return f"{'' if 'win_rate' in scores['metrics'] else 'No win rate: '}{counted}."
 
 
-_RATES = {"win_rate": "Win rate", "win_rate_at_equal_length": "at equal length"}
+_RATES = {"win_rate": "Win rate", "win_rate_at_equal_length": "At equal length"}
 
 
-def _interval(found: Mapping[str, float]) -> str:
-    return f"{percent(found['value'])} [{percent(found['low'])} to {percent(found['high'])}]"
+def _rates(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Markup, str]]:
+    found = [(name, metrics[key]) for key, name in _RATES.items() if key in metrics]
+    return [
+        (
+            name,
+            plots.span(it["value"], it["low"], it["high"], (0.0, 1.0), "student"),
+            f"{percent(it['value'])} [{percent(it['low'])} to {percent(it['high'])}]",
+        )
+        for name, it in found
+    ]
 
 
 def _judge(judge: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ Built as an element tree, so that every text and attribute is escaped. Horizonta
 should stretch with the page.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
@@ -15,20 +15,21 @@ from trueseed.report.details import Edge, KindScore, Node, Point, Validation
 from trueseed.report.summary import Interval
 
 
-def _el(tag: str, *children: Element | str, **attributes: object) -> Element:
-    """`_el("text", "hi", x=3, text_anchor="end")` → `<text x="3" text-anchor="end">hi</text>`."""
-    element = Element(tag, {name.rstrip("_").replace("_", "-"): str(value) for name, value in attributes.items()})
+def element(tag: str, *children: Element | str, **attributes: object) -> Element:
+    """`element("text", "hi", x=3, text_anchor="end")` → `<text x="3" text-anchor="end">hi</text>`."""
+    made = Element(tag, {name.rstrip("_").replace("_", "-"): str(value) for name, value in attributes.items()})
     for child in children:
         if isinstance(child, str):
-            element.text = child
+            made.text = child
         else:
-            element.append(child)
-    return element
+            made.append(child)
+    return made
 
 
-def _svg(title: str, *children: Element, **attributes: object) -> Markup:
-    svg = _el("svg", _el("title", title), *children, role="img", **attributes)
-    return Markup(ElementTree.tostring(svg, encoding="unicode"))
+def svg(title: str, *children: Element, **attributes: object) -> Markup:
+    """Its title is what a reader hears who does not see it."""
+    drawn = element("svg", element("title", title), *children, role="img", **attributes)
+    return Markup(ElementTree.tostring(drawn, encoding="unicode"))
 
 
 def _percent(share: float) -> str:
@@ -36,38 +37,62 @@ def _percent(share: float) -> str:
 
 
 def whisker(interval: Interval, low: float, high: float, kind: str) -> Markup:
-    """A dot with its interval on a scale from `low` to `high`; kind: a class, `teacher` or `student`."""
+    """`span` of an interval, on a scale from `low` to `high`."""
+    return span(interval.value, interval.low, interval.high, (low, high), kind)
 
-    def place(value: float) -> str:
-        return _percent((value - low) / (high - low))
 
-    grid = [_el("line", class_="grid", x1=_percent(i / 4), x2=_percent(i / 4), y1=0, y2=24) for i in range(5)]
-    return _svg(
-        f"{kind}: {interval.value:.3g}, 95 % interval {interval.low:.3g} to {interval.high:.3g}",
-        *grid,
-        _el("line", class_="whisker", x1=place(interval.low), x2=place(interval.high), y1=12, y2=12),
-        _el("circle", class_="dot", cx=place(interval.value), cy=12, r=5.5),
+def span(value: float, low: float | None, high: float | None, ends: tuple[float, float], kind: str) -> Markup:
+    """A dot with its 95 % interval on a scale between two ends; a side without a bound goes to the edge, dashed. kind:
+    a class, `teacher` or `student`.
+    """
+
+    def place(at: float) -> str:
+        return _percent((at - ends[0]) / (ends[1] - ends[0]))
+
+    def half(bound: float | None, edge: float) -> Element:
+        style = "whisker" if bound is not None else "whisker open"
+        return element("line", class_=style, x1=dot, x2=place(edge if bound is None else bound), y1=12, y2=12)
+
+    dot = place(value)
+    told = " to ".join("open" if bound is None else f"{bound:.4g}" for bound in (low, high))
+    return svg(
+        f"{value:.4g}, 95 % interval {told}",
+        *(element("line", class_="grid", x1=_percent(i / 4), x2=_percent(i / 4), y1=0, y2=24) for i in range(5)),
+        half(low, ends[0]),
+        half(high, ends[1]),
+        element("circle", class_="dot", cx=dot, cy=12, r=5.5),
         class_=f"track {kind}",
         height=24,
     )
 
 
+def shares(parts: Mapping[str, int], kinds: Sequence[str]) -> Markup:
+    """Counts beside each other on one bar, each as long as it is of all; kinds: a class of each."""
+    whole, start, drawn = sum(parts.values()) or 1, 0.0, []
+    for (name, n), kind in zip(parts.items(), kinds, strict=True):
+        box = element("rect", class_="bar", x=_percent(start), y=3, width=_percent(n / whole), height=14)
+        drawn.append(element("g", element("title", f"{name}: {n}"), box, class_=kind))
+        start += n / whole
+    return svg(", ".join(f"{name} {n}" for name, n in parts.items()), *drawn, class_="track", height=20)
+
+
 def axis(ticks: Sequence[str]) -> Markup:
     """Evenly spaced tick labels under a column of whiskers."""
     places = [_percent(i / (len(ticks) - 1)) for i in range(len(ticks))]
-    labels = (_el("text", tick, x=x, y=11, text_anchor="middle") for tick, x in zip(ticks, places, strict=True))
-    return _svg("scale", *labels, class_="track", height=16)
+    labels = (element("text", tick, x=x, y=11, text_anchor="middle") for tick, x in zip(ticks, places, strict=True))
+    return svg("scale", *labels, class_="track", height=16)
 
 
 def dumbbell(score: KindScore) -> Markup:
     """Teacher and student on one line from 0 to 1."""
     teacher, student = _percent(score.teacher), _percent(score.student)
-    return _svg(
+    way = "gain" if score.student >= score.teacher else "loss"
+    return svg(
         f"teacher {score.teacher:.0%}, student {score.student:.0%}",
-        _el("line", class_="grid", x1="0%", x2="100%", y1=9, y2=9),
-        _el("line", class_="gain" if score.student >= score.teacher else "loss", x1=teacher, x2=student, y1=9, y2=9),
-        _el("g", _el("circle", class_="dot", cx=teacher, cy=9, r=4.5), class_="teacher"),
-        _el("g", _el("circle", class_="dot", cx=student, cy=9, r=4.5), class_="student"),
+        element("line", class_="grid", x1="0%", x2="100%", y1=9, y2=9),
+        element("line", class_=way, x1=teacher, x2=student, y1=9, y2=9),
+        element("g", element("circle", class_="dot", cx=teacher, cy=9, r=4.5), class_="teacher"),
+        element("g", element("circle", class_="dot", cx=student, cy=9, r=4.5), class_="student"),
         class_="track",
         height=18,
     )
@@ -76,9 +101,9 @@ def dumbbell(score: KindScore) -> Markup:
 def bar(value: float, most: float, kind: str) -> Markup:
     """A bar as long as `value` is of `most`."""
     share = value / most if most else 0.0
-    return _svg(
+    return svg(
         f"{value:g} of {most:g}",
-        _el("rect", class_="bar", x=0, y=3, width=_percent(share), height=14, rx=3),
+        element("rect", class_="bar", x=0, y=3, width=_percent(share), height=14, rx=3),
         class_=f"track {kind}",
         height=20,
     )
@@ -88,11 +113,11 @@ def beside(low: float, high: float, actual: float, title: str) -> Markup:
     """What was expected as a line, what it came to as a dot, on a scale from 0 to the largest of them."""
     most = max(high, actual) or 1.0
     inside = low <= actual <= high
-    return _svg(
+    return svg(
         title,
-        _el("line", class_="grid", x1="0%", x2="100%", y1=10, y2=10),
-        _el("line", class_="span", x1=_percent(low / most), x2=_percent(high / most), y1=10, y2=10),
-        _el("circle", class_="hit" if inside else "miss", cx=_percent(actual / most), cy=10, r=5),
+        element("line", class_="grid", x1="0%", x2="100%", y1=10, y2=10),
+        element("line", class_="span", x1=_percent(low / most), x2=_percent(high / most), y1=10, y2=10),
+        element("circle", class_="hit" if inside else "miss", cx=_percent(actual / most), cy=10, r=5),
         class_="track",
         height=20,
     )
@@ -107,11 +132,11 @@ def curve(points: Sequence[Point], validation: Validation | None = None) -> Mark
     marks = [] if validation is None else [(0, validation.before), (points[-1].step, validation.after)]
     values = [point.loss for point in points] + [loss for _, loss in marks]
     low, most = min(values), max(values)
-    across = _scale(0, points[-1].step, LEFT, WIDE - RIGHT)
-    down = _scale(most, low, TOP, high)
+    across = scale(0, points[-1].step, LEFT, WIDE - RIGHT)
+    down = scale(most, low, TOP, high)
     smooth = list(zip((point.step for point in points), _smoothed([point.loss for point in points]), strict=True))
     first, last = points[0], points[-1]
-    return _svg(
+    return svg(
         f"training loss from {first.loss:.3f} at step {first.step} to {last.loss:.3f} at step {last.step}",
         *_rulers(low, most, down),
         *_steps(points[-1].step, across, high),
@@ -126,18 +151,19 @@ def curve(points: Sequence[Point], validation: Validation | None = None) -> Mark
 def learning_rate(points: Sequence[Point]) -> Markup:
     """The learning rate over steps, as a low strip under the loss."""
     most = max(point.lr for point in points) or 1.0
-    across, down = _scale(0, points[-1].step, LEFT, WIDE - RIGHT), _scale(most, 0.0, 6, 40)
-    return _svg(
+    across, down = scale(0, points[-1].step, LEFT, WIDE - RIGHT), scale(most, 0.0, 6, 40)
+    return svg(
         f"learning rate, at most {most:.2g}",
-        _el("text", f"{most:.2g}", x=LEFT - 6, y=12, text_anchor="end"),
-        _el("text", "0", x=LEFT - 6, y=42, text_anchor="end"),
+        element("text", f"{most:.2g}", x=LEFT - 6, y=12, text_anchor="end"),
+        element("text", "0", x=LEFT - 6, y=42, text_anchor="end"),
         _line([(point.step, point.lr) for point in points], across, down, "raw"),
         viewBox=f"0 0 {WIDE} 46",
         class_="curve",
     )
 
 
-def _scale(start: float, end: float, first: float, last: float) -> Callable[[float], float]:
+def scale(start: float, end: float, first: float, last: float) -> Callable[[float], float]:
+    """Where values from `start` to `end` stand between `first` and `last`."""
     span = (end - start) or 1.0
     return lambda value: round(first + (value - start) / span * (last - first), 2)
 
@@ -152,24 +178,25 @@ def _smoothed(values: Sequence[float]) -> list[float]:
 def _rulers(low: float, most: float, down: Callable[[float], float]) -> Iterator[Element]:
     for value in (low + (most - low) * i / 4 for i in range(5)):
         y = down(value)
-        yield _el("line", class_="grid", x1=LEFT, x2=WIDE - RIGHT, y1=y, y2=y)
-        yield _el("text", f"{value:.2f}", x=LEFT - 6, y=y + 4, text_anchor="end")
+        yield element("line", class_="grid", x1=LEFT, x2=WIDE - RIGHT, y1=y, y2=y)
+        yield element("text", f"{value:.2f}", x=LEFT - 6, y=y + 4, text_anchor="end")
 
 
 def _steps(last: int, across: Callable[[float], float], y: float) -> Iterator[Element]:
     for step in sorted({round(last * i / 4) for i in range(5)}):
-        yield _el("text", str(step), x=across(step), y=y + 20, text_anchor="middle")
+        yield element("text", str(step), x=across(step), y=y + 20, text_anchor="middle")
 
 
 def _line(
     points: Sequence[tuple[float, float]], across: Callable[[float], float], down: Callable[[float], float], kind: str
 ) -> Element:
     places = " ".join(f"{across(x)},{down(y)}" for x, y in points)
-    return _el("polyline", points=places, class_=kind)
+    return element("polyline", points=places, class_=kind)
 
 
 def _diamond(x: float, y: float, title: str) -> Element:
-    return _el("path", _el("title", title), class_="diamond", d=f"M{x} {y - 6}L{x + 6} {y}L{x} {y + 6}L{x - 6} {y}Z")
+    path = f"M{x} {y - 6}L{x + 6} {y}L{x} {y + 6}L{x - 6} {y}Z"
+    return element("path", element("title", title), class_="diamond", d=path)
 
 
 BOX_WIDE, BOX_HIGH, LANE_WIDE, GAP_WIDE, GAP_HIGH = 204, 46, 14, 16, 40  # of the lineage graph
@@ -187,7 +214,7 @@ def lineage(nodes: Sequence[Node], edges: Sequence[Edge]) -> Markup:
             places[slot] = (x + _wide(slot) / 2, 1 + y * (BOX_HIGH + GAP_HIGH))
             x += _wide(slot) + GAP_WIDE
     labels = {node.id: node.label.replace("\n", " ") for node in nodes}
-    return _svg(
+    return svg(
         "lineage: " + "; ".join(f"{labels[edge.end]} from {labels[edge.start]}" for edge in edges),
         *(_arrow([places[slot] for slot in path], edge.against) for edge, path in _paths(rows, edges)),
         *(_box(node, *places[node.id]) for node in nodes),
@@ -254,12 +281,12 @@ def _order(row: list[Slot], beside: Sequence[Slot], links: Sequence[tuple[Slot, 
 def _box(node: Node, x: float, y: float) -> Element:
     lines = _lines(node.label)
     first = y + BOX_HIGH / 2 + 4 - 8 * (len(lines) - 1)
-    return _el(
+    return element(
         "g",
-        _el("title", node.label),
-        _el("rect", x=f"{x - BOX_WIDE / 2:g}", y=f"{y:g}", width=BOX_WIDE, height=BOX_HIGH, rx=9),
+        element("title", node.label),
+        element("rect", x=f"{x - BOX_WIDE / 2:g}", y=f"{y:g}", width=BOX_WIDE, height=BOX_HIGH, rx=9),
         *(
-            _el(
+            element(
                 "text", line, x=f"{x:g}", y=f"{first + 16 * i:g}", text_anchor="middle", class_="small" if i else "name"
             )
             for i, line in enumerate(lines)
@@ -286,4 +313,4 @@ def _arrow(points: Sequence[tuple[float, float]], against: bool) -> Element:
         path += f"C{x:g} {middle:g} {next_x:g} {middle:g} {next_x:g} {next_y:g}"
         x, y = next_x, next_y + BOX_HIGH
         path += f"V{y:g}"
-    return _el("path", d=path.rpartition("V")[0], class_="arrow against" if against else "arrow")
+    return element("path", d=path.rpartition("V")[0], class_="arrow against" if against else "arrow")

@@ -109,7 +109,8 @@ class Report:
     nobody planned. readings: where today's terms of a source are others than those it was asked under, both verdicts.
     may_be_published: verdicts on making the teacher's scores public. tasks: scores on tasks of the
     user's own, as `evaluate.score` writes them. training: by which method the student learned, and why so, as
-    `learned.Learned` has it.
+    `learned.Learned` has it. compared: the student beside everybody else on each of these tasks. leaderboards: of each
+    task. targets: how far it is to each.
     """
 
     teacher: str
@@ -129,6 +130,9 @@ class Report:
     flags: tuple[str, ...] = ()
     tasks: tuple[Mapping[str, Any], ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
+    compared: tuple[Mapping[str, Any], ...] = ()
+    leaderboards: tuple[Mapping[str, Any], ...] = ()
+    targets: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def before(self) -> str:

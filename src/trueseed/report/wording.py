@@ -45,3 +45,18 @@ def p_value(p: float) -> str:
 def breakable(name: str) -> Markup:
     """A long name that may break after its own marks."""
     return Markup("<wbr>").join(re.split(r"(?<=[/@:_-])", name))
+
+
+def figure(number: float) -> str:
+    """Three decimals; minus is a minus."""
+    return f"{number:.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def change(number: float) -> str:
+    """Three decimals and a sign."""
+    return f"{number:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def days(number: int) -> str:
+    """How many, whichever way."""
+    return f"{abs(number)} day{'' if abs(number) == 1 else 's'}"

@@ -1,0 +1,122 @@
+"""What a run measured, as its report shows it: the student beside everybody else, on tasks, before judges, to targets.
+
+    found = of_run(workspace, student, tasks, board)      # tasks: scores; board: of `scoreboard`
+
+Nothing is measured here. What cannot be set side by side, two models that answered other samples for instance, is told
+in the report and not left out in silence.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from trueseed import scoreboard
+from trueseed.core.artifacts import Artifact
+from trueseed.errors import ConfigError
+from trueseed.report import judged
+from trueseed.report.results import Results
+from trueseed.report.tasks import Scores
+from trueseed.workspace import Workspace
+
+if TYPE_CHECKING:
+    from trueseed.evaluate.bradley_terry import Battles
+    from trueseed.evaluate.scored import Comparison, Scored
+    from trueseed.evaluate.stats import Measured
+
+FEWEST = 3  # models that make a leaderboard; two are a comparison
+
+
+def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], board: scoreboard.Board) -> Results:
+    """tasks: scores of everybody on the run's tasks, and what judges said of them."""
+    by_judges = [each for each in tasks if "against" in each.meta]
+    scores = _once(each for each in tasks if "against" not in each.meta)
+    untold: list[str] = []
+    compared = _compared(scores, student, untold)
+    boards = (*_of_tasks(scores, workspace, untold), *_of_judges(by_judges, untold))
+    return Results(
+        tasks=tuple(Scores(model=each.model, student=_is(student, each), about=each.about) for each in scores),
+        compared=tuple(each.to_json() for each in compared),
+        leaderboards=boards,
+        targets=tuple(each.to_json() for each in board.standings),
+        ladders={name: rungs for name, rungs in ladders(board).items() if not _known(rungs, scores)},
+        judged=judged.comparisons(by_judges),
+        cards=judged.cards(by_judges, workspace.store),
+        untold=tuple(untold),
+    )
+
+
+def ladders(board: scoreboard.Board) -> dict[str, tuple[Mapping[str, Any], ...]]:
+    """As the report has them."""
+    return {name: tuple(rung.to_json() for rung in rungs) for name, rungs in board.ladders.items()}
+
+
+def _known(rungs: Sequence[Mapping[str, Any]], scores: "Sequence[Scored]") -> bool:
+    """Whether nobody stands on a ladder but who was measured in the run."""
+    return {rung["scores"] for rung in rungs} <= {each.digest for each in scores}
+
+
+def _once(artifacts: Iterable[Artifact]) -> "list[Scored]":
+    """Scores, those of one task together; a model that plays two parts of a run is there once."""
+    from trueseed.evaluate import scored
+
+    found = {(each.task, each.identity): each for each in map(scored.read, artifacts)}
+    tasks = list(dict.fromkeys(task for task, _ in found))
+    return sorted(found.values(), key=lambda each: tasks.index(each.task))
+
+
+def _is(student: Artifact, scores: "Scored") -> bool:
+    return bool(scores.about["model"].get("weights") == student.digest)
+
+
+def _compared(scores: "Sequence[Scored]", student: Artifact, untold: list[str]) -> "tuple[Comparison, ...]":
+    """The student as B beside everybody else on the same task, with p-values corrected for all of these tests."""
+    from trueseed.evaluate import scored
+
+    found = []
+    for ours in (each for each in scores if _is(student, each) and each.metric not in scored.NO_MERIT):
+        for theirs in (each for each in scores if each.task == ours.task and each is not ours):
+            try:
+                found.append(scored.compare(theirs, ours, seed=ours.about["seed"]))
+            except ConfigError as err:
+                untold.append(str(err))
+    return scored.together(found) if found else ()
+
+
+def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str]) -> Iterator[dict[str, Any]]:
+    """Of each task on which enough models were measured in this workspace, in this run or earlier."""
+    from trueseed.evaluate import arena, scored
+
+    for task, on_task in groupby(scores, key=lambda each: each.task):
+        first = next(on_task)
+        if first.metric in scored.NO_MERIT:
+            continue
+        kept = [workspace.store.get(f"scores:{rung.scores}") for rung in scoreboard.ladder(workspace, task)]
+        if len(kept) < FEWEST:
+            continue
+        try:
+            battles = arena.of_scores([scored.read(each) for each in kept])
+            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", battles)
+        except ConfigError as err:
+            untold.append(str(err))
+
+
+def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dict[str, Any]]:
+    """Of each task whose answers of enough models were compared by judges."""
+    from trueseed.evaluate import arena, verdicts
+    from trueseed.evaluate.bradley_terry import Battles
+
+    for task in dict.fromkeys(str(each.meta["task"]) for each in artifacts):
+        paths = [each.path(verdicts.VERDICTS_FILE) for each in artifacts if each.meta["task"] == task]
+        said = verdicts.merged(verdicts.read(path) for path in paths)
+        if len({model for each in said for model in (each.a, each.b)}) < FEWEST:
+            continue
+        try:
+            yield _rated(f"{task}, by its judges", Battles.of_verdicts(said), arena.shown_first(said))
+        except ConfigError as err:
+            untold.append(str(err))
+
+
+def _rated(title: str, battles: "Battles", first: "Measured | None" = None) -> dict[str, Any]:
+    from trueseed.evaluate import arena
+
+    return {"title": title, **arena.leaderboard(battles, first=first).to_json()}
