@@ -20,21 +20,8 @@ from bench import (
     train,
 )
 
+EVERY = (ledger, terms, arena, decode, eight_bits, score, train, distil, gguf, plan, recall, ask, gateway, quickstart)
+
 if __name__ == "__main__":
-    for bench in (
-        ledger,
-        terms,
-        arena,
-        decode,
-        eight_bits,
-        score,
-        train,
-        distil,
-        gguf,
-        plan,
-        recall,
-        ask,
-        gateway,
-        quickstart,
-    ):
+    for bench in EVERY:
         bench.main()
