@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.errors import ConfigError
-from trueseed.evaluate import stats
+from trueseed.evaluate import contamination, stats
 from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE
 from trueseed.evaluate.scorers import Kind, named
 from trueseed.evaluate.stats import Measured
+from trueseed.ledger.looks import Looks
 
 LOW_IS_GOOD = frozenset({"perplexity", "bits_per_byte"})  # of all other metrics, more is better
 NO_MERIT = frozenset({"characters"})  # of answers that only a judge can rank
@@ -67,6 +68,11 @@ class Scored:
     def metric(self) -> str:
         """The one the scorer is known by."""
         return str(self.about["metric"])
+
+    @property
+    def contamination(self) -> tuple[str, ...]:
+        """What of the samples the model was trained on, in words."""
+        return tuple(contamination.of_training(self.about))
 
     def kind(self, metric: str) -> Kind:
         return named(self.about["task"]["scorer"]).metrics[metric]
@@ -122,7 +128,8 @@ class Flip:
 class Comparison:
     """B beside A on one task. difference: B − A. p: of that by chance; holm: corrected for the tasks it was tested on
     beside this one. better, worse: samples of B. detectable: the least difference that so many samples show four times
-    of five. needed: samples to see one of `GAIN`. apart: in what the two were not measured alike.
+    of five. needed: samples to see one of `GAIN`. apart: in what the two were not measured alike. held: what of the
+    samples each of them was trained on, in words. looks: at the samples, so far. tested: comparisons made at once.
     """
 
     task: str
@@ -137,6 +144,9 @@ class Comparison:
     worse: int
     flips: tuple[Flip, ...]
     apart: tuple[str, ...]
+    held: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    looks: Looks | None = None
+    tested: int = 1
     holm: float = math.nan
 
     @cached_property
@@ -163,6 +173,9 @@ class Comparison:
             "detectable": self.detectable,
             "needed": {"gain": GAIN, "samples": self.needed},
             "apart": list(self.apart),
+            "contamination": {name: list(said) for name, said in zip("ab", self.held, strict=True)},
+            "looks": self.looks.to_json() if self.looks else None,
+            "comparisons": self.tested,
             "flips": [flip.to_json() for flip in self.flips],
         }
 
@@ -220,6 +233,7 @@ def compare(a: Scored, b: Scored, *, metric: str | None = None, seed: int = 0) -
         worse=sum(flip.b < flip.a for flip in flips),
         flips=flips,
         apart=tuple(_apart(a.about, b.about)),
+        held=(a.contamination, b.contamination),
         holm=p,
     )
 
@@ -235,7 +249,8 @@ def upwards(difference: Measured, metric: str) -> Measured:
 def together(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """Corrected for being tested on all these tasks at once."""
     corrected = stats.holm([each.p for each in comparisons])
-    return tuple(replace(each, holm=p) for each, p in zip(comparisons, corrected, strict=True))
+    tested = len(comparisons)
+    return tuple(replace(each, holm=p, tested=tested) for each, p in zip(comparisons, corrected, strict=True))
 
 
 def _paired(a: Scored, b: Scored) -> list[str]:
