@@ -62,8 +62,7 @@ class Rung:
 
     def to_json(self) -> dict[str, Any]:
         said = {"model": self.model, "kind": self.kind, "on": self.on.isoformat(), "scores": self.scores}
-        said |= {"contaminated": self.contaminated}
-        return {**said, **self.score.to_json()}
+        return {**said, "contaminated": self.contaminated, **self.score.to_json()}
 
 
 # ------------------------------------------------------------------------------------------------------- two models

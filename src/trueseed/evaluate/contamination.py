@@ -13,7 +13,7 @@ from typing import Any
 
 from trueseed.core.artifacts import Artifact
 from trueseed.ledger.lineage import Lineage, Made
-from trueseed.ledger.looks import Looks, is_trained, looks_at, told
+from trueseed.ledger.looks import Looks, is_trained, looks_at
 from trueseed.similarity import leaks
 from trueseed.similarity.held_out import learned_from, said
 from trueseed.similarity.leaks import Leak, Leaks, Sample
@@ -66,7 +66,7 @@ def report(
     samples: Sequence[Sample],
     learned: Learned,
     step: Step,
-    without: Callable[[Collection[str]], Mapping[str, Any] | None] = lambda clean: None,
+    without: Callable[[Collection[str]], Mapping[str, Any] | None],
 ) -> dict[str, Any]:
     """As JSON. samples: of the test. without: scores on the samples with these ids alone, None where they are too few.
 
@@ -105,24 +105,3 @@ def _found(samples: Iterable[Sample], learned: Learned, step: Step) -> tuple[dic
                 if leak.sample not in best or leak.strength < best[leak.sample][0].strength:
                     best[leak.sample] = leak, record.id
     return best, len(seen)
-
-
-def lines(scores: Mapping[str, Any]) -> list[str]:
-    """What stands in scores of contamination and looks, in words; nothing for scores of before."""
-    looks = scores.get("looks")
-    return of_training(scores) + ([f"{told(looks)}; the more looks, the less an interval says"] if looks else [])
-
-
-def of_training(scores: Mapping[str, Any]) -> list[str]:
-    """As `lines`, without the looks."""
-    found, words = scores.get("contamination"), list[str]()
-    if found and "contaminated" in found:
-        ways = f"{found['same']} the same, {found['near']} nearly, {found['run']} by {leaks.IN_A_ROW} words in a row"
-        of = f"{found['contaminated']} of {found['samples']} samples ({found['share']:.1%})"
-        words.append(f"in the training data: {of} of {found['records']:,} records: {ways}")
-        for name, each in (found.get("without") or {}).items():
-            interval = f"[{each['low']:.3f}, {each['high']:.3f}]"
-            words.append(f"without these, {name} {each['value']:.3f}  95 % {interval}  n {each['n']}")
-        if found["contaminated"] and not found.get("without"):
-            words.append("without these there is no score: too few samples are left, or it was measured elsewhere")
-    return words + [f"training data unknown: {each}" for each in (found or {}).get("unknown", ())]

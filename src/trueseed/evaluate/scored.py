@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.errors import ConfigError
-from trueseed.evaluate import contamination, stats
+from trueseed.evaluate import stats
 from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE
 from trueseed.evaluate.scorers import Kind, named
 from trueseed.evaluate.stats import Measured
 from trueseed.ledger.looks import Looks
+from trueseed.worth import of_training
 
 LOW_IS_GOOD = frozenset({"perplexity", "bits_per_byte"})  # of all other metrics, more is better
 NO_MERIT = frozenset({"characters"})  # of answers that only a judge can rank
@@ -72,7 +73,7 @@ class Scored:
     @property
     def contamination(self) -> tuple[str, ...]:
         """What of the samples the model was trained on, in words."""
-        return tuple(contamination.of_training(self.about))
+        return tuple(of_training(self.about))
 
     def kind(self, metric: str) -> Kind:
         return named(self.about["task"]["scorer"]).metrics[metric]

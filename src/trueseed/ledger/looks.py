@@ -34,7 +34,7 @@ class Looks:
         return asdict(self)
 
     def __str__(self) -> str:
-        who = " and ".join(filter(None, (_many(self.students, "student"), self.others and _many(self.others, "other"))))
+        who = _many(self.students, "student") + (f" and {_many(self.others, 'other')}" if self.others else "")
         since = f" since {self.since}" if self.since else ""
         return f"looked at {_many(self.times, 'time')} by {who}{since}"
 

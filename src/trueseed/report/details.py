@@ -109,12 +109,23 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A model on a task: a line for each metric, and what these are worth."""
+
+    task: str
+    model: str
+    scores: tuple[str, ...]
+    worth: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
     """name: the student's. made_at: RFC 3339. kinds: by set, then by kind of constraint. p_values: of the paired test,
     by set. parts: what the loss was made of, by name. method: how the student was distilled, in sentences. upstream:
     what the sources are declared to have learned from. readings: where today's terms of a source are others than those
     it was asked under, what each says. withheld: why the teacher's scores may not be made public. workspace: how the
-    commands name it. comparisons: by judges.
+    commands name it. comparisons: by judges. worth: what of the run's own sets the
+    student was trained on, and how often they were looked at. measured: on tasks.
     """
 
     name: str
@@ -136,3 +147,5 @@ class Details:
     withheld: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    worth: tuple[str, ...] = ()
+    measured: tuple[Measured, ...] = ()

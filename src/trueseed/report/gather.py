@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from trueseed import learned
+from trueseed import learned, worth
 from trueseed.checks import phrase
 from trueseed.checks.kind import Constraint
 from trueseed.core.artifacts import Artifact
@@ -79,6 +79,8 @@ def report(
         flags=tuple(flag for flag in FLAGS if student.meta.get(flag)),
         tasks=tuple(json.loads(each.path("scores.json").read_bytes()) for each in tasks),
         training=learned.of(student, lineage.maker(student.digest)).to_json(),
+        contamination=found.get("contamination", {}),
+        looks=found.get("looks", {}),
     )
 
 
@@ -120,7 +122,27 @@ def page(
         withheld=tuple(str(each) for each in _on_publishing(workspace, scores) if not each.permitted),
         samples=tuple(_side_by_side(theirs, ours)),
         comparisons=judged.comparisons(tasks),
+        worth=tuple(worth.lines(found)),
+        measured=tuple(_on_tasks(tasks)),
     )
+
+
+def _on_tasks(tasks: Sequence[Artifact]) -> Iterator[details.Measured]:
+    """Those that no judge gave, which stand in a section of their own."""
+    for each in tasks:
+        scores = json.loads(each.path("scores.json").read_bytes())
+        if "against" not in scores:
+            yield details.Measured(
+                task=scores["task"]["name"],
+                model=scores["model"]["source"],
+                scores=tuple(_metric(name, found) for name, found in scores["metrics"].items()),
+                worth=tuple(worth.lines(scores)),
+            )
+
+
+def _metric(name: str, found: Mapping[str, Any]) -> str:
+    interval = f"{found['low']:.3f} to {found['high']:.3f}"
+    return f"{name} {found['value']:.3f}, 95 % {interval}, n = {found['n']} ({found['method']})"
 
 
 def _readings(workspace: Workspace, student: Artifact) -> tuple[Reading, ...]:

@@ -109,7 +109,7 @@ class Report:
     nobody planned. readings: where today's terms of a source are others than those it was asked under, both verdicts.
     may_be_published: verdicts on making the teacher's scores public. tasks: scores on tasks of the
     user's own, as `evaluate.score` writes them. training: by which method the student learned, and why so, as
-    `learned.Learned` has it.
+    `learned.Learned` has it. contamination, looks: of the run's own sets, as `evaluate.contamination` has them.
     """
 
     teacher: str
@@ -129,6 +129,8 @@ class Report:
     flags: tuple[str, ...] = ()
     tasks: tuple[Mapping[str, Any], ...] = ()
     training: Mapping[str, Any] = field(default_factory=dict)
+    contamination: Mapping[str, Any] = field(default_factory=dict)
+    looks: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def before(self) -> str:
