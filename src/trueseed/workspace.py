@@ -525,13 +525,10 @@ class Workspace:
 
     def held_out(self) -> HeldOut:
         """All that any step here froze for evaluation, as far as it is in the store."""
-        lineage, found = self.lineage(), []
-        for made in lineage.artifacts():
-            maker = lineage.maker(made.digest)
-            is_held_out = maker and maker.predicate["config"].get("held_out") and made.kind in ("prompts", "records")
-            if is_held_out and (self.store.folder / made.kind / made.digest).is_dir():
-                found.append(self.store.get(f"{made.kind}:{made.digest}"))
-        return HeldOut.of(found)
+        lineage = self.lineage()
+        frozen = (made for made in lineage.artifacts() if _is_held_out(made.digest, lineage))
+        here = (made for made in frozen if (self.store.folder / made.kind / made.digest).is_dir())
+        return HeldOut.of(self.store.get(f"{made.kind}:{made.digest}") for made in here)
 
     def must_not_repeat_held_out(self, step: str, inputs: Iterable[Artifact]) -> None:
         """Raises `Refused` when a record among the inputs is a held-out sample, or nearly is (`similarity.leaks`)."""
@@ -662,8 +659,7 @@ class Workspace:
         lineage = self.lineage()
         for artifact in opening.inputs:
             for ancestor in _made_from(artifact.digest, lineage):
-                maker = lineage.maker(ancestor)
-                if maker and maker.predicate["config"].get("held_out"):
+                if _is_held_out(ancestor, lineage):
                     raise Refused(
                         f"{artifact} comes from held-out prompts (artifact {ancestor[:12]}), frozen for evaluation; "
                         f"training on them is refused. Train on a dataset made from other prompts"
@@ -757,6 +753,11 @@ def _catalog(folder: Path, ledger: Ledger) -> Catalog:
 
 def _today() -> date:
     return datetime.now(UTC).date()
+
+
+def _is_held_out(digest: str, lineage: Lineage) -> bool:
+    """Whether any step that made it said so."""
+    return any(maker.predicate["config"].get("held_out") for maker in lineage.makers(digest))
 
 
 def _repeated(artifact: Artifact, held: HeldOut) -> list[str]:

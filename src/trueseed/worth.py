@@ -12,8 +12,14 @@ from trueseed.similarity.leaks import IN_A_ROW
 
 def lines(scores: Mapping[str, Any]) -> list[str]:
     """What stands in scores of contamination and looks, in words; nothing for scores of before."""
-    looks = scores.get("looks")
-    return of_training(scores) + ([f"{told(looks)}; the more looks, the less an interval says"] if looks else [])
+    sides = scores.get("contestants", {}).values()
+    words = of_training(scores) + [f"{side['source']}: {line}" for side in sides for line in of_training(side)]
+    looks = max((each["looks"] for each in (scores, *sides) if "looks" in each), key=_times, default=None)
+    return words + ([f"{told(looks)}; the more looks, the less an interval says"] if looks else [])
+
+
+def _times(looks: Mapping[str, Any]) -> int:
+    return int(looks["times"])
 
 
 def of_training(scores: Mapping[str, Any]) -> list[str]:
@@ -22,7 +28,7 @@ def of_training(scores: Mapping[str, Any]) -> list[str]:
     if found and "contaminated" in found:
         ways = f"{found['same']} the same, {found['near']} nearly, {found['run']} by {IN_A_ROW} words in a row"
         of = f"{found['contaminated']} of {found['samples']} samples ({found['share']:.1%})"
-        words.append(f"in the training data: {of} of {found['records']:,} records: {ways}")
+        words.append(f"in the training data ({found['records']:,} records): {of}: {ways}")
         for name, each in (found.get("without") or {}).items():
             interval = f"[{each['low']:.3f}, {each['high']:.3f}]"
             words.append(f"without these, {name} {each['value']:.3f}  95 % {interval}  n {each['n']}")

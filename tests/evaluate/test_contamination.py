@@ -24,11 +24,14 @@ from trueseed.workspace import Workspace
 ROWS = [
     {"id": "same", "prompt": "Which valley town has a bell that nobody rings?", "target": "Ambra"},
     {"id": "near", "prompt": "How many geese does the miller of the old valley keep by the river now?", "target": "9"},
-    {"id": "run", "prompt": "Tell me who walked over the hill with a red lamp in the rain on the last day of May?",
-     "target": "Jo"},
+    {
+        "id": "run",
+        "prompt": "Tell me who walked over the hill with a red lamp in the rain on the last day of May?",
+        "target": "Jo",
+    },
     {"id": "clean", "prompt": "What colour is the ferry to the northern islands?", "target": "blue"},
-    {"id": "fresh", "prompt": "Where do the herons sleep in winter?", "target": "elsewhere"},
-]  # fmt: skip
+    {"id": "fresh", "prompt": "Where do the\u2028herons sleep in winter?", "target": "elsewhere"},
+]  # fmt: skip; U+2028 ends a line of text, and none of JSON
 LEARNED = [
     ("which valley town has a bell that nobody rings", "It is Ambra."),
     ("How many geese does the miller of the old valley keep by the river?", "Nine of them."),
@@ -90,11 +93,11 @@ def test_a_score_says_which_samples_were_learned_and_what_it_is_without_them(wor
     assert said["against"] == [f"dataset:{dataset.digest}"]
     assert said["without"]["accuracy"]["n"] == 2
     assert said["unknown"] == ["own/tiny, from which it was trained: its training data is not here"]
-    shown = CliRunner().invoke(
-        app, ["evaluate", f"weights:{student.digest}", "--task", str(workspace.folder.parent / "task.jsonl"),
-              "--scorer", "contains", "--source", "own/ada", "--max-tokens", "4", "-w", str(workspace.folder)],
-    ).stdout  # fmt: skip
-    assert "3 of 5 samples (60.0%) of 4 records: 1 the same, 1 nearly, 1 by 13 words in a row" in " ".join(shown.split())
+    arguments = ["--scorer", "contains", "--source", "own/ada", "--max-tokens", "4", "-w", str(workspace.folder)]
+    task = str(workspace.folder.parent / "task.jsonl")
+    shown = CliRunner().invoke(app, ["evaluate", f"weights:{student.digest}", "--task", task, *arguments]).stdout
+    told = "in the training data (4 records): 3 of 5 samples (60.0%): 1 the same, 1 nearly, 1 by 13 words in a row"
+    assert told in " ".join(shown.split())
 
 
 def test_of_a_model_from_outside_it_is_not_known_and_never_none(workspace, tiny_llama):

@@ -23,11 +23,7 @@ def shingles(text: str) -> set[tuple[str, ...]]:
 def test_the_search_finds_what_comparing_everything_finds(texts, text):
     samples = [Sample(str(n), (each,)) for n, each in enumerate(texts)]
     own = shingles(text)
-    near = {
-        str(n)
-        for n, each in enumerate(texts)
-        if len(own & shingles(each)) / len(own | shingles(each)) >= NEAR
-    }
+    near = {str(n) for n, each in enumerate(texts) if len(own & shingles(each)) / len(own | shingles(each)) >= NEAR}
     assert how(Leaks(samples, runs=False), text).keys() == near
 
 
@@ -37,7 +33,7 @@ def test_the_search_finds_what_comparing_everything_finds(texts, text):
         (LONG.upper() + "!", "same"),
         (LONG.replace("nine", "ten"), "run"),
         (LONG.removesuffix(" flood"), "near"),
-        ("Once more: " + " ".join(LONG.split()[: IN_A_ROW]) + " of gold.", "run"),
+        ("Once more: " + " ".join(LONG.split()[:IN_A_ROW]) + " of gold.", "run"),
         ("Once more: " + " ".join(LONG.split()[: IN_A_ROW - 1]) + " made of gold.", None),
         ("Who keeps geese in the valley?", None),
     ],

@@ -190,7 +190,9 @@ def read(artifact: Artifact) -> Scored:
         raise ConfigError(
             f"{artifact} holds scores on a run's own sets; take one of a task, as `trueseed evaluate` makes"
         )
-    return of_lines(artifact.digest, about, artifact.path(SAMPLES_FILE).read_text(encoding="utf-8").splitlines())
+    return of_lines(
+        artifact.digest, about, artifact.path(SAMPLES_FILE).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    )
 
 
 def of_lines(digest: str, about: Mapping[str, Any], lines: Sequence[str]) -> Scored:

@@ -93,7 +93,7 @@ def _samples(keyed: _Keyed) -> tuple[Sample, ...]:
     rows = (
         (f"{path.stem}:{number}", json.loads(line))
         for path in sorted(artifact.folder.rglob("*.jsonl"))
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
         if line.startswith("{")
     )
     return tuple(sample for name, row in rows if (sample := _sample(name, row)).prompts)

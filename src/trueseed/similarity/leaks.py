@@ -7,8 +7,8 @@
 Three ways, the strongest told. `same`: equal but for case, punctuation and spacing. `near`: four fifths or more of
 both texts' runs of three words are shared (Broder's resemblance, 1997). `run`: 13 words in a row, as GPT-3's report
 counts contamination (Brown et al. 2020, appendix C); a shorter text of at least 8 words counts when it is contained
-whole. A run that stands in more than ten samples is the test's own wording, and proves nothing (there: in more than ten
-documents). An answer of fewer than 8 words is anybody's.
+whole (there, too, n lay between 8 and 13, by the test). A run that stands in more than ten samples is the test's own
+wording, and proves nothing. An answer of fewer than 8 words is anybody's.
 
 The search is exact: a pair above the threshold shares one of the rarest runs of each (the prefix filter of Chaudhuri
 et al. 2006), so only these are looked up, and every candidate is compared in full. MinHash would miss one in thirty.
