@@ -124,7 +124,7 @@ def speaking(model: scoring.Model, config: Config, task: Artifact, workspace: Wo
     if config.draws > 1:
         raise ConfigError("a judge compares one answer to each prompt; take `draws: 1`")
     scores = scoring.on(model, config, task, workspace)
-    lines = map(json.loads, scores.path("samples.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n"))
+    lines = map(json.loads, scores.path("samples.jsonl").read_bytes().splitlines())
     carried = workspace.labels(model.weights) if model.weights else frozenset()
     kin = {label.source for label in carried if label.relation in (Relation.OUTPUT, Relation.WEIGHTS)}
     return Entrant(
@@ -270,7 +270,7 @@ def _judgement(seat: Seat, card: Artifact | None, heard: Artifact) -> "Judgement
     from trueseed.evaluate.judgement import Judgement
     from trueseed.evaluate.pairwise import Opinion
 
-    lines = heard.path(OPINIONS_FILE).read_text(encoding="utf-8").rstrip("\n").split("\n")
+    lines = heard.path(OPINIONS_FILE).read_bytes().splitlines()
     opinions = [Opinion.from_json(json.loads(line)) for line in lines]
     usd = seat.usd([each.ruling for each in opinions])
     rubric = seat.rubric.model_dump()

@@ -1,10 +1,12 @@
 """Samples that stand in other texts."""
 
+from collections import Counter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueseed.similarity.leaks import COMMON, IN_A_ROW, NEAR, Leaks, Sample, words_of
+from trueseed.similarity.leaks import COMMON, COMMON_SHARE, IN_A_ROW, NEAR, Leaks, Sample, words_of
 
 LONG = "the miller of the old valley keeps nine grey geese and a bell that nobody has rung since the great flood"
 WORDS = st.lists(st.sampled_from("abcdef"), min_size=1, max_size=12).map(" ".join)
@@ -22,9 +24,15 @@ def shingles(text: str) -> set[tuple[str, ...]]:
 @given(st.lists(WORDS, min_size=1, max_size=12), WORDS)
 def test_the_search_finds_what_comparing_everything_finds(texts, text):
     samples = [Sample(str(n), (each,)) for n, each in enumerate(texts)]
-    own = shingles(text)
-    near = {str(n) for n, each in enumerate(texts) if len(own & shingles(each)) / len(own | shingles(each)) >= NEAR}
-    assert how(Leaks(samples, runs=False), text).keys() == near
+    stands = Counter(shingle for each in texts for shingle in shingles(each))
+    wording = {each for each, n in stands.items() if n > COMMON and n > COMMON_SHARE * len(texts)}
+    own = shingles(text) - wording
+    found = {str(n) for n, each in enumerate(texts) if words_of(each) == words_of(text)}
+    for n, each in enumerate(texts):
+        other = shingles(each) - wording
+        if own & other and len(own & other) / len(own | other) >= NEAR:
+            found.add(str(n))
+    assert how(Leaks(samples, runs=False), text).keys() == found
 
 
 @pytest.mark.parametrize(
@@ -57,6 +65,14 @@ def test_the_wording_that_all_samples_share_proves_nothing_and_short_answers_are
         each.id for each in shared[:COMMON]
     }
     assert Leaks(shared).found([("answer", "Paris")]) == []
+
+
+def test_questions_of_one_wording_are_alike_in_what_they_ask_about_and_nothing_else():
+    cities = ("France", "Japan", "Peru", "Kenya", "Norway")
+    index = Leaks(
+        [Sample(each, (f"Which city is the capital of the country that is called {each}?",)) for each in cities]
+    )
+    assert how(index, "which city is the capital of the country that is called peru") == {"Peru": "same"}
 
 
 def test_the_strongest_way_is_told_with_where_it_was_found():

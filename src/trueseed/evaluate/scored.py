@@ -190,12 +190,10 @@ def read(artifact: Artifact) -> Scored:
         raise ConfigError(
             f"{artifact} holds scores on a run's own sets; take one of a task, as `trueseed evaluate` makes"
         )
-    return of_lines(
-        artifact.digest, about, artifact.path(SAMPLES_FILE).read_text(encoding="utf-8").rstrip("\n").split("\n")
-    )
+    return of_lines(artifact.digest, about, artifact.path(SAMPLES_FILE).read_bytes().splitlines())
 
 
-def of_lines(digest: str, about: Mapping[str, Any], lines: Sequence[str]) -> Scored:
+def of_lines(digest: str, about: Mapping[str, Any], lines: Sequence[str | bytes]) -> Scored:
     """Raises `ConfigError` for a sample that comes twice or counts for what is no number, and for none or too many."""
     found: dict[str, Mapping[str, Any]] = {}
     where = f"scores {digest[:12]} of {about['model']['source']} on {about['task']['name']}"

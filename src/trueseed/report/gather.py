@@ -228,9 +228,7 @@ def _obligations(maker: Entry | None) -> tuple[Obligation, ...]:
 
 
 def _samples(scores: Artifact) -> list[dict[str, Any]]:
-    return [
-        json.loads(line) for line in scores.path("samples.jsonl").read_text(encoding="utf-8").rstrip("\n").split("\n")
-    ]
+    return [json.loads(line) for line in scores.path("samples.jsonl").read_bytes().splitlines()]
 
 
 def _kinds(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> dict[str, dict[str, details.KindScore]]:

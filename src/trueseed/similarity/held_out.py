@@ -10,12 +10,12 @@ Artifacts never change, so what was read out of one is kept by its digest.
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.records import PARTS, Record, read_parquet
-from trueseed.similarity.leaks import Leak, Leaks, Said, Sample
+from trueseed.similarity.leaks import Leak, Leaks, Said, Sample, words_of
 
 # Members of a row that are asked; all else that is long enough to be anybody's own is what would be right.
 ASKED = frozenset({"prompt", "question", "text", "problem", "query", "goal", "ctx", "instruction", "passage"})
@@ -39,17 +39,8 @@ class HeldOut:
 
     def leaks(self, record: Record) -> list[tuple[Artifact, Leak]]:
         """The samples that the record is, or nearly is."""
-        found = self._index.found(said(record))
-        return [(self.artifacts[int(at)], _renamed(leak, name)) for leak in found for at, name in [_split(leak.sample)]]
-
-    @cached_property
-    def _index(self) -> Leaks:
-        named = (
-            Sample(f"{at} {sample.id}", sample.prompts, sample.answers)
-            for at, each in enumerate(self.artifacts)
-            for sample in samples_of(each)
-        )
-        return Leaks(named, runs=False)
+        texts = [(part, words_of(text)) for part, text in said(record)]
+        return [(each, leak) for each in self.artifacts for leak in _index(_Keyed(each)).found_in(texts)]
 
 
 def said(record: Record) -> Iterator[Said]:
@@ -93,10 +84,16 @@ def _samples(keyed: _Keyed) -> tuple[Sample, ...]:
     rows = (
         (f"{path.stem}:{number}", json.loads(line))
         for path in sorted(artifact.folder.rglob("*.jsonl"))
-        for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
-        if line.startswith("{")
+        for number, line in enumerate(path.read_bytes().splitlines(), start=1)
+        if line.startswith(b"{")
     )
     return tuple(sample for name, row in rows if (sample := _sample(name, row)).prompts)
+
+
+@lru_cache(maxsize=KEPT)
+def _index(keyed: _Keyed) -> Leaks:
+    """Of each artifact its own, since its own wording is told by how many of its samples share it."""
+    return Leaks(_samples(keyed), runs=False)
 
 
 def _recorded(record: Record) -> Sample:
@@ -128,12 +125,3 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, Sequence):
         for each in value:
             yield from _strings(each)
-
-
-def _split(name: str) -> tuple[str, str]:
-    at, _, own = name.partition(" ")
-    return at, own
-
-
-def _renamed(leak: Leak, name: str) -> Leak:
-    return Leak(name, leak.part, leak.how, leak.where, leak.resemblance, leak.run)

@@ -7,8 +7,9 @@
 Three ways, the strongest told. `same`: equal but for case, punctuation and spacing. `near`: four fifths or more of
 both texts' runs of three words are shared (Broder's resemblance, 1997). `run`: 13 words in a row, as GPT-3's report
 counts contamination (Brown et al. 2020, appendix C); a shorter text of at least 8 words counts when it is contained
-whole (there, too, n lay between 8 and 13, by the test). A run that stands in more than ten samples is the test's own
-wording, and proves nothing. An answer of fewer than 8 words is anybody's.
+whole (there, too, n lay between 8 and 13, by the test). What stands in more than three samples and more than a tenth of
+all is the test's own wording, and proves nothing: "the capital of" makes no two questions alike. An answer of fewer
+than 8 words is anybody's.
 
 The search is exact: a pair above the threshold shares one of the rarest runs of each (the prefix filter of Chaudhuri
 et al. 2006), so only these are looked up, and every candidate is compared in full. MinHash would miss one in thirty.
@@ -18,12 +19,12 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 NEAR = 0.8  # resemblance in runs of three words, as curation takes it of answers
 IN_A_ROW, AT_LEAST = 13, 8  # words
-COMMON = 10  # samples that may share a run
+COMMON, COMMON_SHARE = 3, 0.1  # samples that may share a wording, or the share of them
 
 How = Literal["same", "near", "run"]
 Part = Literal["prompt", "answer"]
@@ -81,7 +82,11 @@ class Leaks:
     """The texts of samples. runs: whether runs of words count, beside what is the same or nearly so."""
 
     def __init__(self, samples: Iterable[Sample], *, runs: bool = True) -> None:
-        self._texts = [text for sample in samples for text in _texts(sample)]
+        texts = [text for sample in samples for text in _texts(sample)]
+        self._samples = len({text.sample for text in texts})
+        stands = Counter(shingle for shingle, _ in {(each, text.sample) for text in texts for each in text.shingles})
+        self._wording = frozenset(shingle for shingle, count in stands.items() if self._is_common(count))
+        self._texts = [replace(text, shingles=text.shingles - self._wording) for text in texts]
         self._same = _by(((text.words, at) for at, text in enumerate(self._texts)))
         often = Counter(shingle for text in self._texts for shingle in text.shingles)
         self._rare = _by((each, at) for at, text in enumerate(self._texts) for each in _rarest(text, often))
@@ -91,9 +96,13 @@ class Leaks:
 
     def found(self, said: Iterable[Said]) -> list[Leak]:
         """Of each sample that stands in one of the texts, the strongest way."""
+        return self.found_in((where, words_of(text)) for where, text in said)
+
+    def found_in(self, texts: Iterable[tuple[Part, Words]]) -> list[Leak]:
+        """As `found`, of the words of texts."""
         best: dict[str, Leak] = {}
-        for where, text in said:
-            for leak in self._of(words_of(text), where):
+        for where, words in texts:
+            for leak in self._of(words, where):
                 if leak.sample not in best or leak.strength < best[leak.sample].strength:
                     best[leak.sample] = leak
         return list(best.values())
@@ -104,7 +113,7 @@ class Leaks:
         for at in self._same.get(words, ()):
             yield Leak(self._texts[at].sample, self._texts[at].part, "same", where)
         shingles = _shingles(words)
-        own = set(shingles)
+        own = set(shingles) - self._wording
         for at in {at for rare in own & self._rare.keys() for at in self._rare[rare]}:
             other = self._texts[at]
             shared = len(own & other.shingles)
@@ -135,7 +144,10 @@ class Leaks:
             for start in range(len(text.words) - length + 1) if length >= AT_LEAST else ():
                 found[text.words[start : start + length]][at] = None
         samples = {run: {self._texts[at].sample for at in places} for run, places in found.items()}
-        return {run: list(places) for run, places in found.items() if len(samples[run]) <= COMMON}
+        return {run: list(places) for run, places in found.items() if not self._is_common(len(samples[run]))}
+
+    def _is_common(self, samples: int) -> bool:
+        return samples > COMMON and samples > COMMON_SHARE * self._samples
 
 
 def words_of(text: str) -> Words:
