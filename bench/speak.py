@@ -2,9 +2,9 @@
 
     python bench/speak.py transformers FOLDER '{"batch": 64}'
 
-An order is a line of JSON: {"prompts": [[token, …], …], "new": [n, …], "temperature": 0.8, "top_p": 0.95}; all its prompts
-are there at once. The answer is one too: how many tokens were spoken (ends included, padding not), seconds of wall clock
-and of processor time, and the most memory that was held so far.
+An order is a line of JSON: {"prompts": [[token, …], …], "new": [n, …], "temperature": 0.8, "top_p": 0.95}; all its
+prompts are there at once. The answer is one too: how many tokens were spoken (ends included, padding not), seconds of
+wall clock and of processor time, and the most memory that was held so far.
 """
 
 import json
@@ -35,7 +35,9 @@ def trueseed(folder: str, how: dict[str, Any]) -> Speak:
         engine.forget()  # prompts of the turn before would be remembered; no other contender is allowed that
         given[:] = order["prompts"]
         sampled = {"temperature": order["temperature"], "top_p": order["top_p"]}
-        requests = (Request(messages=user(str(i)), max_tokens=new, seed=i, **sampled) for i, new in enumerate(order["new"]))
+        requests = (
+            Request(messages=user(str(i)), max_tokens=new, seed=i, **sampled) for i, new in enumerate(order["new"])
+        )
         return sum(answer.completion_tokens for _, answer in engine.answers(requests))
 
     return speak
@@ -76,13 +78,13 @@ def transformers(folder: str, how: dict[str, Any]) -> Speak:
 
 
 def llama_cpp(folder: str, how: dict[str, Any]) -> Speak:
-    """The server of xllamacpp over the GGUF file that our weights were converted from. how: concurrent."""
+    """The server of xllamacpp over the GGUF file that our weights were converted from. how: at_once."""
     import xllamacpp
 
     asked = xllamacpp.CommonParams()
     asked.model.path = folder
-    asked.n_parallel = how["concurrent"]
-    asked.n_ctx = 512 * how["concurrent"]
+    asked.n_parallel = how["at_once"]
+    asked.n_ctx = 512 * how["at_once"]
     asked.cpuparams.n_threads = asked.cpuparams_batch.n_threads = os.cpu_count() or 1
     asked.cache_prompt = False
     asked.verbosity = -1
@@ -94,28 +96,33 @@ def llama_cpp(folder: str, how: dict[str, Any]) -> Speak:
         return int(server.handle_completions(body)["usage"]["completion_tokens"])
 
     def speak(order: Order) -> int:
-        with ThreadPoolExecutor(how["concurrent"]) as pool:
+        with ThreadPoolExecutor(how["at_once"]) as pool:
             return sum(pool.map(lambda pair: one(*pair, order), zip(order["prompts"], order["new"], strict=True)))
 
     return speak
 
 
 def vllm(folder: str, how: dict[str, Any]) -> Speak:
-    """vLLM for CPUs. how: `max_num_seqs`."""
+    """vLLM for CPUs. how: at_once, 1 or as many as it takes (128)."""
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GB
-    os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind" if how.pop("nobind", False) else "auto")
     os.environ.setdefault("VLLM_CPU_NUM_OF_RESERVED_CPU", "0")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")  # in this process, so that its memory is counted
     from vllm import LLM, SamplingParams
 
-    model = LLM(model=folder, dtype="bfloat16", max_model_len=1024, disable_log_stats=True, **how)
+    model = LLM(model=folder, dtype="bfloat16", max_model_len=1024, max_num_seqs=128, disable_log_stats=True)
+
+    def some(prompts: list[list[int]], new: list[int], order: Order) -> int:
+        sampled = {"temperature": order["temperature"], "top_p": order["top_p"], "detokenize": False}
+        params = [SamplingParams(max_tokens=most, **sampled) for most in new]
+        asked = [{"prompt_token_ids": prompt} for prompt in prompts]
+        return sum(len(said.outputs[0].token_ids) for said in model.generate(asked, params, use_tqdm=False))
 
     def speak(order: Order) -> int:
-        prompts = [{"prompt_token_ids": prompt} for prompt in order["prompts"]]
-        sampled = {"temperature": order["temperature"], "top_p": order["top_p"], "detokenize": False}
-        params = [SamplingParams(max_tokens=new, seed=None, **sampled) for new in order["new"]]
-        return sum(len(said.outputs[0].token_ids) for said in model.generate(prompts, params, use_tqdm=False))
+        prompts, new = order["prompts"], order["new"]
+        if how["at_once"] > 1:
+            return some(prompts, new, order)
+        return sum(some([prompt], [most], order) for prompt, most in zip(prompts, new, strict=True))
 
     return speak
 

@@ -29,7 +29,7 @@ from typing import Any
 
 import torch
 from bench.chats import WEIGHTS, chats, rows
-from bench.machine import save
+from bench.machine import RESULTS, save
 
 from trueseed.lm.source import resolve
 
@@ -72,11 +72,11 @@ def ours(name: str, worker: str, lora: int = 0) -> Contender:
     return Contender(name=name, worker=(sys.executable, "-m", "bench.train_worker", worker), job={"lora": lora})
 
 
-def trl(name: str, lora: int = 0, batch: int = ROWS, padding_free: bool = False, defaults: bool = False) -> Contender:
+def trl(name: str, lora: int = 0, batch: int = 0, padding_free: bool = False, defaults: bool = False) -> Contender:
     python = os.environ.get("TRUESEED_TRL")
     if not python:
         sys.exit("set TRUESEED_TRL to the Python of an environment that has trl, peft and torch")
-    job = {"lora": lora, "batch": batch, "padding_free": padding_free, "defaults": defaults}
+    job = {"lora": lora, "batch": batch or ROWS, "padding_free": padding_free, "defaults": defaults}
     return Contender(name=name, worker=(python, str(HERE / "train_worker_trl.py")), job=job)
 
 
@@ -143,13 +143,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=7, help="steps that count, at most 24")
     parser.add_argument("--trl", action="store_true", help="compare TRL's own settings")
-    parser.add_argument("--only", choices=["whole", "lora"], help="one of the two comparisons")
+    parser.add_argument("--only", choices=["whole", "lora"], help="one of the two; the other's results stay")
     asked = parser.parse_args()
     weights = resolve(WEIGHTS).folder
     read = [{"tokens": row.tokens, "mask": row.mask} for row in rows(weights, chats())]
     steps = [read[at : at + ROWS] for at in range(0, len(read), ROWS)]
     if asked.trl:
-        batches = [trl(f"TRL, {n} rows a pass", batch=n) for n in (16, 8, 4)]
+        batches = [trl(f"TRL, {n} rows a pass", batch=n) for n in (16, 8)]
         compare([*batches, trl("TRL, padding-free", padding_free=True)], weights, steps, asked.turns)
         return
     bouts = {
@@ -167,7 +167,9 @@ def main() -> None:
         "targets": sum(sum(row["mask"][1:]) for row in read),
         "turns": asked.turns,
     }
-    results: dict[str, Any] = {}
+    stored = RESULTS / "train.json"
+    before = json.loads(stored.read_text()) if asked.only and stored.exists() else {}
+    results: dict[str, Any] = before.get("results", {}) if before.get("data") == facts else {}
     for name, contenders in bouts.items():
         if asked.only in (None, name):
             results |= compare(contenders, weights, steps, asked.turns)

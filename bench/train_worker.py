@@ -32,7 +32,8 @@ class Turns:
     """A step begins when it is this contender's turn."""
 
     def begin(self) -> None:
-        sys.stdin.readline()
+        if not sys.stdin.readline():
+            sys.exit("the bench is gone")
         self._wall, self._processor = time.perf_counter(), time.process_time()
 
     def end(self, loss: float, **more: float) -> None:

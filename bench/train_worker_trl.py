@@ -33,7 +33,8 @@ def main() -> None:
         """A step begins when it is this contender's turn."""
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            sys.stdin.readline()
+            if not sys.stdin.readline():
+                sys.exit("the bench is gone")
             self.wall, self.processor = time.perf_counter(), time.process_time()
 
         def on_step_end(self, *_: Any, **__: Any) -> None:

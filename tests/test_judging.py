@@ -24,8 +24,14 @@ from trueseed.evaluate.outputs import Output, Outputs, Recorded
 from trueseed.evaluate.task import Config
 from trueseed.report import judged
 from trueseed.report.html import render
+from trueseed.teachers.account.allowance import Exhausted
+from trueseed.teachers.account.limits import Limit
+from trueseed.teachers.api.providers import Endpoint
 from trueseed.teachers.judge import Pair, sitting
+from trueseed.teachers.rubric import Rubric
 from trueseed.teachers.scripted import ScriptedTeacher
+from trueseed.teachers.simulator import Behaviour, simulator
+from trueseed.teachers.voice import BehindAnApi
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Effect, Relation, Use
 from trueseed.workspace import Workspace
@@ -401,3 +407,42 @@ def test_a_runs_judges_compare_the_student_with_whom_a_task_names(workspace, tas
     assert (scores["model"]["source"], scores["against"]["source"]) == ("own/student", "own/base")
     assert scores["counts"]["wins"] == 6
     assert "own/student against own/base on task" in table(scores)[0]
+
+
+# --------------------------------------------------------------------------------------------------- behind a real wire
+
+
+@pytest.fixture(scope="module")
+def provider():
+    """With a JSON Schema it says the smallest that the schema allows, which is A for the winner; without one, prose."""
+    with simulator(Behaviour(models=("simulated",))) as running:
+        yield running
+
+
+def remote(provider, monkeypatch, limits=(), **rubric: Any) -> judging.Seat:
+    monkeypatch.setenv("JUDGE_KEY", "sk-judge-0123456789")
+    price = {"input": 1.0, "output": 2.0}
+    said = {"source": "own/simulated", "base_url": provider.openai, "key_from": "JUDGE_KEY", "price": price}
+    voice = BehindAnApi(Endpoint.model_validate(said), None, [Limit.model_validate(each) for each in limits])
+    return judging.Seat(model=scoring.Model(voice=voice, weights=None, asked=True), rubric=Rubric(**rubric))
+
+
+def test_a_judge_behind_an_api_is_asked_under_the_allowance_for_judging(workspace, task, sides, provider, monkeypatch):
+    only_for_training = {"source": "own/*", "per": "total", "use": "train", "requests": 0}
+    one = remote(provider, monkeypatch, [only_for_training], json_schema=True)
+    scores = read(judging.pairwise(*sides, task, [one], workspace, checked=False))
+    assert scores["counts"]["flips"] == 6  # always A
+    judge = scores["judges"][0]
+    assert judge["cost"]["calls"] == 2
+    assert judge["cost"]["usd"] > 0
+    few = {"source": "own/*", "per": "total", "use": "judge", "requests": 3}
+    with pytest.raises(Exhausted):
+        other = remote(provider, monkeypatch, [few], json_schema=True, seed=8)
+        judging.pairwise(*sides, task, [other], workspace, checked=False)
+
+
+def test_prose_over_the_wire_is_no_verdict(workspace, task, sides, provider, monkeypatch):
+    scores = read(judging.pairwise(*sides, task, [remote(provider, monkeypatch)], workspace, checked=False))
+    assert scores["metrics"] == {}
+    assert scores["counts"]["no_verdict"] == 6
+    assert sum(scores["judges"][0]["faults"].values()) == 12

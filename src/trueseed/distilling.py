@@ -4,7 +4,7 @@ Supervised fine-tuning asks nobody. Where log-probabilities are stored, a step o
 for them and leaves an artifact; where the teacher stays in memory, the train step itself asks it. Either way it is
 asked for `train`: how probable a model finds a token is its answer as much as its words are, so its terms are asked
 first, and its label reaches the student. A server tells of its own answers alone, so these are asked for together with
-the answers and kept with them. It is no part of the student: its weights are heard, never an input.
+the answers and kept with them. The distiller is no part of the student: its weights are heard, never an input.
 
 Where the two models' tokens are not the same, no log-probabilities can be compared, and the student learns from the
 teacher's words (`train.preflight`): that is said in the step's configuration, in the report and on the model card.

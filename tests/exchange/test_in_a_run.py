@@ -103,9 +103,9 @@ def test_a_run_on_imported_records_alone_is_planned_done_and_reported_and_asks_n
 
 
 @RUN
-def test_records_are_rewritten_before_they_are_curated_and_plan_and_report_show_it(tmp_path, tiny_llama):
+def test_records_are_rewritten_before_they_are_curated_and_plan_and_report_show_it(tmp_path, tiny_llama, make_llama):
     written(tmp_path, *recipes()[:6])
-    teacher = {"weights": str(tiny_llama), "source": "own/rewriter"}
+    teacher = {"weights": str(make_llama(tmp_path / "brief", brief=True)), "source": "own/rewriter"}
     sampling = {"temperature": 1.0, "max_tokens": 300}
     transform = [{"rewrite": "Say it shorter.", "keep": True, "teacher": teacher, "sampling": sampling}]
     file = load(alone(tmp_path, tiny_llama, transform=transform, curate={"near_duplicate": 1.0}))

@@ -57,7 +57,7 @@ def lose_a_shard(folder: Path) -> None:
 
 SPOILT: dict[str, tuple[Spoil, str]] = {
     "an architecture that nobody knows": (config(model_type="acme9000"), "acme9000"),
-    "no architecture": (config(model_type=None), "model_type"),
+    "no architecture": (config(model_type=None), "config.json"),
     "a truncated file": (cut, "cannot be loaded"),
     "a file cut in its header": (cut_in_its_header, "cannot be loaded"),
     "a missing shard": (lose_a_shard, "00002-of-00002"),

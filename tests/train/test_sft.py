@@ -1,7 +1,6 @@
 """A tiny student learns, is killed, goes on, and is merged."""
 
 import json
-import math
 import os
 import signal
 import subprocess
@@ -98,7 +97,7 @@ def test_records_that_are_too_long_are_counted(workspace, tiny_llama):
 def test_a_loss_that_is_no_number_stops_the_run_and_names_records(tmp_path, workspace, tiny_llama):
     poisoned = checkpoint.load(tiny_llama, torch.float32)
     with torch.no_grad():
-        poisoned.model.norm.weight[0] = math.nan
+        poisoned.model.norm.weight.fill_(3e38)  # whose products overflow
     checkpoint.save(poisoned, tmp_path / "poisoned", like=tiny_llama)
     with pytest.raises(ConfigError, match=r"diverged: the loss became nan at step 1, on records .*Lower learning_rate"):
         trained(workspace, tmp_path / "poisoned")
@@ -189,31 +188,6 @@ def test_adapters_merged_say_what_they_said_apart(tiny_llama):
     plain = network.restore(merged(learner))
     assert network.loss(network.prepare(plain), batch).item() == pytest.approx(apart, rel=1e-5)
     assert plain.state_dict().keys() == checkpoint.load(tiny_llama).state_dict().keys()
-
-
-def test_an_adapted_layer_learns_what_peft_s_own_learns(tiny_llama):
-    learner = adapted(network.prepare(checkpoint.load(tiny_llama, torch.float32)), Lora(rank=4), seed=1)
-    moving = {name: weight for name, weight in learner.named_parameters() if weight.requires_grad}
-    with torch.no_grad():
-        for name, weight in moving.items():
-            weight.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
-    batch = pack([Example(id="a", tokens=(1, 5, 6, 7, 8), mask=(False, True, True, True, True))])
-
-    def learned() -> tuple[float, list[torch.Tensor]]:
-        value = network.loss(learner, batch)
-        return value.item(), list(torch.autograd.grad(value, list(moving.values())))
-
-    ours = learned()
-    own = [
-        vars(module).pop("forward")
-        for module in learner.modules()
-        if "lora" in str(type(module)) and "forward" in vars(module)
-    ]
-    assert len(own) == 14
-    theirs = learned()
-    assert ours[0] == pytest.approx(theirs[0], rel=1e-6)
-    for mine, other in zip(ours[1], theirs[1], strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-6)
 
 
 def test_only_adapters_move_with_lora(tiny_llama):

@@ -107,6 +107,7 @@ class Card:
             "metrics": {name: each.to_json() for name, each in self.figures.items()},
             "not_known": dict(self.told),
             "limits": limits,
+            "means": {name: limit.says for name, limit in LIMITS.items()},
             "shares": {name: each.to_json() for name, each in self.shares.items()},
             "faults": dict(self.faults),
             "repaired": self.repaired,

@@ -1,6 +1,5 @@
 """A model to and from a folder in the Hugging Face layout: safetensors, config, tokenizer, licence texts."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,12 @@ def load(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
                 dtype=dtype,
                 use_safetensors=True,
                 local_files_only=True,
-                attn_implementation="sdpa",
+                ignore_mismatched_sizes=True,  # told by name below
                 output_loading_info=True,
             )
         except Exception as err:  # transformers raises what its parts raise, and each model has parts of its own
             raise ConfigError(
-                f"the weights in {folder} cannot be loaded: {_first_line(err)}. Fetch the files again; if they are "
+                f"the weights in {folder} cannot be loaded: {one_line(err)}. Fetch the files again; if they are "
                 f"whole, config.json is of another model or its architecture is newer than the installed transformers"
             ) from err
     _refuse_misfits(folder, told)
@@ -43,16 +42,24 @@ def load(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
 
 
 def architecture(folder: Path) -> str:
-    """`model_type` of config.json. Raises `ConfigError` as `load` does."""
+    """`model_type` of config.json. Raises `ConfigError` for one that transformers cannot read."""
+    from transformers import AutoConfig
+
     refuse_unsafe(folder)
-    kind = json.loads((folder / "config.json").read_bytes()).get("model_type")
-    if not isinstance(kind, str):
-        raise ConfigError(f"{folder / 'config.json'} names no `model_type`, so nobody knows how to read the weights")
-    return kind
+    with quiet():
+        try:
+            return str(AutoConfig.from_pretrained(str(folder), local_files_only=True).model_type)
+        except Exception as err:  # each architecture checks its own
+            raise ConfigError(
+                f"{folder / 'config.json'} cannot be read: {one_line(err)}. It is damaged, or its `model_type` is one "
+                f"that the installed transformers does not know"
+            ) from err
 
 
-def _first_line(err: Exception) -> str:
-    return (str(err).strip().splitlines() or [type(err).__name__])[0].rstrip(".")
+def one_line(err: Exception) -> str:
+    """What somebody else's error says, without its line breaks and at most as long as can be read."""
+    said = " ".join(str(err).split()) or type(err).__name__
+    return (said if len(said) <= 300 else f"{said[:299]}…").rstrip(".")
 
 
 def _refuse_misfits(folder: Path, told: dict[str, Any]) -> None:

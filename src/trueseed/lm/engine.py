@@ -5,8 +5,8 @@
 
 Each turn of the loop is the same: admit requests into free slots, advance by one token, give out what ended. A slot
 that ends is refilled before the next token. With `deterministic` a request's text depends on its own seed and prompt
-alone; without it the shapes of the matrix products follow the number of chats at hand, and in bf16 that can change last
-bits, hence now and then a word.
+alone. That is free where `kernel` computes the layers; elsewhere without it the shapes of the matrix products follow
+the number of chats at hand, and in bf16 that can change last bits, hence now and then a word.
 """
 
 import math
@@ -50,8 +50,8 @@ class Engine:
 
     source: `maker/model@weights`. slots: chats decoded at the same time. dtype: what is computed in (`arithmetic`).
     weights: as they are, or rounded to eight bits (`kernel.Packed`): faster, at a small loss (docs/log.md).
-    deterministic: fixed shapes, so that a text does not depend on what is decoded beside it; slower. device: as torch
-    names it; by default CUDA when present, else the CPU.
+    deterministic: a text does not depend on what is decoded beside it; slower where that takes fixed shapes.
+    device: as torch names it; by default CUDA when present, else the CPU.
 
     Raises `ConfigError` for weights, a dtype or an architecture it cannot work with.
     """
@@ -69,6 +69,7 @@ class Engine:
     ) -> None:
         if slots < 1:
             raise ConfigError(f"the engine needs at least one slot, not {slots}")
+        self._architecture = checkpoint.architecture(folder)
         self.format = Format(folder)
         self._source, self._slots, self._deterministic = source, slots, deterministic
         self._folder, self._dtype, self._device = folder, named(dtype, device), device
@@ -201,12 +202,13 @@ class Engine:
             reader.forget()
 
     def _batch(self, slots: int) -> Batch:
-        return Batch(self._network(self._dtype), self._memory, slots, deterministic=self._deterministic)
+        network = self._network(self._dtype)
+        return Batch(network, self._memory, slots, deterministic=self._deterministic and not network.invariant)
 
     def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:
             coarse = self._coarse and dtype is self._dtype  # scores in another type are of the weights as they are
-            if checkpoint.architecture(self._folder) in SHAPES:
+            if self._architecture in SHAPES:
                 self._networks[dtype] = Network(self._folder, dtype, self._device, coarse=coarse)
             else:
                 _refuse_coarse(coarse, self._folder)

@@ -27,21 +27,22 @@ class Foreign(Network):
             raise ConfigError(f"weights of eight bits are not made for the architecture {model.config.model_type!r}")
         self._model = model
         self._takes = inspect.signature(model.forward).parameters
+        self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
+        self._try()
         context = getattr(model.config, "max_position_embeddings", None)
         if not isinstance(context, int):
             raise ConfigError("config.json says no `max_position_embeddings`: how long a chat may be is not known")
         self.context = context
-        self.vocabulary = int(model.get_output_embeddings().weight.shape[0])
-        self._try()
 
     def _try(self) -> None:
-        """One token: what the model keeps of it, and whether its logits are those of its head alone."""
+        """A few tokens: what the model keeps of them, and whether its logits are those of its head alone."""
         from transformers import DynamicCache
 
-        kind, past, one = self._model.config.model_type, DynamicCache(), torch.zeros(1, 1, dtype=torch.long)
+        kind, past = self._model.config.model_type, DynamicCache()
+        few = torch.arange(min(8, self.vocabulary), device=self.device)[None]
         try:
-            logits = self._model(input_ids=one.to(self.device), past_key_values=past, use_cache=True).logits
-            hidden = self._model.base_model(input_ids=one.to(self.device)).last_hidden_state
+            logits = self._model(input_ids=few, past_key_values=past, use_cache=True).logits
+            hidden = self._model.base_model(input_ids=few).last_hidden_state
             kept = [(layer.keys.shape, layer.values.shape) for layer in past.layers]
         except (AttributeError, TypeError, ValueError, RuntimeError) as err:
             raise ConfigError(f"the architecture {kind!r} does not decode over keys and values ({err})") from err
@@ -89,6 +90,7 @@ class Foreign(Network):
         ]
         return self.logits(torch.cat([each for part in new for each in part]))
 
+    @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:
         logits: Tensor = self._model.get_output_embeddings()(hidden) if self._splits else hidden
         return logits

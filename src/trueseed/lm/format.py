@@ -49,7 +49,8 @@ class Format:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             self._fast: Any = self.tokenizer.backend_tokenizer
         except Exception as err:  # the tokenizer's own library raises plain exceptions
-            raise ConfigError(f"no tokenizer can be read from {folder} ({err}); it needs a tokenizer.json") from err
+            said = " ".join(str(err).split())
+            raise ConfigError(f"no tokenizer can be read from {folder} ({said}); it needs a tokenizer.json") from err
         self.has_template = bool(self.tokenizer.chat_template)
         self.stop: tuple[str, ...] = () if self.has_template else PLAIN_STOP
         self.end_ids = _end_ids(folder, self.tokenizer)

@@ -80,6 +80,9 @@ static double mass(const T* logits, int64_t n, float most, float by) {
     return total;
 }
 
+// The order of ranking; what is not a number comes last.
+static inline float behind(float x) { return x == x ? -x : INFINITY; }
+
 // One token of the nucleus, exactly: of all tokens above a bound, most probable first, equal ones by id; the bound falls
 // until they hold the nucleus, or without one the token that is drawn.
 template <class T>
@@ -98,7 +101,7 @@ static int64_t drawn(const T* logits, int64_t n, float most, float temperature, 
             for (int64_t i = at; i < end; i++) top = std::max(top, value(logits[i]));
             if (all || top >= bound)
                 for (int64_t i = at; i < end; i++)
-                    if (all || value(logits[i]) >= bound) found.emplace_back(-value(logits[i]), i);
+                    if (all || value(logits[i]) >= bound) found.emplace_back(behind(value(logits[i])), i);
         }
         std::sort(found.begin(), found.end());
         double inside = 0;

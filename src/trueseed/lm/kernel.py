@@ -1,9 +1,9 @@
 """The parts of decoding that torch is slow at, in C++ (`kernel.cpp`), built once by the compiler that is here.
 
-Two things: drawing the next token, on any processor; and all layers in one call, in bf16 on processors that multiply it
-in vectors (AVX-512 BF16) but not in tiles (AMX, where oneDNN's products are several times faster than ours). Where there
-is no compiler, or none that can, torch does the same and that is said once. Both ways a draw is the same but within
-1e-6 of an edge between two tokens, and logits differ in last bits only.
+Two things: drawing the next token, on any processor; and all layers in one call, in bf16 on processors that multiply
+it in vectors (AVX-512 BF16) but not in tiles (AMX, where oneDNN's products are several times faster than ours). Where
+there is no compiler, or none that can, torch does the same and that is said once. Both ways a draw is the same but
+within 1e-6 of an edge between two tokens, and logits differ in last bits only.
 
 Built libraries lie in the cache folder, by the digest of the source, the compiler and the processor.
 """
@@ -23,7 +23,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 
 from trueseed.core.durable import cache_folder, folder_atomic
 
@@ -91,22 +93,15 @@ class _Weight(Structure):
     ]
 
 
+_PRODUCTS = ("qkv", "out", "gate_up", "down")
+_NORMS = ("attention_norm", "mlp_norm", "query_norm", "key_norm", "after_attention_norm", "after_mlp_norm")
+
+
 class _Layer(Structure):
     _fields_ = [
-        *((name, _Weight) for name in ("qkv", "out", "gate_up", "down")),
-        *(
-            (name, c_void_p)
-            for name in (
-                "attention_norm",
-                "mlp_norm",
-                "query_norm",
-                "key_norm",
-                "after_attention_norm",
-                "after_mlp_norm",
-            )
-        ),
-        ("turn", c_int64),
-        ("window", c_int64),
+        *((name, _Weight) for name in _PRODUCTS),
+        *((name, c_void_p) for name in _NORMS),
+        *((name, c_int64) for name in ("turn", "window")),
     ]
 
 
@@ -149,8 +144,8 @@ class _Draws(Structure):
 class Packed:
     """x Wᵀ + b with the weight in the order the kernel reads it, bf16 in and out.
 
-    halves: the outputs are two halves that belong together column by column (gate and up). coarse: weights of eight bits,
-    with a scale for each 64 inputs of an output; what they multiply is then rounded alike, with a scale for each 64.
+    halves: the outputs are two halves that belong together column by column (gate and up). coarse: weights of eight
+    bits, with a scale for each 64 inputs of an output; what they multiply is then rounded alike.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, *, halves: bool = False, coarse: bool = False) -> None:
@@ -167,7 +162,7 @@ class Packed:
             self.struct.bias = self._keep(bias.float())
 
     def _pack_coarse(self, blocks_BOK: Tensor) -> None:
-        padded = torch.nn.functional.pad(blocks_BOK.float(), (0, -blocks_BOK.shape[2] % _GROUP))
+        padded = functional.pad(blocks_BOK.float(), (0, -blocks_BOK.shape[2] % _GROUP))
         groups_BOGK = padded.unflatten(2, (-1, _GROUP))
         scales_BOG = groups_BOGK.abs().amax(-1) / 127
         whole = (groups_BOGK / scales_BOG[..., None].clamp(min=1e-30)).round().to(torch.int8)
@@ -191,14 +186,19 @@ class Packed:
 def _blocks(weight: Tensor, halves: bool) -> Tensor:
     """(blocks, 32, inputs): outputs that are computed together."""
     half = BLOCK // 2
-    if halves:
-        return weight.unflatten(0, (2, -1, half)).transpose(0, 1).flatten(1, 2)
-    return torch.nn.functional.pad(weight, (0, 0, 0, -len(weight) % BLOCK)).unflatten(0, (-1, BLOCK))
+    pairs: Tensor = weight.unflatten(0, (2, -1, half)).transpose(0, 1) if halves else _whole_blocks(weight)
+    return pairs.flatten(1, 2)
+
+
+def _whole_blocks(weight: Tensor) -> Tensor:
+    blocks: Tensor = functional.pad(weight, (0, 0, 0, -len(weight) % BLOCK)).unflatten(0, (-1, 1, BLOCK))
+    return blocks
 
 
 def _interleaved(blocks_BOK: Tensor, together: int) -> Tensor:
     """(blocks, K / together, 32, together)."""
-    return blocks_BOK.unflatten(2, (-1, together)).transpose(1, 2)
+    found: Tensor = blocks_BOK.unflatten(2, (-1, together)).transpose(1, 2)
+    return found
 
 
 class Layers:
@@ -212,7 +212,7 @@ class Layers:
         self._kept: list[Any] = [layers, head]
         self._vocabulary = head.struct.outputs
         self._layers = (_Layer * len(layers))(
-            *(self._layer(layer, *rest) for layer, *rest in zip(layers, turns, shape.window, strict=True))
+            *(self._layer(layer, turn, seen) for layer, turn, seen in zip(layers, turns, shape.window, strict=True))
         )
         self._model = _Model(
             layer=self._layers,
@@ -227,16 +227,16 @@ class Layers:
             eps=shape.eps,
             scale=shape.scale,
             norm_rounds_last=norm.dtype == torch.float32,
-            gelu=shape.activation is not torch.nn.functional.silu,
+            gelu=shape.activation is not functional.silu,
         )
 
     def _layer(self, layer: Any, turn: int, window: int | None) -> _Layer:
         made = _Layer(turn=turn, window=window or 0)
-        for name, kind in _Layer._fields_[:-2]:
-            part = getattr(layer, name)
-            setattr(
-                made, name, part.packed.struct if kind is _Weight else (part is not None and self._wide(part)) or None
-            )
+        for name in _PRODUCTS:
+            setattr(made, name, getattr(layer, name).packed.struct)
+        for name in _NORMS:
+            part: Tensor | None = getattr(layer, name)
+            setattr(made, name, None if part is None else self._wide(part))
         return made
 
     def _wide(self, norm: Tensor) -> int:
@@ -278,16 +278,17 @@ def choose(
     logits_SV: Tensor,
     temperature_S: Sequence[float],
     top_p_S: Sequence[float],
-    uniform_S: "np.ndarray[tuple[int], np.dtype[np.float64]]",
+    uniform_S: Sequence[float] | NDArray[np.float64],
     told_S: Sequence[bool],
 ) -> tuple[list[int], list[float]]:
     """See `sampling.choose`: tokens, and log-probabilities where they are to be told."""
     logits_SV = logits_SV.contiguous()
     temperature, top_p = np.array(temperature_S, dtype=np.float32), np.array(top_p_S, dtype=np.float64)
+    uniform = np.ascontiguousarray(uniform_S, dtype=np.float64)
     told, token = np.array(told_S, dtype=np.uint8), np.zeros(len(logits_SV), dtype=np.int64)
     logprob = np.full(len(logits_SV), np.nan, dtype=np.float32)
-    arrays = {"temperature": temperature, "top_p": top_p, "uniform": uniform_S, "told": told, "token": token}
-    draws = _Draws(*logits_SV.shape, *(array.ctypes.data for array in (*arrays.values(), logprob)))
+    arrays = (temperature, top_p, uniform, told, token, logprob)
+    draws = _Draws(*logits_SV.shape, *(array.ctypes.data for array in arrays))
     kind = str(logits_SV.dtype).removeprefix("torch.")
     _call(f"choose_{kind}", _at(logits_SV), ctypes.byref(draws))
     return token.tolist(), logprob.tolist()

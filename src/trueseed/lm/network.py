@@ -1,17 +1,18 @@
-"""The inner loop: a decoder-only transformer over a cache of keys and values, in plain torch.
+"""The inner loop: a decoder-only transformer over a cache of keys and values.
 
     network = Network(folder)
     cache = network.cache(rows=64)
     logits = network.read(cache, rows, prompts)     prompts into rows of the cache; logits after each
     logits = network.step(cache, tokens)            one more token of every row
 
-Llama, Mistral, Qwen2, Qwen3, SmolLM3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are read
-without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text, so
-it can be replaced by something faster behind the same three calls.
+Llama, Mistral, Qwen2, Qwen3, SmolLM3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are
+read without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text.
+Where `kernel` can, it computes all layers in one call, to which prompts and steps are the same: tokens at positions.
 
 In bf16 on the CPU the same token after the same words gets the same bits however it comes: read in a prompt, stepped
-to, beside others or alone; and they are transformers' bits. That takes its roundings (`_normed`, the residual), one
-attention kernel for both ways, and shapes that keep that kernel and oneDNN on one path each (`BUCKET`, `_FEWEST_…`).
+to, beside others or alone. By torch they are transformers' bits too. That takes its roundings (`_normed`, the
+residual), one attention kernel for both ways, and shapes that keep that kernel and oneDNN on one path each (`BUCKET`,
+`_FEWEST_…`). By `kernel` sums run in an order of our own, and last bits differ from transformers' now and then.
 Attention that rounds its scores to bf16 is faster over long chats, and agreed with transformers on 97 % of greedy
 tokens: about as little as transformers agrees with itself when it decodes with its cache. Other processors may take
 other paths: hence `fixed`.
@@ -227,6 +228,11 @@ class Network:
                 "weights of eight bits need a C++ compiler and a processor with AVX-512 BF16 and VNNI and without AMX; "
                 "leave `weights: int8` out here"
             )
+
+    @property
+    def invariant(self) -> bool:
+        """Whether a token's numbers are the same bits whatever is computed beside it, without `fixed`."""
+        return self._compiled is not None
 
     def _compile(self) -> kernel.Layers | None:
         """All layers in one call, where every product is packed for that."""

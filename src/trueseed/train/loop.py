@@ -9,6 +9,8 @@ bit-identical weights, given the same number of threads.
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
@@ -42,35 +44,44 @@ _SILENT = 3  # steps without any gradient after which there is nothing to learn
 
 
 class Masters:
-    """The trainable weights in float32, and the gradients that batches leave on the model's own."""
+    """The trainable weights in float32, and the gradients of the model's own, taken over as a backward pass makes them.
+
+    So the model's gradients never exist all at once. Closed when the training ends: the model then keeps its own again.
+    """
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._computed = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
         self.weights = {name: weight.detach().float().clone() for name, weight in self._computed.items()}
         for master in self.weights.values():
             master.grad = torch.zeros_like(master)
-        self._fresh = True  # the gradients so far are of no step
+        self._taken: set[str] = set()  # whose gradients so far are of this step
+        self._hooks = [
+            weight.register_post_accumulate_grad_hook(partial(self._take, name))
+            for name, weight in self._computed.items()
+        ]
+
+    def close(self) -> None:
+        for hook in self._hooks:
+            hook.remove()
 
     @property
     def device(self) -> torch.device:
         return next(iter(self._computed.values())).device
 
-    def collect(self) -> None:
-        """Adds what a backward pass left on the model's weights to the float32 gradients."""
-        for name, weight in self._computed.items():
-            grad = torch.zeros_like(weight) if weight.grad is None else weight.grad
-            self._grad(name).copy_(grad) if self._fresh else self._grad(name).add_(grad)
-            weight.grad = None
-        self._fresh = False
+    def _take(self, name: str, weight: torch.Tensor) -> None:
+        assert weight.grad is not None
+        self._grad(name).add_(weight.grad) if name in self._taken else self._grad(name).copy_(weight.grad)
+        self._taken.add(name)
+        weight.grad = None
 
     def finish(self, targets: int, max_norm: float, ranks: Ranks = ALONE) -> float:
         """From the gradient of a sum over `targets` tokens to that of the mean, clipped. Returns the norm before.
 
         ranks: whose gradients are added up first.
         """
+        for name in self.weights.keys() - self._taken:  # the step's rows, as far as they are this process's, use it not
+            self._grad(name).zero_()
         grads = [self._grad(name) for name in self.weights]
-        if self._fresh:  # this process had none of the step's rows
-            torch._foreach_zero_(grads)
         ranks.add_(grads)
         norm = float(torch.nn.utils.get_total_norm(grads)) / targets
         torch._foreach_mul_(grads, min(1.0, max_norm / (norm + 1e-6)) / targets)
@@ -81,7 +92,7 @@ class Masters:
         with torch.no_grad():
             for name, weight in self._computed.items():
                 weight.copy_(self.weights[name])
-        self._fresh = True
+        self._taken.clear()
 
     def _grad(self, name: str) -> torch.Tensor:
         grad = self.weights[name].grad
@@ -114,28 +125,28 @@ def fit(
     """
     if config.eval_steps and validation is None:
         raise ConfigError("eval_steps: the validation loss is to be measured, and no records are held out; set it to 0")
-    masters = Masters(model)
-    optimizer = _optimizer(masters, config)
-    course = kept.restore(checkpoints, masters.weights, optimizer)
-    masters.publish()
-    began, seen = time.monotonic(), 0
-    while len(course) < len(steps) and not course.in_vain(config.early_stopping_patience):
-        at = len(course)
-        point = _Step(at, masters, loss, course, checkpoints, ranks).take(
-            steps[at], optimizer, _rate(at, len(steps), config), config.max_grad_norm
-        )
-        course.points.append(point)
-        _must_teach(course, len(steps))
-        last = len(course) == len(steps)
-        improved = validation is not None and _measured(course, validation, config.eval_steps, last)
-        if not last and not ranks.rank and (improved or len(course) % config.save_steps == 0):
-            kept.save(checkpoints, masters.weights, optimizer, course, let_go)
-        seen += point.tokens
-        pace = seen / (time.monotonic() - began)
-        progress(len(course), len(steps), "steps", f"loss {point.loss:.3f}, {pace:.0f} tokens/s")
-    if course.kept != len(course) and not ranks.rank:
-        kept.restore_weights(checkpoints, course.kept, masters.weights)
+    with closing(Masters(model)) as masters:
+        optimizer = _optimizer(masters, config)
+        course = kept.restore(checkpoints, masters.weights, optimizer)
         masters.publish()
+        began, seen = time.monotonic(), 0
+        while len(course) < len(steps) and not course.in_vain(config.early_stopping_patience):
+            at = len(course)
+            point = _Step(at, masters, loss, course, checkpoints, ranks).take(
+                steps[at], optimizer, _rate(at, len(steps), config), config.max_grad_norm
+            )
+            course.points.append(point)
+            _must_teach(course, len(steps))
+            last = len(course) == len(steps)
+            improved = validation is not None and _measured(course, validation, config.eval_steps, last)
+            if not last and not ranks.rank and (improved or len(course) % config.save_steps == 0):
+                kept.save(checkpoints, masters.weights, optimizer, course, let_go)
+            seen += point.tokens
+            pace = seen / (time.monotonic() - began)
+            progress(len(course), len(steps), "steps", f"loss {point.loss:.3f}, {pace:.0f} tokens/s")
+        if course.kept != len(course) and not ranks.rank:
+            kept.restore_weights(checkpoints, course.kept, masters.weights)
+            masters.publish()
     return course
 
 
@@ -196,7 +207,6 @@ class _Step:
             batch = pack(rows).to(self._masters.device)
             value = self._loss(batch)
             value.backward()
-            self._masters.collect()
             total, targets, tokens = total + value.item(), targets + batch.targets, tokens + batch.row_tokens
             self._seen.append((rows, value.item() / batch.targets))
             if not self._sane(self._seen[-1][1]):

@@ -56,10 +56,11 @@ def _to_gradient_(logits_AV: torch.Tensor, labels_A: torch.Tensor) -> torch.Tens
     total = logits_AV.new_zeros((), dtype=wide)
     for logits, labels in zip(logits_AV.split(_ROWS), labels_A.split(_ROWS), strict=True):
         at_label = labels[:, None]
-        exact = logits - logits.amax(-1, keepdim=True).to(wide)
+        exact = logits.to(wide, copy=True)
+        exact -= exact.amax(-1, keepdim=True)
         label = exact.gather(1, at_label)
         sums = exact.exp_().sum(-1, keepdim=True)
         total += (sums.log() - label).sum()
-        torch.mul(exact, sums.reciprocal(), out=logits)
+        logits.copy_(exact.mul_(sums.reciprocal()))
         logits.scatter_(1, at_label, (label.exp() / sums - 1).to(logits.dtype))
     return total

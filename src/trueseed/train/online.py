@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint
 from trueseed.train import network
 from trueseed.train.batches import Batch
@@ -41,6 +42,13 @@ class Loss:
         self._total, self._ce = torch.zeros(2, device=student.device)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
+        """Raises `ConfigError` for a token that the teacher does not have, which a padded student might say."""
+        highest, known = int(batch.tokens.max()), self._teacher.config.vocab_size
+        if highest >= known:
+            raise ConfigError(
+                f"the teacher has {known} tokens and is to read token {highest}, which the student said or a record "
+                f"holds; give a teacher of the student's vocabulary, or lower sampling_temperature"
+            )
         found = self._packed_loss(batch) if self._packed else self._loss_of_logits(batch)
         self._total += found.detach()
         return found
