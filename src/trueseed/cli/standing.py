@@ -184,8 +184,8 @@ def _climbs(name: str, rungs: "Sequence[Rung]") -> Iterator[str]:
 
 def _by_chance(comparisons: int) -> str:
     return (
-        f"{comparisons:,} comparisons, each interval at 95 % by itself: of so many, about {comparisons / 20:.1f} miss by "
-        f"chance; `trueseed compare` corrects for how many it makes (Holm)"
+        f"{comparisons:,} comparisons, each interval at 95 % by itself: of so many, about {comparisons / 20:.1f} miss "
+        f"by chance; `trueseed compare` corrects for how many it makes (Holm)"
     )
 
 
