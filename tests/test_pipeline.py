@@ -62,8 +62,11 @@ def test_a_run_leaves_a_report_with_the_promised_numbers(finished, state_of_run)
     assert set(report) == {
         "teacher", "student", "scores", "records", "timings_s", "ledger", "sources", "obligations",
         "teachers", "plan", "imports", "said_anew", "flags", "readings", "may_be_published", "tasks", "training",
-        "compared", "leaderboards", "targets",
+        "compared", "leaderboards", "targets", "contamination", "looks",
     }  # fmt: skip
+    assert report["contamination"]["records"] == report["records"]["kept"]
+    assert (report["contamination"]["same"], report["looks"]["students"]) == (0, 1)
+    assert "looked at " in (finished / "report.html").read_text()
     assert report["plan"] is None  # nobody planned it
     for side in ("teacher", "student", "difference"):
         for name in ("held_out_prompts", "held_out_kinds", "chat_perplexity"):

@@ -207,7 +207,8 @@ def test_verdicts_of_a_file_are_rated_without_a_workspace(tmp_path):
     (tmp_path / "v.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     told = cli("arena", tmp_path / "v.jsonl", "--anchor", "z", "-w", tmp_path / "none").stdout
     assert "160 verdicts on 40 prompts; sandwich, clustered by prompt" in told
-    assert "[1000, 1000]" in told.splitlines()[-1]
+    assert "[1000, 1000]" in told.splitlines()[4]
+    assert "3 comparisons, each interval at 95 % by itself" in told
     assert [line.split()[-1] for line in told.splitlines()[2:5]] == ["x", "y", "z"]
 
 

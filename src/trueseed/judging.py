@@ -96,7 +96,14 @@ class Entrant:
             "artifact": f"{self.artifact.kind}:{self.artifact.digest}",
             "learned_from": list(self.learned_from),
             "characters": round(sum(map(len, self.answers.values())) / len(self.answers), 1),
+            **self.held,
         }
+
+    @property
+    def held(self) -> dict[str, Any]:
+        """Contamination and looks, as its scores have them: what a judge says of the answers is worth no more."""
+        about = json.loads(self.artifact.path("scores.json").read_bytes())
+        return {name: about[name] for name in ("contamination", "looks") if name in about}
 
 
 def seats(file: RunFile, workspace: Workspace) -> list[Seat]:
@@ -117,7 +124,7 @@ def speaking(model: scoring.Model, config: Config, task: Artifact, workspace: Wo
     if config.draws > 1:
         raise ConfigError("a judge compares one answer to each prompt; take `draws: 1`")
     scores = scoring.on(model, config, task, workspace)
-    lines = map(json.loads, scores.path("samples.jsonl").read_text(encoding="utf-8").splitlines())
+    lines = map(json.loads, scores.path("samples.jsonl").read_bytes().splitlines())
     carried = workspace.labels(model.weights) if model.weights else frozenset()
     kin = {label.source for label in carried if label.relation in (Relation.OUTPUT, Relation.WEIGHTS)}
     return Entrant(
@@ -263,7 +270,7 @@ def _judgement(seat: Seat, card: Artifact | None, heard: Artifact) -> "Judgement
     from trueseed.evaluate.judgement import Judgement
     from trueseed.evaluate.pairwise import Opinion
 
-    lines = heard.path(OPINIONS_FILE).read_text(encoding="utf-8").splitlines()
+    lines = heard.path(OPINIONS_FILE).read_bytes().splitlines()
     opinions = [Opinion.from_json(json.loads(line)) for line in lines]
     usd = seat.usd([each.ruling for each in opinions])
     rubric = seat.rubric.model_dump()
@@ -330,6 +337,7 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
         scores = {
             "task": {**frozen.about, "artifact": task.digest},
             "model": {"source": entrant.source},
+            **entrant.held,
             **_marks(entrant, seat, card, rulings),
         }
 

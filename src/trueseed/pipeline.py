@@ -19,7 +19,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError, Refused
-from trueseed.evaluate import measure, sets
+from trueseed.evaluate import contamination, measure, sets
 from trueseed.evaluate.task import Whom
 from trueseed.exchange.bring import bring
 from trueseed.failover import Baseline, Part
@@ -29,6 +29,7 @@ from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
 from trueseed.runfile import Asked, RunFile
+from trueseed.similarity.held_out import LEFT_OUT
 from trueseed.similarity.remembered import ANSWERS
 from trueseed.teachers.voice import OurWeights, Voice
 from trueseed.terms.model import Relation
@@ -232,9 +233,11 @@ def curate(
     file: RunFile, workspace: Workspace, records: list[Artifact], held_out: Artifact, without: Sequence[int] = ()
 ) -> Artifact:
     """without: recalls, by entry, after which this is made again."""
+    everything = workspace.held_out()
     config = file.curate.model_dump() | ({"without": list(without)} if without else {})
+    config |= {LEFT_OUT: everything.digests}
     with workspace.step("curate", inputs=records, against=[held_out], config=config) as step:
-        return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step)
+        return step.earlier("dataset") or curation.curate(file.curate, records, [held_out], step, everything)
 
 
 def of_the_base(
@@ -258,11 +261,12 @@ def compare(file: RunFile, workspace: Workspace, held_out: Artifact, before: Art
     from trueseed.lm.engine import Engine
 
     inputs, config = [held_out, before, student], {**file.evaluate.model_dump(), "engine": file.engine.identity}
-    with workspace.step("evaluate", inputs=inputs, config=config) as step:
+    learned = contamination.learned_by(student, f"own/{file.student.name}", held_out, workspace)
+    with workspace.step("evaluate", inputs=inputs, against=learned.datasets, config=config) as step:
         if earlier := step.earlier("scores"):
             return earlier
         engine = Engine(student.folder, f"own/{file.student.name}", **file.engine.model_dump())
-        return measure.compare(file.evaluate, held_out, before, engine, engine, step)
+        return measure.compare(file.evaluate, held_out, before, engine, engine, learned, step)
 
 
 def on_tasks(

@@ -8,7 +8,7 @@ Scores are found in the ledger: of several of one model on one task, the newest.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from trueseed.evaluate import outputs
 from trueseed.evaluate.targets import Made, Standing, standing
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
+from trueseed.ledger.looks import Looks, looks_at
 from trueseed.runfile import RunFile, Target
 from trueseed.student import newest_student
 from trueseed.workspace import Workspace
@@ -48,17 +49,20 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A model on a ladder. kind: `student`, or `other` for whom nobody trained here."""
+    """A model on a ladder. kind: `student`, or `other` for whom nobody trained here. contaminated: share of the samples
+    that stand in what it was trained on here; None where nothing of that is known.
+    """
 
     model: str
     kind: str
     on: date
     scores: str
     score: "Measured"
+    contaminated: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         said = {"model": self.model, "kind": self.kind, "on": self.on.isoformat(), "scores": self.scores}
-        return {**said, **self.score.to_json()}
+        return {**said, "contaminated": self.contaminated, **self.score.to_json()}
 
 
 # ------------------------------------------------------------------------------------------------------- two models
@@ -81,8 +85,12 @@ def compare(
             f"{a!r} and {b!r} were never measured on the same task: {_tasks(before)}; {_tasks(after)}. Measure both: "
             f"`trueseed evaluate MODEL --task FILE --scorer NAME`"
         )
-    pairs = ((scored.read(before[task]), scored.read(after[task])) for task in shared)
-    return scored.together([scored.compare(one, two, metric=metric, seed=seed) for one, two in pairs])
+    found, lineage = [], workspace.lineage()
+    for task in shared:
+        one, two = scored.read(before[task]), scored.read(after[task])
+        compared = scored.compare(one, two, metric=metric, seed=seed)
+        found.append(replace(compared, looks=looks_at(task, lineage)))
+    return scored.together(found)
 
 
 def _of(name: str, workspace: Workspace) -> dict[str, Artifact]:
@@ -118,7 +126,7 @@ def measured(workspace: Workspace) -> Iterator[Kept]:
             continue
         if not (workspace.store.folder / "scores" / made.digest).is_dir():
             continue  # destroyed, or lost: the ledger knows of it, and nothing can be read
-        inputs = {each["kind"]: each["digest"] for each in entry.predicate["inputs"]}
+        inputs = {e["kind"]: e["digest"] for e in entry.predicate["inputs"] if e["role"] == "input"}
         weights = inputs.get("weights", "")
         yield Kept(
             scores=workspace.store.get(f"scores:{made.digest}"),
@@ -148,6 +156,7 @@ def ladder(workspace: Workspace, task: str, metric: str | None = None) -> tuple[
                 on=at.date(),
                 scores=each.scores.digest,
                 score=found.measured(metric or found.metric),
+                contaminated=found.about.get("contamination", {}).get("share"),
             )
         )
     low_is_good = any((metric or found.metric) in scored.LOW_IS_GOOD for _, found in newest.values())
@@ -272,17 +281,30 @@ def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[
 
 @dataclass(frozen=True, kw_only=True)
 class Board:
-    """standings: to every target, in the order of the run file. ladders: of each of their tasks, by its name."""
+    """standings: to every target, in the order of the run file. ladders: of each of their tasks, by its name. looks: at
+    each of these tasks, so far.
+    """
 
     standings: tuple[Standing, ...]
     ladders: Mapping[str, tuple[Rung, ...]]
+    looks: Mapping[str, Looks]
+
+    @property
+    def comparisons(self) -> int:
+        """Of a student with a target, each with an interval of its own: one of twenty is wrong by chance."""
+        return sum(len(each.steps) for each in self.standings)
 
     def to_json(self) -> dict[str, Any]:
         ladders = {name: [rung.to_json() for rung in rungs] for name, rungs in self.ladders.items()}
-        return {"targets": [each.to_json() for each in self.standings], "ladders": ladders}
+        return {
+            "targets": [each.to_json() for each in self.standings],
+            "ladders": ladders,
+            "looks": {name: each.to_json() for name, each in self.looks.items()},
+            "comparisons": self.comparisons,
+        }
 
 
-NOBODY = Board(standings=(), ladders={})
+NOBODY = Board(standings=(), ladders={}, looks={})
 
 
 def board(file: RunFile, workspace: Workspace, today: date) -> Board:
@@ -305,13 +327,14 @@ def standings(
     if not file.targets:
         return NOBODY
     _measure_student(file, workspace, tasks)
-    kept, found, ladders = list(measured(workspace)), [], {}
+    kept, found, ladders, looks = list(measured(workspace)), [], {}, {}
     for target, of_target in zip(file.targets, scores, strict=True):
         _, task = _task_of(target, file, tasks)
         students = {each.weights: each for each in kept if each.trained and each.task == task.digest}
         found.append(_standing(target, of_target, list(students.values()), today))
         ladders[target.task] = ladder(workspace, task.digest, target.metric)
-    return Board(standings=tuple(found), ladders=ladders)
+        looks[target.task] = looks_at(task.digest, workspace.lineage())
+    return Board(standings=tuple(found), ladders=ladders, looks=looks)
 
 
 def _measure_student(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> None:

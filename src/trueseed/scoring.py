@@ -17,6 +17,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.chat import ChatModel
 from trueseed.errors import ConfigError
+from trueseed.evaluate import contamination
 from trueseed.evaluate.outputs import Outputs, Replayed, freeze, thaw
 from trueseed.evaluate.task import Config, read
 from trueseed.lm.source import resolve
@@ -121,11 +122,14 @@ def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Ar
     asks = {model.voice.source: Use.BENCHMARK_TEACHER} if model.asked else {}
     decides = {**config.model_dump(exclude={"file", "of"}), **model.voice.identity, "versions": score.versions()}
     decides |= {"version": dict(model.version)} if model.version else {}
-    with workspace.step(STEP, inputs=inputs, ask=asks, config=decides, features=model.features) as step:
+    learned = contamination.learned_by(model.weights, model.voice.source, task, workspace)
+    with workspace.step(
+        STEP, inputs=inputs, against=learned.datasets, ask=asks, config=decides, features=model.features
+    ) as step:
         if earlier := step.earlier("scores"):
             return earlier
         with _examined(model, step) as examined:
-            return score.score(config, task, examined, step)
+            return score.score(config, task, examined, learned, step)
 
 
 @contextmanager

@@ -40,6 +40,7 @@ from trueseed.ledger.statement import DECLARATION, SEAL, STEP, subject
 from trueseed.ledger.steps import WORDS
 from trueseed.ledger.withdrawals import Asking, Passing, Recalls, taken_out
 from trueseed.retained import Retained
+from trueseed.similarity.held_out import HeldOut, learned_from
 from trueseed.terms.admission import NOTHING, Admission, Question, admit, measured
 from trueseed.terms.catalog import Catalog, keep
 from trueseed.terms.model import Effect, Facts, Label, Obligation, Relation, Use
@@ -47,6 +48,7 @@ from trueseed.terms.rules import RELATION_OF_USE, RULES_VERSION, Verdict, judge_
 
 FORMAT = 1
 KEPT = "ledger/terms"  # the documents that labels name by digest, as they were when the door relied on them
+SHOWN = 3  # records that a refusal names
 FLAGS = ("identity_filter", "redacted")  # what was taken out of a dataset is said of all that comes of it
 
 Progress = Callable[[str, int, int, str, str], None]  # step, done, total, unit, note
@@ -169,6 +171,8 @@ class Step:
                     f"step {self.name!r} would write weights and reads {words}; to train is for a step that says so "
                     f"(effect=Effect.TRAIN), where the terms are asked about it"
                 )
+        if kind == "weights":
+            self.workspace.must_not_repeat_held_out(self.name, self._opening.inputs)
         scores = [label for label in self.labels if label.relation is Relation.SCORE]
         for verdict in may_flow(
             scores, self.workspace.catalog, Effect.TRAIN, self._admission.facts, self._admission.on
@@ -421,6 +425,7 @@ class Workspace:
     catalog: Catalog
     report: Progress = field(default=_silent)
     _reading: Reading = field(default_factory=Reading, init=False, repr=False)
+    _compared: set[tuple[str, ...]] = field(default_factory=set, init=False, repr=False)  # that repeat nothing held out
 
     @classmethod
     def open(cls, folder: Path, *, create: bool = False, report: Progress = _silent) -> "Workspace":
@@ -515,6 +520,30 @@ class Workspace:
         terms, project = document.digest if document else "", self.project
         asks = tuple(Asking(source, use.value, terms, project) for use in uses)
         self.look_for_recalls([Label(source=source, relation=relation, terms=terms)], Passing(asks=asks))
+
+    # held out from training
+
+    def held_out(self) -> HeldOut:
+        """All that any step here froze for evaluation, as far as it is in the store."""
+        lineage = self.lineage()
+        frozen = (made for made in lineage.artifacts() if _is_held_out(made.digest, lineage))
+        here = (made for made in frozen if (self.store.folder / made.kind / made.digest).is_dir())
+        return HeldOut.of(self.store.get(f"{made.kind}:{made.digest}") for made in here)
+
+    def must_not_repeat_held_out(self, step: str, inputs: Iterable[Artifact]) -> None:
+        """Raises `Refused` when a record among the inputs is a held-out sample, or nearly is (`similarity.leaks`)."""
+        held = self.held_out()
+        for artifact in inputs if held.artifacts else ():
+            known = (artifact.digest, *held.digests)
+            if known in self._compared or not (found := _repeated(artifact, held)):
+                self._compared.add(known)
+                continue
+            shown = "; ".join(found[:SHOWN]) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
+            raise Refused(
+                f"step {step!r}: {len(found)} of the records of {artifact} are held-out samples, or nearly are, and no "
+                f"score on these would be worth anything: {shown}. Give `trueseed run` again, whose curation leaves "
+                f"such records out and counts them; in Python, hand `workspace.held_out()` to `curate`"
+            )
 
     # the door
 
@@ -630,12 +659,13 @@ class Workspace:
         lineage = self.lineage()
         for artifact in opening.inputs:
             for ancestor in _made_from(artifact.digest, lineage):
-                maker = lineage.maker(ancestor)
-                if maker and maker.predicate["config"].get("held_out"):
+                if _is_held_out(ancestor, lineage):
                     raise Refused(
                         f"{artifact} comes from held-out prompts (artifact {ancestor[:12]}), frozen for evaluation; "
                         f"training on them is refused. Train on a dataset made from other prompts"
                     )
+        if any(artifact.kind in ("dataset", "weights") for artifact in opening.inputs):  # else nothing is trained yet
+            self.must_not_repeat_held_out(opening.name, opening.inputs)
 
     def _abandon_the_dead(self, opening: Opening) -> None:
         """We hold this step's lock, so an opening without a closing belongs to a process that died."""
@@ -723,6 +753,21 @@ def _catalog(folder: Path, ledger: Ledger) -> Catalog:
 
 def _today() -> date:
     return datetime.now(UTC).date()
+
+
+def _is_held_out(digest: str, lineage: Lineage) -> bool:
+    """Whether any step that made it said so."""
+    return any(maker.predicate["config"].get("held_out") for maker in lineage.makers(digest))
+
+
+def _repeated(artifact: Artifact, held: HeldOut) -> list[str]:
+    """Each record that is, or nearly is, held out, in words."""
+    return [
+        f"record {record.id[:12]} is {'nearly ' if leak.how == 'near' else ''}sample {leak.sample!r} of "
+        f"{of.meta.get('task', of)} ({leak.where} like {leak.part})"
+        for record in learned_from(artifact)
+        for of, leak in held.leaks(record)[:1]
+    ]
 
 
 def _made_from(digest: str, lineage: Lineage) -> Iterator[str]:

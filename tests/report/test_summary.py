@@ -66,6 +66,8 @@ def test_report_json_has_the_shape_that_others_rely_on():
         "compared": [],
         "leaderboards": [],
         "targets": [],
+        "contamination": {},
+        "looks": {},
     }
     assert report.to_json() == expected
     assert json.loads(canonical(report.to_json())) == expected

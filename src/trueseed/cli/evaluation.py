@@ -109,6 +109,8 @@ def _scores(artifact: "Artifact") -> Any:
 
 def table(scores: Mapping[str, Any]) -> list[str]:
     """A task's scores as lines of text."""
+    from trueseed import worth
+
     task = scores["task"]
     told = f"{shown(task['name'])}: {task['samples']} samples of {shown(task['source'])}, scorer {task['scorer']}"
     against = f" against {shown(scores['against']['source'])}" if "against" in scores else ""
@@ -118,5 +120,6 @@ def table(scores: Mapping[str, Any]) -> list[str]:
         lines.append(f"  {name:18} {found['value']:8.3f}  se {found['se']:.3f}  95 % {interval}  ({found['method']})")
     if counts := scores.get("counts"):
         lines.append("  " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items()))
+    lines += [f"  {shown(said)}" for said in worth.lines(scores)]
     lines += [f"  judge {shown(judge['source'])}" for judge in scores.get("judges", ())]
     return lines + [f"  NOTE  {shown(said)}" for said in scores.get("warnings", ())]

@@ -29,7 +29,7 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Do a whole run, or what is left of it: ask, curate, train, measure, report."""
-    from trueseed import patience, runfile, screen
+    from trueseed import patience, runfile, screen, worth
 
     def work(tell: "Progress") -> "Report":
         settings = runfile.load(file)  # a mistake in it is told before what follows is even imported
@@ -49,6 +49,8 @@ def run(
         print_json(report.to_json() | said)
     else:
         out.print(screen.scores(report.to_json()))
+        for line in worth.lines(report.to_json()):
+            out.print(line, markup=False)
         for taught in report.teachers if len(report.teachers) > 1 else ():
             left = f"; left: {taught.left}" if taught.left else ""
             out.print(f"teacher {taught.source}: {taught.accepted} of {taught.asked} answers kept{left}", markup=False)

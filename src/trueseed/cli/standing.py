@@ -114,8 +114,10 @@ def targets(
         for line in _stands(standing):
             out.print(line, markup=False)
     for name, rungs in found.ladders.items():
-        for line in _climbs(name, rungs):
+        for line in (*_climbs(name, rungs), f"  {found.looks[name]}"):
             out.print(line, markup=False)
+    if found.comparisons > 1:
+        out.print(_by_chance(found.comparisons), markup=False)
 
 
 def _write_page(path: Path, title: str, results: "Results") -> None:
@@ -139,6 +141,10 @@ def _compared(found: "Comparison", flips: int) -> Iterator[str]:
         f"  B is better on {found.better} samples, worse on {found.worse}; so many samples show a difference of "
         f"{found.detectable:.3f}, and one of 0.03 takes {found.needed:,}"
     )
+    for name, held in zip("AB", found.held, strict=True):
+        yield from (f"  {name} {shown(said)}" for said in held)
+    if found.looks:
+        yield f"  {found.looks}; the more looks, the less p and the interval say"
     for told in found.apart:
         yield f"  not measured alike: {shown(told)}"
     for flip in found.flips[:flips]:
@@ -159,6 +165,7 @@ def _rated(board: "Leaderboard") -> Iterator[str]:
             f"{row.rank:>4}  {possible:>9}  {row.rating:>6.0f}  {f'[{low}, {high}]':>14}  {row.wins:>6.1%}  "
             f"{row.met:>8,}  {shown(row.model)}"
         )
+    yield _by_chance(board.comparisons)
     for note in board.notes:
         yield f"note: {shown(note)}"
 
@@ -185,7 +192,15 @@ def _stands(found: "Standing") -> Iterator[str]:
 def _climbs(name: str, rungs: "Sequence[Rung]") -> Iterator[str]:
     yield f"ladder of {shown(name)}"
     for rung in rungs:
-        yield f"  {_with_interval(rung.score)}  {rung.kind:8} {rung.on}  {shown(rung.model)}"
+        held = "training data unknown" if rung.contaminated is None else f"{rung.contaminated:.1%} contaminated"
+        yield f"  {_with_interval(rung.score)}  {rung.kind:8} {rung.on}  {shown(rung.model)}  ({held})"
+
+
+def _by_chance(comparisons: int) -> str:
+    return (
+        f"{comparisons:,} comparisons, each interval at 95 % by itself: of so many, about {comparisons / 20:.1f} miss "
+        f"by chance; `trueseed compare` corrects for how many it makes (Holm)"
+    )
 
 
 def _with_interval(found: "Measured") -> str:

@@ -42,7 +42,7 @@ def read_prompts(path: Path) -> tuple[Prompt, ...]:
         raise ConfigError(f"prompts file {str(path)!r} cannot be read: {err}") from err
     prompts: dict[str, Prompt] = {}
     wrong = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -87,7 +87,7 @@ def write_prompts(prompts: tuple[Prompt, ...], folder: Path) -> None:
 def texts(artifact: Artifact) -> Iterator[str]:
     """What a prompts artifact would ask: the `prompt` of every row of every JSONL file in it, tasks included."""
     for path in sorted(artifact.folder.rglob("*.jsonl")):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_bytes().splitlines():
             prompt = json.loads(line).get("prompt") if line.strip() else None
             if isinstance(prompt, str):
                 yield prompt

@@ -24,13 +24,14 @@ from trueseed.curate.balance import balance
 from trueseed.curate.drop import Concern, Drop
 from trueseed.curate.duplicates import duplicates
 from trueseed.curate.identity import identity
-from trueseed.curate.overlap import overlap
+from trueseed.curate.overlap import overlap, repeated
 from trueseed.curate.quality import Config as Quality
 from trueseed.curate.quality import quality
 from trueseed.curate.redact import Config as Redaction
 from trueseed.curate.redact import Redactor
 from trueseed.curate.split import split
 from trueseed.errors import ConfigError
+from trueseed.similarity.held_out import HeldOut
 
 if TYPE_CHECKING:
     from trueseed.workspace import Step
@@ -61,15 +62,23 @@ class Sifted:
     dropped: tuple[tuple[Record, Drop], ...]
 
 
-def curate(config: Config, records: Sequence[Artifact], held_out: Sequence[Artifact], step: "Step") -> Artifact:
-    """A `dataset` artifact of all `records`, one artifact after the other. Raises `ConfigError` when nothing is left to
-    train on.
+def curate(
+    config: Config,
+    records: Sequence[Artifact],
+    held_out: Sequence[Artifact],
+    step: "Step",
+    of_workspace: HeldOut | None = None,
+) -> Artifact:
+    """A `dataset` artifact of all `records`, one artifact after the other. of_workspace: all else that is held out
+    (`Workspace.held_out`), which the door lets nobody train on.
+
+    Raises `ConfigError` when nothing is left to train on.
     """
     found = [record for each in records for record in read_parquet(step.read(each) / RECORDS_FILE)]
     if config.redact:
         found = Redactor(config.redact).records(found, step)
     prompts = [text for artifact in held_out for text in _texts(artifact, step)]
-    sifted = sift(found, concerns(config, prompts))
+    sifted = sift(found, concerns(config, prompts, of_workspace))
     reasons = Counter(drop.reason for _, drop in sifted.dropped)
     for reason, count in sorted(reasons.items()):
         step.count(f"dropped:{reason}", count)
@@ -95,7 +104,7 @@ def curate(config: Config, records: Sequence[Artifact], held_out: Sequence[Artif
     return step.write("dataset", fill, meta)
 
 
-def concerns(config: Config, held_out: Sequence[str]) -> list[Concern]:
+def concerns(config: Config, held_out: Sequence[str], of_workspace: HeldOut | None = None) -> list[Concern]:
     """In order: what is wrong in itself, what was said before, what was held out, and last what is too much."""
     found: list[Concern] = [partial(quality, config.quality)]
     if config.identity_filter:
@@ -104,6 +113,7 @@ def concerns(config: Config, held_out: Sequence[str]) -> list[Concern]:
         *found,
         partial(duplicates, config.near_duplicate),
         partial(overlap, held_out, config.overlap_words),
+        *([partial(repeated, of_workspace)] if of_workspace else ()),
         partial(balance, config.balance, config.seed),
     ]
 

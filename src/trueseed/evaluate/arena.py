@@ -59,8 +59,14 @@ class Leaderboard:
     first: Measured | None
     notes: tuple[str, ...]
 
+    @property
+    def comparisons(self) -> int:
+        """Pairs of models that a reader of the table compares."""
+        return len(self.rows) * (len(self.rows) - 1) // 2
+
     def to_json(self) -> dict[str, Any]:
         return {
+            "comparisons": self.comparisons,
             "rows": [asdict(row) for row in self.rows],
             "verdicts": self.verdicts,
             "samples": self.samples,

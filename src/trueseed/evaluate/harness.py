@@ -6,7 +6,7 @@ The harness is used as it is: its tasks, prompts, filters and metrics. What is o
 
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ from pydantic import Field
 from trueseed.core.artifacts import Artifact
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
-from trueseed.evaluate.harness_results import SCORER, Result
+from trueseed.evaluate import stats
+from trueseed.evaluate.harness_results import AS_REPORTED, SCORER, Result
 from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE, versions
 from trueseed.evaluate.task import SAMPLES_FILE as TASK_SAMPLES
 from trueseed.evaluate.task import TASK_FILE
@@ -73,6 +74,16 @@ def load(config: Config) -> Loaded:
     return Loaded(found=found["tasks"], manager=manager, limit=config.limit)
 
 
+def without(result: Result, clean: Collection[str], seed: int) -> dict[str, Any] | None:
+    """The metrics that are means over samples, on those with these ids alone; None where there are none."""
+    found = {}
+    for name, whole in result.metrics.items():
+        lines = [line["counts"] for line in result.lines if line["id"] in clean and name in line["counts"]]
+        if len(lines) > 1 and whole.method != AS_REPORTED:
+            found[name] = stats.ratio([float(each[name][0]) for each in lines], [1.0] * len(lines), seed=seed).to_json()
+    return found or None
+
+
 def _manager(config: Config) -> Any:
     """The folder's own tasks alone, where they are all that is asked for: to index the harness's takes many seconds."""
     from lm_eval.tasks import TaskManager
@@ -118,8 +129,17 @@ def run(config: Config, loaded: Loaded, engine: "Engine") -> tuple[Mapping[str, 
     return found, found["samples"]
 
 
-def write(result: Result, about: Mapping[str, Any], model: Mapping[str, Any], seed: int, step: Step) -> Artifact:
-    """One task's scores, shaped as `evaluate.score` writes them. about: how they were come by."""
+def write(
+    result: Result,
+    about: Mapping[str, Any],
+    model: Mapping[str, Any],
+    seed: int,
+    step: Step,
+    held: Mapping[str, Any],
+) -> Artifact:
+    """One task's scores, shaped as `evaluate.score` writes them. about: how they were come by. held: contamination and
+    looks.
+    """
     scores = {
         "task": {
             "name": result.task,
@@ -136,6 +156,7 @@ def write(result: Result, about: Mapping[str, Any], model: Mapping[str, Any], se
         "seed": seed,
         "settings": dict(about),
         "versions": versions(),
+        **held,
     }
 
     def fill(folder: Path) -> None:

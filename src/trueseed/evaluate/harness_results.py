@@ -20,6 +20,7 @@ SCORER = "lm-evaluation-harness"
 _SUFFIX = "_stderr"
 _NOT_METRICS = {"alias", "name", "sample_len", "sample_count"}
 _CLOSE = 1e-6
+AS_REPORTED = "as reported, normal"  # of metrics whose samples are not here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +102,7 @@ def _summed(task: str, name: str, values: Sequence[Any], reported: float, seed: 
 
 
 def _as_reported(value: float, se: float, n: int) -> Measured:
-    return Measured(
-        value=value, se=se, low=value - 1.96 * se, high=value + 1.96 * se, n=n, method="as reported, normal"
-    )
+    return Measured(value=value, se=se, low=value - 1.96 * se, high=value + 1.96 * se, n=n, method=AS_REPORTED)
 
 
 def _by_filter(rows: Sequence[Any]) -> dict[str, list[Any]]:

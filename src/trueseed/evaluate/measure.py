@@ -20,7 +20,10 @@ from trueseed.checks import Task
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, ChatModel, Finish, Message, Request, TokenLogprob, user
 from trueseed.core.settings import Settings
+from trueseed.evaluate import contamination
+from trueseed.evaluate.contamination import Learned
 from trueseed.evaluate.sets import CHAT, TASK_SETS, read_chat, read_tasks
+from trueseed.similarity.held_out import samples_of
 from trueseed.workspace import Step
 
 Side = Literal["teacher", "base"]
@@ -114,10 +117,10 @@ def baseline(
 
 
 def compare(
-    config: Config, sets: Artifact, before: Artifact, student: ChatModel, scorer: Scorer, step: Step
+    config: Config, sets: Artifact, before: Artifact, student: ChatModel, scorer: Scorer, learned: Learned, step: Step
 ) -> Artifact:
     """The student's part beside the teacher's: samples.jsonl, chats.jsonl and scores.json, whose `beside` says whether
-    what it calls `teacher` is one, or the student's base.
+    what it calls `teacher` is one, or the student's base. learned: what the student was trained on.
     """
     folder, base = step.read(sets), step.read(before)
     teacher_samples = [Sample.from_json(line) for line in _read_lines(base / "samples.jsonl")]
@@ -126,6 +129,10 @@ def compare(
     scored = _scored(chats, scorer, {}) if chats else []
     scores = summarise(teacher_samples, samples, chats, scored, seed=config.seed)
     scores["beside"] = before.meta.get("side", "teacher")
+    scores["contamination"] = contamination.report(
+        samples_of(sets), learned, step, lambda clean: _shares(samples, clean, config.seed)
+    )
+    scores |= {"looks": learned.looks.to_json()} if learned.looks else {}
 
     def fill(target: Path) -> None:
         _write_lines(target / "samples.jsonl", (sample.to_json() for sample in samples))
@@ -172,6 +179,21 @@ def summarise(
     scores["p"][CHAT] = stats.paired_p(after, before, seed=seed)
     scores["chat_perplexity_ratio"] = stats.perplexity_ratio(after, before, tokens, seed=seed).to_json()
     return scores
+
+
+def _shares(samples: Sequence[Sample], clean: Collection[str], seed: int) -> dict[str, Any] | None:
+    """The student's shares on the tasks with these ids alone (`<set>:<line>`, as the sets lie in their files)."""
+    from trueseed.evaluate import stats
+
+    found = {}
+    for name in TASK_SETS:
+        of_set = (sample for sample in samples if sample.set == name)
+        left = [each for line, each in enumerate(of_set, start=1) if f"{name}:{line}" in clean]
+        by_prompt = _by_prompt(left, name)
+        if len(by_prompt) > 1:
+            right, out_of = ([float(count(each)) for each in by_prompt.values()] for count in (sum, len))
+            found[name] = stats.share(right, out_of, seed=seed).to_json()
+    return found or None
 
 
 def _answer_sets(config: Config, folder: Path, model: ChatModel, step: Step) -> Iterator[Sample]:

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,12 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, ChatModel, Request, user
 from trueseed.core.code import code_digest
 from trueseed.errors import ConfigError
-from trueseed.evaluate import stats
+from trueseed.evaluate import contamination, stats
+from trueseed.evaluate.contamination import Learned
 from trueseed.evaluate.scorers import Likelihood, Verdict
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.task import Config, Sample, Task, thaw
+from trueseed.similarity.held_out import samples_of
 from trueseed.workspace import Step
 
 SCORES_FILE, SAMPLES_FILE = "scores.json", "samples.jsonl"
@@ -72,8 +74,10 @@ class Line:
         }
 
 
-def score(config: Config, frozen: Artifact, model: Examined, step: Step) -> Artifact:
-    """Raises `ConfigError` when the model cannot tell likelihoods that the task needs, when code cannot be executed
+def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, step: Step) -> Artifact:
+    """learned: what the model was trained on, held against the samples; its datasets are inputs of the step.
+
+    Raises `ConfigError` when the model cannot tell likelihoods that the task needs, when code cannot be executed
     safely, and when a score is not a number.
     """
     step.read(frozen)
@@ -84,6 +88,12 @@ def score(config: Config, frozen: Artifact, model: Examined, step: Step) -> Arti
         _answered(config, task, model, step) if task.scorer.needs == "answers" else _followed(task, model, step)
     )
     measured = summarise(task, lines, seed=config.seed)
+
+    def without(clean: Collection[str]) -> dict[str, Any] | None:
+        left = [line for line in lines if line.id in clean]
+        found = summarise(task, left, seed=config.seed) if len(left) > 1 else {}
+        return {name: each.to_json() for name, each in found.items()} or None
+
     scores = {
         "task": {**task.about, "artifact": frozen.digest},
         "model": {"source": model.speaks.source, **model.about},
@@ -92,6 +102,8 @@ def score(config: Config, frozen: Artifact, model: Examined, step: Step) -> Arti
         "seed": config.seed,
         "settings": _settings(config, task),
         "versions": versions(),
+        "contamination": contamination.report(samples_of(frozen), learned, step, without),
+        **({"looks": learned.looks.to_json()} if learned.looks else {}),
     }
 
     def fill(folder: Path) -> None:

@@ -24,6 +24,8 @@ from trueseed.evaluate import stats
 from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE
 from trueseed.evaluate.scorers import Kind, named
 from trueseed.evaluate.stats import Measured
+from trueseed.ledger.looks import Looks
+from trueseed.worth import of_training
 
 LOW_IS_GOOD = frozenset({"perplexity", "bits_per_byte"})  # of all other metrics, more is better
 NO_MERIT = frozenset({"characters"})  # of answers that only a judge can rank
@@ -67,6 +69,11 @@ class Scored:
     def metric(self) -> str:
         """The one the scorer is known by."""
         return str(self.about["metric"])
+
+    @property
+    def contamination(self) -> tuple[str, ...]:
+        """What of the samples the model was trained on, in words."""
+        return tuple(of_training(self.about))
 
     def kind(self, metric: str) -> Kind:
         return named(self.about["task"]["scorer"]).metrics[metric]
@@ -125,7 +132,8 @@ class Flip:
 class Comparison:
     """B beside A on one task. difference: B − A. p: of that by chance; holm: corrected for the tasks it was tested on
     beside this one. better, worse: samples of B. detectable: the least difference that so many samples show four times
-    of five. needed: samples to see one of `GAIN`. apart: in what the two were not measured alike.
+    of five. needed: samples to see one of `GAIN`. apart: in what the two were not measured alike. held: what of the
+    samples each of them was trained on, in words. looks: at the samples, so far. tested: comparisons made at once.
     """
 
     task: str
@@ -140,6 +148,9 @@ class Comparison:
     worse: int
     flips: tuple[Flip, ...]
     apart: tuple[str, ...]
+    held: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    looks: Looks | None = None
+    tested: int = 1
     holm: float = math.nan
 
     @cached_property
@@ -167,6 +178,9 @@ class Comparison:
             "detectable": self.detectable,
             "needed": {"gain": GAIN, "samples": self.needed},
             "apart": list(self.apart),
+            "contamination": {name: list(said) for name, said in zip("ab", self.held, strict=True)},
+            "looks": self.looks.to_json() if self.looks else None,
+            "comparisons": self.tested,
             "flips": [flip.to_json() for flip in self.flips],
         }
 
@@ -180,10 +194,10 @@ def read(artifact: Artifact) -> Scored:
         raise ConfigError(
             f"{artifact} holds scores on a run's own sets; take one of a task, as `trueseed evaluate` makes"
         )
-    return of_lines(artifact.digest, about, artifact.path(SAMPLES_FILE).read_text(encoding="utf-8").splitlines())
+    return of_lines(artifact.digest, about, artifact.path(SAMPLES_FILE).read_bytes().splitlines())
 
 
-def of_lines(digest: str, about: Mapping[str, Any], lines: Sequence[str]) -> Scored:
+def of_lines(digest: str, about: Mapping[str, Any], lines: Sequence[str | bytes]) -> Scored:
     """Raises `ConfigError` for a sample that comes twice or counts for what is no number, and for none or too many."""
     found: dict[str, Mapping[str, Any]] = {}
     where = f"scores {digest[:12]} of {about['model']['source']} on {about['task']['name']}"
@@ -224,6 +238,7 @@ def compare(a: Scored, b: Scored, *, metric: str | None = None, seed: int = 0) -
         worse=sum(flip.b < flip.a for flip in flips),
         flips=flips,
         apart=tuple(_apart(a.about, b.about)),
+        held=(a.contamination, b.contamination),
         holm=p,
     )
 
@@ -239,7 +254,8 @@ def upwards(difference: Measured, metric: str) -> Measured:
 def together(comparisons: Sequence[Comparison]) -> tuple[Comparison, ...]:
     """Corrected for being tested on all these tasks at once."""
     corrected = stats.holm([each.p for each in comparisons])
-    return tuple(replace(each, holm=p) for each, p in zip(comparisons, corrected, strict=True))
+    tested = len(comparisons)
+    return tuple(replace(each, holm=p, tested=tested) for each, p in zip(comparisons, corrected, strict=True))
 
 
 def _paired(a: Scored, b: Scored) -> list[str]:

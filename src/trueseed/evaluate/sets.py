@@ -54,5 +54,5 @@ def _write(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_bytes().splitlines():
         yield json.loads(line)

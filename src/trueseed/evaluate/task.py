@@ -145,7 +145,7 @@ def read(config: Config) -> Task:
 def thaw(artifact: Artifact) -> Task:
     """A frozen task, as it was."""
     about = json.loads(artifact.path(TASK_FILE).read_bytes())
-    rows = map(json.loads, artifact.path(SAMPLES_FILE).read_text(encoding="utf-8").splitlines())
+    rows = map(json.loads, artifact.path(SAMPLES_FILE).read_bytes().splitlines())
     return Task(
         name=about["name"],
         source=about["source"],

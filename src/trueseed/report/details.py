@@ -113,6 +113,7 @@ class Details:
     by set. parts: what the loss was made of, by name. upstream: what the sources are declared to have learned from.
     readings: where today's terms of a source are others than those it was asked under, what each says. withheld: why
     the teacher's scores may not be made public. workspace: how the commands name it.
+    worth: what of the run's own sets the student was trained on, and how often they were looked at.
     """
 
     name: str
@@ -132,3 +133,4 @@ class Details:
     readings: tuple[str, ...] = ()
     withheld: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
+    worth: tuple[str, ...] = ()

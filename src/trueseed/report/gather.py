@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from trueseed import learned
+from trueseed import learned, worth
 from trueseed.checks import phrase
 from trueseed.checks.kind import Constraint
 from trueseed.core.artifacts import Artifact
@@ -84,6 +84,8 @@ def report(
         tasks=tuple(json.loads(each.path("scores.json").read_bytes()) for each in tasks),
         training=learned.of(student, lineage.maker(student.digest)).to_json(),
         **results.to_json(),
+        contamination=found.get("contamination", {}),
+        looks=found.get("looks", {}),
     )
 
 
@@ -123,6 +125,7 @@ def page(
         readings=tuple(f"{each.then.use.value}: {each}" for each in _readings(workspace, student)),
         withheld=tuple(str(each) for each in _on_publishing(workspace, (scores, *tasks)) if not each.permitted),
         samples=tuple(_side_by_side(theirs, ours)),
+        worth=tuple(worth.lines(found)),
     )
 
 
@@ -210,7 +213,7 @@ def _obligations(maker: Entry | None) -> tuple[Obligation, ...]:
 
 
 def _samples(scores: Artifact) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in scores.path("samples.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in scores.path("samples.jsonl").read_bytes().splitlines()]
 
 
 def _kinds(theirs: list[dict[str, Any]], ours: list[dict[str, Any]]) -> dict[str, dict[str, details.KindScore]]:

@@ -13,6 +13,7 @@ from trueseed.core.artifacts import Store
 from trueseed.core.canonical import digest
 from trueseed.errors import Broken
 from trueseed.ledger.log import Entry
+from trueseed.similarity.held_out import LEFT_OUT
 from trueseed.teachers.account.amounts import Price
 
 ESTIMATE = "estimate.json"
@@ -149,7 +150,8 @@ def _is_plan(entry: Entry) -> bool:
 
 
 def _settings(entry: Entry) -> str:
-    return digest(entry.predicate["config"])
+    config = entry.predicate["config"]
+    return digest({name: said for name, said in config.items() if name != LEFT_OUT})  # not known when a plan is made
 
 
 def _beside(step: Planned, price: Price | None, closed: Entry, entries: Iterable[Entry]) -> Iterable[Beside]:

@@ -110,7 +110,8 @@ class Report:
     may_be_published: verdicts on making the teacher's scores public. tasks: scores on tasks of the
     user's own, as `evaluate.score` writes them. training: by which method the student learned, and why so, as
     `learned.Learned` has it. compared: the student beside everybody else on each of these tasks. leaderboards: of each
-    task. targets: how far it is to each.
+    task. targets: how far it is to each. contamination, looks: of the run's own sets, as
+    `evaluate.contamination` has them.
     """
 
     teacher: str
@@ -133,6 +134,8 @@ class Report:
     compared: tuple[Mapping[str, Any], ...] = ()
     leaderboards: tuple[Mapping[str, Any], ...] = ()
     targets: tuple[Mapping[str, Any], ...] = ()
+    contamination: Mapping[str, Any] = field(default_factory=dict)
+    looks: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def before(self) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from trueseed import worth
 from trueseed.report import plots
 from trueseed.report.wording import figure
 
@@ -39,11 +40,14 @@ class Metric:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """metrics: the one that the scorer is known by first. told: how it was measured."""
+    """metrics: the one that the scorer is known by first. told: how it was measured. worth: of each model, what of the
+    samples it was trained on, and how often they were looked at.
+    """
 
     name: str
     told: str
     metrics: tuple[Metric, ...]
+    worth: tuple[str, ...] = ()
 
 
 def of_scores(found: Sequence[Scores]) -> list[Task]:
@@ -71,7 +75,8 @@ def _task(models: Sequence[Scores]) -> Task:
     for name in names:
         measured = [(each.model, each.student, each.about["metrics"].get(name)) for each in models]
         metrics.append(_metric(name, [(model, student, it, "") for model, student, it in measured if it]))
-    return Task(name=task["name"], told=f"{told}{', ' if how else ''}{how}.", metrics=tuple(metrics))
+    said = tuple(f"{each.model}: {line}" for each in models for line in worth.lines(each.about))
+    return Task(name=task["name"], told=f"{told}{', ' if how else ''}{how}.", metrics=tuple(metrics), worth=said)
 
 
 def _metric(name: str, measured: Sequence[tuple[str, bool, Mapping[str, Any], str]]) -> Metric:
