@@ -10,6 +10,7 @@ Where the two models' tokens are not the same, no log-probabilities can be compa
 teacher's words (`train.preflight`): that is said in the step's configuration, in the report and on the model card.
 """
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
@@ -19,7 +20,7 @@ from trueseed.teachers.bound import bound
 from trueseed.teachers.voice import OurWeights, Voice
 from trueseed.terms.model import Effect, Use
 from trueseed.train import settings
-from trueseed.workspace import Workspace
+from trueseed.workspace import Step, Workspace
 
 
 def train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact, distiller: Voice | None) -> Artifact:
@@ -41,14 +42,7 @@ def ask(file: RunFile, workspace: Workspace, dataset: Artifact, distiller: OurWe
     """What the distiller thinks of every answer token: an artifact of kind `signals`."""
     config = file.training
     assert isinstance(config, settings.Distil)
-    with workspace.step(
-        "signals",
-        inputs=[dataset],
-        ask={distiller.source: Use.TRAIN},
-        effect=Effect.TRAIN,
-        config={**file.hearing, **distiller.identity},
-        features=file.features_of(distiller.source),
-    ) as step:
+    with _hearing(file, workspace, dataset, distiller, {}) as step:
         if earlier := step.earlier("signals"):
             return earlier
         from trueseed.train.collect import collect
@@ -62,20 +56,27 @@ def gather(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifac
     """What a server told of its own answers, taken from those that are kept; nobody is asked anew."""
     config = file.training
     assert isinstance(config, settings.Distil)
-    with workspace.step(
-        "signals",
-        inputs=[dataset],
-        ask={distiller.source: Use.TRAIN},
-        effect=Effect.TRAIN,
-        config={**file.hearing, **distiller.identity, "student": base.digest},
-        features=file.features_of(distiller.source),
-    ) as step:
+    with _hearing(file, workspace, dataset, distiller, {"student": base.digest}) as step:
         if earlier := step.earlier("signals"):
             return earlier
         from trueseed.train.collect import gathered
 
         with bound(distiller, step, cache=True) as teacher:
             return gathered(config, dataset, base.folder, teacher, step)
+
+
+def _hearing(
+    file: RunFile, workspace: Workspace, dataset: Artifact, distiller: Voice, also: dict[str, Any]
+) -> AbstractContextManager[Step]:
+    """The step in which a distiller is asked. also: what decides its outcome besides."""
+    return workspace.step(
+        "signals",
+        inputs=[dataset],
+        ask={distiller.source: Use.TRAIN},
+        effect=Effect.TRAIN,
+        config={**file.hearing, **distiller.identity, **also},
+        features=file.features_of(distiller.source),
+    )
 
 
 def must_be_possible(file: RunFile, workspace: Workspace, base: Artifact, distiller: Voice | None) -> None:
