@@ -28,10 +28,11 @@ from trueseed.train.ranks import ALONE, Ranks
 from trueseed.train.settings import Config, Distil, Lora, OnPolicy
 
 OWN = Origin(kind="human", source="own/tests", project="tests", use="train", terms="", asked_at="2026-01-01T00:00:00Z")
+SAID = {"sea": "deep", "dog": "lazy", "fox": "quick and brown", "sailor": "old", "list": "short"}
 RECORDS = tuple(
     Record(messages=(*user(f"Tell me of the {word}."), Message("assistant", f"The {word} is {how}.")), origin=OWN)
-    for word, how in zip(("sea", "dog", "fox", "sailor", "list"), ("deep", "lazy", "quick and brown", "old", "short"))
-)  # fmt: skip
+    for word, how in SAID.items()
+)
 HOW: dict[str, Any] = {
     "dtype": "float32", "learning_rate": 3e-3, "tokens_per_batch": 48, "gradient_accumulation_steps": 2,
     "num_train_epochs": 3, "eval_steps": 2, "save_steps": 2,

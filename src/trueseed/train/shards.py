@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trueseed.errors import ConfigError
@@ -64,18 +64,11 @@ class Shards(torch.nn.Module):
     def masters(self) -> "SharedMasters":
         return SharedMasters(self)
 
-    def refresh(self) -> None:
-        """Forgets what was gathered from weights that have changed since."""
-        for module in self.modules():
-            if isinstance(module, FSDPModule):
-                module.reshard()
-
 
 class SharedMasters:
     """As `loop.Masters`: this process's share of each trainable weight in float32, and of its gradient."""
 
     def __init__(self, root: Shards) -> None:
-        self._root = root
         self.weights: dict[str, torch.Tensor] = {
             name: weight for name, weight in root.learner.named_parameters() if weight.requires_grad
         }
@@ -104,9 +97,8 @@ class SharedMasters:
         return _shared_out(whole, next(iter(self.weights.values())))
 
     def publish(self) -> None:
-        """The next batch is computed with these weights; gradients are forgotten."""
+        """Forgets the gradients. The next batch gathers the weights anew."""
         self.close()
-        self._root.refresh()
 
 
 def are_shared_out(learner: torch.nn.Module) -> bool:
@@ -133,7 +125,6 @@ def spread(plain: torch.nn.Module, root: Shards) -> None:
             weight.zero_()
         else:
             weight.copy_(_shared_out(weights[name.replace(".base_layer", "")], weight))
-    root.refresh()
 
 
 def _whole(tensor: torch.Tensor) -> torch.Tensor:
@@ -149,7 +140,7 @@ def _shared_out(whole: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 def _share_out(module: torch.nn.Module, dtype: torch.dtype, mesh: DeviceMesh) -> None:
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
-    sharded = fully_shard(module, mesh=mesh, mp_policy=policy)
+    sharded = fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=True)  # the outermost too
     sharded.set_gradient_divide_factor(1.0)  # sums, since the loss is one …
     sharded.set_force_sum_reduction_for_comms(True)  # … and gloo knows no other
 
