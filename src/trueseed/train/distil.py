@@ -40,7 +40,7 @@ def method(config: Config, signals: Path, student: Student) -> Method:
     """signals: a folder that every process reads for itself."""
     kept = Signals.open(signals)
     rows = (*student.rows, *student.held_out)
-    route = Told(preflight.check(config, student.weights, kept.about, rows), config)
+    route = Routed(preflight.check(config, student.weights, kept.about, rows), config)
     kept.must_cover((row.id, row.tokens, row.mask) for row in rows)
 
     def says() -> dict[str, Any]:
@@ -55,7 +55,7 @@ def method(config: Config, signals: Path, student: Student) -> Method:
     )
 
 
-class Told:
+class Routed:
     """The route, and what its first batch adds to the reasons."""
 
     def __init__(self, route: preflight.Route, config: Distilling) -> None:

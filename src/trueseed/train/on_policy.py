@@ -23,7 +23,7 @@ from trueseed.errors import ConfigError
 from trueseed.lm.network import Network
 from trueseed.train import online, preflight
 from trueseed.train.batches import Example
-from trueseed.train.distil import Told
+from trueseed.train.distil import Routed
 from trueseed.train.lora import merged, merged_copy
 from trueseed.train.own_words import OwnWords, Speaker, must_fit
 from trueseed.train.ranks import launched
@@ -53,7 +53,7 @@ def method(config: Config | Distil, teacher: Path, notes: Path | None, student: 
     """teacher: a folder that every process reads for itself. notes: where what was said is kept by the first, if
     anything is to be said.
     """
-    route = Told(_route(config, student, teacher), config)
+    route = Routed(_route(config, student, teacher), config)
     above = online.load(teacher, student.model.dtype, place(config))
     _must_read(above, (*student.rows, *student.held_out))
     words = _words(config, student, teacher, above, notes) if isinstance(config, Config) and notes else None

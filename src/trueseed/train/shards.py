@@ -45,9 +45,6 @@ class Shards(torch.nn.Module):
         self._loss, self.learner = loss, learner
         self.networks = torch.nn.ModuleList(networks)
         mesh, dtype = init_device_mesh(ranks.device.type, (ranks.size,)), networks[0].dtype
-        for weight in learner.parameters():
-            if weight.requires_grad:
-                weight.data = weight.data.float()
         for each in networks:
             for layer in each.base_model.layers:
                 _share_out(layer, dtype, mesh)
@@ -139,6 +136,9 @@ def _shared_out(whole: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 
 
 def _share_out(module: torch.nn.Module, dtype: torch.dtype, mesh: DeviceMesh) -> None:
+    for weight in module.parameters():
+        if weight.requires_grad and not isinstance(weight, DTensor):
+            weight.data = weight.data.float()
     policy = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
     sharded = fully_shard(module, mesh=mesh, mp_policy=policy, reshard_after_forward=True)  # the outermost too
     sharded.set_gradient_divide_factor(1.0)  # sums, since the loss is one …
