@@ -80,6 +80,7 @@ def jobs(tiny_llama: Path, teacher: Path, work: Path) -> dict[str, stage.Job]:
     return {
         "sft": job("sft", Config(**HOW), sft.method, tiny_llama),
         "adapters": job("adapters", Config(**LORA), sft.method, tiny_llama),
+        "bfloat16": job("bfloat16", Config(**{**HOW, "dtype": "bfloat16"}), sft.method, tiny_llama),
         "stored": job("stored", stored, partial(distil.method, stored, signals), tiny_llama),
         "memory": job("memory", memory, heard(memory), tiny_llama),
         "words": job("words", words, heard(words), tiny_llama),
@@ -121,7 +122,7 @@ def learned(job: stage.Job) -> Told:
         found = stage.learned(job, None, let_go=shutil.rmtree, progress=lambda *_: None)
     except ConfigError as err:
         return {"error": str(err)}
-    weights = {name: weight.detach().numpy() for name, weight in found.model.named_parameters()}
+    weights = {name: weight.detach().float().numpy() for name, weight in found.model.named_parameters()}
     return {**found.course.to_json(), "before": found.before, "after": found.after, "weights": weights,
             "says": found.method.says()}  # fmt: skip
 
@@ -185,6 +186,13 @@ def test_two_processes_learn_what_one_learns(
     for weight, value in alone["weights"].items():
         found = torch.from_numpy(both["weights"][weight])
         torch.testing.assert_close(found, torch.from_numpy(value), rtol=1e-3, atol=5e-4)
+
+
+def test_in_bfloat16_shared_weights_learn_what_whole_ones_learn(by_two: dict[str, Told]) -> None:
+    whole, shared = by_two["bfloat16"], by_two["bfloat16 shared"]
+    for near in ("loss", "grad_norm"):
+        assert [p[near] for p in shared["curve"]] == pytest.approx([p[near] for p in whole["curve"]], rel=2e-3)
+    assert shared["after"] == pytest.approx(whole["after"], rel=2e-3)
 
 
 @pytest.mark.parametrize("shared", ["", " shared"])

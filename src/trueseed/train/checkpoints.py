@@ -73,6 +73,7 @@ def save(folder: Path, state: State, course: Course, let_go: LetGo) -> None:
             let_go(path)
 
 
+@torch.no_grad()
 def restore(folder: Path, masters: Weights, optimizer: torch.optim.Optimizer) -> Course:
     """Sets weights and optimizer to the newest checkpoint. An empty course when there is none."""
     newest = _newest(folder)
@@ -87,6 +88,7 @@ def restore(folder: Path, masters: Weights, optimizer: torch.optim.Optimizer) ->
     return course
 
 
+@torch.no_grad()
 def restore_weights(folder: Path, step: int, masters: Weights) -> None:
     """Sets weights to those of the checkpoint of a step."""
     state = load_file(folder / _name(step) / _STATE)
