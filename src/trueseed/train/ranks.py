@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import distributed
@@ -125,6 +125,19 @@ ALONE = Ranks()
 def launched() -> Ranks:
     """As `torchrun` says it in the environment."""
     return Ranks(rank=int(os.environ.get("RANK", "0")), size=int(os.environ.get("WORLD_SIZE", "1")))
+
+
+def together(parallel: Literal["ddp", "fsdp"]) -> Ranks:
+    """Who trains together, in the way a run file says. Raises `ConfigError` when weights are to be shared out and there
+    is nobody to share with.
+    """
+    ranks = replace(launched(), lockstep=parallel == "fsdp")
+    if ranks.lockstep and ranks.size == 1:
+        raise ConfigError(
+            "`parallel: fsdp` shares the weights out among processes, and there is one; start it with "
+            "`torchrun --nproc-per-node N -m trueseed run FILE`, or leave `parallel` out"
+        )
+    return ranks
 
 
 def give(job: Any) -> None:

@@ -15,6 +15,7 @@ equally often. A row that is read and not learned keeps step where a process has
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,9 +24,10 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trueseed.errors import ConfigError
+from trueseed.lm.checkpoint import architecture
 from trueseed.train import network
 from trueseed.train.batches import Batch
-from trueseed.train.ranks import ALONE, Ranks
+from trueseed.train.ranks import ALONE, Ranks, together
 
 
 class Shards(torch.nn.Module):
@@ -41,7 +43,7 @@ class Shards(torch.nn.Module):
         super().__init__()
         networks = list(networks)
         for each in networks:
-            _must_pack(each)
+            _must_pack(each.config.model_type, network.packs(each))
         self._loss, self.learner = loss, learner
         self.networks = torch.nn.ModuleList(networks)
         mesh, dtype = init_device_mesh(ranks.device.type, (ranks.size,)), networks[0].dtype
@@ -98,6 +100,14 @@ class SharedMasters:
         self.close()
 
 
+def must_be_possible(weights: Path) -> None:
+    """Before anything is spent. weights: the student's folder. Raises `ConfigError` where there is one process, or for
+    an architecture whose batches are not one pass.
+    """
+    together("fsdp")
+    _must_pack(kind := architecture(weights), kind in network.PACKED)
+
+
 def are_shared_out(learner: torch.nn.Module) -> bool:
     return any(isinstance(weight, DTensor) for weight in learner.parameters())
 
@@ -145,9 +155,9 @@ def _share_out(module: torch.nn.Module, dtype: torch.dtype, mesh: DeviceMesh) ->
     sharded.set_force_sum_reduction_for_comms(True)  # … and gloo knows no other
 
 
-def _must_pack(model: Any) -> None:
-    if not network.packs(model):
+def _must_pack(kind: str, packs: bool) -> None:
+    if not packs:
         raise ConfigError(
             f"`parallel: fsdp` needs a network that reads a batch in one pass; known so are "
-            f"{', '.join(sorted(network.PACKED))}, and this is {model.config.model_type!r}. Use `parallel: ddp`"
+            f"{', '.join(sorted(network.PACKED))}, and this is {kind!r}. Use `parallel: ddp`"
         )

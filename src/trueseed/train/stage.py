@@ -10,7 +10,7 @@ and after, the step whose weights were kept, and what the method says of itself)
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from trueseed.train.course import Course
 from trueseed.train.interpolation import interpolate
 from trueseed.train.loop import Loss, Progress, Steps, fit, mean_loss, mean_parts
 from trueseed.train.lora import adapted, merged
-from trueseed.train.ranks import Ranks, give, launched
+from trueseed.train.ranks import give, launched, together
 from trueseed.train.settings import Learning
 from trueseed.workspace import Step
 
@@ -120,7 +120,7 @@ def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Ste
     record has no trainable token (naming the records), when nothing remains to train on, or for weights that cannot be
     trained so.
     """
-    _together(config)
+    together(config.parallel)
     weights = folder_of(base, step)
     folder, form = step.read(dataset), Format(weights)
     records = tuple(read_parquet(folder / "train.parquet"))
@@ -185,7 +185,7 @@ def learned(job: Job, student: Student | None, *, let_go: LetGo, progress: Progr
 
     student: as it begins; None where it is still to be read.
     """
-    ranks = _together(job.config)
+    ranks = together(job.config.parallel)
     with ranks.agreed():
         student = student or job.student()
         method = job.method(student)
@@ -224,17 +224,6 @@ def _finished(student: Student) -> Any:
     if config.wise_ft_alpha < 1:
         interpolate(plain, checkpoint.load(student.weights, plain.dtype), config.wise_ft_alpha)
     return plain
-
-
-def _together(config: Learning) -> Ranks:
-    """Raises `ConfigError` when weights are to be shared out and there is nobody to share with."""
-    ranks = replace(launched(), lockstep=config.parallel == "fsdp")
-    if ranks.lockstep and ranks.size == 1:
-        raise ConfigError(
-            "`parallel: fsdp` shares the weights out among processes, and there is one; start it with "
-            "`torchrun --nproc-per-node N -m trueseed run FILE`, or leave `parallel` out"
-        )
-    return ranks
 
 
 def folder_of(weights: Artifact | Path, step: Step) -> Path:
