@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import torch
 
@@ -24,7 +24,9 @@ from trueseed.train.checkpoints import LetGo
 from trueseed.train.course import Course, Evaluation, Point
 from trueseed.train.ranks import ALONE, Ranks
 from trueseed.train.settings import Optimizing
-from trueseed.train.shards import Shards, SharedMasters
+
+if TYPE_CHECKING:
+    from trueseed.train.shards import SharedMasters
 
 # Sum over the batch's answer tokens, float32 scalar. One that is made of several has a method `parts`: see `_parts`.
 Loss = Callable[[Batch], torch.Tensor]
@@ -134,7 +136,7 @@ def fit(
     """
     if config.eval_steps and validation is None:
         raise ConfigError("eval_steps: the validation loss is to be measured, and no records are held out; set it to 0")
-    with closing(model.masters() if isinstance(model, Shards) else Masters(model)) as masters:
+    with closing(_masters(model)) as masters:
         optimizer = _optimizer(masters, config)
         course = kept.restore(checkpoints, masters, optimizer)
         masters.publish()
@@ -158,6 +160,12 @@ def fit(
             kept.restore_weights(checkpoints, course.kept, masters)
             masters.publish()
     return course
+
+
+def _masters(model: Any) -> "Masters | SharedMasters":
+    """Those of `Shards` are its own; it is not imported here, since few need it and it takes long."""
+    shared: SharedMasters | None = model.masters() if hasattr(model, "masters") else None
+    return shared or Masters(model)
 
 
 def mean_loss(loss: Loss, batches: Sequence[Rows], device: torch.device = _CPU, ranks: Ranks = ALONE) -> float:
@@ -204,7 +212,13 @@ class _Step:
     """One step of the optimizer, and what is written down when it breaks."""
 
     def __init__(
-        self, at: int, masters: Masters | SharedMasters, loss: Loss, course: Course, folder: Path, ranks: Ranks = ALONE
+        self,
+        at: int,
+        masters: "Masters | SharedMasters",
+        loss: Loss,
+        course: Course,
+        folder: Path,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._at, self._masters, self._loss, self._folder, self._ranks = at, masters, loss, folder, ranks
         self._most = course.points[0].loss + _EXPLODED if course.points else math.inf

@@ -108,10 +108,6 @@ def must_be_possible(weights: Path) -> None:
     _must_pack(kind := architecture(weights), kind in network.PACKED)
 
 
-def are_shared_out(learner: torch.nn.Module) -> bool:
-    return any(isinstance(weight, DTensor) for weight in learner.parameters())
-
-
 @torch.no_grad()
 def gather(learner: torch.nn.Module, into: torch.nn.Module) -> None:
     """Sets the trainable weights of `into`, a whole one of the same kind, to those of `learner` in its own type. All

@@ -1,7 +1,7 @@
 """What every method's stage does besides its own loss: read the dataset, learn step by step, write the weights.
 
     student = opened(config, dataset, base, step)
-    return taught(student, partial(method, config), step)
+    return taught(student, method, step)
 
 The dataset is a folder with `train.parquet` and `validation.parquet` of records; the result is a folder of weights in
 the Hugging Face layout, with `curve.json` beside them (loss of every step, loss on the validation records before, amid
@@ -23,7 +23,7 @@ from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint
 from trueseed.lm.arithmetic import named
 from trueseed.lm.format import Format
-from trueseed.train import network, shards
+from trueseed.train import network
 from trueseed.train.batches import Example, Examples, Rows, examples, in_batches, plan
 from trueseed.train.checkpoints import LetGo
 from trueseed.train.course import Course
@@ -54,10 +54,12 @@ class Student:
         """Model and learner as they stand; where their weights are shared out, others on the processor that are whole:
         then all processes call it together.
         """
-        if not shards.are_shared_out(self.learner):
+        if self.config.parallel == "ddp":
             return self.model, self.learner
+        from trueseed.train.shards import gather  # here and below, since it takes long to import and few need it
+
         model, learner = prepared(self.config, self.weights)
-        shards.gather(self.learner, learner)
+        gather(self.learner, learner)
         return model, learner
 
 
@@ -191,7 +193,9 @@ def learned(job: Job, student: Student | None, *, let_go: LetGo, progress: Progr
         method = job.method(student)
         loss, learner = method.loss, student.learner
         if ranks.lockstep:
-            loss = learner = shards.Shards(loss, learner, (student.model, *method.hears), ranks)
+            from trueseed.train.shards import Shards, spread
+
+            loss = learner = Shards(loss, learner, (student.model, *method.hears), ranks)
     if method.begins:
         parts = mean_parts(loss, schedule(student.rows, job.config)[0][:1], ranks.device, ranks)
         with ranks.agreed():
@@ -211,8 +215,8 @@ def learned(job: Job, student: Student | None, *, let_go: LetGo, progress: Progr
         ranks=ranks,
     )
     plain = _finished(student)
-    if isinstance(learner, shards.Shards):
-        shards.spread(plain, learner)
+    if measured and ranks.lockstep:
+        spread(plain, learner)
     after = measured() if measured else None
     return Learned(model=plain, method=method, course=course, before=before, after=after)
 
