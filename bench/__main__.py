@@ -14,13 +14,30 @@ from bench import (
     ledger,
     plan,
     quickstart,
+    ranks,
     recall,
     score,
     terms,
     train,
 )
 
-EVERY = (ledger, terms, arena, decode, eight_bits, score, train, distil, gguf, plan, recall, ask, gateway, quickstart)
+EVERY = (
+    ledger,
+    terms,
+    arena,
+    decode,
+    eight_bits,
+    score,
+    train,
+    ranks,
+    distil,
+    gguf,
+    plan,
+    recall,
+    ask,
+    gateway,
+    quickstart,
+)
 
 if __name__ == "__main__":
     for bench in EVERY:
