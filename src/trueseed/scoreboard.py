@@ -17,6 +17,7 @@ from trueseed import models, scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
 from trueseed.evaluate.formats import reading
+from trueseed.evaluate.formats.arena_hard import MUCH
 from trueseed.evaluate.outputs import Outputs, Recorded
 from trueseed.evaluate.targets import Made, Standing, standing
 from trueseed.evaluate.task import thaw
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from trueseed.evaluate.verdicts import Verdict
 
 STUDENT = "student"
-MUCH = 3  # verdicts that one counts as by which the winner is much better: arena-hard's weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,7 +184,7 @@ def arena(
     metric: str | None = None,
     much: int = MUCH,
     baseline: str = "",
-    note: Callable[[str], None] = lambda said: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> "tuple[Battles, Measured | None]":
     """And how often the answer won that was shown first. names: files of verdicts, or `scores:<digest>` of a judge or
     of models on one task; without any, everybody who was measured on the task that is called, or has the digest,

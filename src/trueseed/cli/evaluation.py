@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from trueseed.evaluate.task import Config
 
 app = typer.Typer()
+DESCRIBED = (".yaml", ".yml")  # ends of a file that describes a task
 
 
 @app.command()
@@ -22,7 +23,7 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file.")],
     task: Annotated[
         Path | None,
-        typer.Option(help="JSON lines of samples, as the scorer reads them; or YAML that describes a task."),
+        typer.Option(help="JSON lines of samples, as the scorer reads them; or a task in YAML."),
     ] = None,
     scorer: Annotated[str | None, typer.Option(help="What makes an answer right: see docs/evaluation.md.")] = None,
     source: Annotated[str | None, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")] = None,
@@ -41,9 +42,10 @@ def evaluate(
     from trueseed.lm.speed import Speed
     from trueseed.workspace import Workspace
 
-    said = {"scorer": scorer, "source": source, "limit": limit, "prompt": prompt, "max_tokens": max_tokens}
-    said |= {"draws": draws, "temperature": temperature, "seed": seed}
-    config = task_config(task, **said)
+    config = task_config(
+        task, scorer=scorer, source=source, limit=limit, prompt=prompt, max_tokens=max_tokens, draws=draws,
+        temperature=temperature, seed=seed,
+    )  # fmt: skip
     with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
         measured = scoring.ours(place, model, Speed(dtype="float32") if float32 else None)
@@ -105,7 +107,7 @@ def task_config(task: Path | None, **said: Any) -> "Config":
     from trueseed.evaluate.task import Config, described
 
     given = {name: value for name, value in said.items() if value is not None}
-    if task is not None and task.suffix in (".yaml", ".yml"):
+    if task is not None and task.suffix in DESCRIBED:
         return described(task, given)
     return checked(Config, {"file": str(task) if task else None, **given})
 

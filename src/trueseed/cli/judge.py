@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueseed.cli.evaluation import table
+from trueseed.cli.evaluation import DESCRIBED, table, task_config
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
 from trueseed.errors import ConfigError
@@ -157,13 +157,10 @@ def _working(folder: Path) -> "Iterator[Workspace]":
 
 
 def _config(task: Path, source: str | None, limit: int | None, max_tokens: int | None) -> Any:
-    from trueseed.cli.evaluation import task_config
-
-    config = task_config(task, scorer=OPEN, source=source, limit=limit, max_tokens=max_tokens)
+    scorer = None if task.suffix in DESCRIBED else OPEN
+    config = task_config(task, scorer=scorer, source=source, limit=limit, max_tokens=max_tokens)
     if config.scorer != OPEN:
-        raise ConfigError(
-            f"a judge compares answers to a task of the scorer {OPEN!r}, and {task} has {config.scorer!r}"
-        )
+        raise ConfigError(f"judges compare answers to a task of the scorer {OPEN!r}, and {task} has {config.scorer!r}")
     return config
 
 
