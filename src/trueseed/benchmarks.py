@@ -173,9 +173,7 @@ def _marks(scores: Artifact, about: Mapping[str, Any]) -> Iterator[Mark]:
     """By the first criterion. Raises `ConfigError` for another scale than MT-bench's."""
     [judge] = about["judges"]
     if judge["rubric"]["scale"] != SCALE:
-        raise ConfigError(
-            f"{scores} has marks from {judge['rubric']['scale']}; MT-bench's go from 1 to 10 (--scale 1 10)"
-        )
+        raise ConfigError(f"{scores} has marks of {judge['rubric']['scale']}; MT-bench's are of 1 to 10 (--scale)")
     for line in _lines(scores):
         if line["value"] is not None:
             yield Mark(

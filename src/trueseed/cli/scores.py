@@ -17,9 +17,7 @@ def export(
     scores: Annotated[list[str], typer.Argument(help="scores:<digest> of answers, verdicts or marks, on one task.")],
     to: Annotated[Path, typer.Option(help="The folder to write them in.")],
     form: Annotated[str, typer.Option("--as", help="alpaca-eval, mt-bench or arena-hard.")],
-    public: Annotated[
-        bool, typer.Option("--public", help="It will be published: ask the terms whether it may.")
-    ] = False,
+    public: Annotated[bool, typer.Option("--public", help="To be published: ask the terms whether it may.")] = False,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:

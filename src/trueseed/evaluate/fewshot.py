@@ -24,7 +24,7 @@ BETWEEN = "\n\n"  # two examples of a text
 SHOT = "shot:"  # the id of an example begins with it, so that it is taken for no sample
 
 
-class Config(Settings):
+class Fewshot(Settings):
     """n: so many examples. file: apart from the task's own, with rows as the scorer reads them. source: where it comes
     from, when that is not where the task does.
     """

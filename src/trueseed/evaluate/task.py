@@ -23,8 +23,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
-from trueseed.evaluate import fewshot
-from trueseed.evaluate.fewshot import SHOT, Shot
+from trueseed.evaluate.fewshot import SHOT, Fewshot, Shot, drawn
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.row import FOLLOWS
 from trueseed.evaluate.scorers import Scorer, humaneval_rows, named
@@ -69,7 +68,7 @@ class Config(Settings):
     name: str | None = None
     prompt: str | None = None
     form: Form | None = None
-    fewshot: fewshot.Config | None = None
+    fewshot: Fewshot | None = None
     references: References | None = None
     limit: int | None = Field(default=None, ge=2)
     draws: int = Field(default=1, ge=1)
@@ -236,7 +235,7 @@ def _shots(config: Config, scorer: Scorer, template: str, samples: Sequence[Samp
     assert scorer.right
     pool = _samples(_rows(Path(config.fewshot.file)), scorer, template, config.fewshot.file)
     shots = [Shot(f"{SHOT}{each.id}", each.prompt, scorer.right(each.row), each.row) for each in pool]
-    return fewshot.drawn(shots, (each.prompt for each in samples), n=config.fewshot.n, seed=config.seed)
+    return drawn(shots, (each.prompt for each in samples), n=config.fewshot.n, seed=config.seed)
 
 
 def described(path: Path, said: Mapping[str, Any]) -> Config:
