@@ -94,7 +94,7 @@ def test_a_share_is_on_the_winners_side_and_counts_in_the_place_of_the_win():
     assert Verdict(**ROW, share=0.75).worth == 0.75
     assert Verdict(**{**ROW, "winner": "tie"}, share=0.55).worth == 0.55  # within a judge's margin
     for wrong in ({"share": 0.2}, {"share": 1.5}, {"winner": "tie", "much": True}):
-        with pytest.raises(ValueError, match="share|much"):
+        with pytest.raises(ValueError, match=r"share|much"):
             Verdict(**{**ROW, **wrong})
 
 
