@@ -134,7 +134,7 @@ def test_alpaca_evals_figures_are_as_its_package_counts_them():
     """By alpaca_eval 0.6.6's `get_winrate` of these preferences."""
     found = alpaca_eval.leaderboard_row([1, 2, 1.5, 1.25, 2, 1.5, 1.75], ["four"])
     assert found["win_rate"] == pytest.approx(57.142857142857146)
-    assert found["standard_error"] == pytest.approx(13.831263670882246)
+    assert found["standard_error"] == pytest.approx(14.136121532187996)
     assert [found[name] for name in ("n_wins", "n_wins_base", "n_draws", "n_total")] == [3, 2, 2, 7]
     assert found["discrete_win_rate"] == pytest.approx(57.142857142857146)
 
