@@ -129,17 +129,24 @@ def _sheet(task: Artifact, scores: Sequence[Artifact], workspace: Workspace) -> 
         about = _about(each)
         judges |= {file_name(judge["source"]): _judge(judge) for judge in about.get("judges", ())}
         if "contestants" in about:
-            sides |= {side.name: side for side in _compared(each, about)}
+            _add(sides, *_compared(each, about))
             said += map(_by_file_name, verdicts.read(each.path(verdicts.VERDICTS_FILE)))
         elif _is_marks(about):
             marks += _marks(each, about)
         else:
-            side = _answers(each, about, workspace)
-            sides[side.name] = side
+            _add(sides, _answers(each, about, workspace))
     return Sheet(
         samples=thaw(task).samples, sides=list(sides.values()), verdicts=verdicts.merged([said]), marks=marks,
         judges=judges,
     )  # fmt: skip
+
+
+def _add(sides: dict[str, Side], *found: Side) -> None:
+    """Raises `ConfigError` for another model of the same name."""
+    for side in found:
+        if side.name in sides and sides[side.name].answers != side.answers:
+            raise ConfigError(f"two models are called {side.name!r}; write each in a folder of its own")
+        sides.setdefault(side.name, side)
 
 
 def _judge(about: Mapping[str, Any]) -> dict[str, Any]:

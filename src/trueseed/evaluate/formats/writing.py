@@ -122,7 +122,6 @@ def _mt_bench(sheet: Sheet) -> Iterator[tuple[str, bytes]]:
                 "answer_id": f"{side.name}:{name}",
                 "model_id": side.name,
                 "choices": [{"index": 0, "turns": [side.answers[each.id] for each in turns]}],
-                "tstamp": 0.0,
                 OURS: dict(side.origin),
             }
             for name, turns in conversations.items()
@@ -139,7 +138,7 @@ def _pairs(sheet: Sheet) -> Iterator[tuple[str, Row]]:
         row = {"question_id": _id(sample), "model_1": a, "model_2": b, "judge": [judge, "trueseed"]}
         row |= {f"{game}_winner": sides[each.winner] if each else mt_bench.ERROR for game, each in games}
         row |= {f"{game}_judgment": each.reason or "" if each else "" for game, each in games}
-        yield judge, {**row, "turn": question_of(sample)[1], "tstamp": 0.0, OURS: dict(sheet.judges[judge])}
+        yield judge, {**row, "turn": question_of(sample)[1], OURS: dict(sheet.judges[judge])}
 
 
 def _single(mark: Mark, sheet: Sheet) -> Row:
@@ -150,7 +149,6 @@ def _single(mark: Mark, sheet: Sheet) -> Row:
         "judgment": mark.reason,
         "score": mark.score,
         "turn": question_of(mark.sample)[1],
-        "tstamp": 0.0,
         OURS: dict(sheet.judges[mark.judge]),
     }
 
@@ -205,7 +203,6 @@ def _answer(sample: "Sample", side: Side) -> Row:
         "model_id": side.name,
         "choices": choices,
         "conv_metadata": style,
-        "tstamp": 0.0,
         OURS: dict(side.origin),
     }
 
