@@ -26,6 +26,9 @@ class Conversations:
         """A gold row's reference is what its judge is tried on, and is shown to none."""
         return cls(task.samples, references=task.scorer.name == OPEN)
 
+    def sample(self, name: str) -> Sample:
+        return self._by_id[name]
+
     def turns(self, sample: Sample) -> tuple[Sample, ...]:
         """From the first to this one."""
         return (*self.turns(self._by_id[sample.follows]), sample) if sample.follows else (sample,)

@@ -6,12 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from trueseed.errors import ConfigError
 from trueseed.evaluate.formats import alpaca_eval, arena_hard, reading
-from trueseed.evaluate.formats.row import Mark, question_of, turn_id
+from trueseed.evaluate.formats.row import Mark
 from trueseed.evaluate.formats.writing import Sheet, Side, files
 from trueseed.evaluate.outputs import Recorded
 from trueseed.evaluate.task import Sample
@@ -146,8 +144,8 @@ def test_style_is_counted_outside_code():
     )  # fmt: skip
 
 
-@given(st.one_of(st.integers(0, 10**6), st.text("abc/0123", min_size=1, max_size=6)), st.integers(1, 4))
-def test_an_id_tells_question_and_turn(question, turn):
-    if turn == 1 and question_of(str(question)) != (str(question), 1):
-        return  # its own id reads as a turn of another
-    assert question_of(turn_id(question, turn)) == (str(question), turn)
+def test_an_id_that_looks_like_a_turn_is_none():
+    samples = [Sample(id=f"HumanEval/{n}", prompt=f"Say {n}.", row={}) for n in (1, 2)]
+    rows = [json.loads(line) for line in files(sheet(samples, []), "mt-bench")["question.jsonl"].splitlines()]
+    assert [row["turns"] for row in rows] == [["Say 1."], ["Say 2."]]
+    assert [row["question_id"] for row in rows] == ["HumanEval/1", "HumanEval/2"]

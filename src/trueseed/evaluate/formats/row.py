@@ -82,16 +82,6 @@ def turn_id(question: Any, turn: int) -> str:
     return str(question) if turn == 1 else f"{question}/{turn}"
 
 
-def question_of(sample: str) -> tuple[str, int]:
-    """The other way round.
-
-    >>> question_of("81/2"), question_of("HumanEval/2x"), question_of("7")
-    (('81', 2), ('HumanEval/2x', 1), ('7', 1))
-    """
-    question, slash, turn = sample.rpartition("/")
-    return (question, int(turn)) if slash and question and turn.isdigit() and int(turn) > 1 else (sample, 1)
-
-
 def text(row: Row, name: str) -> str:
     """Raises `ValueError` where it is no string, or empty."""
     if not isinstance(found := row.get(name), str) or not found:

@@ -12,15 +12,15 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 
 from trueseed.errors import ConfigError
+from trueseed.evaluate.conversation import Conversations
 from trueseed.evaluate.formats import alpaca_eval, arena_hard, mt_bench
-from trueseed.evaluate.formats.row import OURS, Mark, Row, question_of
+from trueseed.evaluate.formats.row import OURS, Mark, Row
+from trueseed.evaluate.task import Sample
 from trueseed.evaluate.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from trueseed.evaluate.task import Sample
 
 ORIGINS_FILE = "origins.json"
 _BOTH = 2  # orders
@@ -39,7 +39,7 @@ class Side:
 class Sheet:
     """What is written: of one task. Models and judges by their names in the files. judges: their origins."""
 
-    samples: "Sequence[Sample]"
+    samples: Sequence[Sample]
     sides: Sequence[Side]
     verdicts: Sequence[Verdict] = ()
     marks: Sequence[Mark] = ()
@@ -48,6 +48,15 @@ class Sheet:
     @property
     def origins(self) -> dict[str, Any]:
         return {"models": {side.name: dict(side.origin) for side in self.sides}, "judges": dict(self.judges)}
+
+    def place(self, sample: str) -> tuple[str, int]:
+        """The question that its conversation began with, and its turn, from 1."""
+        turns = self._talk.turns(self._talk.sample(sample))
+        return turns[0].id, len(turns)
+
+    @cached_property
+    def _talk(self) -> Conversations:
+        return Conversations(self.samples)
 
     def of(self, name: str) -> Side:
         return next(side for side in self.sides if side.name == name)
@@ -95,15 +104,14 @@ def _by_judge(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, str, str, str,
 # ------------------------------------------------------------------------------------------------------------- MT-bench
 
 
-def _id(sample: str) -> int | str:
-    question, _ = question_of(sample)
+def _id(question: str) -> int | str:
     return int(question) if question.isdigit() else question
 
 
 def _mt_bench(sheet: Sheet) -> Iterator[tuple[str, bytes]]:
     conversations: defaultdict[int | str, list[Sample]] = defaultdict(list)
     for sample in sheet.samples:
-        conversations[_id(sample.id)].append(sample)
+        conversations[_id(sheet.place(sample.id)[0])].append(sample)
     yield (
         "question.jsonl",
         _lines(
@@ -135,20 +143,22 @@ def _pairs(sheet: Sheet) -> Iterator[tuple[str, Row]]:
     sides = {"a": "model_1", "b": "model_2", "tie": "tie"}
     for judge, sample, a, b, said in _by_judge(sheet.verdicts):
         games = [(game, said.get(order)) for game, order in mt_bench.GAMES]
-        row = {"question_id": _id(sample), "model_1": a, "model_2": b, "judge": [judge, "trueseed"]}
+        question, turn = sheet.place(sample)
+        row = {"question_id": _id(question), "model_1": a, "model_2": b, "judge": [judge, "trueseed"]}
         row |= {f"{game}_winner": sides[each.winner] if each else mt_bench.ERROR for game, each in games}
         row |= {f"{game}_judgment": each.reason or "" if each else "" for game, each in games}
-        yield judge, {**row, "turn": question_of(sample)[1], OURS: dict(sheet.judges[judge])}
+        yield judge, {**row, "turn": turn, OURS: dict(sheet.judges[judge])}
 
 
 def _single(mark: Mark, sheet: Sheet) -> Row:
+    question, turn = sheet.place(mark.sample)
     return {
-        "question_id": _id(mark.sample),
+        "question_id": _id(question),
         "model": mark.model,
         "judge": [mark.judge, "trueseed"],
         "judgment": mark.reason,
         "score": mark.score,
-        "turn": question_of(mark.sample)[1],
+        "turn": turn,
         OURS: dict(sheet.judges[mark.judge]),
     }
 
@@ -179,16 +189,16 @@ def _arena_hard(sheet: Sheet) -> Iterator[tuple[str, bytes]]:
     )
 
 
-def _category(sample: "Sample") -> str:
+def _category(sample: Sample) -> str:
     return str(sample.row.get("category") or "hard_prompt")
 
 
-def _asked(sample: "Sample") -> Row:
+def _asked(sample: Sample) -> Row:
     ids = {"uid": sample.id, "question_id": sample.id, "category": _category(sample)}
     return {**ids, "prompt": sample.prompt, "turns": [{"content": sample.prompt}]}
 
 
-def _answer(sample: "Sample", side: Side) -> Row:
+def _answer(sample: Sample, side: Side) -> Row:
     said = side.answers[sample.id]
     style = arena_hard.style(said)
     messages = [{"role": "user", "content": sample.prompt}, {"role": "assistant", "content": {"answer": said}}]
@@ -245,7 +255,7 @@ def _alpaca_eval(sheet: Sheet) -> Iterator[tuple[str, bytes]]:
             yield f"{a}/{judge}/leaderboard.csv", _leaderboard(a, rows)
 
 
-def _output(sample: "Sample", side: Side) -> Row:
+def _output(sample: Sample, side: Side) -> Row:
     return {
         "instruction": sample.prompt,
         "output": side.answers[sample.id],
@@ -256,7 +266,7 @@ def _output(sample: "Sample", side: Side) -> Row:
     }
 
 
-def _annotation(sheet: Sheet, sample: "Sample", who: tuple[str, str, str], said: Mapping[str, Verdict]) -> Row:
+def _annotation(sheet: Sheet, sample: Sample, who: tuple[str, str, str], said: Mapping[str, Verdict]) -> Row:
     """preference: of both orders, on average; so a verdict that flips with them is a tie."""
     judge, a, b = who
     return {
