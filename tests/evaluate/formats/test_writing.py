@@ -95,17 +95,29 @@ def test_both_versions_of_arena_hard_find_their_members(tmp_path):
     assert (row["uid"], row["question_id"], row["model"], row["model_id"]) == ("0", "0", "m", "m")
 
 
-def test_alpaca_eval_comes_back_as_the_mean_of_both_orders(tmp_path):
-    folder = written(tmp_path, sheet(one_turn(), SAID), "alpaca-eval")
+def test_alpaca_eval_comes_back_with_a_tie_where_the_orders_differ(tmp_path):
+    folder = written(tmp_path, sheet(one_turn(4), [*SAID, verdict("3", "a"), verdict("3", "a", "ba")]), "alpaca-eval")
     found = reading.judgments(folder / "m/j/annotations.json")
     assert [(each.sample, each.share) for each in found.verdicts] == [
         ("0", 0.5),
         ("1", 0.75),
     ]  # of 2 one order is missing
     again = reading.outputs(folder / "m/model_outputs.json", Recorded(source="own/m", maker="own/ada"))
-    assert [(each.id, each.output) for each in again.rows] == [("0", "m 0"), ("1", "m 1"), ("2", "m 2")]
+    assert [(each.id, each.output) for each in again.rows] == [(str(n), f"m {n}") for n in range(4)]
     [board] = csv.DictReader(io.StringIO((folder / "m/j/leaderboard.csv").read_text()))
-    assert (board[""], float(board["win_rate"]), board["n_draws"]) == ("m", 62.5, "1")
+    assert (board[""], round(float(board["win_rate"]), 3), board["n_draws"]) == ("m", 66.667, "2")
+
+
+def test_a_judges_odds_become_a_preference(tmp_path):
+    said = [
+        verdict("0", "a", share=0.9),
+        verdict("0", "b", "ba", share=0.4),
+        verdict("1", "a"),
+        verdict("1", "a", "ba"),
+    ]
+    folder = written(tmp_path, sheet(one_turn(2), said), "alpaca-eval")
+    found = [row["preference"] for row in json.loads((folder / "m/j/annotations.json").read_text())]
+    assert found == pytest.approx([1.65, 2.0])
 
 
 def test_origins_are_not_lost(tmp_path):

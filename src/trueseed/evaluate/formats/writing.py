@@ -267,7 +267,7 @@ def _output(sample: Sample, side: Side) -> Row:
 
 
 def _annotation(sheet: Sheet, sample: Sample, who: tuple[str, str, str], said: Mapping[str, Verdict]) -> Row:
-    """preference: of both orders, on average; so a verdict that flips with them is a tie."""
+    """preference: what both orders say, and a tie where they differ; of a judge that tells its odds, their mean."""
     judge, a, b = who
     return {
         "instruction": sample.prompt,
@@ -277,10 +277,16 @@ def _annotation(sheet: Sheet, sample: Sample, who: tuple[str, str, str], said: M
         "generator_2": a,
         "dataset": sample.row.get("dataset", ""),
         "annotator": judge,
-        "preference": 1 + sum(each.worth for each in said.values()) / len(said),
+        "preference": 1 + _worth(list(said.values())),
         "id": sample.id,
         OURS: dict(sheet.judges[judge]),
     }
+
+
+def _worth(said: Sequence[Verdict]) -> float:
+    if all(each.share is None for each in said) and len({each.winner for each in said}) > 1:
+        return 0.5
+    return sum(each.worth for each in said) / len(said)
 
 
 def _leaderboard(model: str, rows: Sequence[Row]) -> bytes:
