@@ -1,14 +1,14 @@
 """Evaluation beside lm-evaluation-harness with its `hf` model: the same task files, weights, type and cores.
 
-    TRUESEED_LMEVAL=<python with lm_eval[hf,ifeval]> python -m bench.evaluate [ROW …] [--turns 5] [--batch 32]
+    TRUESEED_LMEVAL=<python with lm_eval[hf,ifeval]> python -m bench.evaluate [ROW …] [--turns 0 1 2] [--batch 40]
 
 instructions: the 200 prompts of `bench/evaluate_prompts.jsonl`, in IFEval's own form and with all of its 25
 instructions, answered greedily with at most 256 tokens and checked. choices: 5,000 log-likelihood requests, 1,250
-questions of four choices out of our everyday prompts (as in `bench.score`). A turn is a slice of the file, the same for
-both, who take turns (A B A B …) with a process each; over all turns the whole file is done once. Ours is what `trueseed
-evaluate` does, ledger, intervals and contamination included; the harness's is `simple_evaluate` without intervals, at
-the batch size that was fastest when tried on the last slice. Both in bf16. What a process takes until its first scores
-(imports, weights, a few short requests) is told apart.
+questions of four choices out of our everyday prompts (as in `bench.score`). A turn is a slice of the file (40 prompts;
+about 63 questions), the same for both, who take turns (A B A B …) with a process each. Ours is what `trueseed evaluate`
+does, ledger, intervals and contamination included; the harness's is `simple_evaluate` without intervals, at the batch
+size that was fastest when tried on the last slice. Both in bf16. What a process takes until its first scores (imports,
+weights, a few short requests) is told apart, as `load_s`. Turns of several sittings add up: `--turns 3 4`.
 
 Two implementations of bf16 round differently, so that some greedy answers part at some word: how many did, and how many
 verdicts are others for it, is told; a small slice is run in float32 too, where both must say the same.
@@ -39,9 +39,11 @@ from trueseed.lm.source import resolve
 
 PROMPTS = Path(__file__).with_name("evaluate_prompts.jsonl")
 MAX_TOKENS = 256
-BATCHES = {"instructions": (16, 32, 64), "choices": (1, 4, 8, 16, 32)}
-FEW = {"instructions": 16, "choices": 32}  # samples in float32
+SLICES = {"instructions": 5, "choices": 20}  # of the file; a turn takes one
+BATCHES = {"instructions": (8, 20, 40), "choices": (1, 4, 8, 16)}
+FEW = {"instructions": 8, "choices": 32}  # samples in float32
 SIDES = ("trueseed", "lm-eval")
+ROWS = ("instructions", "choices", "float32", "arena")
 
 Row = dict[str, Any]
 Told = dict[str, Any]
@@ -89,7 +91,7 @@ class Side:
 
 @contextmanager
 def side(name: str, kind: str, few: Sequence[Row], *, dtype: str = "bfloat16", batch: int = 8) -> Iterator[Side]:
-    """Loaded and warm; `load_s` is what that took."""
+    """Loaded, and warm by a few prompts that no turn has; `load_s` is what that took."""
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         how = {"model": f"pypi:{WHEEL}", "folder": str(resolve(f"pypi:{WHEEL}").folder)}
@@ -110,7 +112,7 @@ def side(name: str, kind: str, few: Sequence[Row], *, dtype: str = "bfloat16", b
             try:
                 found = Side(process, kind, scratch)
                 found.line()
-                found.evaluate(few, max_tokens=8)
+                found.evaluate([{**row, "prompt": f"Once more: {row['prompt']}"} for row in few], max_tokens=8)
                 found.load_s = time.perf_counter() - begun
                 yield found
             finally:
@@ -132,72 +134,64 @@ def punkt_for_nltk(folder: Path) -> Path:
 
 
 def best_batch(kind: str, rows: Sequence[Row]) -> dict[int, float]:
-    """Seconds by the harness's batch size, on answers of 64 tokens at most."""
+    """Processor seconds by the harness's batch size, on answers of 32 tokens at most."""
     took = {}
     for batch in BATCHES[kind]:
         with side("lm-eval", kind, rows[:4], batch=batch) as peer:
-            took[batch] = round(peer.evaluate(rows, max_tokens=64)["wall"], 2)
+            took[batch] = round(peer.evaluate(rows, max_tokens=32)["processor"], 1)
     print(f"  lm-eval by batch: {took}", flush=True)
     return took
 
 
-def measure(kind: str, turns: int, batch: int) -> dict[str, Any]:
-    """Both sides over the whole file, slice by slice, by turns."""
-    rows = samples(kind)
-    slices = [rows[turn::turns] for turn in range(turns)]
-    tried = {} if batch else best_batch(kind, slices[-1][: 256 // len(rows[0].get("choices", "1"))])
-    batch = batch or min(tried, key=tried.__getitem__)
-    told: dict[str, list[Told]] = {name: [] for name in SIDES}
+def measure(kind: str, turns: Sequence[int], batch: int) -> list[Told]:
+    """Both sides on these slices of the file, by turns."""
+    rows, found = samples(kind), []
     with side("trueseed", kind, rows[:8]) as ours, side("lm-eval", kind, rows[:8], batch=batch) as theirs:
-        for some in slices:
-            for name, each in zip(SIDES, (ours, theirs), strict=True):
-                told[name].append(each.evaluate(some))
-                print(f"  {name}: {told[name][-1]['wall']:.1f} s", flush=True)
-        load = {"trueseed": ours.load_s, "lm-eval": theirs.load_s}
-    ratios = [b["wall"] / a["wall"] for a, b in zip(*told.values(), strict=True)]
-    return {
-        "samples": len(rows),
-        "requests": sum(len(row.get("choices", "1")) for row in rows),
-        "batch_of_lm_eval": batch,
-        "lm_eval_s_by_batch": tried,
-        **{name: summary(told[name], load[name]) for name in SIDES},
-        "trueseed_is_times": round(statistics.median(ratios), 2),
-        "ratios": [round(ratio, 2) for ratio in ratios],
-        "whole_is_times": round(ratio_of(told), 2),
-        "agreement": agreement(kind, *(merged(told[name]) for name in SIDES)),
-        "load": machine()["load"],
-    }
+        for turn in turns:
+            some = rows[turn :: SLICES[kind]]
+            told = {name: each.evaluate(some) for name, each in zip(SIDES, (ours, theirs), strict=True)}
+            both = [told[name].pop("samples") for name in SIDES]
+            load = {"trueseed": ours.load_s, "lm-eval": theirs.load_s}
+            seconds = {name: {**told[name], "load_s": load[name]} for name in SIDES}
+            found.append({"turn": turn, "load": machine()["load"], **seconds, "agreement": agreement(kind, *both)})
+            print(f"  {found[-1]}", flush=True)
+    return found
 
 
-def ratio_of(told: dict[str, list[Told]]) -> float:
-    ours, theirs = (sum(turn["wall"] for turn in told[name]) for name in SIDES)
-    return theirs / ours
-
-
-def summary(turns: Sequence[Told], load_s: float) -> dict[str, Any]:
-    return {
-        "seconds": round(sum(turn["wall"] for turn in turns), 1),
-        "seconds_a_turn": round(statistics.median(turn["wall"] for turn in turns), 2),
-        "turns": [round(turn["wall"], 2) for turn in turns],
-        "processor_s": round(sum(turn["processor"] for turn in turns), 1),
-        "load_s": round(load_s, 1),
-        "peak_mb": turns[-1]["peak_mb"],
-    }
-
-
-def merged(turns: Sequence[Told]) -> Told:
-    return {name: sample for turn in turns for name, sample in turn["samples"].items()}
+def summary(kind: str, turns: Sequence[Told]) -> dict[str, Any]:
+    """Of all turns so far. whole_s: what the whole file would take at the median turn's speed."""
+    count = len(samples(kind))
+    found: dict[str, Any] = {"samples": sum(turn["agreement"]["samples"] for turn in turns), "of": count}
+    for name in SIDES:
+        a_sample = statistics.median(turn[name]["wall"] / turn["agreement"]["samples"] for turn in turns)
+        found[name] = {
+            "whole_s": round(a_sample * count, 1),
+            "load_s": round(statistics.median(turn[name]["load_s"] for turn in turns), 1),
+            "peak_mb": max(turn[name]["peak_mb"] for turn in turns),
+        }
+    for what in ("wall", "processor"):
+        ratios = [turn["lm-eval"][what] / turn["trueseed"][what] for turn in turns]
+        found[f"trueseed_is_times_by_{what}"] = round(statistics.median(ratios), 2)
+        found[f"ratios_by_{what}"] = [round(ratio, 2) for ratio in ratios]
+    for metric in COUNTED[kind]:
+        parts = [turn["agreement"][metric] for turn in turns]
+        sums = {name: [sum(part[name][at] for part in parts) for at in (0, 1)] for name in SIDES}
+        scores = {name: round(right / out_of, 4) for name, (right, out_of) in sums.items()}
+        found[metric] = {**scores, "differ": sum(part["differ"] for part in parts)}
+    if kind == "instructions":
+        found["other_text"] = sum(turn["agreement"]["other_text"] for turn in turns)
+    return found
 
 
 def agreement(kind: str, ours: Told, theirs: Told) -> dict[str, Any]:
-    """scores: of both. differ: samples that count otherwise, by metric."""
+    """By metric what both count (right, out of), and how many samples count otherwise."""
     assert ours.keys() == theirs.keys(), "not the same samples"
     pairs = [(ours[name], theirs[name]) for name in ours]
     found: dict[str, Any] = {"samples": len(pairs)}
     for metric in COUNTED[kind]:
-        counts = [(sum(one[metric][at] for one in of.values()) for at in (0, 1)) for of in (ours, theirs)]
-        scores = {name: round(right / out_of, 4) for name, (right, out_of) in zip(SIDES, counts, strict=True)}
-        found[metric] = {**scores, "differ": sum(one[metric][0] != other[metric][0] for one, other in pairs)}
+        sums = [[sum(one[metric][at] for one in of.values()) for at in (0, 1)] for of in (ours, theirs)]
+        differ = sum(one[metric][0] != other[metric][0] for one, other in pairs)
+        found[metric] = {**dict(zip(SIDES, sums, strict=True)), "differ": differ}
     if kind == "instructions":
         found["other_text"] = sum(one["said"].strip() != other["said"].strip() for one, other in pairs)
     else:
@@ -207,22 +201,21 @@ def agreement(kind: str, ours: Told, theirs: Told) -> dict[str, Any]:
 
 
 def in_float32(kind: str) -> dict[str, Any]:
-    rows = samples(kind)[: FEW[kind]]
-    told = []
+    rows, told = samples(kind)[: FEW[kind]], []
     for name in SIDES:
         with side(name, kind, rows[:2], dtype="float32") as one:
-            told.append(one.evaluate(rows)["samples"])
+            told.append(one.evaluate(rows, max_tokens=64)["samples"])
     return agreement(kind, *told)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rows", nargs="*", default=["instructions", "choices", "float32", "arena"], metavar="ROW")
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("rows", nargs="*", default=ROWS, metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--turns", type=int, nargs="+", default=range(5), help="which; those measured before are kept")
     parser.add_argument("--batch", type=int, default=0, help="of the harness; by default the fastest is looked for")
     asked = parser.parse_args()
     if not os.environ.get("TRUESEED_LMEVAL"):
-        print("left out but for the arena: TRUESEED_LMEVAL names no Python with lm_eval")
+        print("all but the arena left out: TRUESEED_LMEVAL names no Python with lm_eval")
         asked.rows = ["arena"]
     path = RESULTS / "evaluate.json"
     rows = json.loads(path.read_text()).get("rows", {}) if path.exists() else {}
@@ -233,17 +226,31 @@ def main() -> None:
         elif row == "float32":
             rows[row] = {kind: in_float32(kind) for kind in COUNTED}
         else:
-            rows[row] = measure(row, asked.turns, asked.batch)
-        print(f"  {rows[row]}", flush=True)
+            rows[row] = sitting(row, rows.get(row, {}), asked)
         print(save("evaluate", {"model": WHEEL, "max_tokens": MAX_TOKENS, "rows": rows, **whole(rows)}))
+
+
+def sitting(kind: str, before: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
+    """The turns that are asked for, beside those of other sittings at the same batch size."""
+    tried = before.get("lm_eval_s_by_batch", {})
+    batch = asked.batch or before.get("batch_of_lm_eval")
+    if not batch:
+        tried = best_batch(kind, samples(kind)[-1 :: -SLICES[kind]])
+        batch = min(tried, key=tried.__getitem__)
+    kept = [turn for turn in before.get("turns", ()) if turn["turn"] not in asked.turns]
+    kept = kept if batch == before.get("batch_of_lm_eval") else []
+    turns = sorted(kept + measure(kind, asked.turns, batch), key=lambda turn: turn["turn"])
+    found = {"batch_of_lm_eval": batch, "lm_eval_s_by_batch": tried, **summary(kind, turns), "turns": turns}
+    print(f"  { {name: said for name, said in found.items() if name != 'turns'} }", flush=True)
+    return found
 
 
 def whole(rows: dict[str, Any]) -> dict[str, Any]:
     """Both kinds together, once both were measured."""
     if not COUNTED.keys() <= rows.keys():
         return {}
-    seconds = {name: round(sum(rows[kind][name]["seconds"] for kind in COUNTED), 1) for name in SIDES}
-    return {"whole": {**seconds, "trueseed_is_times": round(seconds["lm-eval"] / seconds["trueseed"], 2)}}
+    seconds = {name: round(sum(rows[kind][name]["whole_s"] for kind in COUNTED), 1) for name in SIDES}
+    return {"whole_s": seconds, "whole_is_times": round(seconds["lm-eval"] / seconds["trueseed"], 2)}
 
 
 if __name__ == "__main__":
