@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
 
@@ -28,6 +29,7 @@ def evaluate(
     draws: Annotated[int, typer.Option(help="Answers per sample.")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of draws and intervals.")] = 7,
+    html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
@@ -53,6 +55,13 @@ def evaluate(
         place = Workspace.open(workspace, create=True, report=watching)
         scores = scoring.on(scoring.ours(place, model), config, scoring.bring_task(place, config), place)
     found = _scores(scores)
+    if html:
+        from trueseed import measured
+        from trueseed.evaluate.scored import read
+        from trueseed.report.results import Results
+
+        one = measured.shown(read(scores), student=found["model"]["source"].startswith("own/"))
+        write_page(html, f"{one.model} on {found['task']['name']}", Results(tasks=(one,)))
     if as_json:
         print_json({"artifact": f"{scores.kind}:{scores.digest}", **found})
         return
