@@ -40,7 +40,7 @@ from trueseed.lm.source import resolve
 PROMPTS = Path(__file__).with_name("evaluate_prompts.jsonl")
 MAX_TOKENS = 256
 SLICES = {"instructions": 5, "choices": 20}  # of the file; a turn takes one
-BATCHES = {"instructions": (8, 20, 40), "choices": (1, 4, 8, 16)}
+BATCHES = {"instructions": (20, 40), "choices": (4, 8, 16)}
 FEW = {"instructions": 8, "choices": 32}  # samples in float32
 SIDES = ("trueseed", "lm-eval")
 ROWS = ("instructions", "choices", "float32", "arena")
@@ -69,12 +69,12 @@ class Side:
         self._files = 0
         self.load_s = 0.0
 
-    def evaluate(self, rows: Sequence[Row], max_tokens: int = MAX_TOKENS) -> Told:
+    def evaluate(self, rows: Sequence[Row], max_tokens: int = MAX_TOKENS, batch: int = 8) -> Told:
         assert self._process.stdin
         self._files += 1
         file = self._scratch / f"{self._files}.jsonl"
         file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        order = {"kind": self._kind, "file": str(file), "max_tokens": max_tokens}
+        order = {"kind": self._kind, "file": str(file), "max_tokens": max_tokens, "batch": batch}
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return self.line()
@@ -90,12 +90,12 @@ class Side:
 
 
 @contextmanager
-def side(name: str, kind: str, few: Sequence[Row], *, dtype: str = "bfloat16", batch: int = 8) -> Iterator[Side]:
+def side(name: str, kind: str, few: Sequence[Row], *, dtype: str = "bfloat16") -> Iterator[Side]:
     """Loaded, and warm by a few prompts that no turn has; `load_s` is what that took."""
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         how = {"model": f"pypi:{WHEEL}", "folder": str(resolve(f"pypi:{WHEEL}").folder)}
-        how |= {"dtype": dtype, "batch": batch, "scratch": temporary}
+        how |= {"dtype": dtype, "scratch": temporary}
         env = {**os.environ, "HF_HUB_OFFLINE": "1", "TRUESEED_STATE": f"{scratch}/state"}
         python = sys.executable
         if name == "lm-eval":
@@ -134,11 +134,9 @@ def punkt_for_nltk(folder: Path) -> Path:
 
 
 def best_batch(kind: str, rows: Sequence[Row]) -> dict[int, float]:
-    """Processor seconds by the harness's batch size, on answers of 32 tokens at most."""
-    took = {}
-    for batch in BATCHES[kind]:
-        with side("lm-eval", kind, rows[:4], batch=batch) as peer:
-            took[batch] = round(peer.evaluate(rows, max_tokens=32)["processor"], 1)
+    """Seconds by the harness's batch size, on answers of 32 tokens at most."""
+    with side("lm-eval", kind, rows[:4]) as peer:
+        took = {size: round(peer.evaluate(rows, 32, size)["wall"], 1) for size in BATCHES[kind]}
     print(f"  lm-eval by batch: {took}", flush=True)
     return took
 
@@ -146,12 +144,12 @@ def best_batch(kind: str, rows: Sequence[Row]) -> dict[int, float]:
 def measure(kind: str, turns: Sequence[int], batch: int) -> list[Told]:
     """Both sides on these slices of the file, by turns."""
     rows, found = samples(kind), []
-    with side("trueseed", kind, rows[:8]) as ours, side("lm-eval", kind, rows[:8], batch=batch) as theirs:
+    with side("trueseed", kind, rows[:8]) as ours, side("lm-eval", kind, rows[:8]) as theirs:
+        load = {"trueseed": ours.load_s, "lm-eval": theirs.load_s}
         for turn in turns:
             some = rows[turn :: SLICES[kind]]
-            told = {name: each.evaluate(some) for name, each in zip(SIDES, (ours, theirs), strict=True)}
+            told = {"trueseed": ours.evaluate(some), "lm-eval": theirs.evaluate(some, batch=batch)}
             both = [told[name].pop("samples") for name in SIDES]
-            load = {"trueseed": ours.load_s, "lm-eval": theirs.load_s}
             seconds = {name: {**told[name], "load_s": load[name]} for name in SIDES}
             found.append({"turn": turn, "load": machine()["load"], **seconds, "agreement": agreement(kind, *both)})
             print(f"  {found[-1]}", flush=True)
@@ -235,7 +233,7 @@ def sitting(kind: str, before: dict[str, Any], asked: argparse.Namespace) -> dic
     tried = before.get("lm_eval_s_by_batch", {})
     batch = asked.batch or before.get("batch_of_lm_eval")
     if not batch:
-        tried = best_batch(kind, samples(kind)[-1 :: -SLICES[kind]])
+        tried = best_batch(kind, samples(kind)[-1 :: -SLICES[kind]][:40])
         batch = min(tried, key=tried.__getitem__)
     kept = [turn for turn in before.get("turns", ()) if turn["turn"] not in asked.turns]
     kept = kept if batch == before.get("batch_of_lm_eval") else []

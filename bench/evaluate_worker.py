@@ -1,10 +1,10 @@
 """One side of `bench.evaluate` in a process of its own: a task file in, every sample's verdict and the seconds out.
 
-    python evaluate_worker.py trueseed|lm-eval '{"folder": …, "dtype": "bfloat16", "batch": 16, "scratch": …}'
+    python evaluate_worker.py trueseed|lm-eval '{"folder": …, "dtype": "bfloat16", "scratch": …}'
 
-A line on standard input is {"kind": "instructions" | "choices", "file": …, "max_tokens": …}. A line comes back when it
-is ready, and one for each that was asked: samples by id, wall and processor seconds, the most memory so far. The other
-side runs in an environment without trueseed, so nothing of it is imported but by our own side.
+A line on standard input is an order: {"kind": "instructions" | "choices", "file": …, "max_tokens": …, "batch": …}. A
+line comes back when it is ready, and one for each order: samples by id, wall and processor seconds, the most memory so
+far. The other side runs in an environment without trueseed, so nothing of it is imported but by our own side.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 How = dict[str, Any]
 Samples = dict[str, dict[str, Any]]  # by id: said (text, or a log-probability of each choice), and what it counts for
-Work = Callable[[str, str, int], Samples]
+Work = Callable[[How], Samples]
 
 COUNTED = {  # our metrics, and theirs
     "instructions": {
@@ -58,9 +58,9 @@ def trueseed(how: How) -> Work:
     workspace = Workspace.open(Path(how["scratch"]) / "work", create=True)
     model = scoring.ours(workspace, how["model"], Speed(dtype=how["dtype"]))
 
-    def work(kind: str, file: str, max_tokens: int) -> Samples:
-        scorer = {"instructions": "ifeval", "choices": "choice"}[kind]
-        config = Config(file=file, scorer=scorer, source="own/bench", max_tokens=max_tokens)
+    def work(order: How) -> Samples:
+        scorer = {"instructions": "ifeval", "choices": "choice"}[order["kind"]]
+        config = Config(file=order["file"], scorer=scorer, source="own/bench", max_tokens=order["max_tokens"])
         scores = scoring.on(model, config, scoring.bring_task(workspace, config), workspace)
         lines = map(json.loads, scores.path("samples.jsonl").read_bytes().splitlines())
         return {line["id"]: {"said": _said(line["said"]), **line["counts"]} for line in lines}
@@ -79,14 +79,16 @@ def lm_eval(how: How) -> Work:
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
-    model = HFLM(pretrained=how["folder"], device="cpu", dtype=how["dtype"], batch_size=how["batch"])
+    model = HFLM(pretrained=how["folder"], device="cpu", dtype=how["dtype"])
     include = Path(how["scratch"]) / "lm-eval"
     include.mkdir()
 
-    def work(kind: str, file: str, max_tokens: int) -> Samples:
+    def work(order: How) -> Samples:
+        kind = order["kind"]
         text = {"instructions": IFEVAL, "choices": CHOICE}[kind]
         tasks = Path(lm_eval.__file__).parent / "tasks"
-        (include / "task.yaml").write_text(text.format(file=file, tasks=tasks, max_tokens=max_tokens))
+        (include / "task.yaml").write_text(text.format(tasks=tasks, **order))
+        model.batch_size_per_gpu = order["batch"]
         manager = TaskManager(include_path=str(include), include_defaults=False)
         found = lm_eval.simple_evaluate(
             model=model, tasks=[kind], task_manager=manager, bootstrap_iters=0,
@@ -114,9 +116,9 @@ def main(name: str, how: How) -> None:
     work = MAKERS[name](how)
     print(json.dumps({"ready": name}), file=answers, flush=True)
     for line in sys.stdin:
-        asked = json.loads(line)
+        order = json.loads(line)
         wall, processor = time.perf_counter(), time.process_time()
-        samples = work(asked["kind"], asked["file"], asked["max_tokens"])
+        samples = work(order)
         told = {"wall": time.perf_counter() - wall, "processor": time.process_time() - processor}
         told["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         print(json.dumps({**told, "samples": samples}), file=answers, flush=True)
