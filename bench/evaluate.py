@@ -141,9 +141,9 @@ def best_batch(kind: str, rows: Sequence[Row]) -> dict[int, float]:
     return took
 
 
-def measure(kind: str, turns: Sequence[int], batch: int) -> list[Told]:
+def measure(kind: str, turns: Sequence[int], batch: int) -> Iterator[Told]:
     """Both sides on these slices of the file, by turns."""
-    rows, found = samples(kind), []
+    rows = samples(kind)
     with side("trueseed", kind, rows[:8]) as ours, side("lm-eval", kind, rows[:8]) as theirs:
         load = {"trueseed": ours.load_s, "lm-eval": theirs.load_s}
         for turn in turns:
@@ -151,9 +151,7 @@ def measure(kind: str, turns: Sequence[int], batch: int) -> list[Told]:
             told = {"trueseed": ours.evaluate(some), "lm-eval": theirs.evaluate(some, batch=batch)}
             both = [told[name].pop("samples") for name in SIDES]
             seconds = {name: {**told[name], "load_s": load[name]} for name in SIDES}
-            found.append({"turn": turn, "load": machine()["load"], **seconds, "agreement": agreement(kind, *both)})
-            print(f"  {found[-1]}", flush=True)
-    return found
+            yield {"turn": turn, "load": machine()["load"], **seconds, "agreement": agreement(kind, *both)}
 
 
 def summary(kind: str, turns: Sequence[Told]) -> dict[str, Any]:
@@ -219,28 +217,30 @@ def main() -> None:
     rows = json.loads(path.read_text()).get("rows", {}) if path.exists() else {}
     for row in asked.rows:
         print(row, flush=True)
-        if row == "arena":
-            rows[row] = everybody(np.random.default_rng(0))
-        elif row == "float32":
-            rows[row] = {kind: in_float32(kind) for kind in COUNTED}
-        else:
-            rows[row] = sitting(row, rows.get(row, {}), asked)
-        print(save("evaluate", {"model": WHEEL, "max_tokens": MAX_TOKENS, "rows": rows, **whole(rows)}))
+        for found in measured(row, rows.get(row, {}), asked):
+            rows[row] = found
+            said = {name: it for name, it in found.items() if name != "turns"}
+            print(f"  {said}\n{save('evaluate', {'model': WHEEL, 'rows': rows, **whole(rows)})}", flush=True)
 
 
-def sitting(kind: str, before: dict[str, Any], asked: argparse.Namespace) -> dict[str, Any]:
-    """The turns that are asked for, beside those of other sittings at the same batch size."""
-    tried = before.get("lm_eval_s_by_batch", {})
-    batch = asked.batch or before.get("batch_of_lm_eval")
-    if not batch:
-        tried = best_batch(kind, samples(kind)[-1 :: -SLICES[kind]][:40])
-        batch = min(tried, key=tried.__getitem__)
-    kept = [turn for turn in before.get("turns", ()) if turn["turn"] not in asked.turns]
-    kept = kept if batch == before.get("batch_of_lm_eval") else []
-    turns = sorted(kept + measure(kind, asked.turns, batch), key=lambda turn: turn["turn"])
-    found = {"batch_of_lm_eval": batch, "lm_eval_s_by_batch": tried, **summary(kind, turns), "turns": turns}
-    print(f"  { {name: said for name, said in found.items() if name != 'turns'} }", flush=True)
-    return found
+def measured(row: str, before: dict[str, Any], asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What is known of a row, after each turn."""
+    if row == "arena":
+        yield everybody(np.random.default_rng(0))
+    elif row == "float32":
+        yield {kind: in_float32(kind) for kind in COUNTED}
+    else:
+        tried = before.get("lm_eval_s_by_batch", {})
+        batch = asked.batch or before.get("batch_of_lm_eval")
+        if not batch:
+            tried = best_batch(row, samples(row)[-1 :: -SLICES[row]][:40])
+            batch = min(tried, key=tried.__getitem__)
+        at_this = before.get("turns", ()) if batch == before.get("batch_of_lm_eval") else ()
+        turns = {turn["turn"]: turn for turn in at_this}
+        for turn in measure(row, asked.turns, batch):
+            turns[turn["turn"]] = turn
+            kept = [turns[at] for at in sorted(turns)]
+            yield {"batch_of_lm_eval": batch, "lm_eval_s_by_batch": tried, **summary(row, kept), "turns": kept}
 
 
 def whole(rows: dict[str, Any]) -> dict[str, Any]:
