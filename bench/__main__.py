@@ -9,6 +9,7 @@ from bench import (
     decode,
     distil,
     eight_bits,
+    evaluate,
     gateway,
     gguf,
     ledger,
@@ -20,7 +21,23 @@ from bench import (
     train,
 )
 
-EVERY = (ledger, terms, arena, decode, eight_bits, score, train, distil, gguf, plan, recall, ask, gateway, quickstart)
+EVERY = (
+    ledger,
+    terms,
+    arena,
+    decode,
+    eight_bits,
+    score,
+    evaluate,
+    train,
+    distil,
+    gguf,
+    plan,
+    recall,
+    ask,
+    gateway,
+    quickstart,
+)
 
 if __name__ == "__main__":
     for bench in EVERY:

@@ -305,7 +305,7 @@ _ALL = (
     ),
     Scorer(
         name="number", needs="answers", reads="`prompt` and `target`, a number", score=_each(number), fit=_with_number,
-        metrics=_ACCURACY,
+        metrics=_ACCURACY, version=2,
     ),
     Scorer(
         name="json", needs="answers", reads="`prompt` and `target`, the JSON that is wanted", score=extracts,
@@ -341,7 +341,7 @@ _ALL = (
     Scorer(
         name="gsm8k", needs="answers", reads="`question` and `answer`, as GSM8K has them", score=gsm8k, fit=_of_gsm8k,
         prompt="{question}\nThink step by step, and end with a line that holds #### and the number.",
-        metrics={"numeric": "share", "strict_match": "share", "flexible_extract": "share"}, max_tokens=320,
+        metrics={"numeric": "share", "strict_match": "share", "flexible_extract": "share"}, max_tokens=320, version=2,
     ),
     Scorer(
         name="humaneval", needs="answers", reads="`prompt`, `test` and `entry_point`, as HumanEval has them",
