@@ -5,7 +5,7 @@
 instructions: the 200 prompts of `bench/evaluate_prompts.jsonl`, in IFEval's own form and with all of its 25
 instructions, answered greedily with at most 256 tokens and checked. choices: 5,000 log-likelihood requests, 1,250
 questions of four choices out of our everyday prompts (as in `bench.score`). A turn is a slice of the file (40 prompts;
-about 63 questions), the same for both, who take turns (A B A B …) with a process each. Ours is what `trueseed evaluate`
+250 questions), the same for both, who take turns (A B A B …) with a process each. Ours is what `trueseed evaluate`
 does, ledger, intervals and contamination included; the harness's is `simple_evaluate` without intervals, at the batch
 size that was fastest when tried on the last slice. Both in bf16. What a process takes until its first scores (imports,
 weights, a few short requests) is told apart, as `load_s`. Turns of several sittings add up: `--turns 3 4`.
@@ -39,8 +39,8 @@ from trueseed.lm.source import resolve
 
 PROMPTS = Path(__file__).with_name("evaluate_prompts.jsonl")
 MAX_TOKENS = 256
-SLICES = {"instructions": 5, "choices": 20}  # of the file; a turn takes one
-BATCHES = {"instructions": (20, 40), "choices": (4, 8, 16)}
+SLICES = 5  # of the file; a turn takes one
+BATCHES = {"instructions": (20, 40), "choices": (8, 16, 32, 64)}
 FEW = {"instructions": 8, "choices": 32}  # samples in float32
 SIDES = ("trueseed", "lm-eval")
 ROWS = ("instructions", "choices", "float32", "arena")
@@ -147,7 +147,7 @@ def measure(kind: str, turns: Sequence[int], batch: int) -> Iterator[Told]:
     with side("trueseed", kind, rows[:8]) as ours, side("lm-eval", kind, rows[:8]) as theirs:
         load = {"trueseed": ours.load_s, "lm-eval": theirs.load_s}
         for turn in turns:
-            some = rows[turn :: SLICES[kind]]
+            some = rows[turn::SLICES]
             told = {"trueseed": ours.evaluate(some), "lm-eval": theirs.evaluate(some, batch=batch)}
             both = [told[name].pop("samples") for name in SIDES]
             seconds = {name: {**told[name], "load_s": load[name]} for name in SIDES}
@@ -233,7 +233,7 @@ def measured(row: str, before: dict[str, Any], asked: argparse.Namespace) -> Ite
         tried = before.get("lm_eval_s_by_batch", {})
         batch = asked.batch or before.get("batch_of_lm_eval")
         if not batch:
-            tried = best_batch(row, samples(row)[-1 :: -SLICES[row]][:40])
+            tried = best_batch(row, samples(row)[-1::-SLICES][:40])
             batch = min(tried, key=tried.__getitem__)
         at_this = before.get("turns", ()) if batch == before.get("batch_of_lm_eval") else ()
         turns = {turn["turn"]: turn for turn in at_this}
