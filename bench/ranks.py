@@ -2,10 +2,10 @@
 
     python -m bench.ranks        # SmolLM2-135M-Instruct, alone, two with whole weights, two with shared ones
 
-Fine-tuned, and half of its layers taught by the whole of it in memory. Everybody takes the same steps over `bench/chats.jsonl` in bfloat16, one thread a process. `held` is what a process has
-in memory of its own between two steps (anonymous pages, without what it had before the weights were read), `peak` the
-most of that at 20 ms' sampling while it takes steps. Speed is not compared: two processes of one thread on one machine
-are no way to be fast.
+Fine-tuned, and half of its layers taught by the whole of it in memory. Everybody takes the same steps over
+`bench/chats.jsonl` in bfloat16, one thread a process. `held` is what a process has in memory of its own between two
+steps (anonymous pages, without what it had before the weights were read), `peak` the most of that at 20 ms' sampling
+while it takes steps. Speed is not compared: two processes of one thread on one machine are no way to be fast.
 """
 
 import json
