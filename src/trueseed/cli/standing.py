@@ -52,10 +52,15 @@ def compare(
 
 @app.command()
 def arena(
-    verdicts: Annotated[list[str] | None, typer.Argument(help="Files of verdicts, or scores:<digest>.")] = None,
+    verdicts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files of verdicts (ours, MT-bench's, arena-hard's, AlpacaEval's), or scores:<digest>."),
+    ] = None,
     task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = "",
     judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = "",
     metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
+    much: Annotated[int, typer.Option(min=1, help="Verdicts that a much better answer (A>>B) counts as.")] = 3,
+    baseline: Annotated[str, typer.Option(help="Whom the models of an arena-hard v0.1 file met.")] = "",
     anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = "",
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0,
     pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0,
@@ -71,7 +76,10 @@ def arena(
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
-    battles, first = scoreboard.arena(verdicts or [], place, task=task, judge=judge, metric=metric)
+    battles, first = scoreboard.arena(
+        verdicts or [], place, task=task, judge=judge, metric=metric, much=much, baseline=baseline,
+        note=lambda said: err.print(said, markup=False),
+    )  # fmt: skip
     board = leaderboard(battles, anchor=anchor, resamples=resamples, first=first)
     asked = next_pairs(battles.models, battles, count=pairs) if pairs else []
     said = {**board.to_json(), "next": [list(pair) for pair in asked]}

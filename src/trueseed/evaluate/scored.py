@@ -308,11 +308,13 @@ def _flips(a: Scored, b: Scored, metric: str) -> Iterator[Flip]:
 
 
 def _asked(line: Mapping[str, Any]) -> str:
-    """The last turn of the chat, or the text before what likelihoods are of."""
+    """The last turn of the chat, or the text that was gone on from, or that before what likelihoods are of."""
     first = next(iter(line.get("asked", ())), None)
     if not isinstance(first, Mapping):
         return ""
-    return str(first["messages"][-1]["content"] if first.get("messages") else first.get("before", ""))
+    if first.get("messages"):
+        return str(first["messages"][-1]["content"])
+    return str(first.get("continues", first.get("before", "")))
 
 
 def _said(line: Mapping[str, Any]) -> str:
