@@ -81,5 +81,5 @@ class Batch:
                 last = self._talks.pop()
                 if row < len(self._talks):
                     self._talks[row] = last
-                    self._cache.copy(len(self._talks), row)
+                self._cache.end(row, len(self._talks))
         return ended

@@ -28,10 +28,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from trueseed.core.durable import cache_folder, folder_atomic
+from trueseed.lm.cache import PAGE
 
 _FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math",
-    "-fopenmp", "-shared", "-fPIC", "-w",
+    "-fopenmp", "-shared", "-fPIC", "-w", f"-DPAGE={PAGE}",
 )  # fmt: skip
 BLOCK = 32  # outputs that are computed together
 _GROUP = 64  # inputs that share a scale where weights have eight bits
@@ -123,9 +124,8 @@ class _Tokens(Structure):
         ("position", c_void_p),
         ("turn", c_void_p * 2),
         ("x", c_void_p),
-        ("cache", c_void_p),
-        ("rows", c_int64),
-        ("capacity", c_int64),
+        ("pages", c_void_p),
+        ("pages_a_row", c_int64),
         ("scratch", c_void_p),
         ("asked", c_int64),
         ("which", c_void_p),
@@ -244,10 +244,17 @@ class Layers:
         return int(self._kept[-1].data_ptr())
 
     def __call__(
-        self, x_NH: Tensor, store: Tensor, rows_N: Tensor, positions_N: Tensor, turns: Sequence[Tensor], which: Tensor
+        self,
+        x_NH: Tensor,
+        pages: NDArray[np.int64],
+        rows_N: Tensor,
+        positions_N: Tensor,
+        turns: Sequence[Tensor],
+        which: Tensor,
     ) -> Tensor:
-        """Logits after the tokens `which`; x_NH is overwritten. store: (layers, 2, rows, K, C, D), where row and
-        position of each token have room. turns: cos, then sin, of each token, (N, D) float32, for each rotation.
+        """Logits after the tokens `which`; x_NH is overwritten. pages: where each row's begin (`cache.Pages.table`),
+        which have room for row and position of each token. turns: cos, then sin, of each token, (N, D) float32, for
+        each rotation.
         """
         logits = x_NH.new_empty(len(which), self._vocabulary)
         scratch = torch.empty(self._scratch(len(x_NH)), dtype=torch.uint8)
@@ -257,9 +264,8 @@ class Layers:
             position=positions_N.data_ptr(),
             turn=(c_void_p * 2)(*(turn.data_ptr() for turn in turns)),
             x=x_NH.data_ptr(),
-            cache=store.data_ptr(),
-            rows=store.shape[2],
-            capacity=store.shape[4],
+            pages=pages.ctypes.data,
+            pages_a_row=pages.shape[1],
             scratch=scratch.data_ptr(),
             asked=len(which),
             which=which.data_ptr(),
