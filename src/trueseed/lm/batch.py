@@ -9,7 +9,7 @@ from trueseed.lm.network import Network
 from trueseed.lm.sampling import Sampling, choose
 from trueseed.lm.talk import Talk
 
-READ_AT_ONCE = 4096  # tokens of prompts that go through the network together: bounds memory
+READ_AT_ONCE = 2048  # tokens of prompts that go through the network together: bounds memory
 
 
 class Batch:

@@ -23,7 +23,7 @@ from trueseed.lm.network import Network, fill
 class Foreign(Network):
     """See `Network`. Raises `ConfigError` for weights that do not work so."""
 
-    def _take(self, model: Any) -> None:
+    def _take(self, model: Any, *, alone: bool = False) -> None:  # noqa: ARG002  the model stays as it is
         if self._coarse:
             raise ConfigError(f"weights of eight bits are not made for the architecture {model.config.model_type!r}")
         self._model = model

@@ -137,7 +137,7 @@ class Network:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype, self._coarse = dtype, coarse
         with torch.inference_mode():
-            self._take(checkpoint.load(folder, dtype).to(self.device))
+            self._take(checkpoint.load(folder, dtype).to(self.device), alone=True)
 
     @classmethod
     def of(cls, model: Any) -> "Network":
@@ -150,7 +150,8 @@ class Network:
             network._take(model)
         return network
 
-    def _take(self, model: Any) -> None:
+    def _take(self, model: Any, *, alone: bool = False) -> None:
+        """alone: nobody else has the model, so what is packed need not stay in memory."""
         config = model.config
         if config.model_type not in SHAPES:
             raise ConfigError(
@@ -163,7 +164,14 @@ class Network:
         self._embedding: Tensor = model.model.embed_tokens.weight.detach()
         self._head = _fused(model.lm_head, coarse=self._coarse)
         self._norm = _norm_weight(model.model.norm, gemma)
-        self._layers = tuple(_layer(layer, gemma, self._coarse) for layer in model.model.layers)
+        layers = []
+        for layer in model.model.layers:
+            layers.append(_layer(layer, gemma, self._coarse))
+            if alone:
+                checkpoint.let_go(layer.parameters())
+        self._layers = tuple(layers)
+        if alone:
+            checkpoint.let_go(model.lm_head.parameters())
         self._rope = _Rope(model.model.rotary_emb, config, self.dtype, self.device)
         self._compiled = self._compile()
         if self._coarse and not self._compiled:
