@@ -3,24 +3,28 @@
     student = distil.train(distil.Config(loss_top_k=32, beta=0.0), dataset, base, signals, step)
 
 The teacher was heard once (`signals`), and is not needed here. Nothing takes the place of what it did not say: a record
-without its log-probabilities, or read by it as other tokens, is an error before the first step. `curve.json` tells the
+without its log-probabilities, or read by it as other tokens, is an error before the first step, or is left out and
+counted where `incomparable: drop` asks for that. `curve.json` tells the
 route and why (`preflight`), the parts of each step's loss (`kl`, `ce`), and how much of the teacher's probability the
 stored tokens hold. Log-probabilities of a teacher in memory: `on_policy`, with a share of 0 of the student's own words.
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trueseed.core.artifacts import Artifact
+from trueseed.errors import ConfigError
 from trueseed.train import network, preflight
 from trueseed.train.batches import Batch, Rows, pack
 from trueseed.train.divergence import Divergence
 from trueseed.train.settings import Distil as Config
 from trueseed.train.signals import Signals
 from trueseed.train.sparse import Parts, Thought, sparse, sparse_of_logits
-from trueseed.train.stage import Method, opened, schedule, taught
+from trueseed.train.stage import Method, Student, opened, schedule, taught
 from trueseed.workspace import Step
 
 
@@ -30,8 +34,10 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, signals: Art
     signals: an input of the step, of all records of training and validation. Raises `ConfigError` as `sft.train`, and
     for whatever `preflight` and `Signals.must_cover` refuse; `Broken` for stored bytes that changed.
     """
-    student = opened(config, dataset, base, step)
     kept = Signals.open(step.read(signals))
+    student, left_out = _comparable(opened(config, dataset, base, step), kept, config)
+    if left_out:
+        step.count("incomparable", len(left_out))
     rows = (*student.rows, *student.held_out)
     route = preflight.check(config, student.weights, kept.about, rows)
     kept.must_cover((row.id, row.tokens, row.mask) for row in rows)
@@ -40,10 +46,38 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, signals: Art
     scale = preflight.comparable(*first_parts(loss, steps[0][0]), config)
 
     def says() -> dict[str, Any]:
-        told = preflight.Route(route.name, (*route.reasons, *scale))
+        told = preflight.Route(route.name, (*route.reasons, *_left_out(left_out, len(rows)), *scale))
         return {"route": told.to_json(), "signals": kept.about.to_json(), "loss_top_k": config.loss_top_k}
 
     return taught(config, student, Method("distil", loss, steps, says), step)
+
+
+def _comparable(student: Student, kept: Signals, config: Config) -> tuple[Student, list[str]]:
+    """The student with the records that the signals are of, and why each other one is left out, in a word. Only what
+    the signals name is left out. Raises `ConfigError` when none of the training records remains.
+    """
+    if config.incomparable == "refuse":
+        return student, []
+    rows, held_out = (
+        tuple(row for row in some if row.id not in kept.left_out) for some in (student.rows, student.held_out)
+    )
+    if not rows:
+        raise ConfigError(
+            f"no record remains to train on: all {len(student.rows)} are left out by `incomparable: drop`; ask for "
+            f"more, or learn from words (`method: sft`)"
+        )
+    left_out = [kept.left_out[row.id] for row in (*student.rows, *student.held_out) if row.id in kept.left_out]
+    return replace(student, rows=rows, held_out=held_out), left_out
+
+
+def _left_out(words: Sequence[str], kept: int) -> tuple[str, ...]:
+    """A reason, for people."""
+    if not words:
+        return ()
+    unlike = words.count("unlike")
+    said = {"spoken in other tokens than they are read in": unlike, "without log-probabilities": len(words) - unlike}
+    why = ", ".join(f"{many} {each}" for each, many in said.items() if many)
+    return (f"{len(words)} of {len(words) + kept} records are left out (`incomparable: drop`): {why}",)
 
 
 class Loss:
