@@ -191,7 +191,8 @@ def _blocks(weight: Tensor, halves: bool) -> Tensor:
 
 
 def _whole_blocks(weight: Tensor) -> Tensor:
-    blocks: Tensor = functional.pad(weight, (0, 0, 0, -len(weight) % BLOCK)).unflatten(0, (-1, 1, BLOCK))
+    missing = -len(weight) % BLOCK  # a table of tokens is rarely short, and padding copies
+    blocks: Tensor = (functional.pad(weight, (0, 0, 0, missing)) if missing else weight).unflatten(0, (-1, 1, BLOCK))
     return blocks
 
 
