@@ -78,16 +78,17 @@ class Rounded:
     def step(self, targets: int, rate: float) -> None:
         norm = float(torch.nn.utils.get_total_norm([w.grad for w in self._weights])) / targets
         by = min(1.0, self._config.max_grad_norm / (norm + 1e-6)) / targets
+        self._taken += 1
         for weight, (first, second) in zip(self._weights, self._moments, strict=True):
-            wide, taken = weight.float(), self._taken.clone()
+            assert weight.grad is not None
+            wide, grad = weight.float(), weight.grad.float().mul_(by)
             torch._fused_adamw_(
-                [wide], [weight.grad.float().mul_(by)], [first], [second], [], [taken], lr=rate, beta1=_BETAS[0],
-                beta2=_BETAS[1], weight_decay=self._config.weight_decay if weight.ndim > 1 else 0.0, eps=1e-8,
+                [wide], [grad], [first], [second], [], [self._taken], lr=rate, beta1=_BETAS[0], beta2=_BETAS[1],
+                weight_decay=self._config.weight_decay if weight.ndim > 1 else 0.0, eps=1e-8,
                 amsgrad=False, maximize=False,
             )  # fmt: skip
             weight.copy_(self._up_or_down(wide) if self._stochastic else wide)
             weight.grad = None
-        self._taken += 1
 
     def _up_or_down(self, wide: torch.Tensor) -> torch.Tensor:
         """Away from zero with a probability that is the share of the last bf16 place which would be cut."""
@@ -135,7 +136,8 @@ def one(kind: str, row: str, seed: int, steps: int) -> dict[str, Any]:
 
 def drawn(train: list[Any], seed: int, steps: int) -> list[Rows]:
     """Epoch after epoch in an order of its own."""
-    rng, order = random.Random(seed), []
+    rng = random.Random(seed)
+    order: list[Any] = []
     while len(order) < steps * ROWS_A_STEP:
         order += rng.sample(train, len(train))
     return [tuple(order[at * ROWS_A_STEP : (at + 1) * ROWS_A_STEP]) for at in range(steps)]

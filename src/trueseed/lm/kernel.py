@@ -36,6 +36,7 @@ _FLAGS = (
 )  # fmt: skip
 BLOCK = 32  # outputs that are computed together
 _GROUP = 64  # inputs that share a scale where weights have eight bits
+_BLOCKS_AT_ONCE = 64  # that are rounded to them together: a table of tokens in float32 would be the most memory of all
 _log = logging.getLogger(__name__)
 
 
@@ -162,13 +163,9 @@ class Packed:
             self.struct.bias = self._keep(bias.float())
 
     def _pack_coarse(self, blocks_BOK: Tensor) -> None:
-        padded = functional.pad(blocks_BOK.float(), (0, -blocks_BOK.shape[2] % _GROUP))
-        groups_BOGK = padded.unflatten(2, (-1, _GROUP))
-        scales_BOG = groups_BOGK.abs().amax(-1) / 127
-        whole = (groups_BOGK / scales_BOG[..., None].clamp(min=1e-30)).round().to(torch.int8)
-        self.struct.data = self._keep(_interleaved(whole.flatten(2), 4))
-        self.struct.scales = self._keep(scales_BOG.transpose(1, 2))
-        self.struct.shift = self._keep(-128 * whole.sum(-1, dtype=torch.int32).transpose(1, 2))
+        parts = [_coarse(part) for part in blocks_BOK.split(_BLOCKS_AT_ONCE)]
+        data, scales, shift = (torch.cat(each) for each in zip(*parts, strict=True))
+        self.struct.data, self.struct.scales, self.struct.shift = map(self._keep, (data, scales, shift))
 
     def _keep(self, tensor: Tensor) -> int:
         self._kept.append(tensor.contiguous())
@@ -181,6 +178,16 @@ class Packed:
         scratch = torch.empty(n * (-(-inputs // _GROUP)) * (_GROUP + 4), dtype=torch.uint8)
         _call("product", ctypes.byref(self.struct), _at(x), c_int64(n), _at(y), _at(scratch))
         return y
+
+
+def _coarse(blocks_BOK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whole numbers, scales and shifts as `Weight` of kernel.cpp has them."""
+    padded = functional.pad(blocks_BOK.float(), (0, -blocks_BOK.shape[2] % _GROUP))
+    groups_BOGK = padded.unflatten(2, (-1, _GROUP))
+    scales_BOG = groups_BOGK.abs().amax(-1) / 127
+    whole = (groups_BOGK / scales_BOG[..., None].clamp(min=1e-30)).round().to(torch.int8)
+    shift_BOG = -128 * whole.sum(-1, dtype=torch.int32)
+    return _interleaved(whole.flatten(2), 4), scales_BOG.transpose(1, 2), shift_BOG.transpose(1, 2)
 
 
 def _blocks(weight: Tensor, halves: bool) -> Tensor:
