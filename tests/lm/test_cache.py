@@ -19,6 +19,7 @@ DOING = st.one_of(
 )
 
 
+@torch.inference_mode()
 def written(cache: Cache, row: int, values: list[float]) -> None:
     """Values are appended to a row, as a network does: into places that are not written yet."""
     start = cache.lengths[row]
