@@ -284,7 +284,7 @@ def _model(
 
 
 def recorded(target: Target, asked: Sequence[Sample]) -> Outputs:
-    """What a target answered once. asked: the samples of its task. Raises `ConfigError` as `formats.reading.outputs`."""
+    """What a target answered once. asked: its task's samples. Raises `ConfigError` as `formats.reading.outputs`."""
     assert target.outputs and target.source and target.maker and target.on
     origin = Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
     return reading.outputs(Path(target.outputs), origin, asked)
