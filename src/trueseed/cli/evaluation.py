@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
 
@@ -34,6 +35,7 @@ def evaluate(
     temperature: Annotated[float | None, typer.Option(help="0, when left out, is greedy.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of draws, examples and intervals.")] = None,
     float32: Annotated[bool, typer.Option("--float32", help="Compute in float32, to compare with others.")] = False,
+    html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
@@ -51,6 +53,13 @@ def evaluate(
         measured = scoring.ours(place, model, Speed(dtype="float32") if float32 else None)
         scores = scoring.on(measured, config, scoring.bring_task(place, config), place)
     found = _scores(scores)
+    if html:
+        from trueseed import measured
+        from trueseed.evaluate.scored import read
+        from trueseed.report.results import Results
+
+        one = measured.shown(read(scores), student=found["model"]["source"].startswith("own/"))
+        write_page(html, f"{one.model} on {found['task']['name']}", Results(tasks=(one,)))
     if as_json:
         print_json({"artifact": f"{scores.kind}:{scores.digest}", **found})
         return

@@ -315,7 +315,7 @@ _ALL = (
     ),
     Scorer(
         name="number", needs="answers", reads="`prompt` and `target`, a number", score=_each(number), fit=_with_number,
-        metrics=_ACCURACY, right=_first_target,
+        metrics=_ACCURACY, right=_first_target, version=2,
     ),
     Scorer(
         name="json", needs="answers", reads="`prompt` and `target`, the JSON that is wanted", score=extracts,
@@ -355,7 +355,7 @@ _ALL = (
         prompt="{question}\nThink step by step, and end with a line that holds #### and the number.",
         metrics={"numeric": "share", "strict_match": "share", "flexible_extract": "share"}, max_tokens=320,
         as_text="Question: {question}\nAnswer:", stop=("Question:", "</s>", "<|im_end|>"),  # as lm-evaluation-harness
-        right=lambda row: str(row["answer"]),
+        right=lambda row: str(row["answer"]), version=2,
     ),
     Scorer(
         name="humaneval", needs="answers", reads="`prompt`, `test` and `entry_point`, as HumanEval has them",
