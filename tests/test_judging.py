@@ -28,10 +28,11 @@ from trueseed.report.results import Results
 from trueseed.teachers.account.allowance import Exhausted
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint
-from trueseed.teachers.judge import Pair, sitting
+from trueseed.teachers.judge import Pair
 from trueseed.teachers.rubric import Rubric
 from trueseed.teachers.scripted import ScriptedTeacher
 from trueseed.teachers.simulator import Behaviour, simulator
+from trueseed.teachers.sitting import sitting
 from trueseed.teachers.voice import BehindAnApi
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Effect, Relation, Use

@@ -98,6 +98,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         of_tasks += on_tasks("student", speaks, file, workspace, tasks)
         others = {"teacher": teacher, "base": untrained}
         of_tasks += judged(file, workspace, tasks, speaks, others)
+        board = scoreboard.standings(file, workspace, tasks, of_targets, _today())
         return Outcome(
             parts=parts,
             dataset=dataset,
@@ -105,8 +106,8 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             student=student,
             scores=scores,
             teacher_source=before.source,
-            tasks=(*of_tasks, *of_targets),
-            board=scoreboard.standings(file, workspace, tasks, of_targets, _today()),
+            tasks=(*of_tasks, *of_targets, *(each for each in board.verdicts if each not in of_tasks)),
+            board=board,
         )
 
 

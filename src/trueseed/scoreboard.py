@@ -13,7 +13,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueseed import models, scoring
+from trueseed import contests, models, scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
 from trueseed.evaluate import outputs
@@ -282,12 +282,14 @@ def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[
 @dataclass(frozen=True, kw_only=True)
 class Board:
     """standings: to every target, in the order of the run file. ladders: of each of their tasks, by its name. looks: at
-    each of these tasks, so far.
+    each of these tasks, so far. verdicts: of judges, on the newest student, for targets that go by them; there is no
+    ladder of such a task.
     """
 
     standings: tuple[Standing, ...]
     ladders: Mapping[str, tuple[Rung, ...]]
     looks: Mapping[str, Looks]
+    verdicts: tuple[Artifact, ...] = ()
 
     @property
     def comparisons(self) -> int:
@@ -327,14 +329,29 @@ def standings(
     if not file.targets:
         return NOBODY
     _measure_student(file, workspace, tasks)
-    kept, found, ladders, looks = list(measured(workspace)), [], {}, {}
-    for target, of_target in zip(file.targets, scores, strict=True):
-        _, task = _task_of(target, file, tasks)
-        students = {each.weights: each for each in kept if each.trained and each.task == task.digest}
-        found.append(_standing(target, of_target, list(students.values()), today))
-        ladders[target.task] = ladder(workspace, task.digest, target.metric)
-        looks[target.task] = looks_at(task.digest, workspace.lineage())
-    return Board(standings=tuple(found), ladders=ladders, looks=looks)
+    kept, found, verdicts = list(measured(workspace)), list[Standing](), list[Artifact]()
+    ladders: dict[str, tuple[Rung, ...]] = {}
+    looks: dict[str, Looks] = {}
+    with contests.bench(file, workspace) as judges:
+        for target, of_target in zip(file.targets, scores, strict=True):
+            _, task = _task_of(target, file, tasks)
+            students = list({each.weights: each for each in kept if each.trained and each.task == task.digest}.values())
+            looks[target.task] = looks_at(task.digest, workspace.lineage())
+            if target.judge is None:
+                found.append(_standing(target, of_target, students, today))
+                ladders[target.task] = ladder(workspace, task.digest, target.metric)
+                continue
+            made = [_contestant(each, workspace) for each in students]
+            standing_, said = contests.held(target, of_target, made, task, judges(target.judge), workspace, today)
+            found.append(standing_)
+            verdicts += said[-1:]
+    return Board(standings=tuple(found), ladders=ladders, looks=looks, verdicts=tuple(verdicts))
+
+
+def _contestant(kept: Kept, workspace: Workspace) -> contests.Student:
+    assert kept.trained is not None, "only students compete for targets"
+    weights = workspace.store.get(f"weights:{kept.weights}")
+    return contests.Student(on=kept.trained.date(), scores=kept.scores, weights=weights)
 
 
 def _measure_student(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> None:

@@ -177,14 +177,24 @@ def _stands(found: "Standing") -> Iterator[str]:
     name, version, task = map(shown, (found.name, found.version, found.task))
     yield f"{name} ({version}) on {task}, {found.metric}: by {found.by}, {left(said)}"
     yield f"  target {_with_interval(found.target)}  {found.samples} samples of {shown(found.source)}"
+    if found.judge:
+        believed = "passed its card" if found.judge["believed"] else "NOT TO BE BELIEVED"
+        yield f"  judge {shown(found.judge['source'])} by {found.judge['method']}: {believed}"
     for step in found.steps:
         gap = f"{step.gap.value:+.3f} [{step.gap.low:+.3f}, {step.gap.high:+.3f}]"
         score = f"{shown(step.student):40} {_with_interval(step.score)}"
         yield f"  {step.on}  {score}  gap {gap}  wins {step.wins:.1%}  {step.status}"
+        for name, rate in step.rates.items():
+            if name != found.metric:
+                yield f"  {'':10}  {name:40} {_with_interval(rate)}"
+        if step.undecided:
+            yield f"  {'':10}  {step.undecided} of {found.samples} samples have no verdict"
     if not found.steps:
         yield "  no student was measured yet"
     if found.met_on is None and found.steps:
         yield "  " + ": ".join(filter(None, (trend(said), projected(said))))
+    for told in found.judge["warnings"] if found.judge else ():
+        yield f"  NOTE  {shown(told)}"
     if found.detectable is not None:
         yield f"  so many samples show a gap of {found.detectable:.3f}; one of 0.03 takes {found.needed:,}"
 

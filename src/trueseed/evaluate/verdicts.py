@@ -29,7 +29,8 @@ _FEW = ("a", "b", "winner", "order", "judge")  # columns of few different values
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """sample: id of the prompt. a, b: the models, by name. winner: which of the two, whatever was shown first. order:
-    `ab` when the judge saw a's answer first. judge: its source. length_a, length_b: of the answers, in characters.
+    `ab` when the judge saw a's answer first. judge: its source. reason: None where it was asked for none. length_a,
+    length_b: of the answers, in characters.
     """
 
     sample: str
@@ -38,7 +39,7 @@ class Verdict:
     winner: Winner
     order: Order
     judge: str
-    reason: str = ""
+    reason: str | None = ""
     length_a: int = 0
     length_b: int = 0
 
@@ -53,7 +54,7 @@ class Verdict:
             raise ValueError(f"'order' must be 'ab' or 'ba', not {self.order!r}")
         if self.a == self.b:
             raise ValueError(f"{self.a!r} is compared with itself")
-        if not isinstance(self.reason, str):
+        if not isinstance(self.reason, str | None):
             raise ValueError(f"'reason' must be a string, not {self.reason!r}")
         for length in (self.length_a, self.length_b):
             if isinstance(length, bool) or not isinstance(length, int) or length < 0:
