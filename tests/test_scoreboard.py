@@ -214,11 +214,11 @@ def test_verdicts_of_a_file_are_rated_without_a_workspace(tmp_path):
 
 def test_a_task_that_nobody_was_measured_on_is_told(workspace):
     with pytest.raises(ConfigError, match="0 tasks that were measured here are called 'capitals'"):
-        scoreboard.arena([], workspace, task="capitals")
+        scoreboard.competing([], workspace, task="capitals")
 
 
 def test_a_judge_who_said_nothing_is_told(tmp_path):
     row = {"sample": "1", "a": "x", "b": "y", "winner": "a", "order": "ab", "judge": "own/j"}
     (tmp_path / "v.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(ConfigError, match="judges are own/j"):
-        scoreboard.arena([str(tmp_path / "v.jsonl")], None, judge="own/k")
+        scoreboard.arena(scoreboard.competing([str(tmp_path / "v.jsonl")], None), judge="own/k")

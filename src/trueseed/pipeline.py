@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, distilling, failover, judging, measured, models, scoreboard, scoring, transforming
+from trueseed import ahead, distilling, failover, judging, keeping, measured, models, scoreboard, scoring, transforming
 from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
@@ -178,6 +178,7 @@ def begin(file: RunFile, workspace: Workspace) -> Beginning:
 def write_report(workspace: Workspace, outcome: Outcome) -> Report:
     """Writes report.json and report.html into the workspace."""
     found = measured.of_run(workspace, outcome.student, outcome.tasks, outcome.board)
+    keeping.of_run(workspace, found)
     report = gather.report(
         workspace,
         teacher=outcome.teacher_source,

@@ -172,17 +172,19 @@ def _trained(weights: str, lineage: Lineage) -> datetime | None:
 # ------------------------------------------------------------------------------------------------------- the arena
 
 
+def competing(names: Sequence[str], workspace: Workspace | None, *, task: str = "") -> "list[Path | Artifact]":
+    """What an arena is held on. names: files of verdicts, or `scores:<digest>` of a judge or of models on one task;
+    without any, everybody who was measured on the task that is called, or has the digest, `task`.
+
+    Raises `ConfigError` for a task that nobody was measured on, and for names in a workspace that is not there.
+    """
+    return [_held(name, workspace) for name in names] if names else [*_on(task, workspace)]
+
+
 def arena(
-    names: Sequence[str],
-    workspace: Workspace | None,
-    *,
-    task: str = "",
-    judge: str = "",
-    metric: str | None = None,
+    held: "Sequence[Path | Artifact]", *, judge: str = "", metric: str | None = None
 ) -> "tuple[Battles, Measured | None]":
-    """And how often the answer won that was shown first. names: files of verdicts, or `scores:<digest>` of a judge or
-    of models on one task; without any, everybody who was measured on the task that is called, or has the digest,
-    `task`. judge: only its verdicts.
+    """And how often the answer won that was shown first. held: as `competing` finds them. judge: only its verdicts.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
     """
@@ -190,9 +192,13 @@ def arena(
     from trueseed.evaluate import scored, verdicts
     from trueseed.evaluate.bradley_terry import Battles
 
-    held = [_held(name, workspace) for name in names] if names else [*_on(task, workspace)]
-    judged = [verdicts.read(path) for path in held if isinstance(path, Path)]
-    scores = [scored.read(each) for each in held if isinstance(each, Artifact)]
+    of_judges = [_verdicts(each) for each in held]
+    judged = [verdicts.read(path) for path in of_judges if path]
+    scores = [
+        scored.read(each)
+        for each, path in zip(held, of_judges, strict=True)
+        if isinstance(each, Artifact) and path is None
+    ]
     if judged and scores:
         raise ConfigError("verdicts and scores are not rated together; give one or the other")
     if scores:
@@ -205,15 +211,20 @@ def arena(
 
 
 def _held(name: str, workspace: Workspace | None) -> "Path | Artifact":
-    """A file of verdicts, or scores of a model."""
-    from trueseed.evaluate.verdicts import VERDICTS_FILE
-
     if not name.startswith("scores:"):
         return Path(name)
     if workspace is None:
         raise ConfigError(f"{name!r} lies in a workspace; name it with --workspace")
-    artifact = workspace.store.get(name)
-    return path if (path := artifact.path(VERDICTS_FILE)).is_file() else artifact
+    return workspace.store.get(name)
+
+
+def _verdicts(held: "Path | Artifact") -> Path | None:
+    """The file of a judge's verdicts; None of a model's scores."""
+    from trueseed.evaluate.verdicts import VERDICTS_FILE
+
+    if isinstance(held, Path):
+        return held
+    return path if (path := held.path(VERDICTS_FILE)).is_file() else None
 
 
 def _on(task: str, workspace: Workspace | None) -> Iterator[Artifact]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,14 +12,17 @@ from trueseed.core.durable import write_atomic
 from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
+    from trueseed.core.artifacts import Artifact
     from trueseed.evaluate.arena import Leaderboard
     from trueseed.evaluate.scored import Comparison
     from trueseed.evaluate.stats import Measured
     from trueseed.evaluate.targets import Standing
     from trueseed.report.results import Results
     from trueseed.scoreboard import Rung
+    from trueseed.workspace import Workspace
 
 app = typer.Typer()
+KeepOption = Annotated[bool, typer.Option("--keep", help="Keep it as scores, by a step in the ledger.")]
 HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write it as a page too, with plots and samples.")]
 SHOWN = 5  # flipped samples that are printed
 
@@ -30,6 +33,7 @@ def compare(
     b: Annotated[str, typer.Argument(help="The other one, in the same way.")],
     metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
     flips: Annotated[int, typer.Option(help="So many flipped samples of each task are printed.")] = SHOWN,
+    keep: KeepOption = False,
     html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
@@ -39,8 +43,12 @@ def compare(
     from trueseed.report.results import Results
     from trueseed.workspace import Workspace
 
-    found = scoreboard.compare(Workspace.open(workspace), a, b, metric=metric)
+    place = Workspace.open(workspace)
+    found = scoreboard.compare(place, a, b, metric=metric)
     said = tuple(each.to_json() for each in found)
+    if keep:
+        held = [place.store.get(f"scores:{digest}") for each in found for digest in each.scores]
+        _keep("compare", held, list(said), place)
     if html:
         _write_page(html, f"{b} beside {a}", Results(compared=said))
     if as_json:
@@ -62,6 +70,7 @@ def arena(
     anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = "",
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0,
     pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0,
+    keep: KeepOption = False,
     html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
@@ -74,10 +83,13 @@ def arena(
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
-    battles, first = scoreboard.arena(verdicts or [], place, task=task, judge=judge, metric=metric)
+    held = scoreboard.competing(verdicts or [], place, task=task)
+    battles, first = scoreboard.arena(held, judge=judge, metric=metric)
     board = leaderboard(battles, anchor=anchor, resamples=resamples, first=first)
     asked = next_pairs(battles.models, battles, count=pairs) if pairs else []
     said = {**board.to_json(), "next": [list(pair) for pair in asked]}
+    if keep:
+        _keep("arena", held, [said], place)
     if html:
         _write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
     if as_json:
@@ -118,6 +130,18 @@ def targets(
             out.print(line, markup=False)
     if found.comparisons > 1:
         out.print(_by_chance(found.comparisons), markup=False)
+
+
+def _keep(name: str, of: "Sequence[Path | Artifact]", said: Any, workspace: "Workspace | None") -> None:
+    from trueseed import keeping
+
+    scores = [each for each in of if not isinstance(each, Path)]
+    if workspace is None or len(scores) < len(of):
+        raise ConfigError(
+            "--keep is of scores in a workspace: a file of verdicts has no origin there; name scores:<digest>"
+        )
+    kept = keeping.kept(workspace, name, scores, said)
+    err.print(f"kept  {kept.kind}:{kept.digest}", markup=False)
 
 
 def _write_page(path: Path, title: str, results: "Results") -> None:
