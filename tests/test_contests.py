@@ -113,6 +113,10 @@ def test_a_judge_whose_terms_say_nothing_is_refused_before_a_student_is_trained(
         ({"judges": [{"method": "checks", "weights": "x"}]}, "is no model"),
         ({"judges": [{"method": "reference", "remote": {"source": "acme/large@api"}}]}, "cannot go by a reference"),
         ({"judges": [{"method": "likelihood"}]}, "or `method: checks`"),
+        (
+            {"judges": [{"method": "likelihood", "remote": {"source": "mistral/mistral-large@api"}, "name": "checks"}]},
+            "Mistral's API gives none; take `method: words`",
+        ),
     ],
 )
 def test_mistakes_in_judged_targets_are_told(folder, tiny_llama, changes, why):

@@ -16,7 +16,7 @@ from trueseed.generate import rewriting, verifiable
 from trueseed.lm.source import source_of
 from trueseed.lm.speed import Speed
 from trueseed.teachers.account.limits import Limit
-from trueseed.teachers.api.providers import Endpoint
+from trueseed.teachers.api.providers import Endpoint, provider
 from trueseed.teachers.rubric import Method, Rubric
 from trueseed.terms.model import Facts, Student, parse_source
 from trueseed.train import settings as training
@@ -135,6 +135,10 @@ class Judging(Asked):
             raise ValueError("`source` of a remote judge stands in `remote`, and `sha256` is of weights")
         if self.remote and self.method == "reference":
             raise ValueError("a judge behind an API cannot go by a reference; take `method: likelihood`, or `words`")
+        if self.remote and self.method == "likelihood":
+            known = provider(self.remote)
+            if why := known.of(self.remote.wire_model).lacks.get("logprobs"):
+                raise ValueError(f"a judge by likelihood needs log-probabilities, and {why}; take `method: words`")
         return self
 
     @property

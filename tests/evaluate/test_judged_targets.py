@@ -81,8 +81,8 @@ def test_the_gap_is_the_rate_less_one_half_and_undecided_samples_are_told():
 
 
 def test_students_that_come_nearer_are_projected_to_a_day():
-    days = [TODAY - timedelta(days=90 - 30 * n) for n in range(4)]
-    made = [contest(day, 0.2 + 0.07 * n, seed=n) for n, day in enumerate(days)]
+    days = [TODAY - timedelta(days=150 - 30 * n) for n in range(6)]
+    made = [contest(day, 0.1 + 0.06 * n, seed=n) for n, day in enumerate(days)]
     found = by_verdicts(config(), target(), made, JUDGE, today=TODAY)
     assert [step.on for step in found.steps] == days
     assert found.projection.on and found.projection.on > TODAY

@@ -77,7 +77,8 @@ class On:
         from trueseed.core.settings import checked
         from trueseed.evaluate.task import Config
 
-        return checked(Config, {**asdict(self), "scorer": "open", "file": str(self.task), "task": None})
+        said = {name: it for name, it in asdict(self).items() if name != "task"}
+        return checked(Config, {**said, "scorer": "open", "file": str(self.task)})
 
 
 @dataclass(frozen=True, kw_only=True)
