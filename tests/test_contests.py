@@ -17,6 +17,7 @@ from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import judge_card
 from trueseed.evaluate.judge_card import GOLD
 from trueseed.runfile import load
+from trueseed.terms.model import Relation
 from trueseed.workspace import Workspace
 
 PROMPTS = [f"Say {n}." for n in range(12)]
@@ -157,6 +158,12 @@ def test_a_whole_run_with_judges_and_targets(folder, workspace, brief_llama, mon
     text = Text((workspace.folder / "report.html").read_text()).text
     assert "Who answers better" in text and "own/checks by checks" in text
     assert "no reason was asked for" in text
+    judged = [each for each in workspace.ledger.entries() if each.predicate.get("step") == "judge"]
+    assert {"source": "own/tiny", "use": "judge"} in [asked for each in judged for asked in each.predicate["asks"]]
+    verdicts = outcome.board.verdicts[1]
+    assert ("own/tiny", Relation.SCORE) in {(each.source, each.relation) for each in workspace.labels(verdicts)}
+    kept = [each.predicate["step"] for each in workspace.ledger.entries() if each.predicate.get("event") == "done"]
+    assert "arena" in kept
     size = workspace.ledger.size
     pipeline.write_report(workspace, pipeline.run(file, workspace))
     assert workspace.ledger.size == size

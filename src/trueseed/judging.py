@@ -82,12 +82,6 @@ class Seat:
         with sitting(self.model.voice, step, self.rubric, asked=self.model.asked, method=self.method) as judge:
             yield judge
 
-    def of_marks(self, judge: Compares) -> Marks:
-        """The same judge, where it gives marks. Raises `ConfigError` for one that only compares."""
-        if not isinstance(judge, Marks):
-            raise ConfigError(f"a judge by {self.method} compares two answers and gives no marks; take another method")
-        return judge
-
     def usd(self, rulings: Iterable[Ruling[Any]]) -> float | None:
         """What they cost at its endpoint's price; None for weights that are run here."""
         price = self.model.voice.price
@@ -401,10 +395,15 @@ def _compared(
 
 def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, checked: bool = True) -> Artifact:
     """A judge's marks on a model's answers, by criterion: scores.json, samples.jsonl. An answer without a verdict is
-    counted, and has no mark. Raises `Refused` when the judge's terms do not let it judge.
+    counted, and has no mark. Raises `Refused` when the judge's terms do not let it judge; `ConfigError` for one that
+    only compares.
     """
     from trueseed.teachers.judge import Single
 
+    if seat.goes_by:
+        raise ConfigError(
+            f"a judge by {seat.method} compares two answers and gives no marks; take `words`, `likelihood`"
+        )
     card = check(seat, workspace) if checked else None
     inputs = _each_once(task, entrant.artifact, *seat.weights, *([card] if card else []))
     features = seat.model.features
@@ -414,7 +413,8 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
         frozen = thaw(task)
         singles = [Single(question=each.prompt, answer=entrant.answers[each.id]) for each in frozen.samples]
         with seat.taken(step) as judge:
-            rulings = dict(seat.of_marks(judge).mark(singles))
+            assert isinstance(judge, Marks), "only a judge that goes by something gives none"
+            rulings = dict(judge.mark(singles))
         scores = {
             "task": {**frozen.about, "artifact": task.digest},
             "model": {"source": entrant.source},

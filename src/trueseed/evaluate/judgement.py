@@ -42,15 +42,20 @@ class Judgement:
     def passed(self) -> bool:
         return bool(self.card and self.card["passed"])
 
+    @property
+    def called(self) -> str:
+        """As its verdicts name it: one model asked in two ways is two judges."""
+        return self.source if self.method == "words" else f"{self.source} by {self.method}"
+
     def doubts(self, decides: bool) -> list[str]:
         """What its card says against it."""
         if self.card is None:
-            return [f"the judge {self.source} was not checked: `trueseed judge check` tells whether to believe it"]
+            return [f"the judge {self.called} was not checked: `trueseed judge check` tells whether to believe it"]
         if self.passed:
             return []
         voice = "" if decides else ", and has no voice here"
         why = "; ".join(f"{name} {said}" for name, said in self.card["failed"].items())
-        return [f"the judge {self.source} failed its card{voice}: {why}"]
+        return [f"the judge {self.called} failed its card{voice}: {why}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +78,13 @@ class Trial:
         return self._of(self.voices)
 
     def _of(self, judges: Sequence[Judgement]) -> Tally:
-        opinions = {judge.source: judge.opinions for judge in judges}
+        opinions = {judge.called: judge.opinions for judge in judges}
         return summarise(self.samples, opinions, self.a, self.b, seed=self.seed)
 
     @property
     def verdicts(self) -> list[Verdict]:
         """Of all judges, those without a voice too."""
-        return [each for judge in self.judges for each in decided(judge.opinions, self.a, self.b, judge.source)]
+        return [each for judge in self.judges for each in decided(judge.opinions, self.a, self.b, judge.called)]
 
     def to_json(self) -> dict[str, Any]:
         agreement = self.tally.agreement.items()
@@ -127,7 +132,7 @@ class Trial:
         elif tally.no_verdict:
             found.append(f"{tally.no_verdict} of {tally.samples} samples have no verdict and are left out")
         for judge in self.judges:
-            found += [f"{judge.source}: {n} {_WHY_NONE[why]}" for why, n in self._not_asked(judge).items()]
+            found += [f"{judge.called}: {n} {_WHY_NONE[why]}" for why, n in self._not_asked(judge).items()]
         return found
 
     def _not_asked(self, judge: Judgement) -> dict[str, int]:
@@ -142,7 +147,7 @@ class Trial:
         """won: what a sample counts for in the win rate; chance: in the weighted one; None of what was not decided."""
         for sample in self.samples:
             said = {
-                judge.source: [each.to_json() for each in judge.opinions if each.sample == sample.id]
+                judge.called: [each.to_json() for each in judge.opinions if each.sample == sample.id]
                 for judge in self.judges
             }
             sides = {"a": self.a.answers[sample.id], "b": self.b.answers[sample.id]}
