@@ -23,11 +23,11 @@ from trueseed.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """on: the day on which it was trained. scores: its answers to the task. weights: its own."""
+    """on: the day on which it was trained. scores: its answers to the task. weights: its own, where they are here."""
 
     on: date
     scores: Artifact
-    weights: Artifact
+    weights: Artifact | None
 
 
 @contextmanager

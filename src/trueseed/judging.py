@@ -33,7 +33,8 @@ from trueseed.workspace import Step, Workspace
 
 if TYPE_CHECKING:
     from trueseed.evaluate.judgement import Judgement
-    from trueseed.evaluate.pairwise import Contestant
+    from trueseed.evaluate.pairwise import Contestant, Opinion
+    from trueseed.evaluate.task import Sample
 
 CARD_FILE, OPINIONS_FILE = "card.json", "opinions.jsonl"
 GOLD_NAME = "judge-gold"
@@ -202,7 +203,6 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
     Raises `Refused` when its terms do not let it judge; `ConfigError` when there is no pair to try it on.
     """
     from trueseed.evaluate import judge_card
-    from trueseed.evaluate.pairwise import judged
 
     pairs = pairs or gold(workspace)
     every = thaw(pairs).samples
@@ -219,8 +219,8 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
             return earlier
         rivals = judge_card.rivals(samples, own.answers, seat.source) if own else None
         with seat.taken(step) as judge:
-            opinions = list(judged(samples, *judge_card.contestants(samples), judge))
-            its = list(judged(*rivals, judge)) if rivals else None
+            opinions = _opinions(samples, judge_card.contestants(samples), judge, step, "gold")
+            its = _opinions(rivals[0], rivals[1:], judge, step, "own") if rivals else None
         usd = seat.usd(each.ruling for each in (*opinions, *(its or ())))
         card = judge_card.of(samples, opinions, its, seed=seat.rubric.seed, usd=usd)
         said: dict[str, Any] = {
@@ -323,8 +323,6 @@ def _hear(
     workspace: Workspace,
 ) -> Artifact:
     """What one judge says, in a step of its own."""
-    from trueseed.evaluate.pairwise import judged
-
     inputs = _each_once(task, *(each.artifact for each in entrants), *seat.weights)
     features = seat.model.features
     with workspace.step("judge", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
@@ -332,10 +330,29 @@ def _hear(
             return earlier
         samples = thaw(task).samples
         with seat.taken(step) as judge:
-            opinions = list(judged(samples, *contestants, judge))
+            opinions = _opinions(samples, contestants, judge, step, "opinions")
         opinions.sort(key=lambda each: (each.sample, each.order))
         lines = [each.to_json() for each in opinions]
         return step.write("scores", lambda folder: _write_lines(folder / OPINIONS_FILE, lines), {"judge": seat.source})
+
+
+def _opinions(
+    samples: "Sequence[Sample]",
+    contestants: "tuple[Contestant, Contestant]",
+    judge: Compares,
+    step: Step,
+    name: str,
+) -> "list[Opinion]":
+    """Those of before a kill too: they are written down as they come."""
+    from trueseed.evaluate.pairwise import Opinion, judged
+
+    journal = step.journal(name)
+    opinions = [Opinion.from_json(line) for line in journal]
+    known = {(each.sample, each.order) for each in opinions}
+    for each in judged(samples, *contestants, judge, known):
+        journal.append(each.to_json())
+        opinions.append(each)
+    return opinions
 
 
 def _judgement(seat: Seat, card: Artifact | None, heard: Artifact) -> "Judgement":

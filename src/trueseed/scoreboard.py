@@ -361,7 +361,8 @@ def standings(
 
 def _contestant(kept: Kept, workspace: Workspace) -> contests.Student:
     assert kept.trained is not None, "only students compete for targets"
-    weights = workspace.store.get(f"weights:{kept.weights}")
+    here = (workspace.store.folder / "weights" / kept.weights).is_dir()  # else they were destroyed since
+    weights = workspace.store.get(f"weights:{kept.weights}") if here else None
     return contests.Student(on=kept.trained.date(), scores=kept.scores, weights=weights)
 
 

@@ -13,7 +13,7 @@ tie.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -87,9 +87,13 @@ class Standing:
     chance: float | None = None
 
 
-def judged(samples: Sequence[Sample], a: Contestant, b: Contestant, judge: Compares) -> Iterator[Opinion]:
-    """Both orders of every sample. Nobody is asked about two answers that are the same: they tie."""
-    wanted = [(sample, order) for sample in samples for order in ORDERS]
+def judged(
+    samples: Sequence[Sample], a: Contestant, b: Contestant, judge: Compares, known: Collection[tuple[str, Order]] = ()
+) -> Iterator[Opinion]:
+    """Both orders of every sample, but for those that are known. Nobody is asked about two answers that are the same:
+    they tie.
+    """
+    wanted = [(sample, order) for sample in samples for order in ORDERS if (sample.id, order) not in known]
     asked = [(sample, order) for sample, order in wanted if a.answers[sample.id] != b.answers[sample.id]]
     for sample, order in wanted:
         if a.answers[sample.id] == b.answers[sample.id]:

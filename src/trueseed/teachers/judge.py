@@ -5,7 +5,7 @@
 
 A reply that is no verdict is put back to it once, with what is wrong. What is none then is none: a ruling without
 value, which says why, and never a number or a tie. Judges whose verdicts are had in another way give the same rulings
-(`likelihood`, `reference`); `bench` finds the one that is wanted, and binds it to an open step.
+(`likelihood`, `reference`); `sitting` finds the one that is wanted, and binds it to an open step.
 
 >>> winner('I think {"reason": "B adds up wrongly", "winner": "A"}').value
 'first'

@@ -37,16 +37,23 @@ class Reference:
     def compare(self, pairs: Iterable[Pair]) -> Iterator[tuple[int, Ruling[Side]]]:
         """See `Compares`."""
         asked = list(pairs)
-        wanted = [(place, reference) for place, pair in enumerate(asked) if (reference := pair.row.get("reference"))]
+        wanted = [(place, str(wish)) for place, pair in enumerate(asked) if (wish := pair.row.get("reference"))]
         for place in sorted(set(range(len(asked))) - {place for place, _ in wanted}):
             yield place, Ruling(fault="out_of_scope", told="this question has no `reference`")
-        each = [
-            ((pair.question, pair.first, reference), (pair.question, pair.second, reference))
-            for pair, reference in ((asked[place], str(reference)) for place, reference in wanted)
-        ]
-        found = self._found(list(dict.fromkeys(one for both in each for one in both)))
-        for (place, _), (first, second) in zip(wanted, each, strict=True):
-            yield place, self._ruling(found[first], found[second])
+        found: dict[_Asked, _Read | None] = {}
+        for start in range(0, len(wanted), AT_ONCE):
+            some = {
+                place: (
+                    (asked[place].question, asked[place].first, wish),
+                    (asked[place].question, asked[place].second, wish),
+                )
+                for place, wish in wanted[start : start + AT_ONCE]
+            }
+            found |= self._found([one for both in some.values() for one in both if one not in found])
+            for heard, (place, (first, second)) in enumerate(some.items(), start=start + 1):
+                if self._heard:
+                    self._heard(heard, len(wanted))
+                yield place, self._ruling(found[first], found[second])
 
     def _ruling(self, first: "_Read | None", second: "_Read | None") -> Ruling[Side]:
         if first is None or second is None:
@@ -58,19 +65,19 @@ class Reference:
     def _found(self, asked: Sequence[_Asked]) -> "dict[_Asked, _Read | None]":
         """−log p of the reference per token, in nats, and how many tokens were read; None of what is too long."""
         texts = {(q, answer, wanted): (before(q, answer), f" {wanted}") for q, answer, wanted in asked}
-        lengths = {each: len(self._engine.format.plain(*texts[each])[0]) for each in asked}
-        fits = [each for each in asked if lengths[each] <= self._engine.context]
+        lengths = {each: len(self._engine.format.plain(*text)[0]) for each, text in texts.items()}
+        fits = [each for each in texts if lengths[each] <= self._engine.context]
         found: dict[_Asked, _Read | None] = dict.fromkeys(asked)
-        for start in range(0, len(fits), AT_ONCE):
-            some = fits[start : start + AT_ONCE]
-            for each, score in zip(some, self._engine.follow([texts[each] for each in some]), strict=True):
-                found[each] = score.nll / score.tokens, lengths[each]
-            if self._heard:
-                self._heard(start + len(some), len(fits))
+        for each, score in zip(fits, self._engine.follow([texts[each] for each in fits]), strict=True):
+            found[each] = score.nll / score.tokens, lengths[each]
         return found
 
 
 _Read = tuple[float, int]
+
+
+def _both(pair: Pair, reference: str) -> tuple[_Asked, _Asked]:
+    return (pair.question, pair.first, reference), (pair.question, pair.second, reference)
 
 
 def _no_number() -> Ruling[Side]:
