@@ -42,13 +42,7 @@ class Reference:
             yield place, Ruling(fault="out_of_scope", told="this question has no `reference`")
         found: dict[_Asked, _Read | None] = {}
         for start in range(0, len(wanted), AT_ONCE):
-            some = {
-                place: (
-                    (asked[place].question, asked[place].first, wish),
-                    (asked[place].question, asked[place].second, wish),
-                )
-                for place, wish in wanted[start : start + AT_ONCE]
-            }
+            some = {place: _both(asked[place], wish) for place, wish in wanted[start : start + AT_ONCE]}
             found |= self._found([one for both in some.values() for one in both if one not in found])
             for heard, (place, (first, second)) in enumerate(some.items(), start=start + 1):
                 if self._heard:
@@ -58,9 +52,11 @@ class Reference:
     def _ruling(self, first: "_Read | None", second: "_Read | None") -> Ruling[Side]:
         if first is None or second is None:
             return Ruling(fault="too_long", told=TOO_LONG)
-        spent = Found(prompt_tokens=first[1] + second[1])
-        chance = 1 / (1 + math.exp(min(second_less_first := first[0] - second[0], 700)))
-        return chosen(chance, self.rubric, _READ, spent) if math.isfinite(second_less_first) else _no_number()
+        further = first[0] - second[0]  # how much less likely the reference is after the first, in nats a token
+        if not math.isfinite(further):
+            return Ruling(fault="malformed", told="its likelihood of the reference is no number", calls=1)
+        chance = 1 / (1 + math.exp(min(further, 700.0)))
+        return chosen(chance, self.rubric, _READ, Found(prompt_tokens=first[1] + second[1]))
 
     def _found(self, asked: Sequence[_Asked]) -> "dict[_Asked, _Read | None]":
         """−log p of the reference per token, in nats, and how many tokens were read; None of what is too long."""
@@ -78,10 +74,6 @@ _Read = tuple[float, int]
 
 def _both(pair: Pair, reference: str) -> tuple[_Asked, _Asked]:
     return (pair.question, pair.first, reference), (pair.question, pair.second, reference)
-
-
-def _no_number() -> Ruling[Side]:
-    return Ruling(fault="malformed", told="its likelihood of the reference is no number", calls=1)
 
 
 def before(question: str, answer: str) -> str:
