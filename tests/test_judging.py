@@ -514,3 +514,23 @@ def test_a_file_of_verdicts_has_no_origin_and_is_not_kept(workspace, tmp_path):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(ConfigError, match="no origin there"):
         CliRunner().invoke(app, ["arena", str(path), "--keep", "-w", str(workspace.folder)], catch_exceptions=False)
+
+
+def test_a_comparison_that_was_killed_asks_only_what_is_left(workspace, task, sides):
+    """A judge of ours, whose answers no cache keeps: what it said is in the step's own journal."""
+    left = 7
+
+    def dies(request: Request) -> str:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return wise(request)
+
+    one = seat(dies, "own/j", asked=False)
+    with pytest.raises(KeyboardInterrupt):
+        judging.pairwise(*sides, task, [one], workspace, checked=False)
+    first, left = len(one.model.voice.asked), 100
+    scores = read(judging.pairwise(*sides, task, [one], workspace, checked=False))
+    assert scores["counts"]["wins"] == 6
+    assert 12 <= len(one.model.voice.asked) < first + 12

@@ -21,12 +21,12 @@ from typing import Any
 from trueseed.evaluate import stats
 from trueseed.evaluate.length_control import length_controlled
 from trueseed.evaluate.stats import Measured
+from trueseed.evaluate.targets import RATES
 from trueseed.evaluate.task import Sample
 from trueseed.evaluate.verdicts import Order, Verdict, Winner
 from trueseed.teachers.judge import Compares, Pair, Ruling, Side
 from trueseed.terms.model import parse_source
 
-RATES = ("win_rate", "weighted_win_rate", "win_rate_at_equal_length")
 ORDERS: tuple[Order, Order] = ("ab", "ba")
 _SIDES: Mapping[Order, Mapping[Side, Winner]] = {
     "ab": {"first": "a", "second": "b", "tie": "tie"},

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from trueseed.evaluate.stats import Measured
     from trueseed.evaluate.trend import Projection
 
-RATES = ("win_rate", "weighted_win_rate", "win_rate_at_equal_length")  # as `pairwise.Tally` names them
+RATES = ("win_rate", "weighted_win_rate", "win_rate_at_equal_length")  # that verdicts come to
 Status = Literal["met", "level", "below"]
 
 
