@@ -494,7 +494,7 @@ def test_a_comparison_and_a_leaderboard_are_kept_when_it_is_asked_for(workspace,
     words = ["arena", name, "--keep", "--workspace", str(workspace.folder)]
     for _ in range(2):
         CliRunner().invoke(app, words, catch_exceptions=False)
-    assert len(steps(workspace, "arena")) == 1
+    assert [each["event"] for each in steps(workspace, "arena")] == ["opened", "done"]
     (made,) = [
         each
         for each in workspace.lineage().artifacts()

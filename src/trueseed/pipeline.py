@@ -71,6 +71,8 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         prompts = import_prompts(file, workspace) if file.generate else None
         held_out = freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
+        if file.judges:
+            judging.gold(workspace)  # held out too, so before anything is curated
         of_targets = scoreboard.bring_targets(file, workspace, tasks)
         teachers = cast.take_their_places()
         further = [voice.source for voice in teachers[1:]]
