@@ -84,7 +84,7 @@ def held(
         name=target.judge or seat.source,
         source=seat.source,
         method=seat.method,
-        believed=bool(contests and contests[-1].about["believed"]),
+        believed=contests[-1].about["believed"] if contests else None,
         warnings=tuple(contests[-1].about["warnings"]) if contests else (),
     )
     return judged_targets.by_verdicts(target, scored.read(goal), contests, judge, today=today), tuple(found)

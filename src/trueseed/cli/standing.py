@@ -202,8 +202,8 @@ def _stands(found: "Standing") -> Iterator[str]:
     yield f"{name} ({version}) on {task}, {found.metric}: by {found.by}, {left(said)}"
     yield f"  target {_with_interval(found.target)}  {found.samples} samples of {shown(found.source)}"
     if found.judge:
-        believed = "passed its card" if found.judge["believed"] else "NOT TO BE BELIEVED"
-        yield f"  judge {shown(found.judge['source'])} by {found.judge['method']}: {believed}"
+        worth = {True: "passed its card", False: "NOT TO BE BELIEVED", None: "has judged nobody yet"}
+        yield f"  judge {shown(found.judge['source'])} by {found.judge['method']}: {worth[found.judge['believed']]}"
     for step in found.steps:
         gap = f"{step.gap.value:+.3f} [{step.gap.low:+.3f}, {step.gap.high:+.3f}]"
         score = f"{shown(step.student):40} {_with_interval(step.score)}"

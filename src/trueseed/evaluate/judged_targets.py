@@ -67,12 +67,14 @@ class Contest:
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Whose verdicts decide. believed: whether it passed its card. warnings: what speaks against it, in words."""
+    """Whose verdicts decide. believed: whether it passed its card; None before it judged anybody. warnings: what speaks
+    against it, in words.
+    """
 
     name: str
     source: str
     method: str
-    believed: bool
+    believed: bool | None
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:

@@ -114,8 +114,8 @@ def _rate(it: Mapping[str, float]) -> str:
 
 
 def _judge(judge: Mapping[str, Any]) -> list[tuple[str, str]]:
-    believed = "which passed its card" if judge["believed"] else "which is NOT to be believed"
-    by = f"{judge['source']} by {judge['method']}, {believed}"
+    worth = {True: "passed its card", False: "is NOT to be believed", None: "has judged nobody yet"}
+    by = f"{judge['source']} by {judge['method']}, which {worth[judge['believed']]}"
     return [("Judge", by), *(("Note", warning) for warning in judge["warnings"])]
 
 
