@@ -32,6 +32,7 @@ from trueseed.terms.rules import may_ask
 from trueseed.workspace import Step, Workspace
 
 if TYPE_CHECKING:
+    from trueseed.evaluate.conversation import Conversations
     from trueseed.evaluate.judgement import Judgement
     from trueseed.evaluate.pairwise import Contestant, Opinion
     from trueseed.evaluate.task import Sample
@@ -323,14 +324,17 @@ def _hear(
     workspace: Workspace,
 ) -> Artifact:
     """What one judge says, in a step of its own."""
+    from trueseed.evaluate.conversation import Conversations
+
     inputs = _each_once(task, *(each.artifact for each in entrants), *seat.weights)
     features = seat.model.features
     with workspace.step("judge", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
         if earlier := step.earlier("scores"):
             return earlier
-        samples = thaw(task).samples
+        frozen = thaw(task)
         with seat.taken(step) as judge:
-            opinions = _opinions(samples, contestants, judge, step, "opinions")
+            talk = Conversations.of(frozen)
+            opinions = _opinions(frozen.samples, contestants, judge, step, "opinions", talk)
         opinions.sort(key=lambda each: (each.sample, each.order))
         lines = [each.to_json() for each in opinions]
         return step.write("scores", lambda folder: _write_lines(folder / OPINIONS_FILE, lines), {"judge": seat.source})
@@ -342,6 +346,7 @@ def _opinions(
     judge: Compares,
     step: Step,
     name: str,
+    talk: "Conversations | None" = None,
 ) -> "list[Opinion]":
     """Those of before a kill too: they are written down as they come."""
     from trueseed.evaluate.pairwise import Opinion, judged
@@ -349,7 +354,7 @@ def _opinions(
     journal = step.journal(name)
     opinions = [Opinion.from_json(line) for line in journal]
     known = {(each.sample, each.order) for each in opinions}
-    for each in judged(samples, *contestants, judge, known):
+    for each in judged(samples, *contestants, judge, talk, known=known):
         journal.append(each.to_json())
         opinions.append(each)
     return opinions
@@ -415,6 +420,7 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
     counted, and has no mark. Raises `Refused` when the judge's terms do not let it judge; `ConfigError` for one that
     only compares.
     """
+    from trueseed.evaluate.conversation import Conversations
     from trueseed.teachers.judge import Single
 
     if seat.goes_by:
@@ -428,7 +434,16 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
         if earlier := step.earlier("scores"):
             return earlier
         frozen = thaw(task)
-        singles = [Single(question=each.prompt, answer=entrant.answers[each.id]) for each in frozen.samples]
+        talk = Conversations.of(frozen)
+        singles = [
+            Single(
+                question=talk.question(each),
+                answer=talk.said(each, entrant.answers),
+                reference=talk.reference(each),
+                turns=len(talk.turns(each)),
+            )
+            for each in frozen.samples
+        ]
         with seat.taken(step) as judge:
             assert isinstance(judge, Marks), "only a judge that goes by something gives none"
             rulings = dict(judge.mark(singles))
@@ -465,7 +480,12 @@ def _marks(
     left_out = len(rulings) - len(given)
     warnings = [*judge.doubts(decides=True), *([kin] if kin else [])]
     warnings += [f"{left_out} of {len(rulings)} answers have no mark"] if left_out else []
-    told: dict[str, Any] = {"source": judge.source, "method": judge.method, "rubric": judge.rubric}
+    told: dict[str, Any] = {
+        "name": judge.called,
+        "source": judge.source,
+        "method": judge.method,
+        "rubric": judge.rubric,
+    }
     told |= {"card": judge.card, "kinship": [kin] if kin else []}
     return {
         "metrics": {name: each.to_json() for name, each in metrics.items()},

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 from trueseed import contests, models, scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
-from trueseed.evaluate import outputs
+from trueseed.evaluate.formats import reading
+from trueseed.evaluate.formats.arena_hard import MUCH
+from trueseed.evaluate.outputs import Outputs, Recorded
 from trueseed.evaluate.targets import Made, Standing, standing
+from trueseed.evaluate.task import thaw
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.ledger.looks import Looks, looks_at
@@ -182,9 +185,17 @@ def competing(names: Sequence[str], workspace: Workspace | None, *, task: str = 
 
 
 def arena(
-    held: "Sequence[Path | Artifact]", *, judge: str = "", metric: str | None = None
+    held: "Sequence[Path | Artifact]",
+    *,
+    judge: str = "",
+    metric: str | None = None,
+    much: int = MUCH,
+    baseline: str = "",
+    note: Callable[[str], None] = lambda _: None,
 ) -> "tuple[Battles, Measured | None]":
     """And how often the answer won that was shown first. held: as `competing` finds them. judge: only its verdicts.
+    much: so many verdicts is one by which the winner is much better. baseline: as `formats.reading.judgments`. note:
+    told of files of another format than ours, and of what in them was no verdict.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
     """
@@ -193,7 +204,7 @@ def arena(
     from trueseed.evaluate.bradley_terry import Battles
 
     of_judges = [_verdicts(each) for each in held]
-    judged = [verdicts.read(path) for path in of_judges if path]
+    judged = [_judgments(path, baseline, note) for path in of_judges if path]
     scores = [
         scored.read(each)
         for each, path in zip(held, of_judges, strict=True)
@@ -207,7 +218,14 @@ def arena(
     if judge and not (of_one := [each for each in said if each.judge == judge]):
         raise ConfigError(f"there is no verdict of {judge!r}; judges are {', '.join(sorted(_judges(said)))}")
     said = of_one if judge else said
-    return Battles.of_verdicts(said), pairs.shown_first(said)
+    return Battles.of_verdicts(said, much=much), pairs.shown_first(said)
+
+
+def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Sequence[Verdict]":
+    found = reading.judgments(path, baseline)
+    if found.format:
+        note(f"{path.name}: {found.format}, {len(found.verdicts):,} verdicts; {found.none:,} judgments were none")
+    return found.verdicts
 
 
 def _held(name: str, workspace: Workspace | None) -> "Path | Artifact":
@@ -261,28 +279,30 @@ def bring_targets(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]
 
 def _measure(target: Target, file: RunFile, workspace: Workspace, task: tuple[int, Artifact]) -> Artifact:
     place, frozen = task
-    model, close = _model(target, file, workspace)
+    model, close = _model(target, file, workspace, frozen)
     try:
         return scoring.on(model, file.tasks[place], frozen, workspace)
     finally:
         close()
 
 
-def _model(target: Target, file: RunFile, workspace: Workspace) -> tuple[scoring.Model, Callable[[], None]]:
+def _model(
+    target: Target, file: RunFile, workspace: Workspace, task: Artifact
+) -> tuple[scoring.Model, Callable[[], None]]:
     """And how it is let go."""
     if target.teacher is None:
-        return scoring.recorded(scoring.bring_outputs(workspace, recorded(target))), lambda: None
+        return scoring.recorded(scoring.bring_outputs(workspace, recorded(target, task))), lambda: None
     voice = models.voice(target.teacher, file.limits, file.engine, workspace)()
     features = {voice.source: target.teacher.features} if target.teacher.features else {}
     version = target.identity if target.teacher.remote else {}
     return scoring.teacher(voice, features, version=version), voice.close
 
 
-def recorded(target: Target) -> outputs.Outputs:
-    """What a target answered once. Raises `ConfigError` as `outputs.read`."""
+def recorded(target: Target, task: Artifact) -> Outputs:
+    """What a target answered once to a task. Raises `ConfigError` as `formats.reading.outputs`."""
     assert target.outputs and target.source and target.maker and target.on
-    origin = outputs.Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
-    return outputs.read(Path(target.outputs), origin)
+    origin = Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
+    return reading.outputs(Path(target.outputs), origin, thaw(task).samples)
 
 
 def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[int, Artifact]:

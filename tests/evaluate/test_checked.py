@@ -55,7 +55,7 @@ def test_gold_pairs_have_the_target_of_their_check_as_reference():
     [
         ({"check": {"scorer": "choice"}}, "a `scorer` that reads answers"),
         ({"check": {"scorer": "number", "target": "many"}}, "must be a number"),
-        ({"reference": ""}, "an answer that is right"),
+        ({"reference": 4}, "an answer that is right"),
     ],
 )
 def test_a_row_whose_check_or_reference_is_none_is_told(tmp_path, row, why):

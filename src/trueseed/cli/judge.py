@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueseed.cli.evaluation import table
+from trueseed.cli.evaluation import DESCRIBED, table, task_config
 from trueseed.cli.grouped import grouped
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
@@ -25,6 +25,7 @@ app = typer.Typer()
 judge_app = typer.Typer(help="Models that grade models, under their own terms.", no_args_is_help=True)
 app.add_typer(judge_app, name="judge")
 
+OPEN = "open"  # the scorer of answers that only a judge can rank
 WHO = "student, weights:<digest>, pypi:…, hub:…, a folder, a GGUF file, or checks; repeat it for several judges."
 HOW = "How verdicts are had: words, likelihood, or reference (docs/evaluation.md, Judges)."
 WHOSE = "Whose outputs {} holds, where it is a file: maker/model@route."
@@ -66,19 +67,24 @@ class Tried(Judges):
 class On:
     """What is answered."""
 
-    task: Annotated[Path, typer.Option(help='JSON lines of samples: {"prompt": "…"}.')]
-    source: Annotated[str, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")]
+    task: Annotated[Path, typer.Option(help="JSON lines of prompts, or a task's description in YAML.")]
+    source: Annotated[
+        str | None,
+        typer.Option(help="Where they come from: maker/name@dataset, or own/<name>; unless YAML says so."),
+    ] = None
     limit: Annotated[int | None, typer.Option(help="So many samples, from the beginning.")] = None
     max_tokens: Annotated[int | None, typer.Option(help="Bound on an answer.")] = None
-    seed: Annotated[int, typer.Option(help="Of the answers and the intervals.")] = 7
+    seed: Annotated[int | None, typer.Option(help="Of the answers and the intervals.")] = None
 
     @property
     def config(self) -> "Config":
-        from trueseed.core.settings import checked
-        from trueseed.evaluate.task import Config
-
         said = {name: it for name, it in asdict(self).items() if name != "task"}
-        return checked(Config, {**said, "scorer": "open", "file": str(self.task)})
+        config = task_config(self.task, scorer=None if self.task.suffix in DESCRIBED else OPEN, **said)
+        if config.scorer != OPEN:
+            raise ConfigError(
+                f"judges compare answers to a task of the scorer {OPEN!r}, and {self.task} has {config.scorer!r}"
+            )
+        return config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +253,9 @@ def _entrant(
     spec: str, whose: str | None, by: str, config: "Config", task: "Artifact", workspace: "Workspace"
 ) -> "Entrant":
     from trueseed import judging, scoring
-    from trueseed.evaluate import outputs
+    from trueseed.evaluate.formats import reading
+    from trueseed.evaluate.outputs import Recorded
+    from trueseed.evaluate.task import thaw
 
     path = Path(spec)
     if path.suffix not in (".json", ".jsonl"):
@@ -256,7 +264,7 @@ def _entrant(
         raise ConfigError(
             f"{spec!r} holds outputs of some model: say whose (--a-is, --b-is, --model-is maker/model@route)"
         )
-    found = outputs.read(path, outputs.Recorded(source=whose, maker=by))
+    found = reading.outputs(path, Recorded(source=whose, maker=by), thaw(task).samples)
     model = scoring.recorded(scoring.bring_outputs(workspace, found))
     return judging.speaking(model, config, task, workspace)
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
-from trueseed.core.durable import write_atomic
 from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
     from trueseed.evaluate.scored import Comparison
     from trueseed.evaluate.stats import Measured
     from trueseed.evaluate.targets import Standing
-    from trueseed.report.results import Results
     from trueseed.scoreboard import Rung
     from trueseed.workspace import Workspace
 
 app = typer.Typer()
 KeepOption = Annotated[bool, typer.Option("--keep", help="Keep it as scores, by a step in the ledger.")]
-HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write it as a page too, with plots and samples.")]
 SHOWN = 5  # flipped samples that are printed
 
 
@@ -50,7 +48,7 @@ def compare(
         held = [place.store.get(f"scores:{digest}") for each in found for digest in each.scores]
         _keep("compare", held, list(said), place)
     if html:
-        _write_page(html, f"{b} beside {a}", Results(compared=said))
+        write_page(html, f"{b} beside {a}", Results(compared=said))
     if as_json:
         print_json(said)
         return
@@ -63,10 +61,15 @@ def compare(
 
 @app.command()
 def arena(
-    verdicts: Annotated[list[str] | None, typer.Argument(help="Files of verdicts, or scores:<digest>.")] = None,
+    verdicts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files of verdicts (ours, MT-bench's, arena-hard's, AlpacaEval's), or scores:<digest>."),
+    ] = None,
     task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = "",
     judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = "",
     metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
+    much: Annotated[int, typer.Option(min=1, help="Verdicts that a much better answer (A>>B) counts as.")] = 3,
+    baseline: Annotated[str, typer.Option(help="Whom the models of an arena-hard v0.1 file met.")] = "",
     anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = "",
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0,
     pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0,
@@ -84,14 +87,21 @@ def arena(
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
     held = scoreboard.competing(verdicts or [], place, task=task)
-    battles, first = scoreboard.arena(held, judge=judge, metric=metric)
+    battles, first = scoreboard.arena(
+        held,
+        judge=judge,
+        metric=metric,
+        much=much,
+        baseline=baseline,
+        note=lambda said: err.print(said, markup=False),
+    )
     board = leaderboard(battles, anchor=anchor, resamples=resamples, first=first)
     asked = next_pairs(battles.models, battles, count=pairs) if pairs else []
     said = {**board.to_json(), "next": [list(pair) for pair in asked]}
     if keep:
         _keep("arena", held, [said], place)
     if html:
-        _write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
+        write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
     if as_json:
         print_json(said)
         return
@@ -118,7 +128,7 @@ def targets(
         found = scoreboard.board(run, Workspace.open(workspace, create=True, report=watching), on)
     if html:
         said = tuple(each.to_json() for each in found.standings)
-        _write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
+        write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
     if as_json:
         print_json(found.to_json())
         return
@@ -142,16 +152,6 @@ def _keep(name: str, of: "Sequence[Path | Artifact]", said: Any, workspace: "Wor
         )
     kept = keeping.kept(workspace, name, scores, said)
     err.print(f"kept  {kept.kind}:{kept.digest}", markup=False)
-
-
-def _write_page(path: Path, title: str, results: "Results") -> None:
-    from trueseed.report.results import page
-
-    try:
-        write_atomic(path, page(title, results))
-    except OSError as why:
-        raise ConfigError(f"the page cannot be written to {str(path)!r}: {why.strerror}; name another file") from why
-    err.print(f"page  {path}", markup=False)
 
 
 def _compared(found: "Comparison", flips: int) -> Iterator[str]:

@@ -102,6 +102,7 @@ class Trial:
     def _told(self, judge: Judgement) -> dict[str, Any]:
         alone = self._of([judge])
         return {
+            "name": judge.called,
             "source": judge.source,
             "method": judge.method,
             "scope": (judge.card or {}).get("scope", ""),

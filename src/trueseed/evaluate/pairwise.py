@@ -19,6 +19,7 @@ from itertools import combinations
 from typing import Any
 
 from trueseed.evaluate import stats
+from trueseed.evaluate.conversation import Conversations
 from trueseed.evaluate.length_control import length_controlled
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.targets import RATES
@@ -88,26 +89,40 @@ class Standing:
 
 
 def judged(
-    samples: Sequence[Sample], a: Contestant, b: Contestant, judge: Compares, known: Collection[tuple[str, Order]] = ()
+    samples: Sequence[Sample],
+    a: Contestant,
+    b: Contestant,
+    judge: Compares,
+    talk: Conversations | None = None,
+    *,
+    known: Collection[tuple[str, Order]] = (),
 ) -> Iterator[Opinion]:
     """Both orders of every sample, but for those that are known. Nobody is asked about two answers that are the same:
-    they tie.
+    they tie. talk: what the judge is shown of a conversation.
     """
+    talk = talk or Conversations(samples)
     wanted = [(sample, order) for sample in samples for order in ORDERS if (sample.id, order) not in known]
-    asked = [(sample, order) for sample, order in wanted if a.answers[sample.id] != b.answers[sample.id]]
+    same = {each.id for each in samples if talk.said(each, a.answers) == talk.said(each, b.answers)}
+    asked = [(sample, order) for sample, order in wanted if sample.id not in same]
     for sample, order in wanted:
-        if a.answers[sample.id] == b.answers[sample.id]:
-            same: Ruling[Side] = Ruling(value="tie", reason="the answers are the same", chance=0.5)
-            yield Opinion(sample=sample.id, order=order, ruling=same)
-    for place, ruling in judge.compare([_shown(*each, a, b) for each in asked]):
+        if sample.id in same:
+            tie: Ruling[Side] = Ruling(value="tie", reason="the answers are the same", chance=0.5)
+            yield Opinion(sample=sample.id, order=order, ruling=tie)
+    for place, ruling in judge.compare([_shown(*each, a, b, talk) for each in asked]):
         sample, order = asked[place]
         yield Opinion(sample=sample.id, order=order, ruling=ruling)
 
 
-def _shown(sample: Sample, order: Order, a: Contestant, b: Contestant) -> Pair:
+def _shown(sample: Sample, order: Order, a: Contestant, b: Contestant, talk: Conversations) -> Pair:
     first, second = (a, b) if order == "ab" else (b, a)
-    said = (each.answers[sample.id] for each in (first, second))
-    return Pair(question=sample.prompt, first=next(said), second=next(said), row=sample.row)
+    return Pair(
+        question=talk.question(sample),
+        first=talk.said(sample, first.answers),
+        second=talk.said(sample, second.answers),
+        reference=talk.reference(sample),
+        turns=len(talk.turns(sample)),
+        row=sample.row,
+    )
 
 
 def decided(opinions: Iterable[Opinion], a: Contestant, b: Contestant, judge: str) -> list[Verdict]:
@@ -121,6 +136,7 @@ def decided(opinions: Iterable[Opinion], a: Contestant, b: Contestant, judge: st
             order=each.order,
             judge=judge,
             reason=each.ruling.reason,
+            share=each.chance,
             length_a=len(a.answers[each.sample]),
             length_b=len(b.answers[each.sample]),
         )
@@ -206,8 +222,9 @@ def summarise(
     counted = Counter(winners.values())
     won = {sample: _POINTS[winner] for sample, winner in winners.items() if winner is not None}
     chances = _chances(found, won)
-    kept = [sample for sample in samples if sample.id in won]
-    enough = len({sample.prompt for sample in kept}) > 1
+    talk = Conversations(samples)
+    kept = {sample.id: talk.first(sample) for sample in samples if sample.id in won}
+    enough = len(set(kept.values())) > 1
     return Tally(
         samples=len(samples),
         wins=counted["a"],
@@ -240,21 +257,22 @@ def _chances(found: Mapping[str, Mapping[str, Standing]], decided: Iterable[str]
     return chances
 
 
-def _rate(samples: Sequence[Sample], points: Mapping[str, float], seed: int) -> Measured:
-    """Resampled by prompt: several samples of one prompt are not independent."""
+def _rate(prompts: Mapping[str, str], points: Mapping[str, float], seed: int) -> Measured:
+    """prompts: by sample, in their order. Resampled by prompt: several samples of one prompt, or of one conversation,
+    are not independent.
+    """
     sums, out_of = dict[str, float](), Counter[str]()
-    for sample in samples:
-        sums[sample.prompt] = sums.get(sample.prompt, 0.0) + points[sample.id]
-        out_of[sample.prompt] += 1
+    for sample, prompt in prompts.items():
+        sums[prompt] = sums.get(prompt, 0.0) + points[sample]
+        out_of[prompt] += 1
     return stats.ratio(list(sums.values()), [out_of[prompt] for prompt in sums], seed=seed)
 
 
 def _at_equal_length(
-    samples: Sequence[Sample], points: Mapping[str, float], a: Contestant, b: Contestant, seed: int
+    prompts: Mapping[str, str], points: Mapping[str, float], a: Contestant, b: Contestant, seed: int
 ) -> Measured | None:
-    longer = [len(a.answers[sample.id]) - len(b.answers[sample.id]) for sample in samples]
-    prompts = [sample.prompt for sample in samples]
-    return length_controlled([points[sample.id] for sample in samples], longer, prompts, seed=seed)
+    longer = [len(a.answers[sample]) - len(b.answers[sample]) for sample in prompts]
+    return length_controlled([points[sample] for sample in prompts], longer, list(prompts.values()), seed=seed)
 
 
 def _agreement(found: Mapping[str, Mapping[str, Standing]], seed: int) -> dict[tuple[str, str], Measured]:
