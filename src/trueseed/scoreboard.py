@@ -20,7 +20,7 @@ from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.arena_hard import MUCH
 from trueseed.evaluate.outputs import Outputs, Recorded
 from trueseed.evaluate.targets import Made, Standing, standing
-from trueseed.evaluate.task import thaw
+from trueseed.evaluate.task import Sample, thaw
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.ledger.looks import Looks, looks_at
@@ -291,18 +291,18 @@ def _model(
 ) -> tuple[scoring.Model, Callable[[], None]]:
     """And how it is let go."""
     if target.teacher is None:
-        return scoring.recorded(scoring.bring_outputs(workspace, recorded(target, task))), lambda: None
+        return scoring.recorded(scoring.bring_outputs(workspace, recorded(target, thaw(task).samples))), lambda: None
     voice = models.voice(target.teacher, file.limits, file.engine, workspace)()
     features = {voice.source: target.teacher.features} if target.teacher.features else {}
     version = target.identity if target.teacher.remote else {}
     return scoring.teacher(voice, features, version=version), voice.close
 
 
-def recorded(target: Target, task: Artifact) -> Outputs:
-    """What a target answered once to a task. Raises `ConfigError` as `formats.reading.outputs`."""
+def recorded(target: Target, asked: Sequence[Sample]) -> Outputs:
+    """What a target answered once. asked: its task's samples. Raises `ConfigError` as `formats.reading.outputs`."""
     assert target.outputs and target.source and target.maker and target.on
     origin = Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
-    return reading.outputs(Path(target.outputs), origin, thaw(task).samples)
+    return reading.outputs(Path(target.outputs), origin, asked)
 
 
 def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[int, Artifact]:

@@ -50,8 +50,8 @@ def evaluate(
     )  # fmt: skip
     with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
-        whom = scoring.ours(place, model, Speed(dtype="float32") if float32 else None)
-        scores = scoring.on(whom, config, scoring.bring_task(place, config), place)
+        examined = scoring.ours(place, model, Speed(dtype="float32") if float32 else None)
+        scores = scoring.on(examined, config, scoring.bring_task(place, config), place)
     found = _scores(scores)
     if html:
         from trueseed import measured
