@@ -31,15 +31,41 @@ def rewriters(file: RunFile) -> dict[str, Asked]:
     return found
 
 
+def judges(file: RunFile) -> dict[str, Asked]:
+    """`judge 1`, …, by their places in the file: they are asked for another use than anybody else."""
+    return {f"judge {place}": asked for place, asked in enumerate(file.judges, start=1)}
+
+
+def targets(file: RunFile) -> dict[str, Asked]:
+    """The models to match that are asked now, by `target NAME`, with the day on which two versions of one differ."""
+    names = [each.name for each in file.targets]
+    return {
+        f"target {each.name}{f' of {each.on}' if names.count(each.name) > 1 else ''}": each.teacher
+        for each in file.targets
+        if each.teacher
+    }
+
+
 def beside(file: RunFile) -> dict[str, Asked]:
-    """Who is asked beside the teachers, each once: those who rewrite, and who says how probable each token is."""
+    """Who is asked beside the teachers: those who rewrite, and who says how probable each token is, each once; judges;
+    targets.
+    """
     found, asked = rewriters(file), file.distiller
-    return found | {"distiller": asked} if asked and asked not in (*file.teachers, *file.rewriters) else found
+    if asked and asked not in (*file.teachers, *file.rewriters):
+        found["distiller"] = asked
+    return {**found, **judges(file), **targets(file)}
 
 
 def uses_of(of: str) -> tuple[Use, ...]:
     """What is asked of whoever is told as `of`."""
-    return (Use.TRAIN,) if of.startswith(("transform", "distiller")) else USES
+    match of.split()[0]:
+        case "transform" | "distiller":
+            return (Use.TRAIN,)
+        case "judge":
+            return (Use.JUDGE,)
+        case "target":
+            return (Use.BENCHMARK_TEACHER,)
+    return USES
 
 
 def verdicts(

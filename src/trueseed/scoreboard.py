@@ -13,7 +13,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueseed import models, scoring
+from trueseed import scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
 from trueseed.evaluate import outputs
@@ -261,10 +261,9 @@ def _model(target: Target, file: RunFile, workspace: Workspace) -> tuple[scoring
     """And how it is let go."""
     if target.teacher is None:
         return scoring.recorded(scoring.bring_outputs(workspace, recorded(target))), lambda: None
-    voice = models.voice(target.teacher, file.limits, file.engine, workspace)()
-    features = {voice.source: target.teacher.features} if target.teacher.features else {}
     version = target.identity if target.teacher.remote else {}
-    return scoring.teacher(voice, features, version=version), voice.close
+    model = scoring.asked(target.teacher, file.limits, file.engine, workspace, version)
+    return model, model.voice.close
 
 
 def recorded(target: Target) -> outputs.Outputs:

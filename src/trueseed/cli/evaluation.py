@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,13 +13,24 @@ from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print
 
 if TYPE_CHECKING:
     from trueseed.core.artifacts import Artifact
+    from trueseed.scoring import Model
+    from trueseed.workspace import Workspace
 
 app = typer.Typer()
 
 
+MODEL = "student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file"
+
+
 @app.command()
 def evaluate(
-    model: Annotated[str, typer.Argument(help="student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            help=f"{MODEL}; a YAML file that says `remote: …`; or with --run, what the run file calls it: teacher, "
+            "judge 1, target NAME, or its source."
+        ),
+    ],
     scorer: Annotated[str, typer.Option(help="What makes an answer right: see docs/evaluation.md.")],
     task: Annotated[Path | None, typer.Option(help="JSON lines of samples, as the scorer reads them.")] = None,
     source: Annotated[str | None, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")] = None,
@@ -28,10 +40,19 @@ def evaluate(
     draws: Annotated[int, typer.Option(help="Answers per sample.")] = 1,
     temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
     seed: Annotated[int, typer.Option(help="Of draws and intervals.")] = 7,
+    run: Annotated[
+        Path | None, typer.Option(help="The run file that names the model; its limits and facts hold.")
+    ] = None,
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Ask today, whatever was answered before: a model behind an API moves.")
+    ] = False,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model on a task: every score with its standard error, interval, seed, versions and exact prompts."""
+    """Measure a model on a task: every score with its standard error, interval, seed, versions and exact prompts.
+
+    A model behind an API is asked under its own terms (benchmark_teacher), the allowance and the holds of your account.
+    """
     from trueseed import scoring, screen
     from trueseed.core.settings import checked
     from trueseed.evaluate.task import Config
@@ -51,19 +72,32 @@ def evaluate(
     config = checked(Config, said)
     with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
-        scores = scoring.on(scoring.ours(place, model), config, scoring.bring_task(place, config), place)
-    found = _scores(scores)
-    if as_json:
-        print_json({"artifact": f"{scores.kind}:{scores.digest}", **found})
-        return
-    for line in table(found):
-        out.print(line, markup=False)
-    out.print(f"samples    {scores.path('samples.jsonl')}", markup=False)
+        measured = _chosen(place, model, run, anew)
+        scores = scoring.on(measured, config, scoring.bring_task(place, config), place)
+        measured.voice.close()
+    print_scores(scores, as_json)
+
+
+def _chosen(place: "Workspace", model: str, run: Path | None, anew: bool) -> "Model":
+    """Raises `ConfigError` for a model that is not there, or that cannot be asked anew."""
+    from trueseed import runfile, scoring
+    from trueseed.errors import ConfigError
+
+    day = datetime.now(UTC).date() if anew else None
+    if run is not None:
+        file = runfile.load(run)
+        place.declare(file.project, file.facts)
+        return scoring.of_run(file, model, place, anew=day)
+    if Path(model).suffix in (".yaml", ".yml"):
+        return scoring.of_file(Path(model), place, anew=day)
+    if anew:
+        raise ConfigError("--anew is for a model behind an API, named in a file of its own or by --run")
+    return scoring.ours(place, model)
 
 
 @app.command()
 def harness(
-    model: Annotated[str, typer.Argument(help="student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file.")],
+    model: Annotated[str, typer.Argument(help=f"{MODEL}.")],
     source: Annotated[str, typer.Option(help="Where the samples come from: maker/name@dataset, or own/<name>.")],
     task: Annotated[list[str] | None, typer.Option(help="A task of the harness; several times for several.")] = None,
     include: Annotated[Path | None, typer.Option(help="A folder of task files of your own.")] = None,
@@ -101,6 +135,17 @@ def harness(
         return
     for line in (line for scores in told for line in table(scores)):
         out.print(line, markup=False)
+
+
+def print_scores(scores: "Artifact", as_json: bool) -> None:
+    """A task's scores, as lines or as JSON, and where its samples lie."""
+    found = _scores(scores)
+    if as_json:
+        print_json({"artifact": f"{scores.kind}:{scores.digest}", **found})
+        return
+    for line in table(found):
+        out.print(line, markup=False)
+    out.print(f"samples    {scores.path('samples.jsonl')}", markup=False)
 
 
 def _scores(artifact: "Artifact") -> Any:

@@ -75,8 +75,12 @@ def _task(models: Sequence[Scores]) -> Task:
     for name in names:
         measured = [(each.model, each.student, each.about["metrics"].get(name)) for each in models]
         metrics.append(_metric(name, [(model, student, it, "") for model, student, it in measured if it]))
-    said = tuple(f"{each.model}: {line}" for each in models for line in worth.lines(each.about))
+    said = tuple(f"{each.model}: {line}" for each in models for line in _doubts(each.about))
     return Task(name=task["name"], told=f"{told}{', ' if how else ''}{how}.", metrics=tuple(metrics), worth=said)
+
+
+def _doubts(about: Mapping[str, Any]) -> list[str]:
+    return [*about.get("warnings", ()), *worth.lines(about)]
 
 
 def _metric(name: str, measured: Sequence[tuple[str, bool, Mapping[str, Any], str]]) -> Metric:
