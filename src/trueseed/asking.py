@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from trueseed.errors import Refused
-from trueseed.runfile import Asked, RunFile
+from trueseed.runfile import Asked, RunFile, Target
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Use
 from trueseed.terms.rules import Verdict, may_ask
@@ -36,14 +36,18 @@ def judges(file: RunFile) -> dict[str, Asked]:
     return {f"judge {place}": asked for place, asked in enumerate(file.judges, start=1)}
 
 
-def targets(file: RunFile) -> dict[str, Asked]:
-    """The models to match that are asked now, by `target NAME`, with the day on which two versions of one differ."""
+def targets_of(file: RunFile) -> tuple[tuple[str, Target], ...]:
+    """The models to match as `target NAME`, with day and task where two have one name."""
     names = [each.name for each in file.targets]
-    return {
-        f"target {each.name}{f' of {each.on}' if names.count(each.name) > 1 else ''}": each.teacher
+    return tuple(
+        (f"target {each.name}" + (f" of {each.on} on {each.task}" if names.count(each.name) > 1 else ""), each)
         for each in file.targets
-        if each.teacher
-    }
+    )
+
+
+def targets(file: RunFile) -> dict[str, Asked]:
+    """Those of `targets_of` that are asked now."""
+    return {of: each.teacher for of, each in targets_of(file) if each.teacher}
 
 
 def beside(file: RunFile) -> dict[str, Asked]:

@@ -181,6 +181,31 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
         return step.write("scores", fill, {"judge": seat.source, "card": True, "passed": card.passed})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What a judge's card said, and on which day. failed: the limits it did not keep."""
+
+    on: date
+    passed: bool
+    failed: tuple[str, ...]
+
+
+def newest_card(source: str, workspace: Workspace) -> Tried | None:
+    """The last card of a judge here, by whichever rubric; None when it was never tried, or the card is not here."""
+    lineage, found = workspace.lineage(), None
+    for made in lineage.artifacts():
+        entry = lineage.maker(made.digest)
+        if made.kind != "scores" or entry is None or entry.predicate["step"] != "judge-check":
+            continue
+        if not (workspace.store.folder / "scores" / made.digest).is_dir():
+            continue
+        said = json.loads(workspace.store.get(f"scores:{made.digest}").path(CARD_FILE).read_bytes())
+        if said["judge"] == source:
+            on = date.fromisoformat(entry.predicate["at"][:10])
+            found = Tried(on=on, passed=said["passed"], failed=tuple(said["failed"]))
+    return found
+
+
 def _own_answers(seat: Seat, pairs: Artifact, workspace: Workspace) -> Entrant | None:
     """The judge's own answers to the gold prompts; None where its terms do not let it judge, or be measured, and where
     no check tells whether they are right.

@@ -211,7 +211,8 @@ def told(asks: Sequence[Asks]) -> tuple[str, ...]:
 def _counted(asks: Asks) -> str:
     what = "verdicts" if asks.use is Use.JUDGE else "answers" if asks.max_tokens > 1 else "likelihoods"
     if asks.use is Use.JUDGE:
-        return f"{asks.most // 2:,} {what} at most, in {asks.least:,} to {asks.most:,} calls"
+        most = "" if asks.least else "at most "
+        return f"{most}{asks.most // 2:,} {what}, in {asks.least:,} to {asks.most:,} calls"
     return f"{asks.most:,} {what}"
 
 
@@ -231,8 +232,9 @@ class Examining:
         calls = self._rng.uniform(asks.least, asks.most, self._draws)
         known = self._tempos.of(asks.tempo, self._rng, self._draws)
         if asks.asked is None:
-            seconds = {"seconds": interval(known * calls)} if known is not None else {}
-            return {**ASKS_NOTHING, **seconds}, {} if seconds else {"seconds": NO_SPEED}
+            if known is None:
+                return {**ASKS_NOTHING}, {"seconds": NO_SPEED}
+            return {**ASKS_NOTHING, "seconds": interval(known * calls)}, {}
         prompt = self._prompt(asks, calls)
         completion = calls * (between(1, asks.max_tokens, self._rng, self._draws) if asks.max_tokens > 1 else 1.0)
         seconds_of = known * calls if known is not None else self._pace(asks.asked, calls, completion)
