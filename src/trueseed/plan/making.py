@@ -114,11 +114,8 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     sources = sources_of(file)
     imports = tuple(see(each, workspace.catalog, workspace, file.facts) for each in file.imports)
     said = _rulings(sources, imports, workspace, file, now)
-    endings = [ending for each in teachers for ending in each.endings]
-    endings += [each.ending for each in imports if each.ending]
-    endings += _recalled(sources, workspace)
     asks, unread = _to_be_measured(file, workspace, now)
-    endings += unread
+    endings = [*_endings(teachers, imports, sources, workspace), *unread]
     endings.sort(key=lambda ending: not isinstance(ending, Refused))  # a refusal is told before a mistake
     barred = tuple(str(ending) for ending in endings if isinstance(ending, Refused))
     forbidden = bool(endings) or any(each.refused for each in teachers)
@@ -154,6 +151,15 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     )
     write_atomic(workspace.folder / PLAN, json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n")
     return plan
+
+
+def _endings(
+    teachers: tuple[Standing, ...], imports: tuple[Seen, ...], sources: Sources, workspace: Workspace
+) -> Iterator[TrueSeedError]:
+    """What the run would end with, for the sake of whom it asks, takes records from, or begins with."""
+    yield from (ending for each in teachers for ending in each.endings)
+    yield from (each.ending for each in imports if each.ending)
+    yield from _recalled(sources, workspace)
 
 
 def flags_of(file: RunFile, imports: tuple[Seen, ...]) -> tuple[str, ...]:

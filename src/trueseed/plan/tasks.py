@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trueseed.asking import targets
+from trueseed.asking import judges, targets
 from trueseed.core.chat import Request, user
 from trueseed.errors import Refused
 from trueseed.evaluate.task import Task, Whom
@@ -104,10 +104,12 @@ def _of_targets(file: RunFile, tasks: Sequence[Task]) -> Iterator[Asks]:
 def _of_models(file: RunFile, tasks: Sequence[Task]) -> Iterator[Asks]:
     base = Asked(weights=file.base.weights, sha256=file.base.sha256, source=file.base.source)
     known: Mapping[Whom, Asked | None] = {"teacher": file.teacher, "base": base, "student": None}
+    names = [task.name for task in tasks]
     for place, (config, task) in enumerate(zip(file.tasks, tasks, strict=True)):
+        name = f"{task.name} by {task.scorer.name}" if names.count(task.name) > 1 else task.name
         for whom in dict.fromkeys(config.of):
             if whom == "student" or known[whom]:
-                yield _answers(f"{task.name}: {whom}", known[whom], file, place, task)
+                yield _answers(f"{name}: {whom}", known[whom], file, place, task)
 
 
 def _answers(step: str, whom: Asked | None, file: RunFile, place: int, task: Task) -> Asks:
@@ -136,8 +138,7 @@ def _of_judges(file: RunFile, tasks: Sequence[Task], may: May) -> Iterator[Asks]
         for config, task in zip(file.tasks, tasks, strict=True)
         if config.is_compared
     ]
-    for place, judge in enumerate(file.judges, start=1):
-        name = f"judge {place}"
+    for name, judge in judges(file).items():
         yield from _of_card(f"{name}: its card", judge, may)
         questions = [(each.prompt, bound) for task, bound, others in compared for each in task.samples * others]
         if questions:
