@@ -42,15 +42,16 @@ def remote(provider: Simulator, source: str, price: dict[str, float] | None) -> 
 def read(
     tmp_path: Path, tiny_llama: Path, provider: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., RunFile]:
-    """A run file with an open task of five prompts, a judge and a target; `changes` replace parts of it."""
+    """A run file with a judge for an open task of five prompts, and a target on another; `changes` replace parts."""
     monkeypatch.setenv("PLAN_KEY", KEY)
     provider.reset()
     (tmp_path / "talk.jsonl").write_text("".join(json.dumps(row) + "\n" for row in PROMPTS))
+    (tmp_path / "facts.jsonl").write_text("".join(json.dumps({**row, "target": "7"}) + "\n" for row in PROMPTS))
 
     def written(judge_price: dict[str, float] | None = None, source: str = "own/judge", **changes: Any) -> RunFile:
         task = {"file": "talk.jsonl", "scorer": "open", "source": "own/ada", "of": ["student", "teacher", "base"],
                 "max_tokens": 100}  # fmt: skip
-        goal = {"name": "gpt", "task": "talk", "by": TODAY + timedelta(days=40), "on": TODAY,
+        goal = {"name": "gpt", "task": "facts", "by": TODAY + timedelta(days=40), "on": TODAY,
                 "teacher": remote(provider, "own/gpt", {"input": 0, "output": 0})}  # fmt: skip
         return runfile.load(
             run_file(
@@ -58,7 +59,7 @@ def read(
                 **{
                     "teacher": remote(provider, "own/first", {"input": 1.0, "output": 2.0}),
                     "generate": {"max_tokens": 60, "effort": 12},
-                    "tasks": [task],
+                    "tasks": [task, {"file": "facts.jsonl", "scorer": "contains", "source": "own/ada"}],
                     "judges": [remote(provider, source, judge_price or {"input": 10.0, "output": 30.0})],
                     "targets": [goal],
                     **changes,
@@ -119,7 +120,7 @@ def test_a_judge_that_its_terms_deny_is_named_with_the_clause_and_nobody_is_aske
 
 
 def test_a_target_that_may_not_be_measured_ends_it_too(read, workspace, provider):
-    goal = {"name": "gpt", "task": "talk", "by": TODAY, "on": TODAY,
+    goal = {"name": "gpt", "task": "facts", "by": TODAY, "on": TODAY,
             "teacher": remote(provider, "openai/gpt-4o-mini@api", {"input": 1, "output": 1})}  # fmt: skip
     file = read(targets=[goal])
     made = making.make(file, workspace, rows=4)
@@ -180,9 +181,9 @@ def test_without_an_end_a_deadline_says_that_none_is_known(read):
 def test_the_pace_of_a_task_is_known_once_it_was_measured(read, workspace, tmp_path):
     file = read()
     workspace.declare(file.project, file.facts)
-    config = Config(file=str(tmp_path / "talk.jsonl"), scorer="open", source="own/ada")
+    config = Config(file=str(tmp_path / "facts.jsonl"), scorer="contains", source="own/ada")
     model = scoring.of_run(file, "target gpt", workspace)
     scoring.on(model, config, scoring.bring_task(workspace, config), workspace)
-    assert list(tempos(workspace.ledger.entries()).found) == ["score open own/gpt"]
+    assert list(tempos(workspace.ledger.entries()).found) == ["score contains own/gpt"]
     made = making.make(file, workspace, rows=0)
     assert "seconds" in numbers(made, "target gpt")
