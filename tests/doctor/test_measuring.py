@@ -2,9 +2,10 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from tests.tiny_run import run_file
@@ -15,9 +16,7 @@ from trueseed.doctor.check import Check, Findings
 from trueseed.doctor.examine import examine
 from trueseed.errors import ConfigError
 from trueseed.evaluate.task import Config
-from trueseed.lm.source import resolve
-from trueseed.lm.speed import Speed
-from trueseed.models import import_weights
+from trueseed.teachers.scripted import ScriptedTeacher
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 from trueseed.workspace import Workspace
 
@@ -150,16 +149,27 @@ def test_a_judge_without_what_verdicts_take_is_told(look, provider):
     assert "temperature" in of(look(**judged(judge)), "judge 1")["capabilities for verdicts"].meaning
 
 
-def test_a_card_that_was_failed_here_is_told_with_its_day(look, tmp_path, tiny_llama, provider):
+class Prose:
+    """A voice that gives no verdict."""
+
+    source, scorer, price = "own/judge", None, None
+    speaks: ClassVar[dict[str, Any]] = {}
+    identity = speaks
+
+    @contextmanager
+    def speaking(self, step):
+        yield ScriptedTeacher(self.source, lambda request: "Both are fine.")
+
+
+def test_a_card_that_was_failed_here_is_told_with_its_day(look, tmp_path, provider):
     place = Workspace.open(tmp_path / "work", create=True)
     pairs = tmp_path / "gold.jsonl"
     check = {"scorer": "exact", "target": "4"}
     rows = [{"prompt": f"2 + 2 = ? ({n})", "right": "4", "wrong": "5", "check": check} for n in range(2)]
     pairs.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    weights = import_weights(resolve(str(tiny_llama), source="own/tiny"), place)
-    seat = judging.Seat(model=scoring.held(weights, "own/tiny", Speed()))
+    seat = judging.Seat(model=scoring.teacher(Prose(), {}))
     judging.check(seat, place, scoring.bring_task(place, Config(scorer="gold", file=str(pairs), source="own/ada")))
-    findings = look(**judged({"weights": str(tiny_llama), "source": "own/tiny"}))
+    findings = look(**judged(remote(provider, "own/judge")))
     found = of(findings, "judge 1")["card"]
     assert found.status == "warning"
     assert f"failed on {TODAY}: agreement" in found.meaning
