@@ -238,7 +238,9 @@ class Examining:
             return {**ASKS_NOTHING, "seconds": interval(known * calls)}, {}
         prompt = self._prompt(asks, calls)
         completion = calls * (between(1, asks.max_tokens, self._rng, self._draws) if asks.max_tokens > 1 else 1.0)
-        seconds_of = known * calls if known is not None else self._pace(asks.asked, calls, completion)
+        seconds_of = known * calls if known is not None else None
+        if seconds_of is None and asks.max_tokens > 1:  # how fast somebody speaks says nothing of how fast it reads
+            seconds_of = self._pace(asks.asked, calls, completion)
         asking = Asking(requests=calls, prompt=prompt, completion=completion, seconds=seconds_of)
         return part(asking, asks.price, why=NO_SPEED)
 
