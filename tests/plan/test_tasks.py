@@ -96,6 +96,7 @@ def test_answers_and_verdicts_are_counted_and_paid_at_the_price_of_whoever_gives
     told = "\n".join(words.measures(made))
     assert "measures   judge 1: own/judge 20 verdicts, in 20 to 40 calls, for judge" in told
     assert "measures   talk: teacher: own/first 5 answers, for benchmark_teacher" in told
+    assert "measures   talk: student: 5 answers of our own" in told
     assert "target     gpt" in told
     assert made.to_json()["deadlines"][0]["time"] == "before"
     uses = {(row.source, use) for row in words.verdicts(made) for use in row.uses.split(", ") if row.permitted}

@@ -200,7 +200,12 @@ def _largest(texts: Sequence[str]) -> int:
 
 def told(asks: Sequence[Asks]) -> tuple[str, ...]:
     """How much is asked of whom, a line each; how it is counted, and what is not counted."""
-    lines = [f"{each.step}: {each.source} {_counted(each)}, for {each.use.value}" for each in asks]
+    lines = [
+        f"{each.step}: {each.source} {_counted(each)}, for {each.use.value}"
+        if each.asked
+        else f"{each.step}: {_counted(each)} of our own"
+        for each in asks
+    ]
     if asks:
         lines.append(
             "tokens of these: prompts at 2 to 6 characters a token, answers of anything up to their bound; what was "
