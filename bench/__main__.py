@@ -9,18 +9,37 @@ from bench import (
     decode,
     distil,
     eight_bits,
+    evaluate,
     gateway,
     gguf,
     ledger,
     plan,
     quickstart,
+    ranks,
     recall,
     score,
     terms,
     train,
 )
 
-EVERY = (ledger, terms, arena, decode, eight_bits, score, train, distil, gguf, plan, recall, ask, gateway, quickstart)
+EVERY = (
+    ledger,
+    terms,
+    arena,
+    decode,
+    eight_bits,
+    score,
+    evaluate,
+    train,
+    ranks,
+    distil,
+    gguf,
+    plan,
+    recall,
+    ask,
+    gateway,
+    quickstart,
+)
 
 if __name__ == "__main__":
     for bench in EVERY:

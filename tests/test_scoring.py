@@ -85,6 +85,13 @@ def test_the_same_command_measures_nothing_twice(workspace, own_model, tmp_path)
     assert steps[0]["asks"] == [{"source": "own/tiny", "use": "benchmark_teacher"}]
 
 
+def test_a_page_shows_the_score_and_the_samples(workspace, own_model, tmp_path):
+    page = tmp_path / "page.html"
+    evaluated(workspace, own_model, "--scorer", "choice", "--task", written(tmp_path, CHOICES), "--html", page)
+    assert "4 samples of own/ada, scorer choice" in page.read_text()
+    assert "After 3 comes" in page.read_text()
+
+
 def test_likelihoods_are_written_down_as_they_were_asked(workspace, own_model, tmp_path):
     done = evaluated(workspace, own_model, "--scorer", "choice", "--task", written(tmp_path, CHOICES))
     line = json.loads(_samples(workspace, json.loads(done.stdout)).read_text().splitlines()[0])

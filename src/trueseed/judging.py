@@ -276,6 +276,7 @@ def _hear(
     workspace: Workspace,
 ) -> Artifact:
     """What one judge says, in a step of its own."""
+    from trueseed.evaluate.conversation import Conversations
     from trueseed.evaluate.pairwise import judged
 
     inputs = _each_once(task, *(each.artifact for each in entrants), *seat.weights)
@@ -283,9 +284,9 @@ def _hear(
     with workspace.step("judge", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
         if earlier := step.earlier("scores"):
             return earlier
-        samples = thaw(task).samples
+        frozen = thaw(task)
         with seat.taken(step) as judge:
-            opinions = list(judged(samples, *contestants, judge))
+            opinions = list(judged(frozen.samples, *contestants, judge, Conversations.of(frozen)))
         opinions.sort(key=lambda each: (each.sample, each.order))
         lines = [each.to_json() for each in opinions]
         return step.write("scores", lambda folder: _write_lines(folder / OPINIONS_FILE, lines), {"judge": seat.source})
@@ -347,6 +348,7 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
     """A judge's marks on a model's answers, by criterion: scores.json, samples.jsonl. An answer without a verdict is
     counted, and has no mark. Raises `Refused` when the judge's terms do not let it judge.
     """
+    from trueseed.evaluate.conversation import Conversations
     from trueseed.teachers.judge import Single
 
     card = check(seat, workspace) if checked else None
@@ -356,7 +358,16 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
         if earlier := step.earlier("scores"):
             return earlier
         frozen = thaw(task)
-        singles = [Single(question=each.prompt, answer=entrant.answers[each.id]) for each in frozen.samples]
+        talk = Conversations.of(frozen)
+        singles = [
+            Single(
+                question=talk.question(each),
+                answer=talk.said(each, entrant.answers),
+                reference=talk.reference(each),
+                turns=len(talk.turns(each)),
+            )
+            for each in frozen.samples
+        ]
         with seat.taken(step) as judge:
             rulings = dict(judge.mark(singles))
         scores = {

@@ -34,7 +34,7 @@ def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], b
     compared = _compared(scores, student, untold)
     boards = (*_of_tasks(scores, workspace, untold), *_of_judges(by_judges, untold))
     return Results(
-        tasks=tuple(Scores(model=each.model, student=_is(student, each), about=each.about) for each in scores),
+        tasks=tuple(shown(each, student=_is(student, each)) for each in scores),
         compared=tuple(each.to_json() for each in compared),
         leaderboards=boards,
         targets=tuple(each.to_json() for each in board.standings),
@@ -43,6 +43,11 @@ def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], b
         cards=judged.cards(by_judges, workspace.store),
         untold=tuple(untold),
     )
+
+
+def shown(scores: "Scored", *, student: bool) -> Scores:
+    """A model's scores on a task as the report has them, with its samples."""
+    return Scores(model=scores.model, student=student, about=scores.about, answered=scores.answered())
 
 
 def ladders(board: scoreboard.Board) -> dict[str, tuple[Mapping[str, Any], ...]]:

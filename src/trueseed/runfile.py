@@ -367,9 +367,7 @@ def load(path: Path) -> RunFile:
     prompts = file.prompts
     if prompts.file:
         prompts = prompts.model_copy(update={"file": str(path.parent / prompts.file)})
-    tasks = [
-        each.model_copy(update={"file": str(path.parent / each.file)}) if each.file else each for each in file.tasks
-    ]
+    tasks = [each.beside(path.parent) for each in file.tasks]
     goals = [
         each.model_copy(update={"outputs": str(path.parent / each.outputs)}) if each.outputs else each
         for each in file.targets

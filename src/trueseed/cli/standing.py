@@ -6,21 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
-from trueseed.core.durable import write_atomic
-from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
     from trueseed.evaluate.arena import Leaderboard
     from trueseed.evaluate.scored import Comparison
     from trueseed.evaluate.stats import Measured
     from trueseed.evaluate.targets import Standing
-    from trueseed.report.results import Results
     from trueseed.scoreboard import Rung
 
 app = typer.Typer()
-HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write it as a page too, with plots and samples.")]
 SHOWN = 5  # flipped samples that are printed
 
 
@@ -42,7 +39,7 @@ def compare(
     found = scoreboard.compare(Workspace.open(workspace), a, b, metric=metric)
     said = tuple(each.to_json() for each in found)
     if html:
-        _write_page(html, f"{b} beside {a}", Results(compared=said))
+        write_page(html, f"{b} beside {a}", Results(compared=said))
     if as_json:
         print_json(said)
         return
@@ -55,10 +52,15 @@ def compare(
 
 @app.command()
 def arena(
-    verdicts: Annotated[list[str] | None, typer.Argument(help="Files of verdicts, or scores:<digest>.")] = None,
+    verdicts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files of verdicts (ours, MT-bench's, arena-hard's, AlpacaEval's), or scores:<digest>."),
+    ] = None,
     task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = "",
     judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = "",
     metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
+    much: Annotated[int, typer.Option(min=1, help="Verdicts that a much better answer (A>>B) counts as.")] = 3,
+    baseline: Annotated[str, typer.Option(help="Whom the models of an arena-hard v0.1 file met.")] = "",
     anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = "",
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0,
     pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0,
@@ -74,12 +76,15 @@ def arena(
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
-    battles, first = scoreboard.arena(verdicts or [], place, task=task, judge=judge, metric=metric)
+    battles, first = scoreboard.arena(
+        verdicts or [], place, task=task, judge=judge, metric=metric, much=much, baseline=baseline,
+        note=lambda said: err.print(said, markup=False),
+    )  # fmt: skip
     board = leaderboard(battles, anchor=anchor, resamples=resamples, first=first)
     asked = next_pairs(battles.models, battles, count=pairs) if pairs else []
     said = {**board.to_json(), "next": [list(pair) for pair in asked]}
     if html:
-        _write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
+        write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
     if as_json:
         print_json(said)
         return
@@ -106,7 +111,7 @@ def targets(
         found = scoreboard.board(run, Workspace.open(workspace, create=True, report=watching), on)
     if html:
         said = tuple(each.to_json() for each in found.standings)
-        _write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
+        write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
     if as_json:
         print_json(found.to_json())
         return
@@ -118,16 +123,6 @@ def targets(
             out.print(line, markup=False)
     if found.comparisons > 1:
         out.print(_by_chance(found.comparisons), markup=False)
-
-
-def _write_page(path: Path, title: str, results: "Results") -> None:
-    from trueseed.report.results import page
-
-    try:
-        write_atomic(path, page(title, results))
-    except OSError as why:
-        raise ConfigError(f"the page cannot be written to {str(path)!r}: {why.strerror}; name another file") from why
-    err.print(f"page  {path}", markup=False)
 
 
 def _compared(found: "Comparison", flips: int) -> Iterator[str]:

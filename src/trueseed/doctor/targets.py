@@ -5,6 +5,7 @@ A model that is asked now is looked at as a teacher is, besides.
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import date
 
 from trueseed.asking import verdicts
@@ -13,7 +14,7 @@ from trueseed.doctor.known import Known
 from trueseed.doctor.permission import verdict_check
 from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.evaluate.outputs import Outputs
-from trueseed.evaluate.task import Config, read
+from trueseed.evaluate.task import Config, Sample, read
 from trueseed.runfile import Target
 from trueseed.scoreboard import recorded
 from trueseed.terms.model import Use
@@ -36,23 +37,22 @@ def _recorded(subject: Subject, target: Target, known: Known) -> Iterator[Check]
         subject.source, known.catalog, known.file.facts, known.today, uses=(Use.BENCHMARK_TEACHER,)
     ):
         yield verdict_check(subject, "terms for benchmark_teacher", verdict)
+    config = next(each for each in known.file.tasks if each.named == target.task)
+    samples: tuple[Sample, ...] = ()
+    with suppress(TrueSeedError):  # a task that cannot be read is told of the task
+        samples = read(config).samples
     try:
-        found = recorded(target)
+        found = recorded(target, samples)
     except TrueSeedError as err:
         yield subject.fails("outputs", str(err), "correct the file, or what the target says of it", type(err))
         return
     yield subject.ok("outputs", f"{len(found.rows)} of {found.generator!r}, written down by {target.maker}")
-    config = next(each for each in known.file.tasks if each.named == target.task)
-    if check := _of_its_task(subject, found, config):
-        yield check
+    if samples:
+        yield _of_its_task(subject, found, config, [sample.prompt for sample in samples])
 
 
-def _of_its_task(subject: Subject, found: Outputs, config: Config) -> Check | None:
-    """Whether there is an answer to every sample; None where the task cannot be read, which is told of the task."""
-    try:
-        wanted = [sample.prompt for sample in read(config).samples]
-    except TrueSeedError:
-        return None
+def _of_its_task(subject: Subject, found: Outputs, config: Config, wanted: list[str]) -> Check:
+    """Whether there is an answer to every sample."""
     answered = {row.instruction for row in found.rows}
     if missing := [prompt for prompt in wanted if prompt not in answered]:
         return subject.fails(

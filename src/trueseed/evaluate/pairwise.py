@@ -16,6 +16,7 @@ from itertools import combinations
 from typing import Any
 
 from trueseed.evaluate import stats
+from trueseed.evaluate.conversation import Conversations
 from trueseed.evaluate.length_control import length_controlled
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.task import Sample
@@ -72,21 +73,33 @@ class Standing:
     flipped: bool = False
 
 
-def judged(samples: Sequence[Sample], a: Contestant, b: Contestant, judge: Judge) -> Iterator[Opinion]:
-    """Both orders of every sample. Nobody is asked about two answers that are the same: they tie."""
+def judged(
+    samples: Sequence[Sample], a: Contestant, b: Contestant, judge: Judge, talk: Conversations | None = None
+) -> Iterator[Opinion]:
+    """Both orders of every sample. Nobody is asked about two answers that are the same: they tie. talk: what the judge
+    is shown of a conversation.
+    """
+    talk = talk or Conversations(samples)
     wanted = [(sample, order) for sample in samples for order in ORDERS]
-    asked = [(sample, order) for sample, order in wanted if a.answers[sample.id] != b.answers[sample.id]]
+    same = {each.id for each in samples if talk.said(each, a.answers) == talk.said(each, b.answers)}
+    asked = [(sample, order) for sample, order in wanted if sample.id not in same]
     for sample, order in wanted:
-        if a.answers[sample.id] == b.answers[sample.id]:
+        if sample.id in same:
             yield Opinion(sample=sample.id, order=order, ruling=Ruling(value="tie", reason="the answers are the same"))
-    for place, ruling in judge.compare([_shown(*each, a, b) for each in asked]):
+    for place, ruling in judge.compare([_shown(*each, a, b, talk) for each in asked]):
         sample, order = asked[place]
         yield Opinion(sample=sample.id, order=order, ruling=ruling)
 
 
-def _shown(sample: Sample, order: Order, a: Contestant, b: Contestant) -> Pair:
+def _shown(sample: Sample, order: Order, a: Contestant, b: Contestant, talk: Conversations) -> Pair:
     first, second = (a, b) if order == "ab" else (b, a)
-    return Pair(question=sample.prompt, first=first.answers[sample.id], second=second.answers[sample.id])
+    return Pair(
+        question=talk.question(sample),
+        first=talk.said(sample, first.answers),
+        second=talk.said(sample, second.answers),
+        reference=talk.reference(sample),
+        turns=len(talk.turns(sample)),
+    )
 
 
 def decided(opinions: Iterable[Opinion], a: Contestant, b: Contestant, judge: str) -> list[Verdict]:
@@ -191,18 +204,20 @@ def summarise(
 def _rates(
     samples: Sequence[Sample], winners: Mapping[str, Winner | None], a: Contestant, b: Contestant, seed: int
 ) -> tuple[Measured | None, Measured | None]:
-    """Resampled by prompt: several samples of one prompt are not independent."""
+    """Resampled by prompt: several samples of one prompt, or of one conversation, are not independent."""
+    talk = Conversations(samples)
     counted = {"a": 1.0, "tie": 0.5, "b": 0.0}
     kept = [(sample, counted[winner]) for sample in samples if (winner := winners[sample.id]) is not None]
     sums, out_of = dict[str, float](), Counter[str]()
     for sample, won in kept:
-        sums[sample.prompt] = sums.get(sample.prompt, 0.0) + won
-        out_of[sample.prompt] += 1
+        prompt = talk.first(sample)
+        sums[prompt] = sums.get(prompt, 0.0) + won
+        out_of[prompt] += 1
     if len(sums) < 2:
         return None, None
     rate = stats.ratio(list(sums.values()), [out_of[prompt] for prompt in sums], seed=seed)
     longer = [len(a.answers[sample.id]) - len(b.answers[sample.id]) for sample, _ in kept]
-    prompts = [sample.prompt for sample, _ in kept]
+    prompts = [talk.first(sample) for sample, _ in kept]
     return rate, length_controlled([won for _, won in kept], longer, prompts, seed=seed)
 
 

@@ -20,11 +20,12 @@ from typing import Any, Protocol
 
 from trueseed.checks import sandbox
 from trueseed.core.artifacts import Artifact
-from trueseed.core.chat import Answer, ChatModel, Request, user
+from trueseed.core.chat import Answer, ChatModel, Message, Request, user
 from trueseed.core.code import code_digest
 from trueseed.errors import ConfigError, TeacherError
 from trueseed.evaluate import contamination, stats
 from trueseed.evaluate.contamination import Learned
+from trueseed.evaluate.fewshot import in_chat, in_text
 from trueseed.evaluate.scorers import Likelihood, Verdict
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.task import Config, Sample, Task, thaw
@@ -161,39 +162,32 @@ def _unanswered(lines: Sequence[Line]) -> dict[str, Any]:
 
 def _settings(config: Config, task: Task) -> dict[str, Any]:
     """What decides the answers beside the samples."""
+    shots = {"fewshot": [shot.id for shot in task.shots]} if task.shots else {}
     if task.scorer.needs != "answers":
-        return {}
+        return shots
     return {
         "draws": config.draws,
         "temperature": config.temperature,
         "top_p": config.top_p,
         "max_tokens": config.max_tokens or task.scorer.max_tokens,
+        "form": config.form or "chat",
+        "stop": list(_stop(config, task)),
+        **shots,
     }
 
 
+def _stop(config: Config, task: Task) -> Sequence[str]:
+    if config.stop is not None:
+        return config.stop
+    return task.scorer.stop if config.form == "text" else ()
+
+
 def _answered(config: Config, task: Task, model: Examined, step: Step) -> Iterator[Line]:
-    requests = [
-        Request(
-            messages=user(sample.prompt),
-            max_tokens=config.max_tokens or task.scorer.max_tokens,
-            temperature=config.temperature,
-            top_p=config.top_p,
-            seed=config.seed + number * config.draws + draw,
-        )
-        for number, sample in enumerate(task.samples)
-        for draw in range(config.draws)
-    ]
-    found: dict[int, Answer] = {}
-    for position, answer in model.speaks.answers(requests):
-        found[position] = answer
-        step.progress(len(found), len(requests), "answers")
-    missing = sorted(set(range(len(requests))) - found.keys())
-    if missing:
-        raise ConfigError(f"{task.name}: {len(missing)} of {len(requests)} answers are missing; give the command again")
-    pairs = [(request, found[at]) for at, request in enumerate(requests)]
-    if all(answer.finish == "skipped" for _, answer in pairs):
-        raise TeacherError(f"{task.name}: not one of {len(pairs)} prompts got an answer: {pairs[0][1].because}")
-    by_sample = [pairs[at : at + config.draws] for at in range(0, len(pairs), config.draws)]
+    found = _asked(config, task, model, step)
+    if all(answer.finish == "skipped" for _, answer in found.values()):
+        because = next(answer.because for _, answer in found.values())
+        raise TeacherError(f"{task.name}: not one of {len(found)} prompts got an answer: {because}")
+    by_sample = [[found[sample.id, draw] for draw in range(config.draws)] for sample in task.samples]
     workers = os.cpu_count() or 1 if task.scorer.executes else 1
     with ThreadPoolExecutor(workers) as pool:
         texts = [[answer.text for _, answer in asked] for asked in by_sample]
@@ -201,6 +195,48 @@ def _answered(config: Config, task: Task, model: Examined, step: Step) -> Iterat
         for done, (sample, asked, verdict) in enumerate(zip(task.samples, by_sample, verdicts, strict=True), start=1):
             step.progress(done, len(task.samples), "scored")
             yield _line(sample, asked, verdict)
+
+
+def _asked(config: Config, task: Task, model: Examined, step: Step) -> "Asked":
+    """By sample and draw. A question that follows another is asked when that was answered."""
+    places = {sample.id: number for number, sample in enumerate(task.samples)}
+    found: Asked = {}
+    total = len(task.samples) * config.draws
+    while waiting := [sample for sample in task.samples if (sample.id, 0) not in found]:
+        ready = [sample for sample in waiting if not sample.follows or (sample.follows, 0) in found]
+        keys = [(sample, draw) for sample in ready for draw in range(config.draws)]
+        requests = [
+            _request(config, task, sample, found.get((sample.follows, draw)), places[sample.id] * config.draws + draw)
+            for sample, draw in keys
+        ]
+        heard = 0
+        for position, answer in model.speaks.answers(requests):
+            sample, draw = keys[position]
+            found[sample.id, draw] = requests[position], answer
+            heard += 1
+            step.progress(len(found), total, "answers")
+        if heard < len(requests):
+            missing = total - len(found)
+            raise ConfigError(f"{task.name}: {missing} of {total} answers are missing; give the command again")
+    return found
+
+
+Asked = dict[tuple[str, int], tuple[Request, Answer]]
+
+
+def _request(config: Config, task: Task, sample: Sample, before: tuple[Request, Answer] | None, number: int) -> Request:
+    """number: of the answer among all, which seeds it."""
+    is_text = config.form == "text"
+    chat = (*before[0].messages, Message("assistant", before[1].text)) if before else in_chat(task.shots)
+    return Request(
+        messages=() if is_text else (*chat, *user(sample.prompt)),
+        continues=in_text(task.shots, sample.prompt) if is_text else None,
+        max_tokens=config.max_tokens or task.scorer.max_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        stop=tuple(_stop(config, task)),
+        seed=config.seed + number,
+    )
 
 
 def _line(sample: Sample, pairs: Sequence[tuple[Request, Answer]], verdict: Verdict) -> Line:
@@ -237,9 +273,10 @@ def _followed(task: Task, model: Examined, step: Step) -> Iterator[Line]:
 
 
 def _pairs(sample: Sample, task: Task) -> Iterator[tuple[str, str]]:
-    """A choice follows the prompt after one blank; a text follows nothing."""
+    """A choice follows the prompt, and the examples before it, after one blank; a text follows nothing."""
     if task.scorer.needs == "text":
         yield "", sample.prompt
         return
+    before = in_text(task.shots, sample.prompt)
     for choice in sample.row["choices"]:
-        yield sample.prompt, choice if sample.prompt[-1:].isspace() else f" {choice}"
+        yield before, choice if before[-1:].isspace() else f" {choice}"

@@ -5,6 +5,7 @@ continuations, or a text) and what a sample counts for: for every metric a pair 
 one sum over all samples divided by the other. The first metric is the one a scorer is known by.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,8 +42,9 @@ class Verdict:
 class Scorer:
     """needs: what it is given by `score` beside the row: `answers` (texts), `choices` (a likelihood for each of
     `row["choices"]`), `text` (one likelihood). reads: its rows, in words. metrics: kind by name. prompt, max_tokens:
-    unless a task says otherwise. executes: whether it runs what a model wrote. where_said: metrics that only some rows
-    ask for; they are left out where none does.
+    unless a task says otherwise. as_text, stop: the same of a prompt that is no chat, and where the answer then ends.
+    right: the answer to show where a row is an example; None where there is none to show. executes: whether it runs
+    what a model wrote. where_said: metrics that only some rows ask for; they are left out where none does.
     """
 
     name: str
@@ -52,6 +54,9 @@ class Scorer:
     score: Callable[[Row, Sequence[Any]], Verdict]
     metrics: Mapping[str, Kind]
     prompt: str = "{prompt}"
+    as_text: str = ""
+    stop: tuple[str, ...] = ()
+    right: Callable[[Row], str] | None = None
     max_tokens: int = 256
     executes: bool = False
     where_said: frozenset[str] = frozenset()
@@ -190,6 +195,10 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).casefold().rstrip(".")
 
 
+def _first_target(row: Row) -> str:
+    return _targets(row)[0]
+
+
 def _targets(row: Row) -> list[str]:
     target = row["target"]
     return [str(each) for each in (target if isinstance(target, list) else [target])]
@@ -317,25 +326,27 @@ _ACCURACY: Mapping[str, Kind] = {"accuracy": "share"}
 _ALL = (
     Scorer(
         name="exact", needs="answers", reads="`prompt` and `target`, a string or several", score=_each(exact),
-        fit=_with_target, metrics=_ACCURACY, max_tokens=64,
+        fit=_with_target, metrics=_ACCURACY, max_tokens=64, right=_first_target,
     ),
     Scorer(
         name="contains", needs="answers", reads="`prompt` and `target`, a string or several", score=_each(contains),
-        fit=_with_target, metrics=_ACCURACY,
+        fit=_with_target, metrics=_ACCURACY, right=_first_target,
     ),
     Scorer(
         name="number", needs="answers", reads="`prompt` and `target`, a number", score=_each(number), fit=_with_number,
-        metrics=_ACCURACY,
+        metrics=_ACCURACY, right=_first_target, version=2,
     ),
     Scorer(
         name="json", needs="answers", reads="`prompt` and `target`, the JSON that is wanted", score=extracts,
         fit=_with_json, where_said=frozenset({"schema_valid"}),
+        right=lambda row: json.dumps(row["target"], ensure_ascii=False),
         metrics={"f1": "share", "exact": "share", "precision": "share", "recall": "share", "valid": "share",
                  "schema_valid": "share"},
     ),
     Scorer(
         name="choice", needs="choices", reads="`prompt`, `choices` and `target`, one of them or its place from 0",
-        score=chooses, fit=_with_choices, metrics={"acc": "share", "acc_norm": "share"},
+        score=chooses, fit=_with_choices, right=lambda row: str(row["choices"][row["target"]]),
+        metrics={"acc": "share", "acc_norm": "share"},
     ),
     Scorer(
         name="perplexity", needs="text", reads="`text`", score=surprises, fit=_fitted(("text", str)), prompt="{text}",
@@ -357,12 +368,14 @@ _ALL = (
     ),
     Scorer(
         name="gold", needs="answers", reads="`prompt`, `right`, `wrong`, and `check` that tells them apart",
-        score=_each(_holds), fit=_with_gold, metrics=_ACCURACY,
+        score=_each(_holds), fit=_with_gold, metrics=_ACCURACY, right=lambda row: str(row["right"]),
     ),
     Scorer(
         name="gsm8k", needs="answers", reads="`question` and `answer`, as GSM8K has them", score=gsm8k, fit=_of_gsm8k,
         prompt="{question}\nThink step by step, and end with a line that holds #### and the number.",
         metrics={"numeric": "share", "strict_match": "share", "flexible_extract": "share"}, max_tokens=320,
+        as_text="Question: {question}\nAnswer:", stop=("Question:", "</s>", "<|im_end|>"),  # as lm-evaluation-harness
+        right=lambda row: str(row["answer"]), version=2,
     ),
     Scorer(
         name="humaneval", needs="answers", reads="`prompt`, `test` and `entry_point`, as HumanEval has them",

@@ -215,10 +215,12 @@ def _to_be_measured(
         return may_ask(asked.named, use, file.facts, now.date(), workspace.catalog, asked.features).permitted
 
     try:
-        asks = tasks.asked(file, tasks.read(file), may)
+        read = tasks.read(file)
+        asks = tasks.asked(file, read, may)
+        samples = {config.named: task.samples for config, task in zip(file.tasks, read, strict=True)}
         for target in file.targets:
             if target.outputs:
-                scoreboard.recorded(target)
+                scoreboard.recorded(target, samples[target.task])
     except ConfigError as err:
         return (), [err]
     return asks, []

@@ -17,6 +17,7 @@ import numpy as np
 from trueseed.asking import judges, targets
 from trueseed.core.chat import Request, user
 from trueseed.errors import Refused
+from trueseed.evaluate.fewshot import in_text
 from trueseed.evaluate.task import Task, Whom
 from trueseed.evaluate.task import read as read_task
 from trueseed.plan.draws import Floats, between, interval
@@ -114,9 +115,10 @@ def _of_models(file: RunFile, tasks: Sequence[Task]) -> Iterator[Asks]:
 
 def _answers(step: str, whom: Asked | None, file: RunFile, place: int, task: Task) -> Asks:
     config, scorer = file.tasks[place], task.scorer
-    texts = [sample.prompt for sample in task.samples]
+    texts = [in_text(task.shots, sample.prompt) for sample in task.samples]
     if scorer.needs == "choices":
-        texts = [f"{each.prompt} {choice}" for each in task.samples for choice in each.row["choices"]]
+        both = zip(texts, task.samples, strict=True)
+        texts = [f"{text} {choice}" for text, each in both for choice in each.row["choices"]]
     calls = len(texts) * config.draws
     return Asks(
         step=step,

@@ -8,6 +8,8 @@ route and why (`preflight`), the parts of each step's loss (`kl`, `ce`), and how
 stored tokens hold. Log-probabilities of a teacher in memory: `on_policy`, with a share of 0 of the student's own words.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ import torch
 
 from trueseed.core.artifacts import Artifact
 from trueseed.train import network, preflight
-from trueseed.train.batches import Batch, Rows, pack
+from trueseed.train.batches import Batch
 from trueseed.train.divergence import Divergence
 from trueseed.train.settings import Distil as Config
+from trueseed.train.settings import Distilling
 from trueseed.train.signals import Signals
 from trueseed.train.sparse import Parts, Thought, sparse, sparse_of_logits
-from trueseed.train.stage import Method, opened, schedule, taught
+from trueseed.train.stage import Method, Student, opened, schedule, taught
 from trueseed.workspace import Step
 
 
@@ -30,20 +33,41 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, signals: Art
     signals: an input of the step, of all records of training and validation. Raises `ConfigError` as `sft.train`, and
     for whatever `preflight` and `Signals.must_cover` refuse; `Broken` for stored bytes that changed.
     """
-    student = opened(config, dataset, base, step)
-    kept = Signals.open(step.read(signals))
+    return taught(opened(config, dataset, base, step), partial(method, config, step.read(signals)), step)
+
+
+def method(config: Config, signals: Path, student: Student) -> Method:
+    """signals: a folder that every process reads for itself."""
+    kept = Signals.open(signals)
     rows = (*student.rows, *student.held_out)
-    route = preflight.check(config, student.weights, kept.about, rows)
+    route = Routed(preflight.check(config, student.weights, kept.about, rows), config)
     kept.must_cover((row.id, row.tokens, row.mask) for row in rows)
-    loss = Loss(student.model, kept, config)
-    steps = schedule(student.rows, config)
-    scale = preflight.comparable(*first_parts(loss, steps[0][0]), config)
 
     def says() -> dict[str, Any]:
-        told = preflight.Route(route.name, (*route.reasons, *scale))
-        return {"route": told.to_json(), "signals": kept.about.to_json(), "loss_top_k": config.loss_top_k}
+        return {"route": route.to_json(), "signals": kept.about.to_json(), "loss_top_k": config.loss_top_k}
 
-    return taught(config, student, Method("distil", loss, steps, says), step)
+    return Method(
+        name="distil",
+        loss=Loss(student.model, kept, config),
+        steps=schedule(student.rows, config),
+        says=says,
+        begins=route.begins if config.ce_weight else None,
+    )
+
+
+class Routed:
+    """The route, and what its first batch adds to the reasons."""
+
+    def __init__(self, route: preflight.Route, config: Distilling) -> None:
+        self._route, self._config = route, config
+
+    def begins(self, parts: Mapping[str, float]) -> None:
+        """parts: of the first batch's loss. Raises `ConfigError` when they are not of a scale."""
+        scale = preflight.comparable(parts["kl"], parts["ce"], self._config)
+        self._route = preflight.Route(self._route.name, (*self._route.reasons, *scale))
+
+    def to_json(self) -> dict[str, Any]:
+        return self._route.to_json()
 
 
 class Loss:
@@ -76,13 +100,4 @@ class Loss:
         """The teacher's side of each answer of the batch, in its order."""
         found = [Thought.of(self._signals[record], k=self._k, vocabulary=self._vocabulary) for record in batch.ids]
         starts = torch.tensor([0, *(len(each.ids) for each in found)]).cumsum(0)
-        return Thought.together(found).take(starts[batch.row] + batch.place)
-
-
-def first_parts(loss: Any, rows: Rows) -> tuple[float, float]:
-    """kl and ce in nats a token on a first batch, before anything is learned."""
-    batch = pack(rows)
-    with torch.no_grad():
-        loss(batch)
-    found = loss.parts()
-    return found["kl"] / batch.targets, found["ce"] / batch.targets
+        return Thought.together(found).take(starts[batch.row.cpu()] + batch.place.cpu()).to(batch.tokens.device)
