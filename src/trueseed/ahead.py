@@ -137,7 +137,7 @@ def sources_of(file: RunFile) -> Sources:
         imports=tuple(dict.fromkeys(each.source for each in file.imports)),
         rewriters=tuple((each.verb, asked.named) for each, asked in file.transforms.values()),
         distiller=(file.hears_distiller_in, file.distiller.named) if file.distiller else None,
-        judges=tuple(each.named for each in file.judges),
+        judges=tuple(each.named for each in file.judges if each.method != "checks"),
         examined=tuple(dict.fromkeys(_examined(file))),
         features={asked.named: tuple(asked.features) for asked in everyone if asked.features},
     )

@@ -127,7 +127,7 @@ def _sheet(task: Artifact, scores: Sequence[Artifact], workspace: Workspace) -> 
     marks: list[Mark] = []
     for each in (*scores, *_marked(scores, workspace)):
         about = _about(each)
-        judges |= {file_name(judge["source"]): _judge(judge) for judge in about.get("judges", ())}
+        judges |= {file_name(judge["name"]): _judge(judge) for judge in about.get("judges", ())}
         if "contestants" in about:
             _add(sides, *_compared(each, about))
             said += map(_by_file_name, verdicts.read(each.path(verdicts.VERDICTS_FILE)))
@@ -186,7 +186,7 @@ def _marks(scores: Artifact, about: Mapping[str, Any]) -> Iterator[Mark]:
             yield Mark(
                 sample=line["id"],
                 model=file_name(about["model"]["source"]),
-                judge=file_name(judge["source"]),
+                judge=file_name(judge["name"]),
                 score=line["value"][about["metric"]],
                 reason=line.get("reason") or "",
             )

@@ -100,7 +100,7 @@ def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str
             continue
         try:
             battles = arena.of_scores([scored.read(each) for each in kept])
-            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", battles)
+            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", kept, battles)
         except ConfigError as err:
             untold.append(str(err))
 
@@ -111,17 +111,18 @@ def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dic
     from trueseed.evaluate.bradley_terry import Battles
 
     for task in dict.fromkeys(str(each.meta["task"]) for each in artifacts):
-        paths = [each.path(verdicts.VERDICTS_FILE) for each in artifacts if each.meta["task"] == task]
-        said = verdicts.merged(verdicts.read(path) for path in paths)
+        on_task = [each for each in artifacts if each.meta["task"] == task]
+        said = verdicts.merged(verdicts.read(each.path(verdicts.VERDICTS_FILE)) for each in on_task)
         if len({model for each in said for model in (each.a, each.b)}) < FEWEST:
             continue
         try:
-            yield _rated(f"{task}, by its judges", Battles.of_verdicts(said), arena.shown_first(said))
+            yield _rated(f"{task}, by its judges", on_task, Battles.of_verdicts(said), arena.shown_first(said))
         except ConfigError as err:
             untold.append(str(err))
 
 
-def _rated(title: str, battles: "Battles", first: "Measured | None" = None) -> dict[str, Any]:
+def _rated(title: str, of: Sequence[Artifact], battles: "Battles", first: "Measured | None" = None) -> dict[str, Any]:
     from trueseed.evaluate import arena
 
-    return {"title": title, **arena.leaderboard(battles, first=first).to_json()}
+    scores = [each.digest for each in of]
+    return {"title": title, "scores": scores, **arena.leaderboard(battles, first=first).to_json()}

@@ -68,6 +68,7 @@ def everything(name: str) -> Results:
         "metrics": {"agreement": {"value": 0.5, "low": 0.4, "high": 0.6}},
         "not_known": {"kappa": name, "self_preference": name},
         "limits": {"agreement": name, "kappa": name, "self_preference": name}, "cost": {name: 2.0},
+        "method": "likelihood", "scope": name, "calibration": [{"from": 0.5, "sure": 0.55, "right": 0.5, "pairs": 60}],
     }  # fmt: skip
     opinion = judged.Opinion(judge=name, said=name, reason=name)
     trial = judged.Comparison(

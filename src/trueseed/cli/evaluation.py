@@ -204,5 +204,5 @@ def table(scores: Mapping[str, Any]) -> list[str]:
     if counts := scores.get("counts"):
         lines.append("  " + ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in counts.items()))
     lines += [f"  {shown(said)}" for said in worth.lines(scores)]
-    lines += [f"  judge {shown(judge['source'])}" for judge in scores.get("judges", ())]
+    lines += [f"  judge {shown(judge['source'])} by {judge['method']}" for judge in scores.get("judges", ())]
     return lines + [f"  NOTE  {shown(said)}" for said in scores.get("warnings", ())]

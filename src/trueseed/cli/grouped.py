@@ -1,13 +1,15 @@
 """Options that belong together, as one argument of a command: a dataclass whose members are declared as typer's are.
 
-@dataclass(frozen=True, kw_only=True)
-class On:
-    task: Annotated[Path, typer.Option(help="…")]
-    limit: Annotated[int | None, typer.Option()] = None
+    @dataclass(frozen=True, kw_only=True)
+    class On:
+        task: Annotated[Path, typer.Option(help="…")]
+        limit: Annotated[int | None, typer.Option()] = None
 
-@app.command()
-@grouped
-def measure(model: str, on: On) -> None: ...       # measure MODEL --task FILE --limit 3
+    @app.command()
+    @grouped
+    def measure(model: str, on: On) -> None: ...       # measure MODEL --task FILE --limit 3
+
+A member without a default is an option that must be given.
 """
 
 import inspect

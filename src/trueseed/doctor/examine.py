@@ -85,9 +85,9 @@ def _measuring(known: Known) -> Iterator[Check]:
     file = known.file
     for config in file.tasks:
         yield from tasks.checks(config, known)
-    for of, asked in judges_of(file).items():
+    for of, judge in judges_of(file).items():
         try:
-            yield from judges.checks(of, asked.named, known)
+            yield from judges.checks(of, judge, known)
         except ConfigError as err:  # a source that is none
             yield Subject(of, "").error("run file", err)
     for of, target in targets_of(file):

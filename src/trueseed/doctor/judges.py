@@ -9,16 +9,16 @@ from trueseed.doctor.check import Check, Subject
 from trueseed.doctor.known import Known
 from trueseed.judging import newest_card
 from trueseed.lm.source import source_of
-from trueseed.runfile import RunFile
+from trueseed.runfile import Judging, RunFile
 
 
-def checks(of: str, source: str, known: Known) -> Iterator[Check]:
-    subject = Subject(of, source)
-    yield _kin(subject, known.file)
-    yield _card(subject, known)
+def checks(of: str, judge: Judging, known: Known) -> Iterator[Check]:
+    subject = Subject(of, judge.named)
+    yield _kin(subject, judge, known.file)
+    yield _card(subject, judge, known)
 
 
-def _kin(subject: Subject, file: RunFile) -> Check:
+def _kin(subject: Subject, judge: Judging, file: RunFile) -> Check:
     """Of the same maker as a side, or as what a side learned from: judges prefer their own kind."""
     from trueseed.evaluate.pairwise import Contestant, kinship
 
@@ -30,14 +30,18 @@ def _kin(subject: Subject, file: RunFile) -> Check:
     compared = {whom for task in file.tasks if task.is_compared for whom in task.of}
     others = [("teacher", file.teacher.named if file.teacher else ""), ("base", base)]
     sides += [Contestant(name=who, source=it, answers={}) for who, it in others if who in compared and it]
+    aims = [each for each in file.targets if each.judge == judge.called]
+    for aim in aims:
+        source = aim.teacher.named if aim.teacher else str(aim.source)
+        sides.append(Contestant(name=aim.name, source=source, answers={}))
     found = [why for side in sides if (why := kinship(subject.source, side))]
     if found:
         return subject.warning("impartial", "; ".join(found), "add a judge of another maker; a majority decides")
     return subject.ok("impartial", "it is of another maker than those it compares, and than what they learned from")
 
 
-def _card(subject: Subject, known: Known) -> Check:
-    card = newest_card(subject.source, known.workspace) if known.workspace else None
+def _card(subject: Subject, judge: Judging, known: Known) -> Check:
+    card = newest_card(subject.source, judge.method, known.workspace) if known.workspace else None
     if card is None:
         return subject.warning(
             "card", "it was not tried in this workspace; the run does so first, on 60 pairs with known answers",

@@ -9,7 +9,7 @@ from trueseed.core.chat import Request, user
 from trueseed.doctor.check import Check, Subject
 from trueseed.errors import ConfigError, Refused, TeacherError
 from trueseed.generate.verifiable import Sampling
-from trueseed.runfile import RunFile
+from trueseed.runfile import TOLD, RunFile
 from trueseed.teachers.api import wire
 from trueseed.teachers.api.actions import Kind
 from trueseed.teachers.api.probe import Probe, Trouble, probe
@@ -175,7 +175,8 @@ def _requests(endpoint: Endpoint, file: RunFile) -> Iterator[tuple[str, Request]
     for judge in file.judges:
         if judge.remote == endpoint:
             schema = {"type": "object"} if judge.rubric.json_schema else None
-            yield "verdicts", Request(messages=user("?"), temperature=0.0, schema=schema)
+            told = TOLD if judge.method == "likelihood" else 0
+            yield "verdicts", Request(messages=user("?"), temperature=0.0, schema=schema, top_logprobs=told)
 
 
 def _drawn_as(sampling: Sampling) -> Request:

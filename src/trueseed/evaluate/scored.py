@@ -156,6 +156,7 @@ class Comparison:
     beside this one. better, worse: samples of B. detectable: the least difference that so many samples show four times
     of five. needed: samples to see one of `GAIN`. apart: in what the two were not measured alike. held: what of the
     samples each of them was trained on, in words. looks: at the samples, so far. tested: comparisons made at once.
+    scores: digests of the two artifacts.
     """
 
     task: str
@@ -172,6 +173,7 @@ class Comparison:
     apart: tuple[str, ...]
     held: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     looks: Looks | None = None
+    scores: tuple[str, str] = ("", "")
     tested: int = 1
     holm: float = math.nan
 
@@ -189,6 +191,7 @@ class Comparison:
             "metric": self.metric,
             "lower_is_better": self.metric in LOW_IS_GOOD,
             "models": list(self.models),
+            "scores": list(self.scores),
             "a": self.a.to_json(),
             "b": self.b.to_json(),
             "difference": self.difference.to_json(),
@@ -261,6 +264,7 @@ def compare(a: Scored, b: Scored, *, metric: str | None = None, seed: int = 0) -
         flips=flips,
         apart=tuple(_apart(a.about, b.about)),
         held=(a.contamination, b.contamination),
+        scores=(a.digest, b.digest),
         holm=p,
     )
 

@@ -146,18 +146,49 @@ def _with_json(row: Row) -> Row:
     return fitted
 
 
-def _with_gold(row: Row) -> Row:
-    """check: a scorer's name, and what else that scorer's rows hold; it must tell the right answer from the wrong."""
-    fitted = _fitted(("prompt", str), ("right", str), ("wrong", str))(row)
-    if (check := row.get("check")) is None:
-        return fitted
+def _open(row: Row) -> Row:
+    """check, reference: what judges that need them go by."""
+    fitted = _fitted(("prompt", str))(row)
+    if not isinstance(row.get("reference", ""), str):
+        raise ValueError(f"'reference' must be an answer that is right, in words, not {row['reference']!r}"[:300])
+    if row.get("check") is not None:
+        _with_check(row)
+    return fitted
+
+
+def _with_check(row: Row) -> str:
+    """check: a scorer's name, and what else that scorer's rows hold. Returns the name. Raises `ValueError` for none."""
+    check = row["check"]
     if not isinstance(check, dict) or check.get("scorer") not in SCORERS or SCORERS[check["scorer"]].needs != "answers":
         raise ValueError("'check' must hold the name of a `scorer` that reads answers, and what else its rows hold")
+    is_right(row, "")
+    return str(check["scorer"])
+
+
+def _with_gold(row: Row) -> Row:
+    """As `_open`, beside a right answer and a wrong one, which the check must tell apart. What the check is for is the
+    reference, where the row names none.
+    """
+    fitted = {**_fitted(("prompt", str), ("right", str), ("wrong", str))(row), **_open(row)}
+    if row.get("check") is None:
+        return fitted
+    name = _with_check(row)
     if not is_right(row, row["right"]):
-        raise ValueError(f"the check {check['scorer']!r} does not find the right answer right")
+        raise ValueError(f"the check {name!r} does not find the right answer right")
     if is_right(row, row["wrong"]):
-        raise ValueError(f"the check {check['scorer']!r} finds the wrong answer right")
-    return fitted
+        raise ValueError(f"the check {name!r} finds the wrong answer right")
+    reference = _reference(row["check"])
+    return {"reference": reference, **fitted} if reference else fitted
+
+
+def _reference(check: Row) -> str:
+    """What an answer must come to by this check, in words; '' where it wants a form."""
+    target = check.get("target")
+    if check["scorer"] == "json":
+        return json.dumps(target, ensure_ascii=False)
+    if check["scorer"] not in ("number", "contains", "exact"):
+        return ""
+    return str(target[0] if isinstance(target, list) else target).rstrip(".,")
 
 
 def _with_constraints(row: Row) -> Row:
@@ -363,8 +394,8 @@ _ALL = (
                  "instruction_loose": "share"},
     ),
     Scorer(
-        name="open", needs="answers", reads="`prompt`", score=measures, fit=_fitted(("prompt", str)),
-        metrics={"characters": "ratio"},
+        name="open", needs="answers", reads="`prompt`, and for judges that go by them `check`, `reference`",
+        score=measures, fit=_open, metrics={"characters": "ratio"},
     ),
     Scorer(
         name="gold", needs="answers", reads="`prompt`, `right`, `wrong`, and `check` that tells them apart",

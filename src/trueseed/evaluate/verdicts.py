@@ -29,9 +29,10 @@ _FEW = ("a", "b", "winner", "order", "judge")  # columns of few different values
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """sample: id of the prompt. a, b: the models, by name. winner: which of the two, whatever was shown first. order:
-    `ab` when the judge saw a's answer first, '' where nobody wrote it down. judge: its source. length_a, length_b: of
-    the answers, in characters. much: the winner is much better, where the judge was asked for five grades. share: how
-    much of the win is a's, where the judge told its odds; None is all, half or nothing.
+    `ab` when the judge saw a's answer first, '' where nobody wrote it down. judge: its source. reason: None where it
+    was asked for none. length_a, length_b: of the answers, in characters. much: the winner is much better, where the
+    judge was asked for five grades. share: how much of the win is a's, where the judge told its odds; None is all, half
+    or nothing.
     """
 
     sample: str
@@ -40,7 +41,7 @@ class Verdict:
     winner: Winner
     order: Order
     judge: str
-    reason: str = ""
+    reason: str | None = ""
     length_a: int = 0
     length_b: int = 0
     much: bool = False
@@ -57,7 +58,7 @@ class Verdict:
             raise ValueError(f"'order' must be 'ab', 'ba' or '' where it is not known, not {self.order!r}")
         if self.a == self.b:
             raise ValueError(f"{self.a!r} is compared with itself")
-        if not isinstance(self.reason, str):
+        if not isinstance(self.reason, str | None):
             raise ValueError(f"'reason' must be a string, not {self.reason!r}")
         for length in (self.length_a, self.length_b):
             if isinstance(length, bool) or not isinstance(length, int) or length < 0:

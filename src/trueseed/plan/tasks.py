@@ -140,9 +140,15 @@ def _of_judges(file: RunFile, tasks: Sequence[Task], may: May) -> Iterator[Asks]
         for config, task in zip(file.tasks, tasks, strict=True)
         if config.is_compared
     ]
+    places = {config.named: place for place, config in enumerate(file.tasks)}
     for name, judge in judges(file).items():
         yield from _of_card(f"{name}: its card", judge, may)
         questions = [(each.prompt, bound) for task, bound, others in compared for each in task.samples * others]
+        for target in file.targets:  # the student that the run makes; earlier ones were compared when they were made
+            if target.judge == judge.called:
+                task, config = tasks[places[target.task]], file.tasks[places[target.task]]
+                bound = config.max_tokens or task.scorer.max_tokens
+                questions += [(each.prompt, bound) for each in task.samples]
         if questions:
             yield _verdicts(name, judge, [(text, "", "") for text, _ in questions], max(b for _, b in questions))
 
@@ -176,16 +182,18 @@ def _verdicts(
 ) -> Asks:
     """pairs: question and answers, '' for an answer of at most `bound` tokens that is not given yet."""
     texts = [comparison(Pair(question=q, first=a, second=b), judge.rubric) for q, a, b in pairs]
+    in_words = judge.method == "words"  # a verdict by likelihood is one look, and no reply
+    reply = judge.rubric.max_tokens if in_words else 1
     return Asks(
         step=step,
         source=judge.named,
         use=Use.JUDGE,
         asked=judge,
         least=ORDERS * len(pairs) if least is None else least,
-        most=2 * ORDERS * len(pairs),  # a reply that is no verdict is put back once
+        most=(1 + in_words) * ORDERS * len(pairs),  # a reply that is no verdict is put back once
         characters=_mean(texts),
-        largest=_largest(texts) + 4 * judge.rubric.max_tokens,  # its first reply stands in the second question
-        max_tokens=judge.rubric.max_tokens,
+        largest=_largest(texts) + 4 * reply,  # its first reply stands in the second question
+        max_tokens=reply,
         answers=2 if bound else 0,
         answer_tokens=bound,
         tempo=f"judge {judge.named}",
@@ -219,8 +227,9 @@ def told(asks: Sequence[Asks]) -> tuple[str, ...]:
 def _counted(asks: Asks) -> str:
     what = "verdicts" if asks.use is Use.JUDGE else "answers" if asks.max_tokens > 1 else "likelihoods"
     if asks.use is Use.JUDGE:
-        most = "" if asks.least else "at most "
-        return f"{most}{asks.most // 2:,} {what}, in {asks.least:,} to {asks.most:,} calls"
+        verdicts = asks.most // 2 if asks.max_tokens > 1 else asks.most
+        calls = f"{asks.least:,} to {asks.most:,}" if asks.least < asks.most else f"{asks.most:,}"
+        return f"{'' if asks.least else 'at most '}{verdicts:,} {what}, in {calls} calls"
     return f"{asks.most:,} {what}"
 
 
