@@ -41,7 +41,7 @@ PROMPTS = Path(__file__).with_name("evaluate_prompts.jsonl")
 MAX_TOKENS = 256
 SLICES = 5  # of the file; a turn takes one
 BATCHES = {"instructions": (20, 40), "choices": (8, 16, 32, 64)}
-FEW = {"instructions": 8, "choices": 32}  # samples in float32
+FEW = {"instructions": 8, "choices": 16}  # samples in float32
 SIDES = ("trueseed", "lm-eval")
 ROWS = ("instructions", "choices", "float32", "arena")
 

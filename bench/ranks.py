@@ -2,10 +2,10 @@
 
     python -m bench.ranks        # SmolLM2-135M-Instruct, alone, two with whole weights, two with shared ones
 
-Everybody takes the same steps over `bench/chats.jsonl` in bfloat16, one thread a process. `held` is what a process has
-in memory of its own between two steps (anonymous pages, without what it had before the weights were read), `peak` the
-most of that at 20 ms' sampling while it takes steps. Speed is not compared: two processes of one thread on one machine
-are no way to be fast.
+Fine-tuned, and half of its layers taught by the whole of it in memory. Everybody takes the same steps over
+`bench/chats.jsonl` in bfloat16, one thread a process. `held` is what a process has in memory of its own between two
+steps (anonymous pages, without what it had before the weights were read), `peak` the most of that at 20 ms' sampling
+while it takes steps. Speed is not compared: two processes of one thread on one machine are no way to be fast.
 """
 
 import json
@@ -25,6 +25,7 @@ import torch
 from bench.chats import WEIGHTS, chats, rows
 from bench.machine import save
 
+from trueseed.lm.layers import pick
 from trueseed.lm.source import resolve
 from trueseed.train import on_policy, ranks, sft, stage
 from trueseed.train.settings import Config, Distil, Learning
@@ -106,12 +107,15 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as at:
                 config: Learning = Config(**SMALL, parallel=parallel)
                 method: Any = sft.method
+                weights = folder
                 if name != "sft":
                     config = Distil(**SMALL, parallel=parallel, signals="memory")
                     method = partial(on_policy.method, config, folder, None)
+                    pick(folder, "every_other", weights := Path(at) / "half")
                 job = stage.Job(
-                    config=config, weights=folder, records=(), rows=learned, held_out=(), at=Path(at), method=method
-                )
+                    config=config, weights=weights, records=(), rows=learned, held_out=(), at=Path(at) / "steps",
+                    method=method,
+                )  # fmt: skip
                 began = time.monotonic()
                 result[name][way] = measured(job, size)
                 print(name, way, json.dumps(result[name][way]), f"{time.monotonic() - began:.0f} s", flush=True)

@@ -374,7 +374,8 @@ class RunFile(Settings):
     def hearing(self) -> dict[str, Any]:
         """What the step `signals` is opened with, beside who is heard."""
         assert isinstance(self.train, Distil), "nothing is stored"
-        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length}
+        drops = {"incomparable": "drop"} if self.train.incomparable == "drop" else {}
+        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length, **drops}
 
     @property
     def training(self) -> training.Training:

@@ -298,11 +298,11 @@ def _model(
     return model, model.voice.close
 
 
-def recorded(target: Target, samples: Sequence[Sample]) -> Outputs:
-    """What a target answered once to a task's samples. Raises `ConfigError` as `formats.reading.outputs`."""
+def recorded(target: Target, asked: Sequence[Sample]) -> Outputs:
+    """What a target answered once. asked: its task's samples. Raises `ConfigError` as `formats.reading.outputs`."""
     assert target.outputs and target.source and target.maker and target.on
     origin = Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
-    return reading.outputs(Path(target.outputs), origin, samples)
+    return reading.outputs(Path(target.outputs), origin, asked)
 
 
 def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[int, Artifact]:

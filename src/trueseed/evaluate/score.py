@@ -165,13 +165,14 @@ def _settings(config: Config, task: Task) -> dict[str, Any]:
     shots = {"fewshot": [shot.id for shot in task.shots]} if task.shots else {}
     if task.scorer.needs != "answers":
         return shots
+    stop = list(_stop(config, task))
     return {
         "draws": config.draws,
         "temperature": config.temperature,
         "top_p": config.top_p,
         "max_tokens": config.max_tokens or task.scorer.max_tokens,
-        "form": config.form or "chat",
-        "stop": list(_stop(config, task)),
+        **({"form": config.form} if config.form else {}),
+        **({"stop": stop} if stop else {}),
         **shots,
     }
 

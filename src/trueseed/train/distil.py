@@ -3,12 +3,14 @@
     student = distil.train(distil.Config(loss_top_k=32, beta=0.0), dataset, base, signals, step)
 
 The teacher was heard once (`signals`), and is not needed here. Nothing takes the place of what it did not say: a record
-without its log-probabilities, or read by it as other tokens, is an error before the first step. `curve.json` tells the
+without its log-probabilities, or read by it as other tokens, is an error before the first step, or is left out and
+counted where `incomparable: drop` asks for that. `curve.json` tells the
 route and why (`preflight`), the parts of each step's loss (`kl`, `ce`), and how much of the teacher's probability the
 stored tokens hold. Log-probabilities of a teacher in memory: `on_policy`, with a share of 0 of the student's own words.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 import torch
 
 from trueseed.core.artifacts import Artifact
+from trueseed.errors import ConfigError
 from trueseed.train import network, preflight
 from trueseed.train.batches import Batch
 from trueseed.train.divergence import Divergence
@@ -33,14 +36,19 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, signals: Art
     signals: an input of the step, of all records of training and validation. Raises `ConfigError` as `sft.train`, and
     for whatever `preflight` and `Signals.must_cover` refuse; `Broken` for stored bytes that changed.
     """
-    return taught(opened(config, dataset, base, step), partial(method, config, step.read(signals)), step)
+    folder = step.read(signals)
+    student, left_out = _comparable(opened(config, dataset, base, step), Signals.open(folder), config)
+    if left_out:
+        step.count("incomparable", len(left_out))
+    said = _left_out(left_out, len(student.rows) + len(student.held_out))
+    return taught(student, partial(method, config, folder, left_out=said), step)
 
 
-def method(config: Config, signals: Path, student: Student) -> Method:
-    """signals: a folder that every process reads for itself."""
+def method(config: Config, signals: Path, student: Student, left_out: tuple[str, ...] = ()) -> Method:
+    """signals: a folder that every process reads for itself. left_out: what is said of records that are."""
     kept = Signals.open(signals)
     rows = (*student.rows, *student.held_out)
-    route = Routed(preflight.check(config, student.weights, kept.about, rows), config)
+    route = Routed(preflight.check(config, student.weights, kept.about, rows), config, left_out)
     kept.must_cover((row.id, row.tokens, row.mask) for row in rows)
 
     def says() -> dict[str, Any]:
@@ -58,8 +66,8 @@ def method(config: Config, signals: Path, student: Student) -> Method:
 class Routed:
     """The route, and what its first batch adds to the reasons."""
 
-    def __init__(self, route: preflight.Route, config: Distilling) -> None:
-        self._route, self._config = route, config
+    def __init__(self, route: preflight.Route, config: Distilling, besides: tuple[str, ...] = ()) -> None:
+        self._route, self._config = preflight.Route(route.name, (*route.reasons, *besides)), config
 
     def begins(self, parts: Mapping[str, float]) -> None:
         """parts: of the first batch's loss. Raises `ConfigError` when they are not of a scale."""
@@ -68,6 +76,34 @@ class Routed:
 
     def to_json(self) -> dict[str, Any]:
         return self._route.to_json()
+
+
+def _comparable(student: Student, kept: Signals, config: Config) -> tuple[Student, list[str]]:
+    """The student with the records that the signals are of, and why each other one is left out, in a word. Only what
+    the signals name is left out. Raises `ConfigError` when none of the training records remains.
+    """
+    if config.incomparable == "refuse":
+        return student, []
+    rows, held_out = (
+        tuple(row for row in some if row.id not in kept.left_out) for some in (student.rows, student.held_out)
+    )
+    if not rows:
+        raise ConfigError(
+            f"no record remains to train on: all {len(student.rows)} are left out by `incomparable: drop`; ask for "
+            f"more, or learn from words (`method: sft`)"
+        )
+    left_out = [kept.left_out[row.id] for row in (*student.rows, *student.held_out) if row.id in kept.left_out]
+    return replace(student, rows=rows, held_out=held_out), left_out
+
+
+def _left_out(words: Sequence[str], kept: int) -> tuple[str, ...]:
+    """A reason, for people."""
+    if not words:
+        return ()
+    unlike = words.count("unlike")
+    said = {"spoken in other tokens than they are read in": unlike, "without log-probabilities": len(words) - unlike}
+    why = ", ".join(f"{many} {each}" for each, many in said.items() if many)
+    return (f"{len(words)} of {len(words) + kept} records are left out (`incomparable: drop`): {why}",)
 
 
 class Loss:

@@ -92,11 +92,13 @@ class Distil(Distilling):
     """The student learns how probable the teacher finds each token of the records.
 
     signals: `stored`, the teacher is heard once and its log-probabilities are kept; `memory`, it stays in memory and is
-    heard at every step, which a `loss_top_k` of 0 needs.
+    heard at every step, which a `loss_top_k` of 0 needs. incomparable: a record whose tokens a server told nothing of,
+    or spoke as others than the student reads, stops the run (refuse) or is left out and counted (drop).
     """
 
     method: Literal["distil"] = "distil"
     signals: Literal["stored", "memory"] = "stored"
+    incomparable: Literal["refuse", "drop"] = "refuse"
 
     @model_validator(mode="after")
     def _what_is_stored_is_a_top_k(self) -> "Distil":
