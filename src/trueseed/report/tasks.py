@@ -109,7 +109,7 @@ def _task(models: Sequence[Scores]) -> Task:
     for name in names:
         measured = [(each.model, each.student, each.about["metrics"].get(name)) for each in models]
         metrics.append(_metric(name, [(model, student, it, "") for model, student, it in measured if it]))
-    said = tuple(f"{each.model}: {line}" for each in models for line in worth.lines(each.about))
+    said = tuple(f"{each.model}: {line}" for each in models for line in _doubts(each.about))
     verdicts = tuple(part for each in models for part in _verdicts(each))
     told = f"{told}{', ' if how else ''}{how}."
     return Task(name=task["name"], told=told, metrics=tuple(metrics), worth=said, verdicts=verdicts)
@@ -125,6 +125,10 @@ def _verdicts(scores: Scores) -> Iterator[Verdicts]:
         if of:
             more = f", the first {SHOWN} here" if len(of) > SHOWN else ""
             yield Verdicts(model=scores.model, told=f"{count(len(of))} {name}{more}", samples=tuple(of[:SHOWN]))
+
+
+def _doubts(about: Mapping[str, Any]) -> list[str]:
+    return [*about.get("warnings", ()), *worth.lines(about)]
 
 
 def _metric(name: str, measured: Sequence[tuple[str, bool, Mapping[str, Any], str]]) -> Metric:

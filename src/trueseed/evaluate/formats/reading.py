@@ -19,8 +19,9 @@ from trueseed.errors import ConfigError
 from trueseed.evaluate import verdicts
 from trueseed.evaluate.formats import alpaca_eval, arena_hard, mt_bench
 from trueseed.evaluate.formats.row import REFERENCE, Answered, Judged, Mark, Reader, Row, lacking, reader_of
+from trueseed.evaluate.lines import json_lines, told
 from trueseed.evaluate.outputs import Output, Outputs, Recorded
-from trueseed.evaluate.verdicts import Verdict, json_lines, told
+from trueseed.evaluate.verdicts import Verdict
 
 if TYPE_CHECKING:
     from trueseed.evaluate.task import Sample
