@@ -163,7 +163,7 @@ def by_two(jobs: dict[str, stage.Job]) -> Iterator[dict[str, Told]]:
         process.start()
     found: dict[str, Told] = {}
     while found.keys() != asked.keys():
-        name, said = answers.get(timeout=60)
+        name, said = answers.get(timeout=300)
         assert name != "crashed", said
         found[name] = said
     for process in both:
