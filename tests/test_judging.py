@@ -12,7 +12,7 @@ from tests.terms.made import document, permits, refuses
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
-from trueseed import ahead, judging, pipeline, runfile, scoring
+from trueseed import ahead, judging, measured, pipeline, runfile, scoring
 from trueseed.cli import app
 from trueseed.cli.evaluation import table
 from trueseed.core.canonical import digest
@@ -534,3 +534,14 @@ def test_a_comparison_that_was_killed_asks_only_what_is_left(workspace, task, si
     scores = read(judging.pairwise(*sides, task, [one], workspace, checked=False))
     assert scores["counts"]["wins"] == 6
     assert 12 <= len(one.model.voice.asked) < first + 12
+
+
+def test_a_pair_that_was_judged_for_a_run_and_for_a_target_is_rated_once(workspace, task, sides):
+    low = scoring.recorded(scoring.bring_outputs(workspace, said("low", "own/low", lambda text: f"{text}?")))
+    third = judging.speaking(low, Config(scorer="open"), task, workspace)
+    one = judging.pairwise(*sides, task, [seat(wise)], workspace)
+    again = judging.pairwise(*sides, task, [seat(wise)], workspace, seed=8)  # another artifact, the same verdicts
+    other = judging.pairwise(sides[0], third, task, [seat(wise)], workspace)
+    untold: list[str] = []
+    (board,) = measured._of_judges([one, again, other], untold)
+    assert (board["verdicts"], untold) == (24, [])

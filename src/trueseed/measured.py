@@ -106,16 +106,19 @@ def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str
 
 
 def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dict[str, Any]]:
-    """Of each task whose answers of enough models were compared by judges."""
+    """Of each task whose answers of enough models were compared by judges. What a judge said of two models for a run and
+    for a target is there once.
+    """
     from trueseed.evaluate import arena, verdicts
     from trueseed.evaluate.bradley_terry import Battles
 
     for task in dict.fromkeys(str(each.meta["task"]) for each in artifacts):
         on_task = [each for each in artifacts if each.meta["task"] == task]
-        said = verdicts.merged(verdicts.read(each.path(verdicts.VERDICTS_FILE)) for each in on_task)
-        if len({model for each in said for model in (each.a, each.b)}) < FEWEST:
+        every = [each for scores in on_task for each in verdicts.read(scores.path(verdicts.VERDICTS_FILE))]
+        if len({model for each in every for model in (each.a, each.b)}) < FEWEST:
             continue
         try:
+            said = verdicts.merged([list(dict.fromkeys(every))])
             yield _rated(f"{task}, by its judges", on_task, Battles.of_verdicts(said), arena.shown_first(said))
         except ConfigError as err:
             untold.append(str(err))
