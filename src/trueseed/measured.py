@@ -106,8 +106,9 @@ def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str
 
 
 def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dict[str, Any]]:
-    """Of each task whose answers of enough models were compared by judges. What a judge said of two models for a run and
-    for a target is there once.
+    """Of each task whose answers of enough models were compared by judges.
+
+    What a judge said of two models for a run and for a target is there once.
     """
     from trueseed.evaluate import arena, verdicts
     from trueseed.evaluate.bradley_terry import Battles
