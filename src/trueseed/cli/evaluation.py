@@ -86,9 +86,9 @@ def evaluate(
     config = on.config
     with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
-        measured = _chosen(place, model, heard)
-        scores = scoring.on(measured, config, scoring.bring_task(place, config), place)
-        measured.voice.close()
+        examined = _chosen(place, model, heard)
+        scores = scoring.on(examined, config, scoring.bring_task(place, config), place)
+        examined.voice.close()
     print_scores(scores, as_json, html)
 
 
