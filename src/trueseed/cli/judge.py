@@ -48,7 +48,9 @@ class Judges:
         said = {"rubric": dict(rubric or {}), "method": self.method}
         found = [_seat(spec, said, workspace) for spec in self.judge or ()]
         if self.run is not None:
-            found += judging.seats(runfile.load(self.run), workspace)
+            file = runfile.load(self.run)
+            workspace.declare(file.project, file.facts)  # so that what is allowed to a project binds its judges
+            found += judging.seats(file, workspace)
         if not found:
             raise ConfigError("there is no judge; name one with --judge, or a run file that has `judges` with --run")
         return found
