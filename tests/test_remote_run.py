@@ -90,7 +90,7 @@ def test_an_edit_that_asks_the_same_asks_nothing_again(settings, workspace, prov
 
     first = records(settings())
     billed = provider.counts()["billed"]
-    monkeypatch.setattr("trueseed.workspace.code_digest", lambda: "f" * 64)
+    monkeypatch.setattr("trueseed.workspace.opening.code_digest", lambda: "f" * 64)
     again = records(settings())
     assert provider.counts()["billed"] == billed
     assert again.digest == first.digest  # the same days, terms and uses, hence the same records

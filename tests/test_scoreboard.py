@@ -174,6 +174,22 @@ def test_two_models_are_compared_sample_by_sample(folder, workspace):
     assert "4: 0 became 1" in told and "and 4 more" in told
 
 
+def test_a_comparison_is_kept_once_as_scores_of_both(folder, workspace):
+    scores = [
+        on_task(workspace, folder, recorded(workspace, source[4:], source, right))
+        for source, right in (("own/one", 4), ("own/two", 9))
+    ]
+    for _ in range(2):
+        cli("compare", "own/one", "own/two", "-w", workspace.folder, "--keep")
+    made = [each for each in Workspace.open(workspace.folder).ledger.entries() if each.predicate["step"] == "compare"]
+    assert [each.predicate["event"] for each in made] == ["opened", "done"]
+    assert {each["digest"] for each in made[1].predicate["inputs"]} == {each.digest for each in scores}
+    (output,) = made[1].statement["subject"]
+    kept = workspace.store.get(f"scores:{output['digest']['sha256']}")
+    (found,) = json.loads(kept.path("compared.json").read_text())
+    assert (found["better"], found["scores"]) == (5, [each.digest for each in scores])
+
+
 def test_who_was_never_measured_is_told_who_was(folder, workspace):
     on_task(workspace, folder, recorded(workspace, "one", "own/one", 4))
     with pytest.raises(ConfigError, match="measured were own/one"):
@@ -214,11 +230,11 @@ def test_verdicts_of_a_file_are_rated_without_a_workspace(tmp_path):
 
 def test_a_task_that_nobody_was_measured_on_is_told(workspace):
     with pytest.raises(ConfigError, match="0 tasks that were measured here are called 'capitals'"):
-        scoreboard.arena([], workspace, task="capitals")
+        scoreboard.competing([], workspace, task="capitals")
 
 
 def test_a_judge_who_said_nothing_is_told(tmp_path):
     row = {"sample": "1", "a": "x", "b": "y", "winner": "a", "order": "ab", "judge": "own/j"}
     (tmp_path / "v.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(ConfigError, match="judges are own/j"):
-        scoreboard.arena([str(tmp_path / "v.jsonl")], None, judge="own/k")
+        scoreboard.arena(scoreboard.competing([str(tmp_path / "v.jsonl")], None), judge="own/k")

@@ -1,19 +1,30 @@
 """A model on a task, through the door."""
 
 import json
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
 from trueseed import scoring
 from trueseed.cli import app
-from trueseed.errors import Refused
+from trueseed.core.canonical import now
+from trueseed.core.chat import Answer
+from trueseed.errors import ConfigError, Paused, Refused, TeacherError
 from trueseed.evaluate.task import Config
+from trueseed.ledger.statement import WITHDRAWAL
+from trueseed.teachers.account.allowance import Allowance
+from trueseed.teachers.account.holds import OnHold
+from trueseed.teachers.account.state import Account, our_entity
 from trueseed.teachers.scripted import ScriptedTeacher
-from trueseed.terms.model import Effect
+from trueseed.teachers.simulator import Behaviour, Simulator, simulator
+from trueseed.terms.model import Effect, Use
 from trueseed.workspace import Workspace
 
 ROWS = [{"id": str(n), "prompt": f"Say {n}.", "target": str(n)} for n in range(4)]
@@ -74,6 +85,13 @@ def test_the_same_command_measures_nothing_twice(workspace, own_model, tmp_path)
     assert steps[0]["asks"] == [{"source": "own/tiny", "use": "benchmark_teacher"}]
 
 
+def test_a_page_shows_the_score_and_the_samples(workspace, own_model, tmp_path):
+    page = tmp_path / "page.html"
+    evaluated(workspace, own_model, "--scorer", "choice", "--task", written(tmp_path, CHOICES), "--html", page)
+    assert "4 samples of own/ada, scorer choice" in page.read_text()
+    assert "After 3 comes" in page.read_text()
+
+
 def test_likelihoods_are_written_down_as_they_were_asked(workspace, own_model, tmp_path):
     done = evaluated(workspace, own_model, "--scorer", "choice", "--task", written(tmp_path, CHOICES))
     line = json.loads(_samples(workspace, json.loads(done.stdout)).read_text().splitlines()[0])
@@ -130,3 +148,180 @@ def test_another_version_of_a_model_is_asked_anew_past_the_cache_and_the_same_is
         asked.append(len(voice.model.requests))
     assert asked == [4, 4, 8]
     assert json.loads(scores.path("scores.json").read_bytes())["model"]["version"]["on"] == "2023-11-06"
+
+
+# ------------------------------------------------------------------------------------------------- models behind an API
+
+KEY = "sk-score-5up3rs3cr3t-0123456789"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Simulator]:
+    with simulator(Behaviour()) as running:
+        yield running
+
+
+@pytest.fixture
+def provider(shared: Simulator, monkeypatch: pytest.MonkeyPatch) -> Simulator:
+    monkeypatch.setenv("SCORE_KEY", KEY)
+    shared.reset()
+    shared.behave(Behaviour())
+    return shared
+
+
+@pytest.fixture
+def served(tmp_path: Path, provider: Simulator) -> Callable[..., Path]:
+    """A file of a model behind the simulator; `changes` beside its endpoint."""
+
+    def written(source: str = "own/served", limits: list[dict[str, Any]] | None = None, **changes: Any) -> Path:
+        path = tmp_path / "served.yaml"
+        remote = {"source": source, "model": "simulated", "base_url": provider.openai, "key_from": "SCORE_KEY"}
+        path.write_text(yaml.safe_dump({"remote": {**remote, **changes}, "limits": limits or []}))
+        return path
+
+    return written
+
+
+def charged() -> dict[Use, int]:
+    today = datetime.now(UTC)
+    used = Allowance(Account.open(), [], our_entity()).used(since=today - timedelta(days=1), until=today)
+    return {each.use: each.charged.requests for each in used}
+
+
+def test_a_model_behind_an_api_is_measured_under_its_own_terms_and_charged_once(workspace, served, provider, tmp_path):
+    words = ("--scorer", "contains", "--task", written(tmp_path, ROWS))
+    done = evaluated(workspace, served(price={"input": 1.0, "output": 2.0}), *words)
+    assert done.exit_code == 0
+    found = json.loads(done.stdout)
+    assert (found["model"]["source"], found["metrics"]["accuracy"]["n"]) == ("own/served", 4)
+    assert found["model"]["remote"]["base_url"] == provider.openai
+    again = evaluated(workspace, served(price={"input": 1.0, "output": 3.0}), *words)  # another price, the same answers
+    assert (again.stdout, provider.counts()["billed"]) == (done.stdout, 4)
+    assert charged() == {Use.BENCHMARK_TEACHER: 4}
+    workspace.ledger.refresh()
+    steps = [entry.predicate for entry in workspace.ledger.entries() if entry.predicate.get("step") == "score"]
+    assert steps[0]["asks"] == [{"source": "own/served", "use": "benchmark_teacher"}]
+    assert steps[0]["effect"] == "none"
+    assert not any(KEY.encode() in path.read_bytes() for path in workspace.folder.rglob("*") if path.is_file())
+
+
+def test_one_that_a_run_file_names_is_measured_under_its_limits(workspace, provider, tiny_llama, tmp_path):
+    remote = {"source": "own/served", "model": "simulated", "base_url": provider.openai, "key_from": "SCORE_KEY"}
+    limit = {"source": "own/*", "per": "total", "requests": 3, "project": "tiny"}
+    file = run_file(tmp_path, tiny_llama, teacher={"remote": remote}, limits=[limit])
+    words = ["--scorer", "contains", "--task", str(written(tmp_path, ROWS)), "--run", str(file)]
+    with pytest.raises(Paused, match="3 requests"):
+        evaluated(workspace, Path("teacher"), *words)
+    assert provider.counts()["billed"] == 3
+    with pytest.raises(ConfigError, match=r"names no 'judge 1'; it names teacher \(own/served\)"):
+        evaluated(workspace, Path("judge 1"), *words)
+
+
+def test_tasks_as_a_run_composes_them_are_asked_of_it_too(workspace, served, tmp_path):
+    from random import Random
+
+    from trueseed.checks.kinds import sample
+    from trueseed.checks.task import Task
+
+    tasks = [
+        Task(prompt_id=what, prompt=f"Tell me of {what}.", constraints=(sample("words_at_most", Random(7)),), variant=n)
+        for n, what in enumerate(("tea", "salt"))
+    ]
+    path = written(tmp_path, [task.to_json() for task in tasks])
+    found = json.loads(evaluated(workspace, served(), "--scorer", "instructions", "--task", path).stdout)
+    asked = [json.loads(line)["asked"][0] for line in _samples(workspace, found).read_text().splitlines()]
+    assert [each["messages"][0]["content"] for each in asked] == [task.text for task in tasks]
+    assert found["metrics"]["accuracy"]["n"] == 2
+
+
+def test_asked_anew_it_is_asked_though_it_answered_before(workspace, served, provider, tmp_path):
+    words = ("--scorer", "contains", "--task", written(tmp_path, ROWS))
+    evaluated(workspace, served(), *words)
+    found = json.loads(evaluated(workspace, served(), *words, "--anew").stdout)
+    assert provider.counts()["billed"] == 8
+    assert found["model"]["version"] == {"name": "own/served", "on": datetime.now(UTC).date().isoformat()}
+
+
+def test_weights_do_not_move(workspace, tiny_llama, tmp_path):
+    path = tmp_path / "weights.yaml"
+    path.write_text(yaml.safe_dump({"weights": str(tiny_llama), "source": "own/tiny"}))
+    with pytest.raises(ConfigError, match="do not move"):
+        scoring.of_file(path, workspace, anew=date(2026, 1, 1))
+
+
+@pytest.mark.parametrize("source", ["openai/gpt-4o-mini@api", "nobody/x@api"])
+def test_terms_that_do_not_let_it_be_measured_are_told_before_any_call(workspace, served, provider, tmp_path, source):
+    file = served(source, price={"input": 1.0, "output": 2.0})
+    with pytest.raises(Refused, match="benchmark_teacher"):
+        evaluated(workspace, file, "--scorer", "contains", "--task", written(tmp_path, ROWS))
+    assert provider.counts()["arrived"] == 0
+
+
+def test_an_unknown_price_is_not_spent(workspace, served, provider, tmp_path):
+    task = written(tmp_path, ROWS)
+    with pytest.raises(Refused, match="price"):
+        evaluated(workspace, served("deepseek/deepseek-chat@api"), "--scorer", "contains", "--task", task)
+    assert provider.counts()["arrived"] == 0
+
+
+def test_a_source_alone_says_how_to_name_it(workspace, tmp_path):
+    with pytest.raises(ConfigError, match=r"is behind an API: name the run file .*--run"):
+        evaluated(workspace, Path("mistral/mistral-small@api"), "--scorer", "exact", "--task", written(tmp_path, ROWS))
+
+
+def test_an_order_to_stop_ends_the_measuring_at_the_next_call(workspace, served, provider, tmp_path):
+    """What was reported went on: after an order to stop, the API was still used for evaluation."""
+    rows = [{"prompt": f"Say {n}.", "target": str(n)} for n in range(12)]
+    config = Config(file=str(written(tmp_path, rows)), scorer="exact", source="own/ada")
+    task, model = scoring.bring_task(workspace, config), scoring.of_file(served(at_once=1), workspace)
+    elsewhere = Workspace.open(workspace.folder)
+
+    def stop(step: str, done: int, *_: object) -> None:
+        if (step, done) == ("score", 3):
+            order = {"source": "own/served", "reason": "told to stop", "at": now()}
+            elsewhere.ledger.append(WITHDRAWAL, [], order)
+
+    workspace.report = stop
+    with pytest.raises(Refused, match="told to stop"):
+        scoring.on(model, config, task, workspace)
+    assert provider.counts()["billed"] <= 4  # three answers, and the one that was under way
+    asked = provider.counts()["arrived"]
+    with pytest.raises(Refused, match="told to stop"):
+        scoring.on(model, config, task, workspace)
+    assert provider.counts()["arrived"] == asked
+
+
+def test_a_suspension_ends_it_for_every_route_of_that_maker(workspace, served, provider, tmp_path):
+    free, task = {"input": 0.0, "output": 0.0}, written(tmp_path, ROWS)
+    words = ("--scorer", "contains", "--task", task)
+    provider.behave(Behaviour(suspend_at=2))
+    with pytest.raises(OnHold):
+        evaluated(workspace, served("deepseek/deepseek-chat@api", price=free, at_once=1), *words)
+    asked = provider.counts()["arrived"]
+    with pytest.raises(Refused, match="hold"):
+        evaluated(workspace, served("deepseek/deepseek-chat@openrouter", price=free), *words)
+    assert provider.counts()["arrived"] == asked
+
+
+def test_what_it_would_not_answer_counts_as_wrong_and_is_said(workspace, served, provider, tmp_path):
+    provider.behave(Behaviour(filtered="Say 2."))
+    found = json.loads(evaluated(workspace, served(), "--scorer", "contains", "--task", written(tmp_path, ROWS)).stdout)
+    assert found["counts"] == {"answers": 4, "skipped": 1}
+    assert "1 of 4 prompts got no answer, and count as wrong" in found["warnings"][0]
+    lines = [json.loads(line) for line in _samples(workspace, found).read_text().splitlines()]
+    assert "declined the prompt" in lines[2]["said"][0]["because"]
+
+
+def test_no_answer_at_all_is_no_score(workspace, tmp_path):
+    voice = Moving()
+    gone = Answer(text="", finish="skipped", prompt_tokens=0, completion_tokens=0, because="the filter")
+    voice.model = ScriptedTeacher(voice.source, lambda request: gone)
+    config = Config(file=str(written(tmp_path, ROWS)), scorer="exact", source="own/ada")
+    with pytest.raises(TeacherError, match="not one of 4 prompts got an answer: the filter"):
+        scoring.on(scoring.teacher(voice, {}), config, scoring.bring_task(workspace, config), workspace)
+
+
+def test_likelihoods_that_an_api_does_not_tell_are_refused_in_words(workspace, served, provider, tmp_path):
+    with pytest.raises(ConfigError, match=r"does not say how likely it finds a given text.*scorer reads answers"):
+        evaluated(workspace, served(), "--scorer", "choice", "--task", written(tmp_path, CHOICES))
+    assert provider.counts()["billed"] == 0

@@ -73,7 +73,7 @@ def test_it_is_asked_under_the_account_and_what_was_asked_is_not_asked_again(run
     assert (made.meta["records"], provider.counts()["billed"], used()) == (4, 4, (4, 0))
     assert transforming.by_hand(PLAINER, given, workspace, run=run(), weights=None) == made
     monkeypatch.setattr(
-        "trueseed.workspace.code_digest", lambda: "f" * 64
+        "trueseed.workspace.opening.code_digest", lambda: "f" * 64
     )  # the step is another, the questions are not
     again = transforming.by_hand(PLAINER, given, workspace, run=run(), weights=None)
     assert (again.digest, provider.counts()["billed"], used()) == (made.digest, 4, (4, 4))

@@ -9,11 +9,11 @@ judged like the first: any of them may give records, and the baseline.
 refusal stands in the ledger and no answer was paid for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 
-from trueseed.asking import ASKING, USES, verdicts
+from trueseed.asking import ASKING, USES, judges, must_be_in_force, targets, verdicts
 from trueseed.errors import ConfigError
 from trueseed.lm.source import source_of
 from trueseed.runfile import RunFile
@@ -23,6 +23,7 @@ from trueseed.terms.rules import RELATION_OF_USE, Verdict, may_ask, may_flow
 from trueseed.workspace import Workspace
 
 OF_THE_RUN = (
+    "score",
     "generate",
     "rewrite",
     "translate",
@@ -40,8 +41,8 @@ class Sources:
     """Source ids. teacher: the one that is asked first; '' for a run on imported records alone. failover: those after
     it. imports: where records of others are said to come from. rewriters: by name of the step, in order, who says the
     records anew. distiller: the step that asks how probable each token is, and whom; none where nobody distils. judges:
-    who compares answers. held_out: of the frozen evaluation sets. features: by teacher, those of its service it is
-    asked with.
+    who compares answers. examined: who is measured under terms of its own, as a target or on a task. held_out: of the
+    frozen evaluation sets. features: by teacher, those of its service it is asked with.
     """
 
     teacher: str
@@ -52,6 +53,7 @@ class Sources:
     rewriters: tuple[tuple[str, str], ...] = ()
     distiller: tuple[str, str] | None = None
     judges: tuple[str, ...] = ()
+    examined: tuple[str, ...] = ()
     held_out: str = "own/held-out"
     features: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -75,8 +77,8 @@ class Ruling:
 def rulings(
     sources: Sources, catalog: Catalog, facts: Facts, today: date, inherited: Iterable[Label] = ()
 ) -> tuple[Ruling, ...]:
-    """One for each of generate, rewrite and translate, judge, curate, baseline, signals, train, evaluate, serve and
-    publish, in order, of those that the run has. inherited: labels of imported records beside the declared ones.
+    """One for each of score, generate, rewrite and translate, judge, curate, baseline, signals, train, evaluate, serve
+    and publish, in order, of those that the run has. inherited: labels of imported records beside the declared ones.
     """
 
     def label(source: str, relation: Relation) -> Label:
@@ -84,6 +86,9 @@ def rulings(
         return Label(source=source, relation=relation, terms=document.digest if document else "")
 
     said: list[tuple[str, Iterable[Verdict]]] = []
+    for source in sources.examined:
+        may = may_ask(source, Use.BENCHMARK_TEACHER, facts, today, catalog, sources.features.get(source, ()))
+        said.append(("score", (may,)))
     said_of = [verdicts(each, catalog, facts, today, sources.features.get(each, ())) for each in sources.teachers]
     asked = dict(zip(USES, zip(*said_of, strict=True), strict=True)) if said_of else {}
     records = {*inherited, *(label(each, Relation.OUTPUT) for each in sources.imports)}
@@ -122,7 +127,8 @@ def rulings(
 
 def sources_of(file: RunFile) -> Sources:
     """Whose words and weights a run file names, without fetching any."""
-    everyone = (*file.judges, *file.teachers, *file.rewriters, *filter(None, [file.distiller]))
+    beside = (file.distiller, *(each.teacher for each in file.targets))
+    everyone = (*file.judges, *file.teachers, *file.rewriters, *filter(None, beside))
     return Sources(
         teacher=file.teacher.named if file.teacher else "",
         failover=tuple(asked.named for asked in file.failover),
@@ -131,20 +137,36 @@ def sources_of(file: RunFile) -> Sources:
         imports=tuple(dict.fromkeys(each.source for each in file.imports)),
         rewriters=tuple((each.verb, asked.named) for each, asked in file.transforms.values()),
         distiller=(file.hears_distiller_in, file.distiller.named) if file.distiller else None,
-        judges=tuple(each.named for each in file.judges),
+        judges=tuple(each.named for each in file.judges if each.method != "checks"),
+        examined=tuple(dict.fromkeys(_examined(file))),
         features={asked.named: tuple(asked.features) for asked in everyone if asked.features},
     )
 
 
+def _examined(file: RunFile) -> Iterator[str]:
+    """Who is measured on tasks and is no student, each as often as it is."""
+    yield from (each.teacher.named if each.teacher else str(each.source) for each in file.targets)
+    measured = {whom for each in file.tasks for whom in each.of}
+    if "teacher" in measured and file.teacher:
+        yield file.teacher.named
+    if "base" in measured:
+        yield source_of(file.base.weights, file.base.source)
+
+
 def must_be_permitted(file: RunFile, workspace: Workspace, today: date) -> None:
     """Raises `Refused`, as the step's own door, when a step of this run is not to be: of the first teacher, and of the
-    rest of what the student would carry. Further teachers are asked about by `failover`, and what imported records
+    rest of what the student would carry; and when a judge or a target is asked under another contract than the one in
+    force, or at a price that nobody knows. Further teachers are asked about by `failover`, and what imported records
     carry beside their declared origin when they are taken in.
     """
     sources = replace(sources_of(file), failover=())
     for ruling in rulings(sources, workspace.catalog, workspace.facts, today):
         if ruling.refused and ruling.step in OF_THE_RUN:
             _knock(ruling.step, sources, workspace)
+    for asked in (*judges(file).values(), *targets(file).values()):
+        must_be_in_force(asked.contract, asked.named, workspace.catalog, today)
+        if asked.remote is not None:
+            asked.remote.known_price()
 
 
 def _knock(name: str, sources: Sources, workspace: Workspace) -> None:
@@ -155,6 +177,8 @@ def _knock(name: str, sources: Sources, workspace: Workspace) -> None:
     asks = {source: ASKING.get(name, Use.TRAIN) for source in (rewriters or [sources.teacher]) if source}
     if name == "judge":
         asks = dict.fromkeys(sources.judges, Use.JUDGE)
+    if name == "score":
+        asks = dict.fromkeys(sources.examined, Use.BENCHMARK_TEACHER)
     brings: dict[str, Relation] = {}
     if takes_further:
         brings = {source: Relation.OUTPUT for source in (sources.prompts, *sources.imports) if source}

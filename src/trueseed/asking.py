@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from trueseed.errors import Refused
-from trueseed.runfile import Asked, RunFile
+from trueseed.runfile import Asked, Judging, RunFile, Target
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Use
 from trueseed.terms.rules import Verdict, may_ask
@@ -31,15 +31,45 @@ def rewriters(file: RunFile) -> dict[str, Asked]:
     return found
 
 
+def judges(file: RunFile) -> dict[str, Judging]:
+    """`judge 1`, …, by their places in the file, those that are models: they are asked for a use of their own."""
+    return {f"judge {n}": each for n, each in enumerate(file.judges, start=1) if each.weights or each.remote}
+
+
+def targets_of(file: RunFile) -> tuple[tuple[str, Target], ...]:
+    """The models to match as `target NAME`, with day and task where two have one name."""
+    names = [each.name for each in file.targets]
+    return tuple(
+        (f"target {each.name}" + (f" of {each.on} on {each.task}" if names.count(each.name) > 1 else ""), each)
+        for each in file.targets
+    )
+
+
+def targets(file: RunFile) -> dict[str, Asked]:
+    """Those of `targets_of` that are asked now."""
+    return {of: each.teacher for of, each in targets_of(file) if each.teacher}
+
+
 def beside(file: RunFile) -> dict[str, Asked]:
-    """Who is asked beside the teachers, each once: those who rewrite, and who says how probable each token is."""
+    """Who is asked beside the teachers: those who rewrite, and who says how probable each token is, each once; judges;
+    targets.
+    """
     found, asked = rewriters(file), file.distiller
-    return found | {"distiller": asked} if asked and asked not in (*file.teachers, *file.rewriters) else found
+    if asked and asked not in (*file.teachers, *file.rewriters):
+        found["distiller"] = asked
+    return {**found, **judges(file), **targets(file)}
 
 
 def uses_of(of: str) -> tuple[Use, ...]:
     """What is asked of whoever is told as `of`."""
-    return (Use.TRAIN,) if of.startswith(("transform", "distiller")) else USES
+    match of.split()[0]:
+        case "transform" | "distiller":
+            return (Use.TRAIN,)
+        case "judge":
+            return (Use.JUDGE,)
+        case "target":
+            return (Use.BENCHMARK_TEACHER,)
+    return USES
 
 
 def verdicts(

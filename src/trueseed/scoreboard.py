@@ -13,11 +13,14 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueseed import models, scoring
+from trueseed import contests, scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
-from trueseed.evaluate import outputs
+from trueseed.evaluate.formats import reading
+from trueseed.evaluate.formats.arena_hard import MUCH
+from trueseed.evaluate.outputs import Outputs, Recorded
 from trueseed.evaluate.targets import Made, Standing, standing
+from trueseed.evaluate.task import Sample, thaw
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.ledger.looks import Looks, looks_at
@@ -172,17 +175,27 @@ def _trained(weights: str, lineage: Lineage) -> datetime | None:
 # ------------------------------------------------------------------------------------------------------- the arena
 
 
+def competing(names: Sequence[str], workspace: Workspace | None, *, task: str = "") -> "list[Path | Artifact]":
+    """What an arena is held on. names: files of verdicts, or `scores:<digest>` of a judge or of models on one task;
+    without any, everybody who was measured on the task that is called, or has the digest, `task`.
+
+    Raises `ConfigError` for a task that nobody was measured on, and for names in a workspace that is not there.
+    """
+    return [_held(name, workspace) for name in names] if names else [*_on(task, workspace)]
+
+
 def arena(
-    names: Sequence[str],
-    workspace: Workspace | None,
+    held: "Sequence[Path | Artifact]",
     *,
-    task: str = "",
     judge: str = "",
     metric: str | None = None,
+    much: int = MUCH,
+    baseline: str = "",
+    note: Callable[[str], None] = lambda _: None,
 ) -> "tuple[Battles, Measured | None]":
-    """And how often the answer won that was shown first. names: files of verdicts, or `scores:<digest>` of a judge or
-    of models on one task; without any, everybody who was measured on the task that is called, or has the digest,
-    `task`. judge: only its verdicts.
+    """And how often the answer won that was shown first. held: as `competing` finds them. judge: only its verdicts.
+    much: so many verdicts is one by which the winner is much better. baseline: as `formats.reading.judgments`. note:
+    told of files of another format than ours, and of what in them was no verdict.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
     """
@@ -190,9 +203,13 @@ def arena(
     from trueseed.evaluate import scored, verdicts
     from trueseed.evaluate.bradley_terry import Battles
 
-    held = [_held(name, workspace) for name in names] if names else [*_on(task, workspace)]
-    judged = [verdicts.read(path) for path in held if isinstance(path, Path)]
-    scores = [scored.read(each) for each in held if isinstance(each, Artifact)]
+    of_judges = [_verdicts(each) for each in held]
+    judged = [_judgments(path, baseline, note) for path in of_judges if path]
+    scores = [
+        scored.read(each)
+        for each, path in zip(held, of_judges, strict=True)
+        if isinstance(each, Artifact) and path is None
+    ]
     if judged and scores:
         raise ConfigError("verdicts and scores are not rated together; give one or the other")
     if scores:
@@ -201,19 +218,31 @@ def arena(
     if judge and not (of_one := [each for each in said if each.judge == judge]):
         raise ConfigError(f"there is no verdict of {judge!r}; judges are {', '.join(sorted(_judges(said)))}")
     said = of_one if judge else said
-    return Battles.of_verdicts(said), pairs.shown_first(said)
+    return Battles.of_verdicts(said, much=much), pairs.shown_first(said)
+
+
+def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Sequence[Verdict]":
+    found = reading.judgments(path, baseline)
+    if found.format:
+        note(f"{path.name}: {found.format}, {len(found.verdicts):,} verdicts; {found.none:,} judgments were none")
+    return found.verdicts
 
 
 def _held(name: str, workspace: Workspace | None) -> "Path | Artifact":
-    """A file of verdicts, or scores of a model."""
-    from trueseed.evaluate.verdicts import VERDICTS_FILE
-
     if not name.startswith("scores:"):
         return Path(name)
     if workspace is None:
         raise ConfigError(f"{name!r} lies in a workspace; name it with --workspace")
-    artifact = workspace.store.get(name)
-    return path if (path := artifact.path(VERDICTS_FILE)).is_file() else artifact
+    return workspace.store.get(name)
+
+
+def _verdicts(held: "Path | Artifact") -> Path | None:
+    """The file of a judge's verdicts; None of a model's scores."""
+    from trueseed.evaluate.verdicts import VERDICTS_FILE
+
+    if isinstance(held, Path):
+        return held
+    return path if (path := held.path(VERDICTS_FILE)).is_file() else None
 
 
 def _on(task: str, workspace: Workspace | None) -> Iterator[Artifact]:
@@ -250,28 +279,30 @@ def bring_targets(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]
 
 def _measure(target: Target, file: RunFile, workspace: Workspace, task: tuple[int, Artifact]) -> Artifact:
     place, frozen = task
-    model, close = _model(target, file, workspace)
+    model, close = _model(target, file, workspace, frozen)
     try:
         return scoring.on(model, file.tasks[place], frozen, workspace)
     finally:
         close()
 
 
-def _model(target: Target, file: RunFile, workspace: Workspace) -> tuple[scoring.Model, Callable[[], None]]:
+def _model(
+    target: Target, file: RunFile, workspace: Workspace, task: Artifact
+) -> tuple[scoring.Model, Callable[[], None]]:
     """And how it is let go."""
     if target.teacher is None:
-        return scoring.recorded(scoring.bring_outputs(workspace, recorded(target))), lambda: None
-    voice = models.voice(target.teacher, file.limits, file.engine, workspace)()
-    features = {voice.source: target.teacher.features} if target.teacher.features else {}
+        outputs = recorded(target, thaw(task).samples)
+        return scoring.recorded(scoring.bring_outputs(workspace, outputs)), lambda: None
     version = target.identity if target.teacher.remote else {}
-    return scoring.teacher(voice, features, version=version), voice.close
+    model = scoring.asked(target.teacher, file.limits, file.engine, workspace, version)
+    return model, model.voice.close
 
 
-def recorded(target: Target) -> outputs.Outputs:
-    """What a target answered once. Raises `ConfigError` as `outputs.read`."""
+def recorded(target: Target, asked: Sequence[Sample]) -> Outputs:
+    """What a target answered once. asked: its task's samples. Raises `ConfigError` as `formats.reading.outputs`."""
     assert target.outputs and target.source and target.maker and target.on
-    origin = outputs.Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
-    return outputs.read(Path(target.outputs), origin)
+    origin = Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
+    return reading.outputs(Path(target.outputs), origin, asked)
 
 
 def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[int, Artifact]:
@@ -282,12 +313,14 @@ def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[
 @dataclass(frozen=True, kw_only=True)
 class Board:
     """standings: to every target, in the order of the run file. ladders: of each of their tasks, by its name. looks: at
-    each of these tasks, so far.
+    each of these tasks, so far. verdicts: of judges, on the newest student, for targets that go by them; there is no
+    ladder of such a task.
     """
 
     standings: tuple[Standing, ...]
     ladders: Mapping[str, tuple[Rung, ...]]
     looks: Mapping[str, Looks]
+    verdicts: tuple[Artifact, ...] = ()
 
     @property
     def comparisons(self) -> int:
@@ -327,14 +360,30 @@ def standings(
     if not file.targets:
         return NOBODY
     _measure_student(file, workspace, tasks)
-    kept, found, ladders, looks = list(measured(workspace)), [], {}, {}
-    for target, of_target in zip(file.targets, scores, strict=True):
-        _, task = _task_of(target, file, tasks)
-        students = {each.weights: each for each in kept if each.trained and each.task == task.digest}
-        found.append(_standing(target, of_target, list(students.values()), today))
-        ladders[target.task] = ladder(workspace, task.digest, target.metric)
-        looks[target.task] = looks_at(task.digest, workspace.lineage())
-    return Board(standings=tuple(found), ladders=ladders, looks=looks)
+    kept, found, verdicts = list(measured(workspace)), list[Standing](), list[Artifact]()
+    ladders: dict[str, tuple[Rung, ...]] = {}
+    looks: dict[str, Looks] = {}
+    with contests.bench(file, workspace) as judges:
+        for target, of_target in zip(file.targets, scores, strict=True):
+            _, task = _task_of(target, file, tasks)
+            students = list({each.weights: each for each in kept if each.trained and each.task == task.digest}.values())
+            looks[target.task] = looks_at(task.digest, workspace.lineage())
+            if target.judge is None:
+                found.append(_standing(target, of_target, students, today))
+                ladders[target.task] = ladder(workspace, task.digest, target.metric)
+                continue
+            made = [_contestant(each, workspace) for each in students]
+            standing_, said = contests.held(target, of_target, made, task, judges(target.judge), workspace, today)
+            found.append(standing_)
+            verdicts += said[-1:]
+    return Board(standings=tuple(found), ladders=ladders, looks=looks, verdicts=tuple(verdicts))
+
+
+def _contestant(kept: Kept, workspace: Workspace) -> contests.Student:
+    assert kept.trained is not None, "only students compete for targets"
+    here = (workspace.store.folder / "weights" / kept.weights).is_dir()  # else they were destroyed since
+    weights = workspace.store.get(f"weights:{kept.weights}") if here else None
+    return contests.Student(on=kept.trained.date(), scores=kept.scores, weights=weights)
 
 
 def _measure_student(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> None:

@@ -2,6 +2,7 @@
 
     task = bring_task(workspace, config)                       # an artifact with a declared origin, held out
     scores = on(ours(workspace, "student"), config, task, workspace)
+    scores = on(of_run(file, "judge 1", workspace), config, task, workspace)
 
 A student of this workspace is measured as it is. Any other model speaks under its own terms, asked for the use
 `benchmark_teacher`: weights that we hold, or a teacher behind an API.
@@ -10,9 +11,13 @@ A student of this workspace is measured as it is. Any other model speaks under i
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trueseed import models
+from trueseed.asking import beside, in_order
+from trueseed.core import settings
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.chat import ChatModel
@@ -22,10 +27,13 @@ from trueseed.evaluate.outputs import Outputs, Replayed, freeze, thaw
 from trueseed.evaluate.task import Config, read
 from trueseed.lm.source import resolve
 from trueseed.lm.speed import Speed
+from trueseed.runfile import Alone, Asked, RunFile
 from trueseed.student import newest_student
+from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.bound import bound
+from trueseed.teachers.echo import Echo
 from trueseed.teachers.voice import OurWeights, Voice
-from trueseed.terms.model import Relation, Use
+from trueseed.terms.model import Use, parse_source
 from trueseed.workspace import Step, Workspace
 
 if TYPE_CHECKING:
@@ -55,7 +63,7 @@ def bring_task(workspace: Workspace, config: Config) -> Artifact:
     """The task as an artifact, held out from training. Raises `ConfigError` as `evaluate.task.read`."""
     task = read(config)
     said = {"held_out": True, "task": task.name, "digest": task.digest, "scorer": task.scorer.name}
-    with workspace.step("task", brings={task.source: Relation.OUTPUT}, config=said) as step:
+    with workspace.step("task", brings=task.brings, config=said) as step:
         return step.earlier("prompts") or task.freeze(step)
 
 
@@ -76,6 +84,43 @@ def teacher(voice: Voice, features: Mapping[str, Sequence[str]], version: Mappin
     return Model(voice=voice, weights=weights, asked=True, features=features, version=version or {})
 
 
+def asked(
+    named: Asked, limits: Sequence[Limit], speed: Speed, workspace: Workspace, version: Mapping[str, Any] | None = None
+) -> Model:
+    """A model as a run file names one. version: as `Model`. Raises as `models.voice`."""
+    voice = models.voice(named, limits, speed, workspace)()
+    return teacher(voice, {voice.source: named.features} if named.features else {}, version)
+
+
+def of_run(file: RunFile, name: str, workspace: Workspace, *, anew: date | None = None) -> Model:
+    """One that a run file names, by what it is there (`teacher`, `failover 1`, `judge 2`, `target NAME`, …), or by its
+    source. anew: the day on which it is asked again, whatever was answered before.
+
+    Raises `ConfigError` when the file names no such model, or two of one source that are not asked alike.
+    """
+    known = {**in_order(file), **beside(file)}
+    found = [known[name]] if name in known else [each for each in known.values() if each.named == name]
+    if not found:
+        told = ", ".join(f"{of} ({each.named})" for of, each in known.items()) or "nobody who is asked"
+        raise ConfigError(f"the run file names no {name!r}; it names {told}")
+    one = found[0]
+    if any((each.weights, each.remote) != (one.weights, one.remote) for each in found):
+        raise ConfigError(f"the run file names {name!r} in several ways; say which: {', '.join(known)}")
+    return asked(one, file.limits, file.engine, workspace, _version(one, anew))
+
+
+def of_file(path: Path, workspace: Workspace, *, anew: date | None = None) -> Model:
+    """One in a file of its own, as `runfile.Alone` has it. anew: as `of_run`. Raises `ConfigError`."""
+    alone = settings.read(path, Alone)
+    return asked(alone, alone.limits, alone.engine, workspace, _version(alone, anew))
+
+
+def _version(named: Asked, anew: date | None) -> dict[str, Any]:
+    if anew and not named.remote:
+        raise ConfigError(f"{named.named!r} is weights, which do not move; only a model behind an API is asked anew")
+    return {"name": named.named, "on": anew.isoformat()} if anew else {}
+
+
 def bring_outputs(workspace: Workspace, outputs: Outputs) -> Artifact:
     """What a model answered once, as an artifact with its origin, held out from training."""
     said = {"held_out": True, "digest": outputs.digest, "on": outputs.origin.on}
@@ -94,6 +139,11 @@ def ours(workspace: Workspace, spec: str, speed: Speed | None = None) -> Model:
     Raises `ConfigError` when there is none such.
     """
     speed = speed or Speed()
+    if is_behind_an_api(spec):
+        raise ConfigError(
+            f"{spec!r} is behind an API: name the run file that has it (`--run FILE`), or a file of its own with "
+            f"`remote: {{source: {spec}, price: {{input: …, output: …}}}}` (docs/evaluation.md, Models behind an API)"
+        )
     if spec == STUDENT:
         return student(workspace, newest_student(workspace), speed)
     if spec.startswith("weights:"):
@@ -109,6 +159,15 @@ def ours(workspace: Workspace, spec: str, speed: Speed | None = None) -> Model:
     return held(artifact, str(source), speed)
 
 
+def is_behind_an_api(spec: str) -> bool:
+    """Whether a model's name is a source on a route that is no weights of ours, and no folder."""
+    try:
+        route = parse_source(spec).route
+    except ConfigError:
+        return False
+    return route not in ("weights", "") and not Path(spec).exists()
+
+
 def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Artifact:
     """Scores of a model on a task; those there are already when nothing changed that decides them.
 
@@ -120,7 +179,11 @@ def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Ar
         raise ConfigError(f"{model.voice.source!r} answered each prompt once; `draws` above 1 need a model that speaks")
     inputs = [task, *(each for each in (model.weights, model.recorded) if each)]
     asks = {model.voice.source: Use.BENCHMARK_TEACHER} if model.asked else {}
-    decides = {**config.model_dump(exclude={"file", "of"}), **model.voice.identity, "versions": score.versions()}
+    decides = {
+        **config.model_dump(exclude={"file", "of", "fewshot", "references"}),
+        **model.voice.identity,
+        "versions": score.versions(),
+    }
     decides |= {"version": dict(model.version)} if model.version else {}
     learned = contamination.learned_by(model.weights, model.voice.source, task, workspace)
     with workspace.step(
@@ -142,11 +205,12 @@ def _examined(model: Model, step: Step) -> Iterator["Examined"]:
     is_asked = model.asked and model.recorded is None
     by = bound(model.voice, step, cache=not anew) if is_asked else model.voice.speaking(step)
     with by as speaks:
-        follows = model.voice.scorer
+        engine = model.voice.scorer
         about = {name.removeprefix("teacher_"): said for name, said in model.voice.speaks.items()}
         if model.version:
             about["version"] = dict(model.version)
-        yield Examined(speaks=speaks, follows=follows, about={**about, **_template(follows)})
+        follows = Echo(speaks) if is_asked and engine is None else engine
+        yield Examined(speaks=speaks, follows=follows, about={**about, **_template(engine)})
 
 
 class Recording:

@@ -34,4 +34,6 @@ def of_training(scores: Mapping[str, Any]) -> list[str]:
             words.append(f"without these, {name} {each['value']:.3f}  95 % {interval}  n {each['n']}")
         if found["contaminated"] and not found.get("without"):
             words.append("without these there is no score: too few samples are left, or it was measured elsewhere")
+        if (examples := found.get("examples")) and examples["contaminated"]:
+            words.append(f"of {examples['shown']} examples shown, {examples['contaminated']} are in the training data")
     return words + [f"training data unknown: {each}" for each in (found or {}).get("unknown", ())]

@@ -25,8 +25,8 @@ def test_words_hold_no_numbers() -> None:
     assert value("NaN") is None
 
 
-def test_a_marked_number_is_the_last_that_is_marked() -> None:
-    assert marked("#### 3\nno, it is\n#### 1,000.") == Decimal(1000)
+def test_a_marked_number_is_the_first_that_is_marked_and_not_one_that_was_cut() -> None:
+    assert marked("#### 6,000\n#### 6,000\n#### 6") == Decimal(6000)
     assert marked("it is 3") is None
 
 

@@ -1,5 +1,6 @@
 """Run files: every mistake is told with its key, its line and what was probably meant."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,16 @@ def test_what_is_no_run_file_is_a_config_error(tmp_path, text):
 def test_a_file_that_is_not_there_is_a_config_error(tmp_path):
     with pytest.raises(ConfigError, match="cannot be read"):
         read(tmp_path / "nowhere.yaml", Outer)
+
+
+class Dated(Settings):
+    on: date
+    country: str
+    strict: bool = False
+
+
+def test_only_true_and_false_are_truth_values_and_so_on_is_a_key_and_no_a_country(tmp_path):
+    read_ = read(written(tmp_path, "on: 2023-11-06\ncountry: NO\nstrict: true\n"), Dated)
+    assert read_ == Dated(on=date(2023, 11, 6), country="NO", strict=True)
+    with pytest.raises(ConfigError, match="line 3: 'strict' is 'yes'"):
+        read(written(tmp_path, "on: 2023-11-06\ncountry: NO\nstrict: yes\n"), Dated)

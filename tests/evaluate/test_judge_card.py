@@ -54,7 +54,7 @@ def test_a_judge_that_knows_passes():
     assert found.failed == {}
     assert found.figures["agreement"].value == found.figures["kappa"].value == 1.0
     assert found.figures["order_bias"].value == found.figures["length_bias"].value == 0.0
-    assert found.told == {"self_preference": "its own answers could not be had"}
+    assert found.told == {"self_preference": "its own answers could not be had", "brier": "it gives no chances"}
     assert found.cost["calls"] == 2
 
 

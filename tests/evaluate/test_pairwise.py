@@ -9,6 +9,8 @@ from trueseed.evaluate.judgement import Judgement, Trial
 from trueseed.evaluate.pairwise import Contestant, Opinion, decided, judged, kinship, majority, standings, summarise
 from trueseed.evaluate.task import Sample
 from trueseed.teachers.judge import Judge, Ruling
+from trueseed.teachers.likelihood import Found, chosen
+from trueseed.teachers.rubric import Rubric
 from trueseed.teachers.scripted import ScriptedTeacher
 
 SAMPLES = [Sample(id=str(n), prompt=f"Question {n}?", row={}) for n in range(12)]
@@ -166,3 +168,60 @@ def test_scores_of_a_judge_that_is_not_known_to_be_good_say_so(card):
 def test_a_judge_of_the_same_kin_is_told_of(judge, source, learned_from, why):
     found = kinship(judge, Contestant(name="it", source=source, answers={}, learned_from=learned_from))
     assert (why in found) if why else not found
+
+
+# ------------------------------------------------------------------------------------------------------ chances
+
+
+def of_chances(*pairs: tuple[float, float], margin: float = 0.0) -> list[Opinion]:
+    """Chances of the first shown in both orders, sample by sample."""
+    return [
+        Opinion(
+            sample=SAMPLES[n].id,
+            order=order,
+            ruling=chosen(chance, Rubric(margin=margin), "p", Found()),
+        )
+        for n, pair in enumerate(pairs)
+        for order, chance in zip(("ab", "ba"), pair, strict=True)
+    ]
+
+
+def test_chances_are_averaged_over_both_orders():
+    found = standings(SAMPLES[:3], of_chances((0.9, 0.7), (0.6, 0.7), (0.8, 0.1), margin=0.06))
+    assert [found[str(n)].chance for n in range(3)] == pytest.approx([0.6, 0.45, 0.85])
+    assert [found[str(n)].winner for n in range(3)] == ["a", "tie", "a"]
+    assert [found[str(n)].flipped for n in range(3)] == [True, True, False]
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=2, max_size=12), st.floats(0, 0.4))
+def test_what_a_place_adds_to_every_chance_cancels(pairs, bias):
+    """The same judge with a liking for the first shown, as far as no chance leaves the unit interval."""
+    within = [(max(0.0, x - bias), max(0.0, y - bias)) for x, y in pairs]
+    one = standings(SAMPLES[: len(pairs)], of_chances(*within))
+    other = standings(SAMPLES[: len(pairs)], of_chances(*((x + bias, y + bias) for x, y in within)))
+    assert [one[each].chance for each in one] == pytest.approx([other[each].chance for each in other])
+
+
+def test_the_weighted_win_rate_is_the_mean_of_the_chances_and_only_of_judges_that_give_them():
+    chances = of_chances((0.9, 0.3), (0.6, 0.6), (0.2, 0.8), (1.0, 0.0))
+    tally = summarise(SAMPLES[:4], {"j": chances}, A, B)
+    assert tally.weighted.value == pytest.approx((0.8 + 0.5 + 0.2 + 1.0) / 4)
+    assert tally.win_rate.value == pytest.approx((1 + 0.5 + 0 + 1) / 4)
+    assert tally.metrics.keys() == {"win_rate", "weighted_win_rate", "win_rate_at_equal_length"}
+    together = summarise(SAMPLES[:4], {"j": chances, "k": opinions(for_good, SAMPLES[:4])}, A, B)
+    assert together.weighted is None
+
+
+def test_who_cannot_be_asked_is_counted_by_why():
+    said = [*opinions(for_good)[4:], *(_without(sample, "too_long") for sample in SAMPLES[:2])]
+    found = Trial(
+        samples=SAMPLES,
+        a=A,
+        b=B,
+        judges=[Judgement(source="own/j", rubric={}, card=PASSED, opinions=said)],
+    )
+    assert "own/j: 2 samples are too long for its context" in found.warnings
+
+
+def _without(sample: Sample, fault: str) -> Opinion:
+    return Opinion(sample=sample.id, order="ab", ruling=Ruling(fault=fault, told="it is"))

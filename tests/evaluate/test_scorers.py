@@ -67,8 +67,18 @@ def test_json_is_counted_by_leaves() -> None:
         "precision": (1, 3),
         "recall": (1, 2),
         "valid": (1, 1),
+        "schema_valid": (0, 0),
     }
     assert counts("json", row, "no idea")["valid"] == (0, 1)
+
+
+def test_a_schema_is_counted_apart_from_the_values() -> None:
+    schema = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["name", "age"]}
+    row = {"prompt": "?", "target": {"name": "Ada", "age": 36}, "schema": schema}
+    said = ['{"name": "Bob", "age": 7}', '{"name": "Ada", "age": "36"}', "no idea"]
+    found = [counts("json", row, each) for each in said]
+    assert [each["schema_valid"] for each in found] == [(1, 1), (0, 1), (0, 1)]
+    assert [each["f1"] for each in found] == [(0, 4), (2, 4), (0, 2)]
 
 
 def test_our_own_constraints_are_checked_as_in_training() -> None:

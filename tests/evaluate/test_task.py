@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from trueseed.errors import ConfigError
+from trueseed.evaluate.score import Line, summarise
 from trueseed.evaluate.task import Config, read
 
 ROWS = [{"id": "fr", "prompt": "Capital of France?", "target": "Paris"}, {"prompt": "Of Italy?", "target": ["Rome"]}]
@@ -94,6 +95,31 @@ def test_a_prompt_that_names_what_no_row_has_is_a_mistake(tmp_path: Path) -> Non
 def test_what_cannot_be_a_task_is_told(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         read(Config(**{"file": written(tmp_path, *ROWS), "source": "own/ada", **changes}))
+
+
+@pytest.mark.parametrize(
+    ("schema", "because"),
+    [
+        ({"type": "strnig"}, r"line 2: 'schema' is no JSON Schema: in type: 'strnig' is not valid"),
+        ([], r"line 2: 'schema' must be a JSON Schema"),
+        ({"type": "array"}, r"line 2: 'target' does not hold against its own 'schema'"),
+    ],
+)
+def test_a_schema_that_is_none_is_told_with_its_line(tmp_path: Path, schema: Any, because: str) -> None:
+    row = {"prompt": "Who?", "target": {"name": "Ada"}}
+    with pytest.raises(ConfigError, match=because):
+        read(config(tmp_path, "json", row, {**row, "schema": schema}))
+
+
+def test_a_metric_that_no_row_asks_for_is_left_out(tmp_path: Path) -> None:
+    row = {"prompt": "Who?", "target": {"name": "Ada"}}
+    for rows, wanted in (([row, row], False), ([row, {**row, "schema": {"required": ["name"]}}], True)):
+        task = read(config(tmp_path, "json", *rows))
+        verdicts = [task.scorer.score(sample.row, ['{"name": "Ada"}']) for sample in task.samples]
+        lines = [Line(id=str(n), asked=[], said=[], verdict=each) for n, each in enumerate(verdicts)]
+        found = summarise(task, lines, seed=7)
+        assert ("schema_valid" in found) is wanted
+        assert found["exact"].value == 1
 
 
 def test_one_sample_has_no_interval(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trueseed.core.chat import Request, user
+from trueseed.core.chat import Message, Request, user
 from trueseed.errors import ConfigError
 from trueseed.evaluate import outputs, verdicts
 from trueseed.evaluate.outputs import Recorded, Replayed
@@ -24,6 +24,7 @@ def lines(path, rows):
 @pytest.mark.parametrize("name", ["verdicts.parquet", "verdicts.jsonl"])
 def test_verdicts_come_back_as_they_were_written(tmp_path, name):
     said = [Verdict(**{**ROW, "sample": str(n), "reason": "shörter", "length_a": n}) for n in range(5)]
+    said += [Verdict(**{**ROW, "sample": "5", "order": "", "much": True, "share": 0.9})]
     verdicts.write(tmp_path / name, said)
     assert verdicts.read(tmp_path / name) == said
 
@@ -61,36 +62,10 @@ def test_an_empty_file_and_none_are_mistakes(tmp_path):
             verdicts.read(path)
 
 
-@given(st.sampled_from(["a", "b", "tie"]), st.sampled_from(["ab", "ba"]))
+@given(st.sampled_from(["a", "b", "tie"]), st.sampled_from(["ab", "ba", ""]))
 def test_who_was_shown_first_follows_from_winner_and_order(winner, order):
     won = Verdict(**{**ROW, "winner": winner, "order": order}).first_won
-    assert won == (None if winner == "tie" else order.startswith(winner))
-
-
-def test_outputs_are_read_and_written_as_alpaca_eval_has_them(tmp_path):
-    rows = [{"instruction": f"Say {n}.", "output": str(n), "generator": "gpt", "dataset": "d"} for n in range(3)]
-    (tmp_path / "o.json").write_text(json.dumps(rows))
-    found = outputs.read(tmp_path / "o.json", ORIGIN)
-    outputs.write(tmp_path / "again.json", found)
-    again = json.loads((tmp_path / "again.json").read_text())
-    assert [{name: row[name] for name in rows[0]} for row in again] == rows
-    assert outputs.read(tmp_path / "again.json", ORIGIN) == found
-
-
-@pytest.mark.parametrize(
-    ("row", "told"),
-    [
-        ({"instruction": "Say 1.", "output": "2"}, "answered before"),
-        ({"instruction": "", "output": "2"}, "'instruction' must be"),
-        ({"instruction": "x", "output": None}, "'output' must be"),
-        ([], "not a JSON object"),
-        ({"instruction": "x", "output": "y", "generator": "other"}, "2 generators"),
-    ],
-)
-def test_what_is_no_output_is_told(tmp_path, row, told):
-    first = {"instruction": "Say 1.", "output": "1", "generator": "o"}
-    with pytest.raises(ConfigError, match=told):
-        outputs.read(lines(tmp_path / "o.jsonl", [first, row]), ORIGIN)
+    assert won == (None if winner == "tie" or not order else order.startswith(winner))
 
 
 def test_a_recording_says_nothing_to_what_it_was_not_asked():
@@ -101,6 +76,26 @@ def test_a_recording_says_nothing_to_what_it_was_not_asked():
     assert said == ["1"]
     with pytest.raises(ConfigError, match="did not answer 1 of 2 prompts"):
         list(Replayed(found).answers([Request(messages=user(text)) for text in ("Say 1.", "Say 2.")]))
+
+
+def test_a_recording_answers_a_second_turn_after_its_own_first_answer_alone():
+    turns = (
+        outputs.Output(id="81", instruction="Name a king.", output="Alfred."),
+        outputs.Output(id="81/2", instruction="Another?", output="Cnut.", follows="81"),
+    )
+    replayed = Replayed(outputs.Outputs(generator="gpt", origin=ORIGIN, rows=turns))
+    second = (*user("Name a king."), Message("assistant", "Alfred."), *user("Another?"))
+    assert [answer.text for _, answer in replayed.answers([Request(messages=second)])] == ["Cnut."]
+    with pytest.raises(ConfigError, match="did not answer"):
+        list(replayed.answers([Request(messages=user("Another?"))]))
+
+
+def test_a_share_is_on_the_winners_side_and_counts_in_the_place_of_the_win():
+    assert Verdict(**ROW, share=0.75).worth == 0.75
+    assert Verdict(**{**ROW, "winner": "tie"}, share=0.55).worth == 0.55  # within a judge's margin
+    for wrong in ({"share": 0.2}, {"share": 1.5}, {"winner": "tie", "much": True}):
+        with pytest.raises(ValueError, match=r"share|much"):
+            Verdict(**{**ROW, **wrong})
 
 
 def test_a_recording_needs_sources():

@@ -119,3 +119,11 @@ def test_a_chat_template_that_is_broken_is_refused(tmp_path: Path, make_llama: C
     form = Format(make_llama(tmp_path / "odd", chat_template="{% for message in messages %}"))
     with pytest.raises(ConfigError, match="chat template"):
         form.prompt(user("Why?"))
+
+
+def test_weights_that_were_let_go_are_there_when_they_are_looked_at(tiny_llama: Path) -> None:
+    model, other = checkpoint.load(tiny_llama), torch.arange(100_000.0)
+    before = {name: weight.clone() for name, weight in model.named_parameters()}
+    checkpoint.let_go([*model.parameters(), other])
+    assert all(torch.equal(weight, before[name]) for name, weight in model.named_parameters())
+    assert torch.equal(other, torch.arange(100_000.0))  # lies in no file

@@ -20,6 +20,7 @@ SOURCE = "deepseek/deepseek-chat@api"
 def work(requests: float, *, use: Use = Use.TRAIN, seconds: float = 0.0) -> Work:
     """Questions of 100 tokens that reserve up to 400, at a tenth of a cent."""
     return Work(
+        source=SOURCE,
         use=use,
         requests=requests,
         tokens=100.0 * requests,
@@ -34,7 +35,7 @@ def room(used: Amount = NOTHING, **limit: Any) -> Room:
 
 
 def done(*rooms: Room, works: tuple[Work, ...] = (work(1200),)) -> Finish:
-    return finish(works, rooms, source=SOURCE, project="seed", now=NOW)
+    return finish(works, rooms, project="seed", now=NOW)
 
 
 def test_without_limits_it_takes_as_long_as_it_takes():

@@ -307,7 +307,7 @@ def test_a_step_that_ran_over_midnight_is_judged_by_the_day_it_opened(tmp_path, 
     with workspace.step("train", brings={BASE: Relation.WEIGHTS}, effect=Effect.TRAIN) as step:
         step.write("weights", lambda folder: _write(folder, "student", "2"), {})
         later = "2031-01-01T00:00:01Z"
-        monkeypatch.setattr("trueseed.workspace.now", lambda: later)
+        monkeypatch.setattr("trueseed.workspace.door.now", lambda: later)
     days = []
     monkeypatch.setattr(
         verify_proof, "rederive_step", lambda said, *by: days.append((said["event"], said["judged_on"])) or ()

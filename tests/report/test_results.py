@@ -54,6 +54,10 @@ def a_standing(*shares: float, config: Config = CONFIG, today: date = TODAY):
     return standing(config, scores_of(right(0.6, seed=9), source="openai/gpt-3.5@api"), students(*shares), today=today)
 
 
+def said_by(name: str) -> scored.Answered:
+    return scored.Answered(id=name, asked=name, said=name, why=name, worth=0.0)
+
+
 def everything(name: str) -> Results:
     """One of each, where everybody is called by one name."""
     of_board = {"title": name, **a_board((f"{name}1", f"{name}2", f"{name}3")).to_json()}
@@ -64,6 +68,7 @@ def everything(name: str) -> Results:
         "metrics": {"agreement": {"value": 0.5, "low": 0.4, "high": 0.6}},
         "not_known": {"kappa": name, "self_preference": name},
         "limits": {"agreement": name, "kappa": name, "self_preference": name}, "cost": {name: 2.0},
+        "method": "likelihood", "scope": name, "calibration": [{"from": 0.5, "sure": 0.55, "right": 0.5, "pairs": 60}],
     }  # fmt: skip
     opinion = judged.Opinion(judge=name, said=name, reason=name)
     trial = judged.Comparison(
@@ -74,7 +79,7 @@ def everything(name: str) -> Results:
     rung = {"model": name, "kind": "student", "on": "2023-10-01", "scores": "d", **mine.about["metrics"]["accuracy"]}
     return Results(
         tasks=(
-            Scores(model=name, student=True, about=mine.about),
+            Scores(model=name, student=True, about=mine.about, answered=(said_by(name),)),
             Scores(model="other", student=False, about=mine.about),
         ),
         compared=(a_comparison(name, f"{name}2").to_json(),),
@@ -96,6 +101,22 @@ def test_scores_stand_beside_each_other_with_their_intervals():
         assert (row.value, row.told) == (f"{it.value:.3f}", f"{it.low:.3f} to {it.high:.3f}, n = 200")
         assert f'cx="{100 * it.value:.2f}%"' in row.plot
     assert task.told == "200 samples of own/ada, scorer exact, seed 7."
+
+
+def test_a_task_shows_samples_with_their_verdicts_what_was_wrong_first():
+    one = scored_by("own/student", 0.6, 2)
+    shown = Scores(model=one.model, student=True, about=one.about, answered=one.answered())
+    wrong, right = tasks.of_scores([shown])[0].verdicts
+    well = sum(each.worth for each in one.answered())
+    assert (wrong.told, right.told) == (f"{200 - well:g} wrong, the first 6 here", f"{well:g} right, the first 6 here")
+    assert [len(part.samples) for part in (wrong, right)] == [6, 6]
+    text = Text(results.page("own/student", Results(tasks=(shown,)))).text
+    assert f"Question {wrong.samples[0].id} of own/student?" in text
+    assert f"Question {right.samples[5].id} of own/student?" in text
+
+
+def test_a_task_without_right_or_wrong_shows_no_samples():
+    assert scores_of([0.5, 2.0], scorer="perplexity", metric="perplexity").answered() == ()
 
 
 def test_a_measure_beyond_one_has_a_scale_around_it():

@@ -20,6 +20,9 @@ from trueseed.errors import ConfigError
 from trueseed.lm.engine import Engine
 from trueseed.lm.source import fetch, unpack
 from trueseed.report import verify
+from trueseed.teachers.judge import Pair
+from trueseed.teachers.likelihood import Likelihood, server_finds
+from trueseed.teachers.rubric import Rubric
 from trueseed.teachers.simulator import Simulator
 from trueseed.train.told import Spelling
 
@@ -122,6 +125,17 @@ def test_llama_cpp_says_that_a_prompt_is_too_long_and_the_others_are_answered(ll
         "the prompt is longer than the model's context",
     )
     assert answers[1].text
+
+
+def test_a_judges_verdict_is_read_from_what_llama_cpp_tells(llama_cpp, tmp_path):
+    pair = Pair(question="What is 2 + 2?", first="4", second="5")
+    long = Pair(question="What is 2 + 2?", first="4", second="word " * 2 * CONTEXT)
+    place, source = Place(tmp_path), {"source": SMOLLM2, "model": "smollm2", "price": None, "key_from": None}
+    with place.remote(llama_cpp, **source) as remote:
+        there = dict(Likelihood(server_finds(remote, Rubric()), SMOLLM2).compare([pair, long]))
+    assert (there[0].fault, there[1].fault) == ("", "too_long")
+    assert 0.5 < there[0].chance < 1  # as the same weights have it here: the first shown, whatever it is (docs/log.md)
+    assert there[0].completion_tokens == 1
 
 
 def test_a_whole_run_is_taught_by_llama_cpp(run):

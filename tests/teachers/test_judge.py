@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from trueseed.core.chat import Answer, Request
 from trueseed.errors import Refused, TeacherError
-from trueseed.teachers.judge import Judge, Pair, Single, comparison, marks, sitting, winner
+from trueseed.teachers.judge import Judge, Pair, Single, comparison, marks, winner
 from trueseed.teachers.rubric import Rubric
 from trueseed.teachers.scripted import ScriptedTeacher
+from trueseed.teachers.sitting import sitting
 from trueseed.terms.model import Use
 from trueseed.workspace import Workspace
 

@@ -226,5 +226,5 @@ def test_a_disk_that_fills_amid_a_checkpoint_leaves_the_one_before_it_whole(tiny
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
     model = learner(tiny_llama)
     masters = loop.Masters(model)
-    course = checkpoints.restore(tmp_path, masters.weights, loop._optimizer(masters, Optimizing()))
+    course = checkpoints.restore(tmp_path, masters, loop._optimizer(masters, Optimizing()))
     assert len(course) == 2

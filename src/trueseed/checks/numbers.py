@@ -32,9 +32,12 @@ def last(answer: str) -> Decimal | None:
 
 
 def marked(answer: str) -> Decimal | None:
-    """The number after the last `####`, which is how GSM8K writes its own answers."""
-    found = _MARKED.findall(answer)
-    return value(found[-1]) if found else None
+    """The number after the first `####`, which is how GSM8K writes its own answers, and how its authors read others'.
+
+    Small models go on after it, often round in circles until they are cut in the middle of a number.
+    """
+    found = _MARKED.search(answer)
+    return value(found[1]) if found else None
 
 
 def told(answer: str) -> Decimal | None:

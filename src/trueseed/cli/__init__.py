@@ -20,6 +20,7 @@ from trueseed.cli import (
     planning,
     records,
     river,
+    scores,
     signing,
     standing,
     supplier,
@@ -41,6 +42,7 @@ for part in (
     evaluation,
     judge,
     standing,
+    scores,
     evidence,
     case,
     terms,
@@ -79,10 +81,10 @@ def main() -> None:
 
 def _together() -> None:
     """Started by `torchrun`: the first process runs the command, the others train along with it."""
-    from trueseed.train import ranks, sft
+    from trueseed.train import ranks, stage
 
     if ranks.launched().rank:
-        ranks.serve(sft.along)
+        ranks.serve(stage.along)
         return
     try:
         app()

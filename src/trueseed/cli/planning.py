@@ -75,6 +75,8 @@ def _print_plan(made: "Plan") -> None:
     for line in words.notes(made):
         out.print(line, markup=False)
     out.print(f"calendar   {words.calendar(made)}", markup=False)
+    for line in words.measures(made):
+        out.print(line, markup=False)
     verdicts = Table(box=None)
     for name in ("step", "source", "use", "verdict", "document, clause", "because"):
         verdicts.add_column(name, overflow="fold")  # an id that is cut short names nothing

@@ -2,25 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
-from trueseed.core.durable import write_atomic
 from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
+    from trueseed.core.artifacts import Artifact
     from trueseed.evaluate.arena import Leaderboard
     from trueseed.evaluate.scored import Comparison
     from trueseed.evaluate.stats import Measured
     from trueseed.evaluate.targets import Standing
-    from trueseed.report.results import Results
     from trueseed.scoreboard import Rung
+    from trueseed.workspace import Workspace
 
 app = typer.Typer()
-HtmlOption = Annotated[Path | None, typer.Option("--html", help="Write it as a page too, with plots and samples.")]
+KeepOption = Annotated[bool, typer.Option("--keep", help="Keep it as scores, by a step in the ledger.")]
 SHOWN = 5  # flipped samples that are printed
 
 
@@ -30,6 +31,7 @@ def compare(
     b: Annotated[str, typer.Argument(help="The other one, in the same way.")],
     metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
     flips: Annotated[int, typer.Option(help="So many flipped samples of each task are printed.")] = SHOWN,
+    keep: KeepOption = False,
     html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
@@ -39,10 +41,14 @@ def compare(
     from trueseed.report.results import Results
     from trueseed.workspace import Workspace
 
-    found = scoreboard.compare(Workspace.open(workspace), a, b, metric=metric)
+    place = Workspace.open(workspace)
+    found = scoreboard.compare(place, a, b, metric=metric)
     said = tuple(each.to_json() for each in found)
+    if keep:
+        held = [place.store.get(f"scores:{digest}") for each in found for digest in each.scores]
+        _keep("compare", held, list(said), place)
     if html:
-        _write_page(html, f"{b} beside {a}", Results(compared=said))
+        write_page(html, f"{b} beside {a}", Results(compared=said))
     if as_json:
         print_json(said)
         return
@@ -55,13 +61,19 @@ def compare(
 
 @app.command()
 def arena(
-    verdicts: Annotated[list[str] | None, typer.Argument(help="Files of verdicts, or scores:<digest>.")] = None,
+    verdicts: Annotated[
+        list[str] | None,
+        typer.Argument(help="Files of verdicts (ours, MT-bench's, arena-hard's, AlpacaEval's), or scores:<digest>."),
+    ] = None,
     task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = "",
     judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = "",
     metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
+    much: Annotated[int, typer.Option(min=1, help="Verdicts that a much better answer (A>>B) counts as.")] = 3,
+    baseline: Annotated[str, typer.Option(help="Whom the models of an arena-hard v0.1 file met.")] = "",
     anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = "",
     resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0,
     pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0,
+    keep: KeepOption = False,
     html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
@@ -74,12 +86,22 @@ def arena(
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
-    battles, first = scoreboard.arena(verdicts or [], place, task=task, judge=judge, metric=metric)
+    held = scoreboard.competing(verdicts or [], place, task=task)
+    battles, first = scoreboard.arena(
+        held,
+        judge=judge,
+        metric=metric,
+        much=much,
+        baseline=baseline,
+        note=lambda said: err.print(said, markup=False),
+    )
     board = leaderboard(battles, anchor=anchor, resamples=resamples, first=first)
     asked = next_pairs(battles.models, battles, count=pairs) if pairs else []
     said = {**board.to_json(), "next": [list(pair) for pair in asked]}
+    if keep:
+        _keep("arena", held, [said], place)
     if html:
-        _write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
+        write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
     if as_json:
         print_json(said)
         return
@@ -106,7 +128,7 @@ def targets(
         found = scoreboard.board(run, Workspace.open(workspace, create=True, report=watching), on)
     if html:
         said = tuple(each.to_json() for each in found.standings)
-        _write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
+        write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
     if as_json:
         print_json(found.to_json())
         return
@@ -120,14 +142,16 @@ def targets(
         out.print(_by_chance(found.comparisons), markup=False)
 
 
-def _write_page(path: Path, title: str, results: "Results") -> None:
-    from trueseed.report.results import page
+def _keep(name: str, of: "Sequence[Path | Artifact]", said: Any, workspace: "Workspace | None") -> None:
+    from trueseed import keeping
 
-    try:
-        write_atomic(path, page(title, results))
-    except OSError as why:
-        raise ConfigError(f"the page cannot be written to {str(path)!r}: {why.strerror}; name another file") from why
-    err.print(f"page  {path}", markup=False)
+    scores = [each for each in of if not isinstance(each, Path)]
+    if workspace is None or len(scores) < len(of):
+        raise ConfigError(
+            "--keep is of scores in a workspace: a file of verdicts has no origin there; name scores:<digest>"
+        )
+    kept = keeping.kept(workspace, name, scores, said)
+    err.print(f"kept  {kept.kind}:{kept.digest}", markup=False)
 
 
 def _compared(found: "Comparison", flips: int) -> Iterator[str]:
@@ -177,14 +201,24 @@ def _stands(found: "Standing") -> Iterator[str]:
     name, version, task = map(shown, (found.name, found.version, found.task))
     yield f"{name} ({version}) on {task}, {found.metric}: by {found.by}, {left(said)}"
     yield f"  target {_with_interval(found.target)}  {found.samples} samples of {shown(found.source)}"
+    if found.judge:
+        worth = {True: "passed its card", False: "NOT TO BE BELIEVED", None: "has judged nobody yet"}
+        yield f"  judge {shown(found.judge['source'])} by {found.judge['method']}: {worth[found.judge['believed']]}"
     for step in found.steps:
         gap = f"{step.gap.value:+.3f} [{step.gap.low:+.3f}, {step.gap.high:+.3f}]"
         score = f"{shown(step.student):40} {_with_interval(step.score)}"
         yield f"  {step.on}  {score}  gap {gap}  wins {step.wins:.1%}  {step.status}"
+        for name, rate in step.rates.items():
+            if name != found.metric:
+                yield f"  {'':10}  {name:40} {_with_interval(rate)}"
+        if step.undecided:
+            yield f"  {'':10}  {step.undecided} of {found.samples} samples have no verdict"
     if not found.steps:
         yield "  no student was measured yet"
     if found.met_on is None and found.steps:
         yield "  " + ": ".join(filter(None, (trend(said), projected(said))))
+    for told in found.judge["warnings"] if found.judge else ():
+        yield f"  NOTE  {shown(told)}"
     if found.detectable is not None:
         yield f"  so many samples show a gap of {found.detectable:.3f}; one of 0.03 takes {found.needed:,}"
 

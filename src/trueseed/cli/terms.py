@@ -1,11 +1,13 @@
 """The verbs of the terms: may I, and what do the documents say."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from trueseed.cli.grouped import grouped
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, documents, out, print_json, shown
 
 # Spelt out, as the terms are not imported for a help text; a test holds that none is missing.
@@ -117,24 +119,49 @@ def _tell(found: Mapping[str, Any], lines: Iterable[str], as_json: bool, permitt
         raise typer.Exit(Refused.exit_code)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Permitted:
+    """What a letter permits, of what and for what."""
+
+    source: Annotated[list[str], typer.Option(help="maker/model@route; * for any part. May be repeated.")]
+    use: Annotated[list[str], typer.Option(help=f"{_USES}; may be repeated.")]
+    because: Annotated[str, typer.Option(help="What it permits, in your words.")]
+    clause: Annotated[str, typer.Option(help="Where in the letter.")] = "unknown"
+    relation: Annotated[list[str] | None, typer.Option(help="output, filter, score or weights; the first three.")] = (
+        None
+    )
+    feature: Annotated[list[str] | None, typer.Option(help="Of the service, that it covers; may be repeated.")] = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `letters.wanted` takes it."""
+        lists = {"sources": self.source, "uses": self.use, "relations": self.relation or []}
+        return {**lists, "features": self.feature or [], "because": self.because, "clause": self.clause}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Term:
+    """When a letter holds, and for whom."""
+
+    since: Annotated[str | None, typer.Option(help="The first day; today when left out.")] = None
+    until: Annotated[str | None, typer.Option(help="The last day, that day included.")] = None
+    project: Annotated[str, typer.Option(help="The project for which alone it holds.")] = ""
+    lasting: Annotated[
+        bool, typer.Option("--lasting", help="What was asked while it held may be used so ever after.")
+    ] = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As `letters.wanted` takes it."""
+        last = day(self.until, "--until") if self.until else None
+        return {"since": day(self.since, "--since"), "last": last, "project": self.project, "lasting": self.lasting}
+
+
 @terms_app.command("permit")
+@grouped
 def terms_permit(
     letter: Annotated[Path, typer.Argument(help="The provider's letter, as you have it.")],
     provider: Annotated[str, typer.Option("--from", help="Whose permission it is, as its terms are listed.")],
-    source: Annotated[list[str], typer.Option(help="maker/model@route; * for any part. May be repeated.")],
-    use: Annotated[list[str], typer.Option(help=f"{_USES}; may be repeated.")],
-    because: Annotated[str, typer.Option(help="What it permits, in your words.")],
-    since: Annotated[str | None, typer.Option(help="The first day; today when left out.")] = None,
-    until: Annotated[str | None, typer.Option(help="The last day, that day included.")] = None,
-    project: Annotated[str, typer.Option(help="The project for which alone it holds.")] = "",
-    lasting: Annotated[
-        bool, typer.Option("--lasting", help="What was asked while it held may be used so ever after.")
-    ] = False,
-    relation: Annotated[
-        list[str] | None, typer.Option(help="output, filter, score or weights; the first three.")
-    ] = None,
-    feature: Annotated[list[str] | None, typer.Option(help="Of the service, that it covers; may be repeated.")] = None,
-    clause: Annotated[str, typer.Option(help="Where in the letter.")] = "unknown",
+    permitted: Permitted,
+    term: Term,
     identity: Annotated[str, typer.Option("--id", help="Of the document that is written.")] = "",
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Leave the signature to the reviewer.")] = False,
     workspace: WorkspaceOption = WORK,
@@ -147,12 +174,7 @@ def terms_permit(
     from trueseed import letters
     from trueseed.workspace import Workspace
 
-    wanted = letters.wanted(
-        provider=provider, sources=source, uses=use, relations=relation or [],
-        since=day(since, "--since"),
-        last=day(until, "--until") if until else None, project=project, lasting=lasting, features=feature or [],
-        because=because, clause=clause, identity=identity,
-    )  # fmt: skip
+    wanted = letters.wanted(provider=provider, identity=identity, **permitted.to_json(), **term.to_json())
     place = Workspace.open(workspace)
     made = letters.permit(place, letter, wanted)
     if not unsigned:

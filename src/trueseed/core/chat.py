@@ -57,7 +57,8 @@ class Request:
     Schema allows. tools: functions that the model may call instead, in the OpenAI shape. What a model cannot do it
     refuses with `ConfigError`, rather than answer something else. watch: may end the answer early; a model that cannot
     be interrupted says all of it. continues: what to go on from as it stands, text or token ids, without a chat (then
-    there are no messages); only weights that run here can.
+    there are no messages); only weights that run here can. echo: instead of saying more, tell how probable the tokens
+    of `continues` are that begin at this character or later; some servers can (`teachers.echo`).
     """
 
     messages: tuple[Message, ...]
@@ -72,6 +73,7 @@ class Request:
     tools: tuple[Mapping[str, Any], ...] = ()
     watch: Watch | None = None
     continues: str | tuple[int, ...] | None = None
+    echo: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Everything that decides the answer; its digest is the request digest in a record's origin."""
@@ -94,6 +96,8 @@ class Request:
             said["watch"] = self.watch.to_json()
         if self.continues is not None:
             said["continues"] = self.continues if isinstance(self.continues, str) else list(self.continues)
+        if self.echo is not None:
+            said["echo"] = self.echo
         return said
 
 

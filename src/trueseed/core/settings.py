@@ -23,6 +23,7 @@ class Settings(BaseModel):
 
 Model = TypeVar("Model", bound=Settings)
 Location = tuple[str | int, ...]
+_BOOL = "tag:yaml.org,2002:bool"
 
 
 def read(path: Path, model: type[Model]) -> Model:
@@ -32,9 +33,9 @@ def read(path: Path, model: type[Model]) -> Model:
     except (OSError, UnicodeDecodeError) as err:
         raise ConfigError(f"{path} cannot be read ({err}); give the path of a YAML run file") from err
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        tree = yaml.compose(text, Loader=_Loader)
         lines = dict(_lines(tree)) if tree else {}
-        value = yaml.safe_load(text)
+        value = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as err:
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(err).split())}") from err
     except _DuplicateKeyError as err:
@@ -56,6 +57,18 @@ def checked(model: type[Model], said: Mapping[str, Any]) -> Model:
     except ValidationError as err:
         told = (f"{'.'.join(map(str, each['loc'])) or 'settings'}: {each['msg']}" for each in err.errors())
         raise ConfigError("; ".join(told)) from err
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe, and of YAML 1.2 in one thing: only true and false are truth values. To YAML 1.1 the key `on` is one, and so
+    is the country `NO`.
+    """
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in known if tag != _BOOL or first in "tTfF"]
+    for first, known in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 class _DuplicateKeyError(Exception):

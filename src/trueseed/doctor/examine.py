@@ -1,4 +1,5 @@
-"""Everything that a run file names, looked at in order: prompts, records of others, each teacher, the base.
+"""Everything that a run file names, looked at in order: prompts, records of others, each teacher, judge and target that
+is asked, the base, the method, the tasks, and what judges and targets are besides.
 
 found = examine(runfile.load(path), Path("work"))
 found.exit_code       # 0 when all is well, else that of the worst failure
@@ -9,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trueseed.asking import beside, in_order, uses_of
-from trueseed.doctor import imports, method, permission, reach, weights
+from trueseed.asking import beside, in_order, targets_of, uses_of
+from trueseed.asking import judges as judges_of
+from trueseed.doctor import imports, judges, method, permission, reach, targets, tasks, weights
 from trueseed.doctor.check import Check, Findings, Subject
 from trueseed.doctor.known import Known
 from trueseed.errors import ConfigError, TrueSeedError
@@ -46,6 +48,7 @@ def examine(file: RunFile, workspace: Path, environment: Mapping[str, str] = os.
         found += _teacher(of, asked, known)
     found += _base(known)
     found += method.checks(file)
+    found += _measuring(known)
     is_remote = any(asked.remote for asked in teachers.values())
     return Findings(checks=tuple(found), unchecked=reach.UNCHECKED if is_remote else ())
 
@@ -75,6 +78,20 @@ def _teacher(of: str, asked: Asked, known: Known) -> Iterator[Check]:
             )  # fmt: skip
     except ConfigError as err:  # a source that is none, two documents for one source
         yield Subject(of, "").error("run file", err)
+
+
+def _measuring(known: Known) -> Iterator[Check]:
+    """Tasks; judges and targets, beside what is looked at of them as of teachers."""
+    file = known.file
+    for config in file.tasks:
+        yield from tasks.checks(config, known)
+    for of, judge in judges_of(file).items():
+        try:
+            yield from judges.checks(of, judge, known)
+        except ConfigError as err:  # a source that is none
+            yield Subject(of, "").error("run file", err)
+    for of, target in targets_of(file):
+        yield from targets.checks(of, target, known)
 
 
 def _base(known: Known) -> Iterator[Check]:

@@ -21,7 +21,10 @@ def checks(file: RunFile) -> Iterator[Check]:
         student = resolve(base.weights, sha256=base.sha256, source=base.source).folder
         if base.layers is not None:
             yield _layers(subject, file, student)
+        yield _context(subject, file, student)
         asked = file.distiller
+        if asked and asked.remote:
+            yield _told(subject, file)
         if asked and asked.weights and is_here(asked.weights):
             teacher = resolve(asked.weights, sha256=asked.sha256, source=asked.source).folder
             yield _route(subject, file, student, teacher)
@@ -33,6 +36,32 @@ def _layers(subject: Subject, file: RunFile, student: Path) -> Check:
     of = int(json.loads((student / "config.json").read_bytes()).get("num_hidden_layers", 0))
     kept = chosen(file.base.layers or (), of)
     return subject.ok("layers", f"the student has {len(kept)} of {of}: {', '.join(map(str, kept))}")
+
+
+def _context(subject: Subject, file: RunFile, student: Path) -> Check:
+    """Rows longer than the network's context are left out, or end the run, whatever `max_length` says."""
+    context = json.loads((student / "config.json").read_bytes()).get("max_position_embeddings")
+    asked = file.train.max_length
+    if context is None or asked <= context:
+        return subject.ok("context", f"records of up to {asked} tokens, as `max_length` says")
+    return subject.warning(
+        "context",
+        f"`max_length` is {asked}, and the network reads {context} tokens: longer records are "
+        f"{'left out' if file.train.too_long == 'drop' else 'an end of the run'}",
+        f"set `max_length` to {context}",
+    )
+
+
+def _told(subject: Subject, file: RunFile) -> Check:
+    """A server's log-probabilities: the run file was read, so all else fits."""
+    assert file.distiller is not None
+    most = file.top_logprobs_of(file.distiller)
+    return subject.warning(
+        "route",
+        f"stored top-k: {file.distiller.named} tells its {most} most probable tokens with each answer; whether they "
+        "are the student's own shows with the answers alone, and where they are not, the run ends",
+        "then learn from its words (`method: sft`)",
+    )
 
 
 def _route(subject: Subject, file: RunFile, student: Path, teacher: Path) -> Check:

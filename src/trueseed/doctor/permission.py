@@ -29,7 +29,7 @@ def of_teacher(subject: Subject, asked: Asked, known: Known, uses: tuple[Use, ..
     yield from _recall(subject, Relation.OUTPUT, known, uses)
     if asked.remote is not None:
         yield _price(subject, asked.remote)
-        yield from _account(subject, asked.remote, known)
+        yield from _account(subject, asked.remote, known, uses)
 
 
 def of_base(subject: Subject, known: Known) -> Iterator[Check]:
@@ -127,7 +127,7 @@ def _price(subject: Subject, endpoint: Endpoint) -> Check:
     return subject.ok("price", f"{price.input:g} and {price.output:g} USD for a million tokens in and out")
 
 
-def _account(subject: Subject, endpoint: Endpoint, known: Known) -> Iterator[Check]:
+def _account(subject: Subject, endpoint: Endpoint, known: Known, uses: tuple[Use, ...]) -> Iterator[Check]:
     maker, file, now = parse_source(subject.source).maker, known.file, known.now
     hold: OnHold | OutOfQuota | None = None
     met: list[Mark] = []
@@ -136,7 +136,7 @@ def _account(subject: Subject, endpoint: Endpoint, known: Known) -> Iterator[Che
             met = look(endpoint, known.workspace.ledger if known.workspace else None, known.environment)
         except (OnHold, OutOfQuota) as err:
             hold = err
-        bound = rooms(file.limits, source=subject.source, uses=USES, project=file.project, now=now)
+        bound = rooms(file.limits, source=subject.source, uses=uses, project=file.project, now=now)
     except TrueSeedError as err:
         yield subject.error("account", err)
         return

@@ -9,7 +9,7 @@ from trueseed.core.chat import Request, user
 from trueseed.doctor.check import Check, Subject
 from trueseed.errors import ConfigError, Refused, TeacherError
 from trueseed.generate.verifiable import Sampling
-from trueseed.runfile import RunFile
+from trueseed.runfile import TOLD, RunFile
 from trueseed.teachers.api import wire
 from trueseed.teachers.api.actions import Kind
 from trueseed.teachers.api.probe import Probe, Trouble, probe
@@ -145,25 +145,38 @@ def _capabilities(subject: Subject, endpoint: Endpoint, file: RunFile) -> Iterat
         yield subject.ok("capabilities", f"{model!r} at {known.name} can do what {', '.join(asked)} ask")
     if why := known.of(model).lacks.get("seed"):
         yield subject.warning("seed", f"{why}: the same question may be answered otherwise another time")
-    yield subject.warning(
-        "log-probabilities", "an API cannot say how likely its model finds a text, so chat perplexity is left out"
-    )
+    if file.generate and any(teacher.remote == endpoint for teacher in file.teachers):
+        yield subject.warning(
+            "log-probabilities", "an API cannot say how likely its model finds a chat, so chat perplexity is left out"
+        )
 
 
 def _requests(endpoint: Endpoint, file: RunFile) -> Iterator[tuple[str, Request]]:
-    """By what they are for: those of a teacher, and those of whoever says records anew."""
-    plain = file.generate
-    if plain and any(asked.remote == endpoint for asked in file.teachers):
+    """By what they are for: those of a teacher, of who says records anew or is measured on tasks, and of a judge."""
+    plain, teaches = file.generate, [asked for asked in file.teachers if asked.remote == endpoint]
+    if plain and teaches:
         yield (
             "generate",
-            Request(messages=user("?"), temperature=plain.temperature, top_p=plain.top_p, stop=("\n\n",)),
-        )
+            Request(
+                messages=user("?"), temperature=plain.temperature, top_p=plain.top_p, stop=("\n\n",),
+                top_logprobs=file.top_logprobs_of(teaches[0]),
+            ),
+        )  # fmt: skip
         yield "baseline", Request(messages=user("?"), temperature=0.0)
         if plain.free.share:
             yield "free records", _drawn_as(plain.free.sampling)
     for name, (each, asked) in file.transforms.items():
         if asked.remote == endpoint:
             yield name, _drawn_as(each.sampling)
+    aimed_at = {each.task for each in file.targets if each.teacher and each.teacher.remote == endpoint}
+    for task in file.tasks:
+        if task.named in aimed_at or (teaches and "teacher" in task.of):
+            yield f"task {task.named}", Request(messages=user("?"), temperature=task.temperature, top_p=task.top_p)
+    for judge in file.judges:
+        if judge.remote == endpoint:
+            schema = {"type": "object"} if judge.rubric.json_schema else None
+            told = TOLD if judge.method == "likelihood" else 0
+            yield "verdicts", Request(messages=user("?"), temperature=0.0, schema=schema, top_logprobs=told)
 
 
 def _drawn_as(sampling: Sampling) -> Request:

@@ -30,12 +30,12 @@ Places = NDArray[np.int32]
 PRIOR_SD = 3.0  # log-odds: 520 points, where one model beats another in 20 of 21
 FEW = 30  # prompts of a model, below which the sandwich alone may miss its spread
 _STEPS, _CLOSE = 100, 1e-9
-_SCORE = {"a": 1.0, "tie": 0.5, "b": 0.0}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Battles:
-    """Pairs that met, one row each. models, samples: by name. sample, a, b: places therein (V). score: of a, 1, ½ or 0.
+    """Pairs that met, one row each. models, samples: by name. sample, a, b: places therein (V). score: of a, 1, ½ or 0,
+    or its share where a judge told its odds.
 
     The same pair may meet on the same sample more than once: in another order, before another judge.
     """
@@ -48,7 +48,9 @@ class Battles:
     score: Array
 
     @classmethod
-    def of_verdicts(cls, verdicts: Sequence[Verdict]) -> "Battles":
+    def of_verdicts(cls, verdicts: Sequence[Verdict], *, much: int = 1) -> "Battles":
+        """much: so many meetings is it when the winner is much better."""
+        verdicts = [each for each in verdicts for _ in range(much if each.much else 1)]
         models = tuple(sorted({name for each in verdicts for name in (each.a, each.b)}))
         samples = tuple(dict.fromkeys(each.sample for each in verdicts))
         at, on = {name: n for n, name in enumerate(models)}, {name: n for n, name in enumerate(samples)}
@@ -58,7 +60,7 @@ class Battles:
             sample=np.array([on[each.sample] for each in verdicts], np.int32),
             a=np.array([at[each.a] for each in verdicts], np.int32),
             b=np.array([at[each.b] for each in verdicts], np.int32),
-            score=np.array([_SCORE[each.winner] for each in verdicts], np.float64),
+            score=np.array([each.worth for each in verdicts], np.float64),
         )
 
     @classmethod

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
+from trueseed.evaluate.fewshot import SHOT
 from trueseed.ledger.lineage import Lineage, Made
 from trueseed.ledger.looks import Looks, is_trained, looks_at
 from trueseed.similarity import leaks
@@ -68,13 +69,16 @@ def report(
     step: Step,
     without: Callable[[Collection[str]], Mapping[str, Any] | None],
 ) -> dict[str, Any]:
-    """As JSON. samples: of the test. without: scores on the samples with these ids alone, None where they are too few.
+    """As JSON. samples: of the test, and the examples shown before them, which are counted apart. without: scores on
+    the samples with these ids alone, None where they are too few.
 
     Where nothing is known of the training data there are no counts, and `unknown` says why.
     """
     found: dict[str, Any] = {"unknown": list(learned.unknown)}
     if not learned.datasets:
         return found
+    shots = [each for each in samples if each.id.startswith(SHOT)]
+    samples = [each for each in samples if not each.id.startswith(SHOT)]
     best, records = _found(samples, learned, step)
     ways = [leak.how for leak, _ in best.values()]
     found |= {
@@ -84,12 +88,19 @@ def report(
         "contaminated": len(best),
         "share": len(best) / len(samples) if samples else 0.0,
         **{way: ways.count(way) for way in ("same", "near", "run")},
-        "ids": {name: {**leak.to_json(), "record": record} for name, (leak, record) in sorted(best.items())},
+        "ids": _told(best),
         "method": METHOD,
     }
+    if shots:
+        shown, _ = _found(shots, learned, step)
+        found["examples"] = {"shown": len(shots), "contaminated": len(shown), "ids": _told(shown)}
     if best:
         found["without"] = without({each.id for each in samples} - best.keys())
     return found
+
+
+def _told(best: Mapping[str, tuple[Leak, str]]) -> dict[str, Any]:
+    return {name: {**leak.to_json(), "record": record} for name, (leak, record) in sorted(best.items())}
 
 
 def _found(samples: Iterable[Sample], learned: Learned, step: Step) -> tuple[dict[str, tuple[Leak, str]], int]:

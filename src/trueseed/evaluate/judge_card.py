@@ -5,13 +5,15 @@
 
 A judge is asked about every pair in both orders. What it gave no verdict on counts as not agreeing; it is never left
 out of the agreement. Where the judge's own answers are known, it is also asked to choose between its own and another
-that is as right or as wrong by the check: there is no reason to prefer either, so a preference is for itself.
+that is as right or as wrong by the check: there is no reason to prefer either, so a preference is for itself. A judge
+that gives chances is held to them: by their squared error (Brier 1950), and by how often it is right where it is so
+sure.
 
 Published judges' figures for orientation: with human votes GPT-4 agreed in 0.66 to 0.85 (Zheng et al. 2023,
 arXiv:2306.05685); here one answer is verifiably right, so more is asked.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +29,7 @@ from trueseed.evaluate.verdicts import Winner
 
 GOLD = Path(__file__).with_name("prompts") / "judge_gold.jsonl"  # our own: 60 pairs
 GOLD_SOURCE = "own/trueseed"
+SURE = (0.5, 0.6, 0.7, 0.8, 0.9)  # beginnings of the tenths
 ENOUGH = 20  # prompts below which a figure is not judged by
 
 
@@ -64,13 +67,17 @@ LIMITS: Mapping[str, Limit] = {
     "self_preference": Limit(
         kind="most", bound=0.65, of="value", says="its own wins over another that is as right", needed=False
     ),
+    "brier": Limit(
+        kind="most", bound=0.25, of="value", says="squared error of its chances; 0.25 is one half always", needed=False
+    ),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
     """figures: by name, those that could be found. told: why one could not. faults: replies that were no verdict, by
-    kind. first_won, longer_won: shares behind the biases. cost: of a comparison in both orders.
+    kind. shares: those behind the biases. calibration: of judges that give chances, by how sure they are. cost: of a
+    comparison in both orders.
     """
 
     pairs: int
@@ -80,6 +87,7 @@ class Card:
     faults: Mapping[str, int]
     repaired: int
     cost: Mapping[str, float]
+    calibration: Sequence[Mapping[str, float]] = ()
 
     @property
     def failed(self) -> dict[str, str]:
@@ -111,6 +119,7 @@ class Card:
             "shares": {name: each.to_json() for name, each in self.shares.items()},
             "faults": dict(self.faults),
             "repaired": self.repaired,
+            "calibration": list(map(dict, self.calibration)),
             "cost": dict(self.cost),
         }
 
@@ -156,10 +165,14 @@ def of(
     figures["order_bias"] = _from_half(first) if first else None
     figures["length_bias"] = longer[1] if longer else None
     figures["self_preference"] = _own_won(own, seed) if own is not None else None
+    right = {name: chance if gold[name] == "a" else 1 - chance for name, chance in _chances(stood)}
+    figures["brier"] = _squared(list(right.values()), seed)
     shares = {"first_won": first, "longer_won": longer[0] if longer else None}
     told = {name: f"fewer than {ENOUGH} pairs were decided" for name, found in figures.items() if found is None}
     if own is None:
         told["self_preference"] = "its own answers could not be had"
+    if not right:
+        told["brier"] = "it gives no chances"
     everything = [*opinions, *(own or ())]
     return Card(
         pairs=len(samples),
@@ -169,6 +182,7 @@ def of(
         faults=faults(everything),
         repaired=sum(each.ruling.repaired for each in everything),
         cost=cost(everything, usd),
+        calibration=calibration(list(right.values())),
     )
 
 
@@ -190,6 +204,30 @@ def cost(opinions: Sequence[Opinion], usd: float | None) -> dict[str, float]:
 
 def _share(held: Sequence[bool]) -> Measured | None:
     return stats.proportion(sum(held), len(held)) if len(held) >= ENOUGH else None
+
+
+def _chances(stood: Mapping[str, Standing]) -> Iterator[tuple[str, float]]:
+    yield from ((name, each.chance) for name, each in stood.items() if each.chance is not None)
+
+
+def _squared(right: Sequence[float], seed: int) -> Measured | None:
+    if len(right) < ENOUGH:
+        return None
+    return stats.ratio([(1 - chance) ** 2 for chance in right], [1.0] * len(right), seed=seed, share=False)
+
+
+def calibration(right: Sequence[float]) -> list[dict[str, float]]:
+    """right: the chances it gave the right answer. By how sure it was of either, in tenths from one half: how sure on
+    average, how often it was right, and of how many pairs. One half is sure of neither, and half right.
+    """
+    found = []
+    for at, low in enumerate(SURE):
+        some = [chance for chance in right if min(int((max(chance, 1 - chance) - 0.5) * 10), len(SURE) - 1) == at]
+        if some:
+            sure = sum(max(chance, 1 - chance) for chance in some) / len(some)
+            held = sum((chance > 0.5) + (chance == 0.5) / 2 for chance in some) / len(some)
+            found.append({"from": low, "sure": round(sure, 4), "right": round(held, 4), "pairs": len(some)})
+    return found
 
 
 def _kappa(gold: Mapping[str, Winner], stood: Mapping[str, Standing], seed: int) -> Measured | None:

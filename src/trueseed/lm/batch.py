@@ -9,7 +9,7 @@ from trueseed.lm.network import Network
 from trueseed.lm.sampling import Sampling, choose
 from trueseed.lm.talk import Talk
 
-READ_AT_ONCE = 4096  # tokens of prompts that go through the network together: bounds memory
+READ_AT_ONCE = 2048  # tokens of prompts that go through the network together: bounds memory
 
 
 class Batch:
@@ -81,5 +81,5 @@ class Batch:
                 last = self._talks.pop()
                 if row < len(self._talks):
                     self._talks[row] = last
-                    self._cache.copy(len(self._talks), row)
+                self._cache.end(row, len(self._talks))
         return ended

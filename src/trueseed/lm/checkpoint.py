@@ -1,6 +1,9 @@
 """A model to and from a folder in the Hugging Face layout: safetensors, config, tokenizer, licence texts."""
 
+import ctypes
+import mmap
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +41,7 @@ def load(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
             ) from err
     _refuse_misfits(folder, told)
     _refuse_no_numbers(folder, model)
+    let_go(model.parameters())
     return model.eval()
 
 
@@ -82,6 +86,25 @@ def _refuse_no_numbers(folder: Path, model: Any) -> None:
                 f"the weights in {folder} hold numbers that are none (NaN or infinite), first in {name}: the training "
                 f"that made them broke, or the file did; take an earlier checkpoint or fetch it again"
             )
+
+
+def let_go(weights: Iterable[torch.Tensor]) -> None:
+    """These weights are as they were loaded and not needed soon: pages of a mapped file in which they lie leave this
+    process's memory until they are looked at again. On what does not lie in a file nothing is done.
+
+    Never for weights that somebody wrote to: what was written would be lost.
+    """
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        return
+    fields = (line.split(maxsplit=5) for line in maps.read_text().splitlines())
+    files = [[int(at, 16) for at in each[0].split("-")] for each in fields if each[-1].endswith(".safetensors")]
+    libc, page = ctypes.CDLL(None), mmap.PAGESIZE
+    for weight in weights:
+        first, behind = weight.data_ptr(), weight.data_ptr() + weight.nbytes
+        if any(start <= first and behind <= end for start, end in files):
+            first, behind = -(-first // page) * page, behind // page * page
+            libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(max(0, behind - first)), mmap.MADV_DONTNEED)
 
 
 def save(model: Any, folder: Path, *, like: Path) -> None:

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from trueseed.lm.cache import Kept
 from trueseed.lm.network import Network
 from trueseed.lm.sampling import most_probable
 from trueseed.lm.sharing import Pass, passes
@@ -50,10 +51,10 @@ _IN_CACHE = 4  # rows of them that go through float32 together: they stay in the
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Kept:
-    """The last sequence that was read: keys and values (layers, 2, K, L, D), hidden states (L, H)."""
+    """The last sequence that was read: keys and values of it and perhaps more, hidden states (L, H)."""
 
     tokens: tuple[int, ...]
-    store: Tensor | None
+    store: Kept | None
     hidden: Tensor | None
 
 
@@ -127,7 +128,7 @@ def _through(network: Network, each: Pass, kept: _Kept) -> tuple[Tensor, list[_P
             row = each.rows[at]
             if row.start and row.after < 0:
                 assert kept.store is not None, "a pass goes on from what was not kept"
-                cache.restore(at, kept.store[..., : row.start, :])
+                cache.restore(at, kept.store, row.start)
             elif row.start:
                 cache.copy(row.after, at, row.start)
             own[at] = np.arange(read, read + len(row.own))
@@ -143,8 +144,7 @@ def _through(network: Network, each: Pass, kept: _Kept) -> tuple[Tensor, list[_P
     while last >= 0 and last not in own:  # it was all read in an earlier row
         last = each.rows[last].after
     tokens = each.rows[-1].tokens
-    source = kept.store if last < 0 else cache.snapshot(last)
-    store = None if source is None else source[..., : len(tokens), :]
+    store = kept.store if last < 0 else cache.keep(last)
     return hidden_NH, places, _Kept(tokens, store, hidden_NH[torch.from_numpy(places[-1])])
 
 

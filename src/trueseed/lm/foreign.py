@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from trueseed.errors import ConfigError
-from trueseed.lm.network import Cache, Network, fill
+from trueseed.lm.cache import Cache, Form, Grid
+from trueseed.lm.network import Network, fill
 
 
 class Foreign(Network):
     """See `Network`. Raises `ConfigError` for weights that do not work so."""
 
-    def _take(self, model: Any) -> None:
+    def _take(self, model: Any, *, alone: bool = False) -> None:  # noqa: ARG002  the model stays as it is
         if self._coarse:
             raise ConfigError(f"weights of eight bits are not made for the architecture {model.config.model_type!r}")
         self._model = model
@@ -55,7 +56,14 @@ class Foreign(Network):
 
     @torch.inference_mode()
     def cache(self, rows: int) -> Cache:
-        return Cache(self._layer_count, rows, self._heads, max(self._widths), self.dtype, self.device)
+        form = Form(
+            layers=self._layer_count,
+            heads=self._heads,
+            width=max(self._widths),
+            dtype=self.dtype,
+            device=self.device,
+        )
+        return Grid(form, rows)
 
     @torch.inference_mode()
     def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]], start: int = 0) -> Tensor:
@@ -101,16 +109,16 @@ class Foreign(Network):
         """Hidden states (or logits) of each piece, read into its row."""
         from transformers import DynamicCache
 
+        assert isinstance(cache, Grid)
         before, width = max(starts), max(map(len, pieces))
         tokens_BT = torch.tensor([[0] * (width - len(piece)) + list(piece) for piece in pieces], device=self.device)
         real_BPT = torch.zeros(len(rows), before + width, dtype=torch.long, device=self.device)
         past = DynamicCache()
-        kept = cache.store.new_zeros(len(cache.store), 2, len(rows), self._heads, before, cache.store.shape[-1])
-        for at, (row, piece, start) in enumerate(zip(rows, pieces, starts, strict=True)):
+        for at, (piece, start) in enumerate(zip(pieces, starts, strict=True)):
             real_BPT[at, before - start : before] = 1
             real_BPT[at, before + width - len(piece) :] = 1
-            kept[:, :, at, :, before - start :] = cache.store[:, :, row, :, :start]
-        for layer, (keys, values) in enumerate(kept) if before else ():
+        for layer in range(self._layer_count) if before else ():
+            keys, values = _on_the_left(cache.layer(layer), rows, starts)
             past.update(keys[..., : self._widths[0]], values[..., : self._widths[1]], layer)
         told = {"input_ids": tokens_BT, "attention_mask": real_BPT, "past_key_values": past, "use_cache": True}
         if "position_ids" in self._takes:
@@ -118,8 +126,17 @@ class Foreign(Network):
         out = self._model.base_model(**told).last_hidden_state if self._splits else self._model(**told).logits
         for layer, new in enumerate(past.layers):
             for kind, both in enumerate((new.keys, new.values)):
-                padded = functional.pad(both, (0, cache.store.shape[-1] - both.shape[-1]))
+                padded = functional.pad(both, (0, max(self._widths) - both.shape[-1]))
                 for at, (row, piece, start) in enumerate(zip(rows, pieces, starts, strict=True)):
                     n = len(piece)
-                    cache.store[layer, kind, row, :, start : start + n] = padded[at, :, padded.shape[2] - n :]
+                    cache.layer(layer)[kind, row, :, start : start + n] = padded[at, :, padded.shape[2] - n :]
         return [out[at, width - len(piece) :] for at, piece in enumerate(pieces)]
+
+
+def _on_the_left(layer: Tensor, rows: Sequence[int], lengths: Sequence[int]) -> Tensor:
+    """The first positions of some rows, ending together: (2, B, K, P, D)."""
+    two, _, heads, _, width = layer.shape
+    found = layer.new_zeros(two, len(rows), heads, max(lengths), width)
+    for at, (row, length) in enumerate(zip(rows, lengths, strict=True)):
+        found[:, at, :, max(lengths) - length :] = layer[:, row, :, :length]
+    return found

@@ -5,7 +5,7 @@
 // runs in an order that its own row decides: a token gets the same bits whatever is computed beside it, on any number
 // of threads, read in a prompt or stepped to.
 //
-// n tokens, H hidden, Q query heads, K key-value heads, D head, I inner, V vocabulary, C cached positions.
+// n tokens, H hidden, Q query heads, K key-value heads, D head, I inner, V vocabulary; PAGE cached positions lie together.
 
 #include <immintrin.h>
 #include <omp.h>
@@ -188,8 +188,8 @@ struct Tokens {
     const int64_t *row, *position;
     const float* turn[2];  // rotations: cos, then sin, of each token, (n, D)
     bf16* x;      // (n, H): embeddings; afterwards what the last layer gave
-    bf16* cache;  // (layers, 2, rows, K, C, D)
-    int64_t rows, capacity;
+    bf16* const* pages;  // of each row one after another: (layers, 2, K, PAGE, D) each
+    int64_t pages_a_row;
     uint8_t* scratch;
     int64_t asked;  // of how many tokens logits are wanted, and of which
     const int64_t* which;
@@ -418,6 +418,15 @@ static void through(const Weight& w, const bf16* x, int64_t n, bf16* y, int64_t 
 // ---------------------------------------------------------------------------------------------------------------------
 // Attention of one token over the positions that its row holds, itself included.
 
+// Keys or values of one head of a row, by position.
+struct Cached {
+    bf16* const* pages;
+    int64_t inside, D;  // inside: where the head begins in each page
+    bf16* at(uint64_t position) const { return pages[position / PAGE] + inside + position % PAGE * D; }
+};
+
+static_assert(PAGE % 16 == 0, "sixteen scores are made at a time, of keys that lie together");
+
 // Sixteen sums of sixteen lanes each, as one vector; lane 4q + l is the sum of the vector PLACE[q] + PLACE[l] / 4.
 static const int PLACE[4] = {0, 8, 4, 12};
 
@@ -452,15 +461,16 @@ static inline __m512 scores_of(const bf16* query, const bf16* keys, int64_t D) {
     return sums(product);
 }
 
-// Σ probability · value over n positions, for `heads` (at most 4) heads that share the values, in columns d to d + 32.
+// Σ probability · value over n positions from `from` on, for `heads` (at most 4) heads that share the values, in columns d to d + 32.
 template <int HEADS>
-static void mix(const bf16* probability, int64_t stride, const bf16* values, int64_t n, int64_t D, int64_t d, const float* by, bf16* y) {
+static void mix(const bf16* probability, int64_t stride, Cached values, int64_t from, int64_t n, int64_t d, const float* by, bf16* y) {
+    const int64_t D = values.D;
     const __mmask32 real = D - d >= 32 ? ~0u : (1u << (D - d)) - 1;
     __m512 low[HEADS], high[HEADS];
     for (int h = 0; h < HEADS; h++) low[h] = high[h] = _mm512_setzero_ps();
     for (int64_t p = 0; p < n; p += 2) {
-        const __m512i a = _mm512_maskz_loadu_epi16(real, values + p * D + d);
-        const __m512i b = p + 1 < n ? _mm512_maskz_loadu_epi16(real, values + (p + 1) * D + d) : _mm512_setzero_si512();
+        const __m512i a = _mm512_maskz_loadu_epi16(real, values.at(from + p) + d);
+        const __m512i b = p + 1 < n ? _mm512_maskz_loadu_epi16(real, values.at(from + p + 1) + d) : _mm512_setzero_si512();
         const __m512i first = _mm512_unpacklo_epi16(a, b), second = _mm512_unpackhi_epi16(a, b);
         for (int h = 0; h < HEADS; h++) {
             const __m512bh v = (__m512bh)_mm512_set1_epi32(four_bytes(probability + h * stride + p));
@@ -478,9 +488,9 @@ static void mix(const bf16* probability, int64_t stride, const bf16* values, int
     }
 }
 
-// queries: those of the heads that share one key-value head, (heads, D); keys, values: (C, D) of that head.
-static void attend(const bf16* queries, int64_t heads, const bf16* keys, const bf16* values, int64_t from, int64_t to, int64_t D,
-                   float scale, bf16* y) {
+// queries: those of the heads that share one key-value head, (heads, D).
+static void attend(const bf16* queries, int64_t heads, Cached keys, Cached values, int64_t from, int64_t to, float scale, bf16* y) {
+    const int64_t D = keys.D;
     static thread_local std::vector<float> scores;
     static thread_local std::vector<bf16> probability;
     static thread_local std::vector<float> by;
@@ -490,7 +500,7 @@ static void attend(const bf16* queries, int64_t heads, const bf16* keys, const b
     if (int64_t(by.size()) < heads) by.resize(heads);
     for (int64_t h = 0; h < heads; h++) {
         for (int64_t p = begin; p < to; p += 16)
-            _mm512_storeu_ps(&scores[p - begin], scores_of(queries + h * D, keys + p * D, D));
+            _mm512_storeu_ps(&scores[p - begin], scores_of(queries + h * D, keys.at(p), D));
         float *s = &scores[from - begin], most = -INFINITY, sum = 0;
         bf16* out = &probability[h * stride];
         const int64_t n = to - from;
@@ -507,12 +517,12 @@ static void attend(const bf16* queries, int64_t heads, const bf16* keys, const b
     }
     for (int64_t h = 0; h < heads; h += 4)
         for (int64_t d = 0; d < D; d += 32) {
-            const bf16 *p = &probability[h * stride], *v = values + from * D;
+            const bf16* p = &probability[h * stride];
             switch (std::min<int64_t>(4, heads - h)) {
-                case 1: mix<1>(p, stride, v, to - from, D, d, &by[h], y + h * D); break;
-                case 2: mix<2>(p, stride, v, to - from, D, d, &by[h], y + h * D); break;
-                case 3: mix<3>(p, stride, v, to - from, D, d, &by[h], y + h * D); break;
-                default: mix<4>(p, stride, v, to - from, D, d, &by[h], y + h * D);
+                case 1: mix<1>(p, stride, values, from, to - from, d, &by[h], y + h * D); break;
+                case 2: mix<2>(p, stride, values, from, to - from, d, &by[h], y + h * D); break;
+                case 3: mix<3>(p, stride, values, from, to - from, d, &by[h], y + h * D); break;
+                default: mix<4>(p, stride, values, from, to - from, d, &by[h], y + h * D);
             }
         }
 }
@@ -556,18 +566,23 @@ static Scratch scratch_of(const Model& m, int64_t n, uint8_t* at) {
     return s;
 }
 
+// The keys (values) of a head of layer `at` in the row of token i.
+static Cached cached(const Model& m, const Tokens& t, int64_t at, bool values, int64_t head, int64_t i) {
+    const int64_t inside = ((2 * at + values) * m.key_heads + head) * PAGE * m.head_width;
+    return {t.pages + t.row[i] * t.pages_a_row, inside, m.head_width};
+}
+
 // Rotates queries and keys of a token and keeps its keys and values.
-static void keep(const Model& m, const Layer& l, const Tokens& t, bf16* cache, int64_t i, bf16* qkv) {
+static void keep(const Model& m, int64_t at, const Tokens& t, int64_t i, bf16* qkv) {
+    const Layer& l = m.layer[at];
     const int64_t D = m.head_width, Q = m.query_heads, K = m.key_heads;
     for (int64_t h = 0; h < Q + K; h++) {
         const float* norm = h < Q ? l.query_norm : l.key_norm;
         if (norm) normed(qkv + h * D, norm, D, m.eps, m.norm_rounds_last, qkv + h * D);
         if (l.turn >= 0) rotated(qkv + h * D, t.turn[l.turn] + i * D, D);
     }
-    for (int64_t h = 0; h < 2 * K; h++) {
-        bf16* half = cache + (h < K ? 0 : t.rows * K * t.capacity * D);
-        memcpy(half + ((t.row[i] * K + h % K) * t.capacity + t.position[i]) * D, qkv + (Q + h) * D, D * 2);
-    }
+    for (int64_t h = 0; h < 2 * K; h++)
+        memcpy(cached(m, t, at, h >= K, h % K, i).at(t.position[i]), qkv + (Q + h) * D, D * 2);
 }
 
 // Adds what a part of the layer says to x, after a norm of its own where the architecture has one. By all threads.
@@ -590,18 +605,18 @@ static void norm_all(const Model& m, const float* norm, const Tokens& t, bf16* y
 }
 
 // By all threads of a team.
-static void one_layer(const Model& m, const Layer& l, const Tokens& t, bf16* cache, const Scratch& s) {
+static void one_layer(const Model& m, int64_t at, const Tokens& t, const Scratch& s) {
+    const Layer& l = m.layer[at];
     const int64_t D = m.head_width, Q = m.query_heads, K = m.key_heads, G = Q / K, n = t.count, width = (Q + 2 * K) * D;
     norm_all(m, l.attention_norm, t, s.normed);
     through(l.qkv, s.normed, n, s.qkv, width, STORE, 0, s.coarse);
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < n; i++) keep(m, l, t, cache, i, s.qkv + i * width);
+    for (int64_t i = 0; i < n; i++) keep(m, at, t, i, s.qkv + i * width);
 #pragma omp for schedule(dynamic, 4)
-    for (int64_t at = 0; at < n * K; at++) {
-        const int64_t k = at / n, i = at % n, to = t.position[i] + 1;
-        const bf16* keys = cache + (t.row[i] * K + k) * t.capacity * D;
-        attend(s.qkv + i * width + k * G * D, G, keys, keys + t.rows * K * t.capacity * D,
-               l.window ? std::max<int64_t>(0, to - l.window) : 0, to, D, m.scale, s.mixed + (i * Q + k * G) * D);
+    for (int64_t j = 0; j < n * K; j++) {
+        const int64_t k = j / n, i = j % n, to = t.position[i] + 1, from = l.window ? std::max<int64_t>(0, to - l.window) : 0;
+        attend(s.qkv + i * width + k * G * D, G, cached(m, t, at, false, k, i), cached(m, t, at, true, k, i), from, to, m.scale,
+               s.mixed + (i * Q + k * G) * D);
     }
     add(m, l.out, l.after_attention_norm, s.mixed, t, s);
     norm_all(m, l.mlp_norm, t, s.normed);
@@ -616,10 +631,10 @@ int64_t scratch_bytes(const Model* m, int64_t n) { return scratch_of(*m, n, null
 // Feeds tokens, whose keys and values are kept; logits after those asked for. Tokens of one row may follow one another.
 void step(const Model* m, const Tokens* t, int threads) {
     const Scratch s = scratch_of(*m, t->count, t->scratch);
-    const int64_t H = m->hidden, per_layer = 2 * t->rows * m->key_heads * t->capacity * m->head_width;
+    const int64_t H = m->hidden;
 #pragma omp parallel num_threads(threads)
     {
-        for (int64_t l = 0; l < m->layers; l++) one_layer(*m, m->layer[l], *t, t->cache + l * per_layer, s);
+        for (int64_t at = 0; at < m->layers; at++) one_layer(*m, at, *t, s);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < t->asked; i++)
             normed(t->x + t->which[i] * H, m->norm, H, m->eps, m->norm_rounds_last, s.normed + i * H);

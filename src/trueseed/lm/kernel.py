@@ -28,13 +28,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from trueseed.core.durable import cache_folder, folder_atomic
+from trueseed.lm.cache import PAGE
 
 _FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math",
-    "-fopenmp", "-shared", "-fPIC", "-w",
+    "-fopenmp", "-shared", "-fPIC", "-w", f"-DPAGE={PAGE}",
 )  # fmt: skip
 BLOCK = 32  # outputs that are computed together
 _GROUP = 64  # inputs that share a scale where weights have eight bits
+_BLOCKS_AT_ONCE = 64  # that are rounded to them together: a table of tokens in float32 would be the most memory of all
 _log = logging.getLogger(__name__)
 
 
@@ -123,9 +125,8 @@ class _Tokens(Structure):
         ("position", c_void_p),
         ("turn", c_void_p * 2),
         ("x", c_void_p),
-        ("cache", c_void_p),
-        ("rows", c_int64),
-        ("capacity", c_int64),
+        ("pages", c_void_p),
+        ("pages_a_row", c_int64),
         ("scratch", c_void_p),
         ("asked", c_int64),
         ("which", c_void_p),
@@ -162,13 +163,9 @@ class Packed:
             self.struct.bias = self._keep(bias.float())
 
     def _pack_coarse(self, blocks_BOK: Tensor) -> None:
-        padded = functional.pad(blocks_BOK.float(), (0, -blocks_BOK.shape[2] % _GROUP))
-        groups_BOGK = padded.unflatten(2, (-1, _GROUP))
-        scales_BOG = groups_BOGK.abs().amax(-1) / 127
-        whole = (groups_BOGK / scales_BOG[..., None].clamp(min=1e-30)).round().to(torch.int8)
-        self.struct.data = self._keep(_interleaved(whole.flatten(2), 4))
-        self.struct.scales = self._keep(scales_BOG.transpose(1, 2))
-        self.struct.shift = self._keep(-128 * whole.sum(-1, dtype=torch.int32).transpose(1, 2))
+        parts = [_coarse(part) for part in blocks_BOK.split(_BLOCKS_AT_ONCE)]
+        data, scales, shift = (torch.cat(each) for each in zip(*parts, strict=True))
+        self.struct.data, self.struct.scales, self.struct.shift = map(self._keep, (data, scales, shift))
 
     def _keep(self, tensor: Tensor) -> int:
         self._kept.append(tensor.contiguous())
@@ -183,6 +180,16 @@ class Packed:
         return y
 
 
+def _coarse(blocks_BOK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Whole numbers, scales and shifts as `Weight` of kernel.cpp has them."""
+    padded = functional.pad(blocks_BOK.float(), (0, -blocks_BOK.shape[2] % _GROUP))
+    groups_BOGK = padded.unflatten(2, (-1, _GROUP))
+    scales_BOG = groups_BOGK.abs().amax(-1) / 127
+    whole = (groups_BOGK / scales_BOG[..., None].clamp(min=1e-30)).round().to(torch.int8)
+    shift_BOG = -128 * whole.sum(-1, dtype=torch.int32)
+    return _interleaved(whole.flatten(2), 4), scales_BOG.transpose(1, 2), shift_BOG.transpose(1, 2)
+
+
 def _blocks(weight: Tensor, halves: bool) -> Tensor:
     """(blocks, 32, inputs): outputs that are computed together."""
     half = BLOCK // 2
@@ -191,7 +198,8 @@ def _blocks(weight: Tensor, halves: bool) -> Tensor:
 
 
 def _whole_blocks(weight: Tensor) -> Tensor:
-    blocks: Tensor = functional.pad(weight, (0, 0, 0, -len(weight) % BLOCK)).unflatten(0, (-1, 1, BLOCK))
+    missing = -len(weight) % BLOCK  # a table of tokens is rarely short, and padding copies
+    blocks: Tensor = (functional.pad(weight, (0, 0, 0, missing)) if missing else weight).unflatten(0, (-1, 1, BLOCK))
     return blocks
 
 
@@ -244,10 +252,17 @@ class Layers:
         return int(self._kept[-1].data_ptr())
 
     def __call__(
-        self, x_NH: Tensor, store: Tensor, rows_N: Tensor, positions_N: Tensor, turns: Sequence[Tensor], which: Tensor
+        self,
+        x_NH: Tensor,
+        pages: NDArray[np.int64],
+        rows_N: Tensor,
+        positions_N: Tensor,
+        turns: Sequence[Tensor],
+        which: Tensor,
     ) -> Tensor:
-        """Logits after the tokens `which`; x_NH is overwritten. store: (layers, 2, rows, K, C, D), where row and
-        position of each token have room. turns: cos, then sin, of each token, (N, D) float32, for each rotation.
+        """Logits after the tokens `which`; x_NH is overwritten. pages: where each row's begin (`cache.Pages.table`),
+        which have room for row and position of each token. turns: cos, then sin, of each token, (N, D) float32, for
+        each rotation.
         """
         logits = x_NH.new_empty(len(which), self._vocabulary)
         scratch = torch.empty(self._scratch(len(x_NH)), dtype=torch.uint8)
@@ -257,9 +272,8 @@ class Layers:
             position=positions_N.data_ptr(),
             turn=(c_void_p * 2)(*(turn.data_ptr() for turn in turns)),
             x=x_NH.data_ptr(),
-            cache=store.data_ptr(),
-            rows=store.shape[2],
-            capacity=store.shape[4],
+            pages=pages.ctypes.data,
+            pages_a_row=pages.shape[1],
             scratch=scratch.data_ptr(),
             asked=len(which),
             which=which.data_ptr(),

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from trueseed.lm.network import Cache, Network
+from trueseed.lm.cache import Cache, Kept
+from trueseed.lm.network import Network
 
 TOKENS = 4096  # of recent prompts that are remembered, to bound memory
 SHORTEST = 8  # a common beginning shorter than this is not worth a mask
@@ -21,9 +22,9 @@ class Memory:
     def __init__(self, network: Network, beginning: Sequence[int]) -> None:
         self._network = network
         self._beginning = tuple(beginning) if len(beginning) >= SHORTEST else ()
-        self._beginning_kept: Tensor | None = None
+        self._beginning_kept: Kept | None = None
         self._lock = threading.Lock()  # several threads may stream from one engine
-        self._recent: OrderedDict[tuple[int, ...], tuple[Tensor, Tensor]] = OrderedDict()
+        self._recent: OrderedDict[tuple[int, ...], tuple[Kept, Tensor]] = OrderedDict()
 
     def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> Tensor:
         """Prompts into rows of the cache; logits_SV after each."""
@@ -45,7 +46,7 @@ class Memory:
             if prompt in fresh and fresh[prompt] != row:
                 cache.copy(fresh[prompt], row)
         for prompt, row in fresh.items():
-            self._remember(prompt, cache.snapshot(row), found[prompt].clone())
+            self._remember(prompt, cache.keep(row), found[prompt].clone())
         return torch.stack([found[prompt] for prompt in prompts])
 
     def forget(self) -> None:
@@ -59,25 +60,25 @@ class Memory:
                 cache.restore(row, beginning)
         return self._network.read(cache, tuple(rows.values()), [prompt[start:] for prompt in rows], start)
 
-    def _read_beginning(self) -> Tensor:
-        """Keys and values of what every chat begins with, (layers, 2, K, L, D)."""
+    def _read_beginning(self) -> Kept:
+        """Keys and values of what every chat begins with."""
         if self._beginning_kept is None:
             alone = self._network.cache(1)
             self._network.read(alone, [0], [self._beginning])
-            self._beginning_kept = alone.snapshot(0)
+            self._beginning_kept = alone.keep(0)
         return self._beginning_kept
 
     def _begins(self, prompt: tuple[int, ...]) -> bool:
         length = len(self._beginning)
         return 0 < length < len(prompt) and prompt[:length] == self._beginning
 
-    def _known(self, prompt: tuple[int, ...]) -> tuple[Tensor, Tensor] | None:
+    def _known(self, prompt: tuple[int, ...]) -> tuple[Kept, Tensor] | None:
         with self._lock:
             if prompt in self._recent:
                 self._recent.move_to_end(prompt)
             return self._recent.get(prompt)
 
-    def _remember(self, prompt: tuple[int, ...], kept: Tensor, logits_V: Tensor) -> None:
+    def _remember(self, prompt: tuple[int, ...], kept: Kept, logits_V: Tensor) -> None:
         with self._lock:
             self._recent[prompt] = kept, logits_V
             while sum(map(len, self._recent)) > TOKENS:

@@ -34,8 +34,8 @@ from torch.nn import functional
 
 from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint, kernel
+from trueseed.lm.cache import BUCKET, Cache, Form, Grid, Pages
 
-BUCKET = 64  # lengths are rounded up to a multiple of this
 _FEWEST_ROWS = 2  # with one row alone oneDNN takes another path, whose sums end in other bits
 _FEWEST_QUERIES = 4  # and so does attention with fewer queries per head than this
 
@@ -123,63 +123,6 @@ def _span(length: int) -> int:
     return max(2 * BUCKET, 1 << (length - 1).bit_length())
 
 
-class Cache:
-    """Keys and values of `rows` sequences, grown as they get longer. lengths: positions filled, by row."""
-
-    def __init__(self, layers: int, rows: int, heads: int, head: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.rows = rows
-        self.lengths = [0] * rows
-        self._shape = (layers, 2, rows, heads, 0, head)
-        self._store = torch.zeros(self._shape, dtype=dtype, device=device)
-
-    @property
-    def capacity(self) -> int:
-        return self._store.shape[4]
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self._store.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self._store.device
-
-    def reserve(self, length: int) -> None:
-        """Makes room for `length` positions a row, and some more."""
-        if length > self.capacity:
-            layers, two, rows, heads, _, head = self._shape
-            grown = self._store.new_zeros((layers, two, rows, heads, _span(length), head))
-            grown[..., : self.capacity, :] = self._store
-            self._store = grown
-
-    @property
-    def store(self) -> Tensor:
-        """All keys and values, (layers, 2, rows, K, capacity, D)."""
-        return self._store
-
-    def layer(self, index: int) -> Tensor:
-        """Keys and values of a layer: (2, rows, K, capacity, D)."""
-        return self._store[index]
-
-    @torch.inference_mode()
-    def copy(self, source: int, target: int, length: int | None = None) -> None:
-        """Row `target` becomes as row `source`, or as its first `length` positions."""
-        length = self.lengths[source] if length is None else length
-        self.restore(target, self._store[:, :, source, :, :length])
-
-    @torch.inference_mode()
-    def snapshot(self, row: int) -> Tensor:
-        """Keys and values of a row, (layers, 2, K, length, D), to `restore` later."""
-        return self._store[:, :, row, :, : self.lengths[row]].clone()
-
-    @torch.inference_mode()
-    def restore(self, row: int, snapshot: Tensor) -> None:
-        length = snapshot.shape[3]
-        self.reserve(length)
-        self._store[:, :, row, :, :length] = snapshot
-        self.lengths[row] = length
-
-
 class Network:
     """A causal language model, read only. Raises `ConfigError` for an architecture it does not know."""
 
@@ -194,7 +137,7 @@ class Network:
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.dtype, self._coarse = dtype, coarse
         with torch.inference_mode():
-            self._take(checkpoint.load(folder, dtype).to(self.device))
+            self._take(checkpoint.load(folder, dtype).to(self.device), alone=True)
 
     @classmethod
     def of(cls, model: Any) -> "Network":
@@ -207,7 +150,8 @@ class Network:
             network._take(model)
         return network
 
-    def _take(self, model: Any) -> None:
+    def _take(self, model: Any, *, alone: bool = False) -> None:
+        """alone: nobody else has the model, so what is packed need not stay in memory."""
         config = model.config
         if config.model_type not in SHAPES:
             raise ConfigError(
@@ -220,7 +164,14 @@ class Network:
         self._embedding: Tensor = model.model.embed_tokens.weight.detach()
         self._head = _fused(model.lm_head, coarse=self._coarse)
         self._norm = _norm_weight(model.model.norm, gemma)
-        self._layers = tuple(_layer(layer, gemma, self._coarse) for layer in model.model.layers)
+        layers = []
+        for layer in model.model.layers:
+            layers.append(_layer(layer, gemma, self._coarse))
+            if alone:
+                checkpoint.let_go(layer.parameters())
+        self._layers = tuple(layers)
+        if alone:
+            checkpoint.let_go(model.lm_head.parameters())
         self._rope = _Rope(model.model.rotary_emb, config, self.dtype, self.device)
         self._compiled = self._compile()
         if self._coarse and not self._compiled:
@@ -243,8 +194,14 @@ class Network:
 
     @torch.inference_mode()
     def cache(self, rows: int) -> Cache:
-        shape = self.shape
-        return Cache(len(self._layers), rows, shape.key_heads, shape.head, self.dtype, self.device)
+        form = Form(
+            layers=len(self._layers),
+            heads=self.shape.key_heads,
+            width=self.shape.head,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        return Pages(form, rows) if self._compiled else Grid(form, rows)
 
     @torch.inference_mode()
     def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]], start: int = 0) -> Tensor:
@@ -267,6 +224,7 @@ class Network:
         fill(cache, rows, pieces, starts)
         if self._compiled:
             return self._run(cache, rows, pieces, starts, logits=False)[0]
+        assert isinstance(cache, Grid)
         attention = _Reading(self.shape, cache, rows, pieces, starts)
         tokens = torch.tensor(list(itertools.chain.from_iterable(pieces)), device=self.device)
         return self._through(self._embed(tokens), attention.positions_N, attention)
@@ -285,11 +243,12 @@ class Network:
         if self._compiled:
             starts = cache.lengths[:n]
             cache.lengths[:n] = [start + 1 for start in starts]
-            cache.reserve(max(cache.lengths[:n]))
+            cache.reserve()
             return self._run(cache, range(n), [[token] for token in tokens], starts)[1]
+        assert isinstance(cache, Grid)
         idle = [0] * ((cache.rows if fixed else min(cache.rows, _FEWEST_ROWS)) - n)
         lengths = cache.lengths[:n] + idle
-        cache.reserve(max(lengths) + 1)
+        cache.reserve_positions(_span(max(lengths) + 1) if fixed else max(lengths) + 1)
         attention = _Decoding(self.shape, cache, lengths, fixed=fixed)
         x_SH = self._embed(torch.tensor([*tokens, *idle], device=self.device))
         x_SH = self._through(x_SH, attention.positions_S, attention)
@@ -307,7 +266,7 @@ class Network:
         logits: bool = True,
     ) -> tuple[Tensor, Tensor]:
         """Feeds pieces to rows from their starts on, in one call; hidden states of all, and logits_SV after each."""
-        assert self._compiled
+        assert self._compiled and isinstance(cache, Pages)
         lengths = [len(piece) for piece in pieces]
         owner = torch.repeat_interleave(torch.tensor(lengths))
         ends = torch.tensor(lengths).cumsum(0)
@@ -315,7 +274,7 @@ class Network:
         x_NH = self._embed(torch.tensor(list(itertools.chain.from_iterable(pieces))))
         turns = self._rope.turns(positions)
         which = (ends if logits else ends[:0]) - 1
-        return x_NH, self._compiled(x_NH, cache.store, torch.tensor(list(rows))[owner], positions, turns, which)
+        return x_NH, self._compiled(x_NH, cache.table, torch.tensor(list(rows))[owner], positions, turns, which)
 
     def _through(self, x: Tensor, positions: Tensor, attention: "_Attention") -> Tensor:
         rope = self._rope.at(positions)
@@ -361,7 +320,7 @@ def fill(cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], sta
     """Room for pieces that will be read into rows from their starts on."""
     for row, piece, start in zip(rows, pieces, starts, strict=True):
         cache.lengths[row] = start + len(piece)
-    cache.reserve(max(cache.lengths[row] for row in rows))
+    cache.reserve()
 
 
 class _Reading:
@@ -373,7 +332,7 @@ class _Reading:
     def __init__(
         self,
         shape: Shape,
-        cache: Cache,
+        cache: Grid,
         rows: Sequence[int],
         pieces: Sequence[Sequence[int]],
         starts: Sequence[int],
@@ -417,7 +376,7 @@ class _Alike:
     stands in a cell; real_BT: whether one does. columns: how many positions they look over.
     """
 
-    def __init__(self, width: int, columns: int, pieces: Sequence[tuple[int, int, int, int]], cache: Cache) -> None:
+    def __init__(self, width: int, columns: int, pieces: Sequence[tuple[int, int, int, int]], cache: Grid) -> None:
         self.columns, self._dtype, self._masks = columns, cache.dtype, dict[int | None, Tensor | None]()
         self.rows_B, first_B, length_B, start_B = torch.tensor(pieces, device=cache.device).unbind(1)
         column_T = torch.arange(width, device=cache.device)
@@ -443,7 +402,7 @@ class _Decoding:
     computed for all rows of the cache, so that its numbers come from the same shapes whoever is beside it.
     """
 
-    def __init__(self, shape: Shape, cache: Cache, lengths: Sequence[int], *, fixed: bool) -> None:
+    def __init__(self, shape: Shape, cache: Grid, lengths: Sequence[int], *, fixed: bool) -> None:
         self._shape, self._cache = shape, cache
         self.positions_S = torch.tensor(lengths, device=cache.device)
         own = [_span(length + 1) for length in lengths] if fixed else [_bucket(max(lengths) + 1)] * len(lengths)

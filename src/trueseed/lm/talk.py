@@ -100,6 +100,8 @@ class Talk:
 
 
 def _prompt(request: Request, form: Format) -> Sequence[int]:
+    if request.echo is not None:
+        raise ConfigError("weights that are here tell how probable a given text is by `Engine.follow`")
     if request.continues is None:
         return form.prompt(request.messages)
     if request.messages:

@@ -1,6 +1,6 @@
 """When a run will be done under the limits of its run file, or that it never will. Pure: told what was used, and when.
 
-    finish([Work(use=Use.TRAIN, requests=2000, tokens=900_000, micros=0, seconds=240)], rooms, now=now, ...)
+    finish([Work(source="…", use=Use.TRAIN, requests=2000, tokens=900_000, …)], rooms, project="seed", now=now)
 
 Days and months are UTC's, as the allowance counts them. It is supposed that the same command is given again whenever
 there is room (or `--wait` does it), and that nobody else asks under the same limits.
@@ -25,8 +25,11 @@ DIMENSIONS: tuple[Dimension, ...] = ("requests", "tokens", "micros")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a step asks. seconds: how long it takes without limits. upper: the most that one of its calls reserves."""
+    """What a step asks of `source`. seconds: how long it takes without limits. upper: the most that one of its calls
+    reserves.
+    """
 
+    source: str
     use: Use
     requests: float
     tokens: float
@@ -71,7 +74,7 @@ class _Account:
                 used.update(dict.fromkeys(DIMENSIONS, 0.0))
 
 
-def finish(works: Sequence[Work], rooms: Sequence[Room], *, source: str, project: str, now: datetime) -> Finish:
+def finish(works: Sequence[Work], rooms: Sequence[Room], *, project: str, now: datetime) -> Finish:
     """When all of `works`, one after the other, are done. now: UTC."""
     used: list[dict[Dimension, float]] = [{name: float(getattr(r.used, name)) for name in DIMENSIONS} for r in rooms]
     account, at, slowest = _Account(list(rooms), used), now, Finish(at=now)
@@ -80,7 +83,7 @@ def finish(works: Sequence[Work], rooms: Sequence[Room], *, source: str, project
         while left >= 0.5:
             if at - now > timedelta(days=365 * YEARS):
                 return replace(slowest, at=None, because=f"it would take more than {YEARS} years")
-            bound = list(account.binding(source, work.use, project))
+            bound = list(account.binding(work.source, work.use, project))
             room, tightest = _room(work, bound)
             each_s = _pace(work, bound)
             midnight = (at + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -93,7 +96,7 @@ def finish(works: Sequence[Work], rooms: Sequence[Room], *, source: str, project
             if left >= 0.5 and done == room and tightest is not None:
                 limit, dimension = tightest
                 if limit.per == "total" or not _fits(limit, dimension, work):
-                    return _never(limit, dimension, work, left, works[position + 1 :], (source, project))
+                    return _never(limit, dimension, work, left, works[position + 1 :], project)
                 later = max(later, limit.renewed_after(at) or later)
                 slowest = Finish(at=later, held_up_by=limit, dimension=dimension)
             account.renew(at, later)
@@ -133,16 +136,13 @@ def _fits(limit: Limit, dimension: Dimension, work: Work) -> bool:
     return bool(getattr(limit, dimension) >= getattr(work.upper, dimension))
 
 
-def _never(
-    limit: Limit, dimension: Dimension, work: Work, left: float, later: Sequence[Work], whose: tuple[str, str]
-) -> Finish:
+def _never(limit: Limit, dimension: Dimension, work: Work, left: float, later: Sequence[Work], project: str) -> Finish:
     if not _fits(limit, dimension, work):
         upper, allowed = getattr(work.upper, dimension), getattr(limit, dimension)
         because = "one call reserves more than the limit allows"
         return Finish(at=None, held_up_by=limit, dimension=dimension, short=upper - allowed, because=because)
-    source, project = whose
     short = left * work.of_one(dimension)
-    short += sum(getattr(each, dimension) for each in later if limit.matches(source, each.use, project))
+    short += sum(getattr(each, dimension) for each in later if limit.matches(each.source, each.use, project))
     return Finish(
         at=None,
         held_up_by=limit,

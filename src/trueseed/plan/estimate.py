@@ -7,7 +7,7 @@ has a reason instead of a number, never a guess that looks like one, and an unkn
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +20,16 @@ from trueseed.generate.verifiable import Config as Recipe
 from trueseed.plan.draws import Floats, between, interval, mean
 from trueseed.plan.history import Tempos, training
 from trueseed.plan.measured import Answered, Machine
+from trueseed.plan.part import ASKS_NOTHING, NO_ROWS, NO_SPEED, Asking, Part, part
+from trueseed.plan.tasks import Asks, Examining
 from trueseed.report.planned import Estimate, Planned, Quantity, Range
-from trueseed.runfile import RunFile
+from trueseed.runfile import Asked, RunFile
 from trueseed.teachers.account.amounts import Price
 from trueseed.train.settings import OnPolicy
 
 if TYPE_CHECKING:
     from trueseed.train.tempo import Tempo
 
-NO_ROWS = "no question was answered: `--rows N` asks a few real ones"
-NO_PRICE = "the price is not known: give a price in the run file (`price: {input: …, output: …}`)"
-NO_SPEED = "nothing was measured of it here; the first run of this step in this workspace will be"
 NO_BASE = "the base weights are not here yet: `trueseed weights SPEC` fetches them, then plan again"
 NOISE = {"train": (0.6, 1.25)}  # seconds a token in training, beside those of a throw-away step on noise (docs/log.md)
 NO_DISTILLER = "the distiller's weights are not here yet: `trueseed weights SPEC` fetches them, then plan again"
@@ -60,16 +59,6 @@ class Given:
     messages: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asking:
-    """Draws of what a step asks of the teacher."""
-
-    requests: Floats
-    prompt: Floats | None = None
-    completion: Floats | None = None
-    seconds: Floats | None = None
-
-
 def estimate(
     file: RunFile,
     answered: Answered,
@@ -79,8 +68,11 @@ def estimate(
     *,
     identity: Mapping[str, Any],
     given: Given = Given(),
+    asks: Sequence[Asks] = (),
 ) -> Estimate:
-    """The same whenever it is made from the same. identity: of the teacher, as steps are opened with it."""
+    """The same whenever it is made from the same. identity: of the teacher, as steps are opened with it. asks: what
+    tasks, judges and targets ask.
+    """
     maker = _Maker(file, answered, machine, wire, tempos, given)
     measuring = {**file.evaluate.model_dump(), "engine": file.engine.identity}
     steps: list[Planned] = []
@@ -104,11 +96,8 @@ def estimate(
     told = file.training.model_dump() | (dict(identity) if heard_in == "train" else {})
     add("train", maker.train(), told if of_teacher or heard_in != "train" else None)
     add("evaluate", maker.evaluate(), measuring)
+    steps += maker.examining(asks)
     return Estimate(rows=len(answered.rows), price=wire.price, steps=tuple(steps))
-
-
-Part = tuple[dict[Quantity, Range], dict[Quantity, str]]
-ASKS_NOTHING: Mapping[Quantity, Range] = {"requests": Range.exactly(0), "micros": Range.exactly(0)}
 
 
 class _Maker:
@@ -135,7 +124,7 @@ class _Maker:
     def generate(self, config: Recipe) -> Part:
         courses = imagine(config, _seen(self._answered), self._rng)
         asking = self._asked(courses, config)
-        numbers, unknown = self._of(asking)
+        numbers, unknown = part(asking, self._wire.price)
         short = courses.accepted < config.accept - 0.5
         numbers["accepted"] = interval(courses.accepted) if short.any() else Range.exactly(config.accept)
         return numbers, unknown
@@ -167,21 +156,20 @@ class _Maker:
         tasks, chats = 2.0 * config.samples, float(config.samples if self._wire.is_ours else 0)
         requests = np.full(DRAWS, tasks + chats)
         if not plain:
-            return self._of(Asking(requests=requests))
+            return part(Asking(requests=requests), self._wire.price)
         prompt = mean([row.prompt_tokens for row in plain], self._rng, DRAWS, low=1)
         answer = mean([min(row.completion_tokens, config.max_tokens) for row in plain], self._rng, DRAWS,
                       low=1, high=config.max_tokens)  # fmt: skip
         chat = between(1, config.chat_max_tokens, self._rng, DRAWS)
         chat_prompt = prompt * between(0.3, 1.0, self._rng, DRAWS)  # without a constraint in it
         completion = tasks * answer + chats * chat
-        return self._of(
-            Asking(
-                requests=requests,
-                prompt=tasks * prompt + chats * chat_prompt,
-                completion=completion,
-                seconds=self._asking_s(requests, completion),
-            )
+        asking = Asking(
+            requests=requests,
+            prompt=tasks * prompt + chats * chat_prompt,
+            completion=completion,
+            seconds=self._asking_s(requests, completion),
         )
+        return part(asking, self._wire.price)
 
     def curate(self) -> Part:
         known = self._tempos.of("curate", self._rng, DRAWS)
@@ -256,30 +244,17 @@ class _Maker:
                 return {**ASKS_NOTHING, "seconds": as_the_teacher["seconds"]}, {}
         return numbers, unknown
 
-    # the pieces
+    def examining(self, asks: Sequence[Asks]) -> Iterator[Planned]:
+        """Tasks, judges and targets: the teacher's own pace counts where it is the same model that is asked."""
 
-    def _of(self, asking: Asking) -> Part:
-        numbers: dict[Quantity, Range] = {"requests": interval(asking.requests)}
-        unknown: dict[Quantity, str] = {}
-        if asking.prompt is None or asking.completion is None:
-            unknown["tokens"] = NO_ROWS
-        else:
-            numbers["tokens"] = interval(asking.prompt + asking.completion)
-        if asking.seconds is None:
-            unknown["seconds"] = NO_ROWS
-        else:
-            numbers["seconds"] = interval(asking.seconds)
-        price = self._wire.price
-        if price is None:
-            unknown["micros"] = NO_PRICE
-        elif (price.input_micros_per_mtok, price.output_micros_per_mtok) == (0, 0):
-            numbers["micros"] = Range.exactly(0)
-        elif asking.prompt is None or asking.completion is None:
-            unknown["micros"] = NO_ROWS
-        else:
-            paid = asking.prompt * price.input_micros_per_mtok + asking.completion * price.output_micros_per_mtok
-            numbers["micros"] = interval(paid / 1e6)
-        return numbers, unknown
+        def pace(asked: Asked, requests: Floats, completion: Floats) -> Floats | None:
+            teacher = self._file.teacher
+            same = teacher and (asked.remote, asked.weights) == (teacher.remote, teacher.weights)
+            return self._asking_s(requests, completion) if same else None
+
+        return Examining(asks, self._tempos, pace, self._rng, DRAWS).planned()
+
+    # the pieces
 
     def _asked(self, courses: Courses, config: Recipe) -> Asking:
         requests = courses.asked.sum((1, 2))

@@ -15,7 +15,7 @@ from trueseed.plan.draws import Floats, mean
 @dataclass(frozen=True, slots=True)
 class Tempos:
     """Seconds a unit by step, oldest first: a token that is trained on or heard about, a record for curation, a sample
-    of each set.
+    of each set, an answer or likelihood on a task, a judge's reply.
     """
 
     found: Mapping[str, tuple[float, ...]]
@@ -44,7 +44,16 @@ def training(config: Mapping[str, Any]) -> str:
 
 
 def _name(said: Mapping[str, Any]) -> str:
-    return training(said["config"]) if said["step"] == "train" else str(said["step"])
+    """By which the pace is remembered; of tasks and judges as `plan.tasks.Asks.tempo`."""
+    asks = [each["source"] for each in said["asks"]]
+    match said["step"]:
+        case "train":
+            return training(said["config"])
+        case "score":
+            return " ".join(["score", str(said["config"].get("scorer")), *(asks or ["student"])])
+        case "judge" | "judge-check":
+            return " ".join(["judge", *asks])
+    return str(said["step"])
 
 
 def _units(said: Mapping[str, Any]) -> float:
@@ -54,6 +63,10 @@ def _units(said: Mapping[str, Any]) -> float:
             return float(counts.get("tokens", 0))
         case "curate":
             return float(counts.get("kept", 0) + sum(n for name, n in counts.items() if name.startswith("dropped:")))
+        case "score" if not counts.get("cached"):
+            return float(counts.get("answers", 0))
+        case "judge" | "judge-check" if not counts.get("cached"):
+            return float(counts.get("asked", 0))
         case "evaluate" | "baseline" if not said["asks"]:  # a teacher's answers say nothing of this machine
             return float(said["config"].get("samples", 0))
     return 0.0

@@ -10,19 +10,20 @@ not hide the rest of the plan.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trueseed import failover, pipeline
+from trueseed import failover, pipeline, scoreboard
 from trueseed.ahead import OF_THE_RUN, Ruling, Sources, rulings, sources_of
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
-from trueseed.errors import Refused, TrueSeedError
+from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.exchange.seen import Seen, see
-from trueseed.plan import measured
+from trueseed.plan import measured, tasks
+from trueseed.plan.deadlines import Deadline, deadlines
 from trueseed.plan.estimate import Given, Wire, estimate
 from trueseed.plan.history import tempos
 from trueseed.plan.measured import Answered, Machine
@@ -30,11 +31,12 @@ from trueseed.plan.others import Other, others
 from trueseed.plan.schedule import Calendar, calendar
 from trueseed.plan.standing import Standing, standings
 from trueseed.report.planned import ESTIMATE, Estimate
-from trueseed.runfile import RunFile
+from trueseed.runfile import Asked, RunFile
 from trueseed.teachers.account.amounts import FREE, Price
 from trueseed.teachers.account.rooms import of_account
 from trueseed.teachers.voice import Voice
 from trueseed.terms.model import Relation, Use
+from trueseed.terms.rules import may_ask
 from trueseed.workspace import FLAGS, Workspace
 
 PLAN = "plan.json"
@@ -46,7 +48,8 @@ class Plan:
     is kept. teachers: all that the file names. flags: what the run file declares that every descendant will show.
     strict_upstream: sources that are declared to have learned from others are refused. barred: what else forbids the
     run than the terms of its first teacher (holds, recalls, contracts, prices, and all this of the others), in the
-    run's words. failure: what the run would end with, or what went wrong while asking; None when nothing did.
+    run's words. measures: how much tasks, judges and targets ask, in words. deadlines: of the targets.
+    failure: what the run would end with, or what went wrong while asking; None when nothing did.
     """
 
     project: str
@@ -61,6 +64,8 @@ class Plan:
     teachers: tuple[Standing, ...]
     strict_upstream: bool = False
     barred: tuple[str, ...]
+    measures: tuple[str, ...] = ()
+    deadlines: tuple[Deadline, ...] = ()
     others: tuple[Other, ...]
     flags: tuple[str, ...]
     failure: TrueSeedError | None
@@ -90,6 +95,8 @@ class Plan:
             "teachers": [each.to_json() for each in self.teachers],
             "strict_upstream": self.strict_upstream,
             "barred": list(self.barred),
+            "measures": list(self.measures),
+            "deadlines": [each.to_json() for each in self.deadlines],
             "others": [other.to_json() for other in self.others],
             "failure": str(self.failure) if self.failure else "",
             "exit_code": self.exit_code,
@@ -107,9 +114,8 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     sources = sources_of(file)
     imports = tuple(see(each, workspace.catalog, workspace, file.facts) for each in file.imports)
     said = _rulings(sources, imports, workspace, file, now)
-    endings = [ending for each in teachers for ending in each.endings]
-    endings += [each.ending for each in imports if each.ending]
-    endings += _recalled(sources, workspace)
+    asks, unread = _to_be_measured(file, workspace, now)
+    endings = [*_endings(teachers, imports, sources, workspace), *unread]
     endings.sort(key=lambda ending: not isinstance(ending, Refused))  # a refusal is told before a mistake
     barred = tuple(str(ending) for ending in endings if isinstance(ending, Refused))
     forbidden = bool(endings) or any(each.refused for each in teachers)
@@ -118,11 +124,12 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     wire = wire_of(file)
     given = Given(rows=sum(each.rows for each in imports), messages=sum(each.messages for each in imports))
     try:
-        asked = _ask(file, workspace, wire, given, 0 if forbidden else rows)
+        asked = _ask(file, workspace, wire, given, asks, 0 if forbidden else rows)
     except TrueSeedError as err:
         asked = _Asked(Answered(), None, err)
     known = tempos(workspace.ledger.entries())
-    made = asked.estimate or estimate(file, asked.answered, Machine(), wire, known, identity={}, given=given)
+    made = asked.estimate or estimate(file, asked.answered, Machine(), wire, known, identity={}, given=given, asks=asks)
+    when = calendar(file, made, asked.answered, wire, asks, source=sources.teacher, now=now)
     plan = Plan(
         project=file.project,
         made_at=f"{now:%Y-%m-%dT%H:%M:%SZ}",
@@ -131,17 +138,28 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         answered=asked.answered,
         estimate=made,
         artifact=asked.artifact,
-        calendar=calendar(file, made, asked.answered, wire, source=sources.teacher, now=now),
+        calendar=when,
         rulings=said,
         teachers=teachers,
         strict_upstream=file.facts.strict_upstream,
         barred=barred,
+        measures=tasks.told(asks),
+        deadlines=deadlines(file, when, now.date()),
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()) if file.teacher else (),
         flags=flags_of(file, imports),
         failure=endings[0] if endings else asked.failure,
     )
     write_atomic(workspace.folder / PLAN, json.dumps(plan.to_json(), indent=1, ensure_ascii=False) + "\n")
     return plan
+
+
+def _endings(
+    teachers: tuple[Standing, ...], imports: tuple[Seen, ...], sources: Sources, workspace: Workspace
+) -> Iterator[TrueSeedError]:
+    """What the run would end with, for the sake of whom it asks, takes records from, or begins with."""
+    yield from (ending for each in teachers for ending in each.endings)
+    yield from (each.ending for each in imports if each.ending)
+    yield from _recalled(sources, workspace)
 
 
 def flags_of(file: RunFile, imports: tuple[Seen, ...]) -> tuple[str, ...]:
@@ -188,7 +206,29 @@ class _Asked:
     artifact: str = ""
 
 
-def _ask(file: RunFile, workspace: Workspace, wire: Wire, given: Given, rows: int) -> _Asked:
+def _to_be_measured(
+    file: RunFile, workspace: Workspace, now: datetime
+) -> tuple[tuple[tasks.Asks, ...], list[TrueSeedError]]:
+    """What tasks, judges and targets ask, and what in their files the run would end with."""
+
+    def may(asked: Asked, use: Use) -> bool:
+        return may_ask(asked.named, use, file.facts, now.date(), workspace.catalog, asked.features).permitted
+
+    try:
+        read = tasks.read(file)
+        asks = tasks.asked(file, read, may)
+        samples = {config.named: task.samples for config, task in zip(file.tasks, read, strict=True)}
+        for target in file.targets:
+            if target.outputs:
+                scoreboard.recorded(target, samples[target.task])
+    except ConfigError as err:
+        return (), [err]
+    return asks, []
+
+
+def _ask(
+    file: RunFile, workspace: Workspace, wire: Wire, given: Given, asks: Sequence[tasks.Asks], rows: int
+) -> _Asked:
     """The rows, and the estimate that follows from them, each in a step of its own."""
     begun = pipeline.begin(file, workspace)
     identity = begun.voice.identity if begun.voice else {}
@@ -205,13 +245,13 @@ def _ask(file: RunFile, workspace: Workspace, wire: Wire, given: Given, rows: in
     inputs = [begun.held_out, *filter(None, (begun.prompts, rows_kept, begun.base))]
     config = {
         "run": file.model_dump(mode="json"), "identity": identity, "tempos": [*map(list, known.found.items())],
-        "imported": [given.rows, given.messages],
+        "imported": [given.rows, given.messages], "asks": [each.to_json() for each in asks],
     }  # fmt: skip
     with workspace.step("estimate", inputs=inputs, config=config) as step:
         kept = step.earlier("report")
         if kept is None:
             machine = measured.try_out(file, rows_kept, begun, step) if rows_kept else Machine()
-            made = estimate(file, answered, machine, wire, known, identity=identity, given=given)
+            made = estimate(file, answered, machine, wire, known, identity=identity, given=given, asks=asks)
             kept = step.write("report", _filler(made), {"rows": made.rows})
     found = Estimate.from_json(json.loads((kept.folder / ESTIMATE).read_bytes()))
     return _Asked(answered, found, failure, f"{kept.kind}:{kept.digest}")

@@ -1,13 +1,15 @@
 """The calendar of a run: its estimate under the limits of its run file and account, beside what is used of them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from trueseed.asking import ASKING, USES
+from trueseed.asking import ASKING
 from trueseed.plan.calendar import DIMENSIONS, Dimension, Finish, Work, finish
 from trueseed.plan.estimate import Wire
 from trueseed.plan.measured import Answered
+from trueseed.plan.tasks import Asks
 from trueseed.report.planned import Estimate, Planned, Quantity
 from trueseed.runfile import RunFile
 from trueseed.teachers.account.amounts import Amount
@@ -42,27 +44,25 @@ class Calendar:
         }
 
 
-def calendar(file: RunFile, made: Estimate, answered: Answered, wire: Wire, *, source: str, now: datetime) -> Calendar:
-    """Raises `AccountUnavailable`."""
-    bound: tuple[Room, ...] = ()
-    if not wire.is_ours:
-        bound = rooms(file.limits, source=source, uses=USES, project=file.project, now=now)
+def calendar(
+    file: RunFile, made: Estimate, answered: Answered, wire: Wire, asks: Sequence[Asks], *, source: str, now: datetime
+) -> Calendar:
+    """asks: of tasks, judges and targets. Raises `AccountUnavailable`."""
+    asking = _asking(file, answered, wire, asks, source)
+    bound: list[Room] = []
+    for each in asking.values():
+        found = rooms(file.limits, source=each.source, uses=[each.use], project=file.project, now=now)
+        bound += [room for room in found if room not in bound]
     steps = {step.step: step for step in made.steps}
     lacking = tuple(name for name, step in steps.items() if "seconds" not in step.numbers)
     needs = {name for room in bound for name in DIMENSIONS if getattr(room.limit, name) is not None}
-    asking = _asking(file, source)
     for name in sorted(needs):
         if why := next((steps[step].unknown[name] for step in asking if name in steps[step].unknown), None):
-            return Calendar(earliest=None, likely=None, latest=None, rooms=bound, unknown=f"{name}: {why}")
-    upper = Amount(
-        requests=1,
-        tokens=answered.most_prompt + answered.most_completion,
-        micros=wire.price.micros(answered.most_prompt, answered.most_completion) if wire.price else 0,
-    )
+            return Calendar(earliest=None, likely=None, latest=None, rooms=tuple(bound), unknown=f"{name}: {why}")
 
     def at(end: str) -> Finish:
-        works = [_work(steps[name], use, end, upper) for name, use in asking.items()]
-        found = finish(works, bound, source=source, project=file.project, now=now)
+        works = [_work(steps[name], each, end) for name, each in asking.items()]
+        found = finish([work for work in works if work.requests], bound, project=file.project, now=now)
         after = sum(_at(steps[name], "seconds", end) for name in steps if name not in asking)
         if found.at is None:
             return found
@@ -71,26 +71,51 @@ def calendar(file: RunFile, made: Estimate, answered: Answered, wire: Wire, *, s
     likely = at("likely")
     if len(lacking) == len(steps) and likely.at is not None:  # what can never be done is told without any times
         why = steps[lacking[0]].unknown["seconds"]
-        return Calendar(earliest=None, likely=None, latest=None, rooms=bound, unknown=f"seconds: {why}")
-    return Calendar(earliest=at("low"), likely=likely, latest=at("high"), rooms=bound, unknown_s=lacking)
+        return Calendar(earliest=None, likely=None, latest=None, rooms=tuple(bound), unknown=f"seconds: {why}")
+    return Calendar(earliest=at("low"), likely=likely, latest=at("high"), rooms=tuple(bound), unknown_s=lacking)
 
 
-def _asking(file: RunFile, source: str) -> dict[str, Use]:
-    """By step, what the run asks of this source, in order."""
-    if not source:
-        return {}
-    said_anew = {name: Use.TRAIN for name, (_, asked) in file.transforms.items() if asked.named == source}
-    return {"generate": ASKING["generate"], **said_anew, "baseline": ASKING["baseline"]}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """Whom a step asks, for what, and the most that one call reserves."""
+
+    source: str
+    use: Use
+    upper: Amount
 
 
-def _work(step: Planned, use: Use, end: str, upper: Amount) -> Work:
+def _asking(file: RunFile, answered: Answered, wire: Wire, asks: Sequence[Asks], source: str) -> dict[str, _Call]:
+    """By step, in order: what is asked under limits, of the teacher, and of whom else for tasks, judges and targets.
+    Weights on this machine are asked under none.
+    """
+    upper = Amount(
+        requests=1,
+        tokens=answered.most_prompt + answered.most_completion,
+        micros=wire.price.micros(answered.most_prompt, answered.most_completion) if wire.price else 0,
+    )
+    uses: dict[str, Use] = {}
+    if source and not wire.is_ours:
+        said_anew = {name: Use.TRAIN for name, (_, asked) in file.transforms.items() if asked.named == source}
+        uses = {"generate": ASKING["generate"], **said_anew, "baseline": ASKING["baseline"]}
+    of_teacher = {name: _Call(source=source, use=use, upper=upper) for name, use in uses.items()}
+    further = {
+        each.step: _Call(source=each.source, use=each.use, upper=each.upper)
+        for each in asks
+        if each.asked and each.asked.remote
+    }
+    return {**of_teacher, **further}
+
+
+def _work(step: Planned, call: _Call, end: str) -> Work:
+    least = 0.0 if step.numbers["requests"].high == 0 else 1.0
     return Work(
-        use=use,
-        requests=max(1.0, _at(step, "requests", end)),
+        source=call.source,
+        use=call.use,
+        requests=max(least, _at(step, "requests", end)),
         tokens=_at(step, "tokens", end),
         micros=_at(step, "micros", end),
         seconds=_at(step, "seconds", end),
-        upper=upper,
+        upper=call.upper,
     )
 
 

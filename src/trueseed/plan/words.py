@@ -55,6 +55,12 @@ def calendar(plan: Plan) -> str:
     return sentence(plan.calendar)
 
 
+def measures(plan: Plan) -> Iterator[str]:
+    """What tasks, judges and targets ask of whom, and what the targets' days mean."""
+    yield from (f"measures   {line}" for line in plan.measures)
+    yield from (f"target     {each}" for each in plan.deadlines)
+
+
 def imports(plan: Plan) -> Iterator[str]:
     """Records of others: rows and origin, what was looked for and found against it, and what may be done with them."""
     for each in plan.imports:

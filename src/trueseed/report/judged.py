@@ -96,14 +96,22 @@ def card(said: Mapping[str, Any]) -> Card:
     ends = (-1.0 if min(lows, default=0.0) < 0 else 0.0, 1.0)
     spent = ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in said["cost"].items())
     faults = ", ".join(f"{name} {n}" for name, n in said["faults"].items()) or "none"
+    scope = f"For {said['scope']}. " if said["scope"] else ""
     told = f"{said['pairs']} pairs in both orders; replies that were no verdict: {faults}; repaired {said['repaired']}"
     return Card(
-        judge=said["judge"],
+        judge=said["judge"] if said["method"] == "words" else f"{said['judge']} by {said['method']}",
         passed=said["passed"],
-        told=f"{told}{'; a pair takes ' if spent else ''}{spent}.",
+        told=f"{scope}{told}{'; a pair takes ' if spent else ''}{spent}.{_sure(said['calibration'])}",
         figures=tuple(_figure(name, limit, said, ends) for name, limit in said["limits"].items()),
         ticks=ticks(ends),
     )
+
+
+def _sure(calibration: Sequence[Mapping[str, float]]) -> str:
+    held = ", ".join(
+        f"{each['right']:.2f} of {each['pairs']} where it was by {each['sure']:.2f}" for each in calibration
+    )
+    return f" How often it was right by how sure it was: {held}." if held else ""
 
 
 def _figure(name: str, limit: str, said: Mapping[str, Any], ends: tuple[float, float]) -> Figure:
@@ -141,7 +149,11 @@ def _told(scores: Mapping[str, Any]) -> str:
     return f"{'' if 'win_rate' in scores['metrics'] else 'No win rate: '}{counted}."
 
 
-_RATES = {"win_rate": "Win rate", "win_rate_at_equal_length": "At equal length"}
+_RATES = {
+    "win_rate": "Win rate",
+    "weighted_win_rate": "By its chances",
+    "win_rate_at_equal_length": "At equal length",
+}
 
 
 def _rates(metrics: Mapping[str, Mapping[str, float]]) -> list[tuple[str, Markup, str]]:
@@ -162,7 +174,16 @@ def _judge(judge: Mapping[str, Any]) -> str:
     )
     voice = "" if judge["decides"] else ", without a voice"
     counts = judge["counts"]
-    return f"{judge['source']}: {card}{voice}; {counts['flips']} of {counts['samples']} flipped with the order"
+    scope = f" (for {judge['scope']})" if judge["scope"] else ""
+    flips = f"{counts['flips']} of {counts['samples']} flipped with the order"
+    return f"{judge['source']} by {judge['method']}: {card}{scope}{voice}; {flips}"
+
+
+def _reason(opinion: Mapping[str, Any]) -> str:
+    """In the judge's words; else how its verdict was read, since it was asked for no reason; else why there is none."""
+    if opinion["reason"] is not None or opinion["chance"] is None:
+        return str(opinion["reason"] or opinion["told"])
+    return f"{opinion['chance']:.2f} for the one shown first ({opinion['read']}); no reason was asked for"
 
 
 def _sample(line: Mapping[str, Any], a: str, b: str) -> Sample:
@@ -171,7 +192,7 @@ def _sample(line: Mapping[str, Any], a: str, b: str) -> Sample:
         Opinion(
             judge=judge,
             said=f"{'first shown first' if each['order'] == 'ab' else 'swapped'}: {names[each['winner']]}",
-            reason=each["reason"] or each["told"],
+            reason=_reason(each),
         )
         for judge, said in line["judges"].items()
         for each in said

@@ -83,8 +83,12 @@ def _facts(said: Mapping[str, Any]) -> list[tuple[str, str]]:
     target, steps = said["target"], said["steps"]
     goal = f"{figure(target['value'])} [{figure(target['low'])}, {figure(target['high'])}]"
     facts = [("Target", f"{said['metric']} {goal}, {said['samples']} samples of {said['source']}")]
+    facts += _judge(said["judge"]) if "judge" in said else []
     if not steps:
         return [*facts, ("Students", "none was measured yet")]
+    facts += [
+        (_RATES[name], _rate(rate)) for name, rate in steps[-1].get("rates", {}).items() if name != said["metric"]
+    ]
     gap = steps[-1]["gap"]
     facts.append(("Gap", f"{change(gap['value'])} [{change(gap['low'])}, {change(gap['high'])}], newest student"))
     if said["margin"]:
@@ -96,6 +100,23 @@ def _facts(said: Mapping[str, Any]) -> list[tuple[str, str]]:
         seen = f"so many samples show a gap of {figure(said['detectable'])}"
         facts.append(("Can be seen", f"{seen}; one of 0.03 takes {count(said['needed'])}"))
     return facts
+
+
+_RATES = {
+    "win_rate": "Win rate",
+    "weighted_win_rate": "By chances",
+    "win_rate_at_equal_length": "At equal length",
+}
+
+
+def _rate(it: Mapping[str, float]) -> str:
+    return f"{percent(it['value'])} [{percent(it['low'])} to {percent(it['high'])}], newest student"
+
+
+def _judge(judge: Mapping[str, Any]) -> list[tuple[str, str]]:
+    worth = {True: "passed its card", False: "is NOT to be believed", None: "has judged nobody yet"}
+    by = f"{judge['source']} by {judge['method']}, which {worth[judge['believed']]}"
+    return [("Judge", by), *(("Note", warning) for warning in judge["warnings"])]
 
 
 def _student(step: Mapping[str, Any]) -> Student:

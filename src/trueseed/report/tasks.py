@@ -1,23 +1,56 @@
 """Scores of models on tasks, with their intervals on one scale: of a run, or of everybody on a task's ladder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from markupsafe import Markup
 
 from trueseed import worth
 from trueseed.report import plots
-from trueseed.report.wording import figure
+from trueseed.report.wording import count, figure
+
+SHOWN = 6  # samples of each verdict
+
+
+class Answered(Protocol):
+    """As `evaluate.scored.Answered`."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def asked(self) -> str: ...
+
+    @property
+    def said(self) -> str: ...
+
+    @property
+    def why(self) -> str: ...
+
+    @property
+    def worth(self) -> float: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """A model's scores on a task. model: its name in a table. about: as `evaluate.score` writes them."""
+    """A model's scores on a task. model: its name in a table. about: as `evaluate.score` writes them. answered: its
+    samples with their verdicts.
+    """
 
     model: str
     student: bool
     about: Mapping[str, Any]
+    answered: Sequence[Answered] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """The first samples that came to the same. told: how many there are, of which verdict."""
+
+    model: str
+    told: str
+    samples: tuple[Answered, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +74,14 @@ class Metric:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
     """metrics: the one that the scorer is known by first. told: how it was measured. worth: of each model, what of the
-    samples it was trained on, and how often they were looked at.
+    samples it was trained on, and how often they were looked at. verdicts: of each model, what was wrong first.
     """
 
     name: str
     told: str
     metrics: tuple[Metric, ...]
     worth: tuple[str, ...] = ()
+    verdicts: tuple[Verdicts, ...] = ()
 
 
 def of_scores(found: Sequence[Scores]) -> list[Task]:
@@ -75,8 +109,26 @@ def _task(models: Sequence[Scores]) -> Task:
     for name in names:
         measured = [(each.model, each.student, each.about["metrics"].get(name)) for each in models]
         metrics.append(_metric(name, [(model, student, it, "") for model, student, it in measured if it]))
-    said = tuple(f"{each.model}: {line}" for each in models for line in worth.lines(each.about))
-    return Task(name=task["name"], told=f"{told}{', ' if how else ''}{how}.", metrics=tuple(metrics), worth=said)
+    said = tuple(f"{each.model}: {line}" for each in models for line in _doubts(each.about))
+    verdicts = tuple(part for each in models for part in _verdicts(each))
+    told = f"{told}{', ' if how else ''}{how}."
+    return Task(name=task["name"], told=told, metrics=tuple(metrics), worth=said, verdicts=verdicts)
+
+
+def _verdicts(scores: Scores) -> Iterator[Verdicts]:
+    """What was wrong, right in part, and right."""
+    for name, of in (
+        ("wrong", [each for each in scores.answered if each.worth <= 0]),
+        ("right in part", [each for each in scores.answered if 0 < each.worth < 1]),
+        ("right", [each for each in scores.answered if each.worth >= 1]),
+    ):
+        if of:
+            more = f", the first {SHOWN} here" if len(of) > SHOWN else ""
+            yield Verdicts(model=scores.model, told=f"{count(len(of))} {name}{more}", samples=tuple(of[:SHOWN]))
+
+
+def _doubts(about: Mapping[str, Any]) -> list[str]:
+    return [*about.get("warnings", ()), *worth.lines(about)]
 
 
 def _metric(name: str, measured: Sequence[tuple[str, bool, Mapping[str, Any], str]]) -> Metric:

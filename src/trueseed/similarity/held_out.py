@@ -87,7 +87,7 @@ def _samples(keyed: _Keyed) -> tuple[Sample, ...]:
         for number, line in enumerate(path.read_bytes().splitlines(), start=1)
         if line.startswith(b"{")
     )
-    return tuple(sample for name, row in rows if (sample := _sample(name, row)).prompts)
+    return tuple(sample for name, row in rows if (sample := sample_of(name, row)).prompts)
 
 
 @lru_cache(maxsize=KEPT)
@@ -102,7 +102,7 @@ def _recorded(record: Record) -> Sample:
     return Sample(str(record.task.get("id", record.id)), *map(tuple, parts))
 
 
-def _sample(name: str, row: Mapping[str, Any]) -> Sample:
+def sample_of(name: str, row: Mapping[str, Any]) -> Sample:
     """A row of a task has the question, the file's own row beside it, and perhaps an id; of others the question is all
     there is. A question in its template is asked in two wordings.
     """

@@ -10,6 +10,7 @@ checkpoints what a killed run goes on from
 collect    a teacher is heard about a whole dataset, through an open step
 loop       steps of the optimizer, exact resume, early stopping
 ranks      several processes that take the same steps (torchrun)
+shards     weights shared out among them (FSDP2)
 stage      what all methods do: read the dataset, learn, write the weights
 online     a teacher in memory: what it thinks of a batch's answers
 own_words  steps whose rows the student says itself

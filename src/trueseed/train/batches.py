@@ -168,10 +168,10 @@ def pack(rows: Sequence[Example]) -> Batch:
         owner=torch.tensor(owner),
         copies=torch.tensor(copies, dtype=torch.int64),
         copied=torch.tensor(copied, dtype=torch.int64),
-        answers=torch.tensor(answers),
-        labels=torch.tensor(labels),
-        row=torch.tensor(row_of),
-        place=torch.tensor(place),
+        answers=torch.tensor(answers, dtype=torch.int64),
+        labels=torch.tensor(labels, dtype=torch.int64),
+        row=torch.tensor(row_of, dtype=torch.int64),
+        place=torch.tensor(place, dtype=torch.int64),
         row_tokens=sum(len(row.tokens) for row in rows),
     )
 

@@ -4,13 +4,14 @@
                     course.json         the curve so far
     diverged.json                       the batches of a step that broke: records, tokens, losses
 
-A folder appears whole or not at all; older ones go only when a newer one stands.
+A folder appears whole or not at all; older ones go only when a newer one stands. Its tensors are whole, however many
+processes shared them out, so a run may go on with another number of processes, or with none but one.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -21,7 +22,21 @@ from trueseed.errors import ConfigError
 from trueseed.train.course import Course
 
 LetGo = Callable[[Path], None]
-Weights = Mapping[str, torch.Tensor]
+State = Mapping[str, torch.Tensor]
+
+
+class Weights(Protocol):
+    """weights: in float32, by name, as this process has them: whole, or its share. whole: makes one of a share (all
+    processes call it together); shared: the reverse, of a tensor that everybody has.
+    """
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]: ...
+
+    def whole(self, tensor: torch.Tensor) -> torch.Tensor: ...
+
+    def shared(self, whole: torch.Tensor) -> torch.Tensor: ...
+
 
 DIVERGED = "diverged.json"
 _STATE = "state.safetensors"
@@ -29,18 +44,23 @@ _COURSE = "course.json"
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def save(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer, course: Course, let_go: LetGo) -> None:
+def state(masters: Weights, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, torch.Tensor]]:
+    """Where the run stands, one whole tensor after another; all processes go through it together."""
+    for name, weight in masters.weights.items():
+        yield f"weights.{name}", masters.whole(weight)
+        for moment in _MOMENTS:
+            yield f"{moment}.{name}", masters.whole(optimizer.state[weight][moment])
+
+
+def save(folder: Path, state: State, course: Course, let_go: LetGo) -> None:
     """Writes where the run stands, then deletes older checkpoints but the best.
 
     Raises `ConfigError` when it cannot be written; then the checkpoint before it is as it was.
     """
-    state = {f"weights.{name}": weight for name, weight in weights.items()}
-    for name, weight in weights.items():
-        state |= {f"{moment}.{name}": optimizer.state[weight][moment] for moment in _MOMENTS}
     final, last = folder / _name(len(course)), _newest(folder)
     try:
         with folder_atomic(final) as staged:
-            save_file(state, staged / _STATE)
+            save_file(dict(state), staged / _STATE)
             (staged / _COURSE).write_text(json.dumps(course.to_json()))
     except (SafetensorError, OSError) as err:
         standing = f"the checkpoint of step {int(last.name[5:])} stands" if last else "there is none before it"
@@ -53,26 +73,27 @@ def save(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer, cours
             let_go(path)
 
 
-def restore(folder: Path, weights: Weights, optimizer: torch.optim.Optimizer) -> Course:
+@torch.no_grad()
+def restore(folder: Path, masters: Weights, optimizer: torch.optim.Optimizer) -> Course:
     """Sets weights and optimizer to the newest checkpoint. An empty course when there is none."""
     newest = _newest(folder)
     if newest is None:
         return Course()
     course = Course.from_json(json.loads((newest / _COURSE).read_text()))
     state: dict[str, Any] = load_file(newest / _STATE)
-    for name, weight in weights.items():
-        weight.copy_(state[f"weights.{name}"])
-        optimizer.state[weight] = {moment: state[f"{moment}.{name}"].to(weight.device) for moment in _MOMENTS} | {
-            "step": torch.tensor(float(len(course)))
-        }
+    for name, weight in masters.weights.items():
+        weight.copy_(masters.shared(state[f"weights.{name}"]))
+        moments = {moment: masters.shared(state[f"{moment}.{name}"]).clone() for moment in _MOMENTS}
+        optimizer.state[weight] = moments | {"step": torch.tensor(float(len(course)), device=weight.device)}
     return course
 
 
-def restore_weights(folder: Path, step: int, weights: Weights) -> None:
+@torch.no_grad()
+def restore_weights(folder: Path, step: int, masters: Weights) -> None:
     """Sets weights to those of the checkpoint of a step."""
     state = load_file(folder / _name(step) / _STATE)
-    for name, weight in weights.items():
-        weight.copy_(state[f"weights.{name}"])
+    for name, weight in masters.weights.items():
+        weight.copy_(masters.shared(state[f"weights.{name}"]))
 
 
 def save_diverged(folder: Path, said: Mapping[str, Any]) -> Path:

@@ -7,6 +7,7 @@ It reads what the student will read: the records of training and of validation, 
 whole or not at all. What it said of some records is on the disk before the next are read, so a killed step goes on.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from trueseed.train import signals
 from trueseed.train.batches import Example, examples
 from trueseed.train.settings import Distil
 from trueseed.train.signals import About, Signals
-from trueseed.train.told import Spelling, Unlike
+from trueseed.train.told import Spelling, Unlike, Untold
 from trueseed.workspace import Step
 
 TOGETHER = 64  # records that a kill may cost; the teacher reads them in batches
@@ -50,37 +51,62 @@ def collect(config: Distil, dataset: Artifact, weights: Path, teacher: Engine, s
 
 def gathered(config: Distil, dataset: Artifact, student: Path, teacher: Teacher, step: Step) -> Artifact:
     """What a server told of each token of its own answers, as far as these are kept, on the ids of the student in the
-    folder `student`. Raises `ConfigError` when it told nothing of a record, or of tokens that the student has not.
+    folder `student`.
+
+    A record that it told nothing of, or spoke as other tokens than the student reads, is left out, counted and named in
+    the signals where `config.incomparable` is `drop`. Raises `ConfigError` for it otherwise, and when none remains.
     """
     form = Format(student)
     spelling, pairs = Spelling.of(form), _rows(step.read(dataset), form, config)
     about = About.teacher(teacher.source, Vocabulary.of(student, form), config.loss_top_k)
+    left_out: dict[str, Unlike | Untold] = {}
 
     def told() -> Iterator[Entry]:
         for record, row in pairs:
-            yield row.id, row.tokens, row.mask, _told(record, row, teacher, spelling, config.loss_top_k)
+            try:
+                yield row.id, row.tokens, row.mask, _told(record, row, teacher, spelling, config.loss_top_k)
+            except (Unlike, Untold) as why:
+                if config.incomparable == "refuse":
+                    raise ConfigError(_refusal(teacher, row, why)) from why
+                left_out[row.id] = why
 
     whole = step.checkpoint("signals") / "told"
     with folder_atomic(whole) as folder:
         about = signals.write(folder, about, told())
-    return _written(about, [row for _, row in pairs], lambda folder: signals.join(folder, [whole]), step)
+    kept = [row for _, row in pairs if row.id not in left_out]
+    if not kept:
+        record, why = next(iter(left_out.items()))
+        raise ConfigError(
+            f"none of the {len(left_out)} records can be compared with what {teacher.source} told of them; of "
+            f"{record[:16]}: {why}; learn from its words (`method: sft`)"
+        )
+    words = {record: type(why).__name__.lower() for record, why in left_out.items()}
+    for word, many in sorted(Counter(words.values()).items()):
+        step.count(word, many)
+
+    def fill(folder: Path) -> None:
+        signals.join(folder, [whole])
+        signals.leave_out(folder, words)
+
+    return _written(about, kept, fill, step)
 
 
 def _told(record: Record, row: Example, teacher: Teacher, spelling: Spelling, k: int) -> TopK:
     answer = teacher.known(record.origin.request) if record.origin.request else None
     if answer is None or not answer.logprobs:
-        raise ConfigError(
-            f"{teacher.source} told nothing of record {row.id[:16]}: its answer is not kept, or was asked for without "
-            f"`top_logprobs`; ask for the records anew (another `seed`), or learn from words (`method: sft`)"
-        )
+        raise Untold("its answer is not kept, or was asked for without `top_logprobs`")
     ids = [token for token, counts in zip(row.tokens, row.mask, strict=True) if counts]
-    try:
-        return spelling.topk(answer, ids, k=k)
-    except Unlike as err:
-        raise ConfigError(
-            f"what {teacher.source} told of record {row.id[:16]} cannot be compared: {err}; learn from its words "
-            f"(`method: sft`)"
-        ) from err
+    return spelling.topk(answer, ids, k=k)
+
+
+def _refusal(teacher: Teacher, row: Example, why: Unlike | Untold) -> str:
+    otherwise = "leave such records out (`incomparable: drop`), or learn from words (`method: sft`)"
+    if isinstance(why, Untold):
+        return (
+            f"{teacher.source} told nothing of record {row.id[:16]}: {why}; ask for the records anew (another `seed`), "
+            f"{otherwise}"
+        )
+    return f"what {teacher.source} told of record {row.id[:16]} cannot be compared: {why}; {otherwise}"
 
 
 def _written(about: About, rows: Sequence[Example], fill: Callable[[Path], None], step: Step) -> Artifact:

@@ -8,11 +8,12 @@ bit-identical weights, given the same number of threads.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 import torch
 
@@ -23,6 +24,9 @@ from trueseed.train.checkpoints import LetGo
 from trueseed.train.course import Course, Evaluation, Point
 from trueseed.train.ranks import ALONE, Ranks
 from trueseed.train.settings import Optimizing
+
+if TYPE_CHECKING:
+    from trueseed.train.shards import SharedMasters
 
 # Sum over the batch's answer tokens, float32 scalar. One that is made of several has a method `parts`: see `_parts`.
 Loss = Callable[[Batch], torch.Tensor]
@@ -87,6 +91,12 @@ class Masters:
         torch._foreach_mul_(grads, min(1.0, max_norm / (norm + 1e-6)) / targets)
         return norm
 
+    def whole(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor
+
+    def shared(self, whole: torch.Tensor) -> torch.Tensor:
+        return whole.to(self.device)
+
     def publish(self) -> None:
         """Rounds the float32 weights onto the model's, and forgets the gradients."""
         with torch.no_grad():
@@ -117,7 +127,8 @@ def fit(
     steps: each is asked for when the model has the weights that it begins with. let_go: deletes an older checkpoint.
     validation: the loss a token on held-out records as the model stands; measured when `config.eval_steps` says so, and
     then the model ends with the weights that had the lowest. ranks: those who take each step together; only the first
-    writes. Returns the whole course, earlier steps of a resumed run included.
+    writes. Where weights are shared out, model and loss are both the same `Shards`. Returns the whole course, earlier
+    steps of a resumed run included.
 
     Raises `ConfigError` when loss or gradient stop being numbers or the loss explodes (the step's batches are then in
     `checkpoints/diverged.json`), when there is no gradient at all, when a checkpoint cannot be written, and when the
@@ -125,9 +136,9 @@ def fit(
     """
     if config.eval_steps and validation is None:
         raise ConfigError("eval_steps: the validation loss is to be measured, and no records are held out; set it to 0")
-    with closing(Masters(model)) as masters:
+    with closing(_masters(model)) as masters:
         optimizer = _optimizer(masters, config)
-        course = kept.restore(checkpoints, masters.weights, optimizer)
+        course = kept.restore(checkpoints, masters, optimizer)
         masters.publish()
         began, seen = time.monotonic(), 0
         while len(course) < len(steps) and not course.in_vain(config.early_stopping_patience):
@@ -136,30 +147,59 @@ def fit(
                 steps[at], optimizer, _rate(at, len(steps), config), config.max_grad_norm
             )
             course.points.append(point)
-            _must_teach(course, len(steps))
+            _must_teach(course, len(steps), ranks)
             last = len(course) == len(steps)
-            improved = validation is not None and _measured(course, validation, config.eval_steps, last)
-            if not last and not ranks.rank and (improved or len(course) % config.save_steps == 0):
-                kept.save(checkpoints, masters.weights, optimizer, course, let_go)
+            improved = validation is not None and _measured(course, validation, config.eval_steps, last, ranks)
+            if not last and (improved or len(course) % config.save_steps == 0):
+                state = kept.state(masters, optimizer)
+                kept.save(checkpoints, dict(state), course, let_go) if not ranks.rank else deque(state, maxlen=0)
             seen += point.tokens
             pace = seen / (time.monotonic() - began)
             progress(len(course), len(steps), "steps", f"loss {point.loss:.3f}, {pace:.0f} tokens/s")
-        if course.kept != len(course) and not ranks.rank:
-            kept.restore_weights(checkpoints, course.kept, masters.weights)
+        if course.kept != len(course):
+            kept.restore_weights(checkpoints, course.kept, masters)
             masters.publish()
     return course
 
 
-def mean_loss(loss: Loss, batches: Iterable[Rows], device: torch.device = _CPU) -> float:
+def _masters(model: Any) -> "Masters | SharedMasters":
+    """Those of `Shards` are its own; it is not imported here, since few need it and it takes long."""
+    shared: SharedMasters | None = model.masters() if hasattr(model, "masters") else None
+    return shared or Masters(model)
+
+
+def mean_loss(loss: Loss, batches: Sequence[Rows], device: torch.device = _CPU, ranks: Ranks = ALONE) -> float:
     """-log p a token, in nats, over all answer tokens; changes nothing. device: the model's."""
-    total, targets = 0.0, 0
+    total, targets = _sums(loss, batches, device, ranks)
+    _parts(loss)  # are of the training's curve alone
+    return total / targets
+
+
+def mean_parts(
+    loss: Loss, batches: Sequence[Rows], device: torch.device = _CPU, ranks: Ranks = ALONE
+) -> dict[str, float]:
+    """The same of each part of a loss that is made of several."""
+    _, targets = _sums(loss, batches, device, ranks)
+    return _shares(loss, targets, ranks)
+
+
+def _sums(loss: Loss, batches: Sequence[Rows], device: torch.device, ranks: Ranks) -> tuple[float, float]:
+    total, targets = 0.0, 0.0
     with torch.no_grad():
-        for rows in batches:
+        for rows in ranks.share(batches):
             batch = pack(rows).to(device)
             total += float(loss(batch))
             targets += batch.targets
-    _parts(loss)  # are of the training's curve alone
-    return total / targets
+    total, targets = ranks.total(total, targets)
+    return total, targets
+
+
+def _shares(loss: Loss, targets: float, ranks: Ranks) -> dict[str, float]:
+    """A token's, over all processes."""
+    told = _parts(loss)
+    if not told:
+        return {}
+    return {name: part / targets for name, part in zip(told, ranks.total(*told.values()), strict=True)}
 
 
 def _parts(loss: Loss) -> dict[str, float]:
@@ -172,7 +212,13 @@ class _Step:
     """One step of the optimizer, and what is written down when it breaks."""
 
     def __init__(
-        self, at: int, masters: Masters, loss: Loss, course: Course, folder: Path, ranks: Ranks = ALONE
+        self,
+        at: int,
+        masters: "Masters | SharedMasters",
+        loss: Loss,
+        course: Course,
+        folder: Path,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._at, self._masters, self._loss, self._folder, self._ranks = at, masters, loss, folder, ranks
         self._most = course.points[0].loss + _EXPLODED if course.points else math.inf
@@ -197,7 +243,7 @@ class _Step:
             learning_rate=rate,
             targets=round(targets),
             tokens=round(tokens),
-            parts={name: part / targets for name, part in _parts(self._loss).items()},
+            parts=_shares(self._loss, targets, self._ranks),
         )
 
     def _computed(self, batches: Sequence[Rows]) -> tuple[float, int, int]:
@@ -207,9 +253,11 @@ class _Step:
             batch = pack(rows).to(self._masters.device)
             value = self._loss(batch)
             value.backward()
+            if not batch.targets:
+                continue
             total, targets, tokens = total + value.item(), targets + batch.targets, tokens + batch.row_tokens
             self._seen.append((rows, value.item() / batch.targets))
-            if not self._sane(self._seen[-1][1]):
+            if not self._sane(self._seen[-1][1]) and not self._ranks.lockstep:
                 break
         return total, targets, tokens
 
@@ -223,7 +271,7 @@ class _Step:
         ids = ", ".join(row.id[:16] for row in rows[:5]) + (", …" if len(rows) > 5 else "")
         sentence = f"training diverged: the {what} became {value:.4g} at step {self._at + 1}, on records {ids}"
         if self._ranks.rank:
-            raise ConfigError(sentence)
+            raise self._ranks.ended(ConfigError(sentence))
         said = {"step": self._at + 1, "what": what, "value": str(value), "batches": [_told(*batch) for batch in seen]}
         path = kept.save_diverged(self._folder, said)
         raise ConfigError(
@@ -237,29 +285,29 @@ def _told(rows: Rows, loss: float) -> dict[str, Any]:
     return {"loss": str(loss), "rows": told}
 
 
-def _must_teach(course: Course, steps: int) -> None:
+def _must_teach(course: Course, steps: int, ranks: Ranks) -> None:
     """Raises `ConfigError` when no step so far had any gradient."""
     if len(course) == min(_SILENT, steps) and not any(point.grad_norm for point in course.points):
-        raise ConfigError(
+        sentence = (
             f"the gradient is exactly 0 in all of the first {len(course)} steps, so nothing would be learned: every "
             f"weight of the loss is 0, or the student already says what it is taught; look at the method's weights"
         )
+        raise ranks.ended(ConfigError(sentence))
 
 
-def _measured(course: Course, validation: Callable[[], float], every: int, last: bool) -> bool:
+def _measured(course: Course, validation: Callable[[], float], every: int, last: bool, ranks: Ranks) -> bool:
     """Measures when it is time to; whether that is the lowest so far. Raises `ConfigError` when it is no number."""
     if not every or (len(course) % every and not last):
         return False
     found = Evaluation(step=len(course), loss=validation())
     if not math.isfinite(found.loss):
-        raise ConfigError(
-            f"training diverged: the validation loss became {found.loss} after step {found.step}; lower learning_rate"
-        )
+        sentence = f"training diverged: the validation loss became {found.loss} after step {found.step}"
+        raise ranks.ended(ConfigError(f"{sentence}; lower learning_rate"))
     course.evaluations.append(found)
     return course.best is found
 
 
-def _optimizer(masters: Masters, config: Optimizing) -> torch.optim.Optimizer:
+def _optimizer(masters: kept.Weights, config: Optimizing) -> torch.optim.Optimizer:
     weights = masters.weights.values()
     groups = [
         {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": config.weight_decay},

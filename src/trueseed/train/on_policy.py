@@ -23,12 +23,13 @@ from trueseed.errors import ConfigError
 from trueseed.lm.network import Network
 from trueseed.train import online, preflight
 from trueseed.train.batches import Example
-from trueseed.train.distil import first_parts
-from trueseed.train.lora import merged_copy
+from trueseed.train.distil import Routed
+from trueseed.train.lora import merged, merged_copy
 from trueseed.train.own_words import OwnWords, Speaker, must_fit
+from trueseed.train.ranks import launched
 from trueseed.train.settings import Distil
 from trueseed.train.settings import OnPolicy as Config
-from trueseed.train.stage import Method, Student, folder_of, opened, schedule, taught
+from trueseed.train.stage import Method, Student, folder_of, opened, place, schedule, taught
 from trueseed.workspace import Step
 
 __all__ = ["Config", "train"]
@@ -44,18 +45,31 @@ def train(
     max_new_tokens does not fit behind a prompt; and when every answer of a step is empty.
     """
     student = opened(config, dataset, base, step)
-    folder = folder_of(teacher, step)
-    route = _route(config, student, folder)
-    above = online.load(folder, student.model.dtype, student.model.device)
+    notes = step.checkpoint("words") if isinstance(config, Config) else None
+    return taught(student, partial(method, config, folder_of(teacher, step), notes), step)
+
+
+def method(config: Config | Distil, teacher: Path, notes: Path | None, student: Student) -> Method:
+    """teacher: a folder that every process reads for itself. notes: where what was said is kept by the first, if
+    anything is to be said.
+    """
+    route = Routed(_route(config, student, teacher), config)
+    above = online.load(teacher, student.model.dtype, place(config))
     _must_read(above, (*student.rows, *student.held_out))
-    loss = online.Loss(student.model, above, online.asked(config))
-    planned = schedule(student.rows, config)
-    scale = preflight.comparable(*first_parts(loss, planned[0][0]), config) if config.ce_weight else ()
-    told = {"route": preflight.Route(route.name, (*route.reasons, *scale)).to_json(), "loss_top_k": config.loss_top_k}
-    if isinstance(config, Distil):
-        return taught(config, student, Method("distil", loss, planned, lambda: told), step)
-    words = _words(config, student, above, planned, step.checkpoint("words"))
-    return taught(config, student, Method("on_policy", loss, words, lambda: {**told, "said": words.told()}), step)
+    words = _words(config, student, teacher, above, notes) if isinstance(config, Config) and notes else None
+
+    def says() -> dict[str, Any]:
+        told = {"route": route.to_json(), "loss_top_k": config.loss_top_k}
+        return told | {"said": words.told()} if words else told
+
+    return Method(
+        name=config.method,
+        loss=online.Loss(student.model, above, online.asked(config)),
+        steps=words or schedule(student.rows, config),
+        says=says,
+        hears=(above,),
+        begins=route.begins if config.ce_weight else None,
+    )
 
 
 def _route(config: Config | Distil, student: Student, teacher: Path) -> preflight.Route:
@@ -77,19 +91,25 @@ def _must_read(teacher: Any, rows: Sequence[Example]) -> None:
         )
 
 
-def _words(config: Config, student: Student, teacher: Any, planned: Any, notes: Path) -> OwnWords:
+def _words(config: Config, student: Student, folder: Path, teacher: Any, notes: Path) -> OwnWords:
     prompts = {row.id: _prompt_length(row) for row in student.rows}
     if config.lmbda or config.seq_kd:
         for whose, model in (("student", student.model), ("teacher", teacher)):
             must_fit(prompts, config.max_new_tokens, model.config.max_position_embeddings, whose)
-    speakers = Speaker("student", partial(_now, student)), Speaker("teacher", _once(partial(Network.of, teacher)))
+    spoken_by = partial(Network.of, teacher)
+    if config.parallel == "fsdp":  # what is shared out does not speak, so it is read once more
+        spoken_by = partial(Network, folder, teacher.dtype, launched().device)
+    speakers = Speaker("student", partial(_now, student)), Speaker("teacher", _once(spoken_by))
     chats = {record.id: record.messages[:-1] for record in student.records if record.id in prompts}
-    return OwnWords(planned, chats, student.form, speakers, config, notes)
+    return OwnWords(schedule(student.rows, config), chats, student.form, speakers, config, notes, launched())
 
 
 def _now(student: Student) -> Network:
-    """The student's weights of this moment; adapters are merged into a copy."""
-    return Network.of(student.model if student.learner is student.model else merged_copy(student.learner))
+    """The student's weights of this moment, whole; adapters are merged into a copy."""
+    model, learner = student.whole()
+    if learner is not model:
+        model = (merged_copy if learner is student.learner else merged)(learner)
+    return Network.of(model.to(launched().device))
 
 
 def _once(make: Callable[[], Network]) -> Callable[[], Network]:

@@ -18,6 +18,7 @@ from trueseed.lm import checkpoint
 from trueseed.train import network
 from trueseed.train.batches import Batch
 from trueseed.train.divergence import Divergence, divergence, of_logits
+from trueseed.train.ranks import launched
 from trueseed.train.settings import Distilling
 
 
@@ -39,7 +40,7 @@ class Loss:
     def __init__(self, student: Any, teacher: Any, how: Divergence) -> None:
         self._student, self._teacher, self._how = student, teacher, how
         self._packed = network.packs(student) and network.packs(teacher)
-        self._total, self._ce = torch.zeros(2, device=student.device)
+        self._total, self._ce = torch.zeros(2, device=launched().device)
 
     def __call__(self, batch: Batch) -> torch.Tensor:
         """Raises `ConfigError` for a token that the teacher does not have, which a padded student might say."""

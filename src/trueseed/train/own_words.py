@@ -5,8 +5,9 @@ teacher (Agarwal et al. 2024, arXiv:2306.13649, algorithm 1).
     steps[7]      the batches of step 7, asked for when the student has the weights that the step begins with
 
 Whose words a step takes, and every draw of every answer, is a function of the seed and the step's number alone, and all
-of a step's answers are spoken together in one order. So the same weights say the same words, and a run that goes on
-from a checkpoint ends with the same bits, given the same number of threads.
+of a step's answers are spoken together in one order; several processes speak a share each, together what one would have
+said. So the same weights say the same words, and a run that goes on from a checkpoint ends with the same
+bits, given the same number of threads.
 
 Nothing that is said here becomes a record. `notes` keeps how much was said, and a few examples, through a kill.
 """
@@ -29,6 +30,7 @@ from trueseed.lm.network import Network
 from trueseed.lm.talk import Talk
 from trueseed.train.batches import Example, Rows, in_batches
 from trueseed.train.loop import Steps
+from trueseed.train.ranks import ALONE, Ranks
 from trueseed.train.settings import OnPolicy
 
 _TOGETHER = 128  # answers spoken at the same time: bounds the memory of keys and values
@@ -45,6 +47,25 @@ class Speaker:
     network: Callable[[], Network]
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """row: an answer as it was said, the very tokens that were drawn, an end token among them if it ended."""
+
+    row: Example
+    ended: bool
+    prompt: str
+    answer: str
+
+    @classmethod
+    def of(cls, record: str, talk: Talk) -> "Said":
+        row = Example(
+            id=record,
+            tokens=(*talk.prompt, *talk.ids),
+            mask=(False,) * len(talk.prompt) + (True,) * len(talk.ids),
+        )
+        return cls(row, talk.finish == "stop", talk.request.messages[-1].content, talk.answer().text)
+
+
 class OwnWords:
     """The planned steps, those of a share `config.lmbda` with answers of the student's own, and the rest, with
     `seq_kd`, with answers of the teacher's. A step keeps its prompts; the batches are cut anew, since other answers
@@ -52,9 +73,18 @@ class OwnWords:
     """
 
     def __init__(
-        self, planned: Steps, prompts: Prompts, form: Format, speakers: Sequence[Speaker], config: OnPolicy, notes: Path
+        self,
+        planned: Steps,
+        prompts: Prompts,
+        form: Format,
+        speakers: Sequence[Speaker],
+        config: OnPolicy,
+        notes: Path,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self._planned, self._prompts, self._form, self._config, self._notes = planned, prompts, form, config, notes
+        """ranks: who speak together, each a share of a step's answers. notes: only the first writes there."""
+        self._planned, self._prompts, self._form, self._config = planned, prompts, form, config
+        self._notes, self._ranks = notes, ranks
         self._speakers = {speaker.name: speaker for speaker in speakers}
 
     def __len__(self) -> int:
@@ -67,11 +97,15 @@ class OwnWords:
         ids = sorted(row.id for batch in planned for row in batch)
         rng = random.Random(f"{self._config.seed}:words:{at}")
         requests = [self._request(self._prompts[each], rng.getrandbits(63)) for each in ids]
-        talks = spoken(self._speakers[name].network(), self._form, requests)
-        _must_say_something(talks, name, at)
-        self._note(at, name, talks)
-        rows = [_row(record, talk) for record, talk in zip(ids, talks, strict=True)]
-        return in_batches(rows, self._config.tokens_per_batch)
+        network = self._speakers[name].network()
+        with self._ranks.agreed():
+            mine = slice(*self._ranks.span(len(ids)))
+            talks = spoken(network, self._form, requests[mine]) if requests[mine] else []
+        said = self._ranks.everybodys([Said.of(record, talk) for record, talk in zip(ids[mine], talks, strict=True)])
+        _must_say_something(said, name, at, self._ranks)
+        if not self._ranks.rank:
+            self._note(at, name, said)
+        return in_batches([each.row for each in said], self._config.tokens_per_batch)
 
     def whose(self, at: int) -> str | None:
         """Whose answers step `at` (from 0) takes; None: the records'."""
@@ -89,18 +123,16 @@ class OwnWords:
             seed=seed,
         )
 
-    def _note(self, at: int, name: str, talks: Sequence[Talk]) -> None:
-        said = {
+    def _note(self, at: int, name: str, said: Sequence[Said]) -> None:
+        note = {
             "step": at + 1,
             "speaker": name,
-            "answers": len(talks),
-            "tokens": sum(len(talk.ids) for talk in talks),
-            "ended": sum(talk.finish == "stop" for talk in talks),
-            "examples": [
-                {"prompt": talk.request.messages[-1].content, "answer": talk.answer().text} for talk in talks[:_SHOWN]
-            ],
+            "answers": len(said),
+            "tokens": sum(each.row.targets for each in said),
+            "ended": sum(each.ended for each in said),
+            "examples": [{"prompt": each.prompt, "answer": each.answer} for each in said[:_SHOWN]],
         }
-        write_atomic(self._notes / f"step-{at + 1:08d}.json", json.dumps(said))
+        write_atomic(self._notes / f"step-{at + 1:08d}.json", json.dumps(note))
 
     def told(self) -> dict[str, Any]:
         """How much was said in training, by speaker; for `curve.json`."""
@@ -137,22 +169,14 @@ def must_fit(prompts: Mapping[str, int], max_new_tokens: int, context: int, whos
         )
 
 
-def _row(record: str, talk: Talk) -> Example:
-    """What was said, as it was said: the very tokens that were drawn, an end token among them if there was one."""
-    return Example(
-        id=record,
-        tokens=(*talk.prompt, *talk.ids),
-        mask=(False,) * len(talk.prompt) + (True,) * len(talk.ids),
-    )
-
-
-def _must_say_something(talks: Sequence[Talk], name: str, at: int) -> None:
-    if all(len(talk.ids) == 1 and talk.finish == "stop" for talk in talks):
-        raise ConfigError(
-            f"all {len(talks)} answers of the {name} at step {at + 1} are empty: it ends before its first word, and "
+def _must_say_something(said: Sequence[Said], name: str, at: int, ranks: Ranks) -> None:
+    if all(each.ended and each.row.targets == 1 for each in said):
+        sentence = (
+            f"all {len(said)} answers of the {name} at step {at + 1} are empty: it ends before its first word, and "
             f"from such answers nothing else can be learned. Train it on the records first (method: sft, or a lower "
             f"lmbda), or lower learning_rate if its answers have become so"
         )
+        raise ranks.ended(ConfigError(sentence))
 
 
 def _summed(notes: Sequence[Mapping[str, Any]], steps: int) -> dict[str, Any]:

@@ -49,7 +49,8 @@ class Learning(Optimizing):
     tied to it; of a small model that is a large part. freeze_layers: so many of the lowest layers stay as they are;
     with frozen embeddings nothing is carried back through them either. wise_ft_alpha: how far the student stands on the
     line from the base to the trained network (1: as trained; see `interpolation`). dtype: what is computed in (see
-    `lm.arithmetic`).
+    `lm.arithmetic`). parallel: with several processes (torchrun), `ddp` keeps everything whole in each of them, `fsdp`
+    shares weights, gradients and moments out among them.
     """
 
     num_train_epochs: int = Field(default=2, ge=1)
@@ -64,6 +65,7 @@ class Learning(Optimizing):
     freeze_layers: int = Field(default=0, ge=0)
     wise_ft_alpha: float = Field(default=1.0, gt=0, le=1)
     dtype: Arithmetic = "auto"
+    parallel: Literal["ddp", "fsdp"] = "ddp"
 
 
 class Config(Learning):
@@ -90,11 +92,13 @@ class Distil(Distilling):
     """The student learns how probable the teacher finds each token of the records.
 
     signals: `stored`, the teacher is heard once and its log-probabilities are kept; `memory`, it stays in memory and is
-    heard at every step, which a `loss_top_k` of 0 needs.
+    heard at every step, which a `loss_top_k` of 0 needs. incomparable: a record whose tokens a server told nothing of,
+    or spoke as others than the student reads, stops the run (refuse) or is left out and counted (drop).
     """
 
     method: Literal["distil"] = "distil"
     signals: Literal["stored", "memory"] = "stored"
+    incomparable: Literal["refuse", "drop"] = "refuse"
 
     @model_validator(mode="after")
     def _what_is_stored_is_a_top_k(self) -> "Distil":

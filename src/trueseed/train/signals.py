@@ -29,6 +29,7 @@ from trueseed.lm.vocabulary import Vocabulary
 from trueseed.train import codec
 
 FILE, ABOUT_FILE = "signals.parquet", "signals.json"
+LEFT_OUT_FILE = "left_out.json"  # only where records were
 _TOGETHER = 32  # records of a row group, which is what one look-up reads
 _ABOVE_ONE = 1e-3  # nats by which probabilities may sum to more: float32 and an API's rounding, not another teacher
 _SCHEMA = pa.schema(
@@ -182,6 +183,12 @@ def join(folder: Path, parts: Sequence[Path]) -> None:
     (folder / ABOUT_FILE).write_text(json.dumps(about.to_json(), indent=1) + "\n")
 
 
+def leave_out(folder: Path, records: Mapping[str, str]) -> None:
+    """Says beside signals which records have none, and why: by id, in a word."""
+    if records:
+        (folder / LEFT_OUT_FILE).write_text(json.dumps(dict(records), indent=1) + "\n")
+
+
 def must_be_a_distribution(topk: TopK) -> None:
     """Raises `ConfigError` when probabilities are not numbers, sum to more than 1, or name a token twice."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -195,10 +202,13 @@ def must_be_a_distribution(topk: TopK) -> None:
 
 
 class Signals:
-    """Stored thoughts. Open with `Signals.open(folder)`; a look-up reads some thirty records from the disk."""
+    """Stored thoughts. Open with `Signals.open(folder)`; a look-up reads some thirty records from the disk.
 
-    def __init__(self, about: About, file: pq.ParquetFile) -> None:
-        self.about, self._file = about, file
+    left_out: records of the same dataset that have none, as was asked for, and why.
+    """
+
+    def __init__(self, about: About, file: pq.ParquetFile, left_out: Mapping[str, str]) -> None:
+        self.about, self._file, self.left_out = about, file, left_out
         self._at: dict[str, tuple[int, int]] = {}
         self._read_as: dict[str, bytes] = {}
         for group in range(file.num_row_groups):
@@ -211,20 +221,22 @@ class Signals:
         """Raises `Broken` for files that `writing` did not leave, `ConfigError` where there are none."""
         try:
             about = About.from_json(json.loads((folder / ABOUT_FILE).read_bytes()))
+            beside = folder / LEFT_OUT_FILE
+            left_out = json.loads(beside.read_bytes()) if beside.exists() else {}
         except OSError as err:
             raise ConfigError(
                 f"{folder} holds no signals ({err.strerror}: {ABOUT_FILE}); a run makes them before it trains with "
                 f"`method: distil`"
             ) from err
         except ValueError as err:
-            raise Broken(f"{folder / ABOUT_FILE} cannot be read ({err}); make the signals again") from err
+            raise Broken(f"what {folder} says of its signals cannot be read ({err}); make them again") from err
         if about.codec != codec.VERSION or about.temperature != 1:
             raise Broken(
                 f"signals in {folder} are version {about.codec} at temperature {about.temperature}; this program reads "
                 f"version {codec.VERSION} at temperature 1"
             )
         try:
-            found = cls(about, pq.ParquetFile(folder / FILE, page_checksum_verification=True))
+            found = cls(about, pq.ParquetFile(folder / FILE, page_checksum_verification=True), left_out)
         except (OSError, pa.ArrowException, KeyError) as err:
             raise Broken(f"{folder / FILE} cannot be read ({err}); make the signals again") from err
         if len(found._at) != about.records:

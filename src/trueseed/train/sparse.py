@@ -73,6 +73,10 @@ class Thought:
         """Rows in another order."""
         return Thought(self.ids[at_A], self.logp[at_A])
 
+    def to(self, device: torch.device) -> "Thought":
+        """Untested on CUDA."""
+        return Thought(self.ids.to(device), self.logp.to(device))
+
     def split(self, rows: int) -> list["Thought"]:
         pairs = zip(self.ids.split(rows), self.logp.split(rows), strict=True)
         return [Thought(ids, logp) for ids, logp in pairs]

@@ -1,7 +1,7 @@
 """What every method's stage does besides its own loss: read the dataset, learn step by step, write the weights.
 
     student = opened(config, dataset, base, step)
-    return taught(config, student, Method("sft", loss, steps), step)
+    return taught(student, method, step)
 
 The dataset is a folder with `train.parquet` and `validation.parquet` of records; the result is a folder of weights in
 the Hugging Face layout, with `curve.json` beside them (loss of every step, loss on the validation records before, amid
@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from trueseed.core.artifacts import Artifact
 from trueseed.core.records import Record, read_parquet
 from trueseed.errors import ConfigError
@@ -26,9 +28,9 @@ from trueseed.train.batches import Example, Examples, Rows, examples, in_batches
 from trueseed.train.checkpoints import LetGo
 from trueseed.train.course import Course
 from trueseed.train.interpolation import interpolate
-from trueseed.train.loop import Loss, Progress, Steps, fit, mean_loss
+from trueseed.train.loop import Loss, Progress, Steps, fit, mean_loss, mean_parts
 from trueseed.train.lora import adapted, merged
-from trueseed.train.ranks import Ranks, give, launched
+from trueseed.train.ranks import give, launched, together
 from trueseed.train.settings import Learning
 from trueseed.workspace import Step
 
@@ -39,6 +41,7 @@ class Student:
     itself or its adapters. records: of training, those that were too long included.
     """
 
+    config: Learning
     weights: Path
     form: Format
     records: tuple[Record, ...]
@@ -47,15 +50,69 @@ class Student:
     model: Any
     learner: Any
 
+    def whole(self) -> tuple[Any, Any]:
+        """Model and learner as they stand; where their weights are shared out, others on the processor that are whole:
+        then all processes call it together.
+        """
+        if self.config.parallel == "ddp":
+            return self.model, self.learner
+        from trueseed.train.shards import gather  # here and below, since it takes long to import and few need it
 
-@dataclass(frozen=True, slots=True)
+        model, learner = prepared(self.config, self.weights)
+        gather(self.learner, learner)
+        return model, learner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """name: as a run file says it. says: what `curve.json` tells besides, asked when the training is over."""
+    """name: as a run file says it. says: what `curve.json` tells besides, asked when the training is over. hears: other
+    networks that the loss is computed with. begins: is given the parts of the first batch's loss, in nats a token,
+    before anything is learned, and may refuse them.
+    """
 
     name: str
     loss: Loss
     steps: Steps
     says: Callable[[], Mapping[str, Any]] = dict
+    hears: Sequence[Any] = ()
+    begins: Callable[[Mapping[str, float]], None] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What a process needs to learn along. at: where checkpoints lie. method: of the student as it begins."""
+
+    config: Learning
+    weights: Path
+    records: tuple[Record, ...]
+    rows: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    at: Path
+    method: Callable[[Student], Method]
+
+    def student(self) -> Student:
+        model, learner = prepared(self.config, self.weights)
+        return Student(
+            config=self.config,
+            weights=self.weights,
+            form=Format(self.weights),
+            records=self.records,
+            rows=self.rows,
+            held_out=self.held_out,
+            model=model,
+            learner=learner,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """model: plain and whole. before, after: its loss a token on the held-out records, None when there are none."""
+
+    model: Any
+    method: Method
+    course: Course
+    before: float | None
+    after: float | None
 
 
 def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Step) -> Student:
@@ -65,6 +122,7 @@ def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Ste
     record has no trainable token (naming the records), when nothing remains to train on, or for weights that cannot be
     trained so.
     """
+    together(config.parallel)
     weights = folder_of(base, step)
     folder, form = step.read(dataset), Format(weights)
     records = tuple(read_parquet(folder / "train.parquet"))
@@ -73,6 +131,7 @@ def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Ste
     context = getattr(model.config, "max_position_embeddings", config.max_length)
     fits = partial(examples, form=form, max_length=min(config.max_length, context), too_long=config.too_long)
     return Student(
+        config=config,
         weights=weights,
         form=form,
         records=records,
@@ -83,75 +142,92 @@ def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Ste
     )
 
 
-def taught(config: Learning, student: Student, method: Method, step: Step) -> Artifact:
+def taught(student: Student, method: Callable[[Student], Method], step: Step) -> Artifact:
     """Weights of the student. A killed run goes on from its last checkpoint to the same bits.
 
-    Raises `ConfigError` as `loop.fit`: training diverges, nothing can be learned, a disk is full.
+    method: a function that other processes can be told of, so one of a module, or a `partial` of one. Raises
+    `ConfigError` as `loop.fit`: training diverges, nothing can be learned, a disk is full; and what `method` raises.
     """
-
-    before = measured(config, student, method.loss)() if student.held_out else None
-    ranks = launched()
-    if ranks.size > 1 and method.name != "sft":
-        raise ConfigError(f"method {method.name!r} trains in one process, not {ranks.size}; start it without torchrun")
-    folder = step.checkpoint("training")
-    give(Job(config=config, weights=student.weights, rows=student.rows, held_out=student.held_out, at=folder))
-    course = learned(config, student, method, folder, ranks, let_go=step.let_go, progress=step.progress)
-    trained = merged(student.learner) if config.lora else student.model
-    if config.wise_ft_alpha < 1:
-        interpolate(trained, checkpoint.load(student.weights, trained.dtype), config.wise_ft_alpha)
-    after = measured(config, student, method.loss)() if student.held_out else None
-    summary = {"validation_loss_before": before, "validation_loss_after": after, "steps": len(course)}
-    plain = network.restore(trained)
+    job = Job(
+        config=student.config,
+        weights=student.weights,
+        records=student.records,
+        rows=student.rows,
+        held_out=student.held_out,
+        at=step.checkpoint("training"),
+        method=method,
+    )
+    give(job)
+    found = learned(job, student, let_go=step.let_go, progress=step.progress)
+    course, plain = found.course, network.restore(found.model)
+    summary = {
+        "validation_loss_before": found.before,
+        "validation_loss_after": found.after,
+        "steps": len(course),
+    }
+    name = found.method.name
 
     def fill(folder: Path) -> None:
         checkpoint.save(plain, folder, like=student.weights)
-        report = {"method": method.name, **summary, **method.says(), "dtype": str(plain.dtype), **course.to_json()}
+        report = {"method": name, **summary, **found.method.says(), "dtype": str(plain.dtype), **course.to_json()}
         (folder / "curve.json").write_text(json.dumps(report, indent=1) + "\n")
 
     step.count("tokens", sum(point.tokens for point in course.points))
     step.count("targets", sum(point.targets for point in course.points))
-    return step.write("weights", fill, {"method": method.name, **summary})
+    return step.write("weights", fill, {"method": name, **summary})
 
 
-def learned(
-    config: Learning,
-    student: Student,
-    method: Method,
-    folder: Path,
-    ranks: Ranks,
-    *,
-    let_go: LetGo,
-    progress: Progress,
-) -> Course:
-    """Every step of the method, with checkpoints in a folder, by all ranks alike."""
-    return fit(
-        student.learner,
-        method.loss,
+def along(job: Job) -> None:
+    """What a process does that is not the first: the same, on its share of the rows. Writes nothing."""
+    learned(job, None, let_go=lambda _: None, progress=lambda *_: None)
+
+
+def learned(job: Job, student: Student | None, *, let_go: LetGo, progress: Progress) -> Learned:
+    """Every step of the method, with checkpoints in a folder, by all processes alike.
+
+    student: as it begins; None where it is still to be read.
+    """
+    ranks = together(job.config.parallel)
+    with ranks.agreed():
+        student = student or job.student()
+        method = job.method(student)
+        loss, learner = method.loss, student.learner
+        if ranks.lockstep:
+            from trueseed.train.shards import Shards, spread
+
+            loss = learner = Shards(loss, learner, (student.model, *method.hears), ranks)
+    if method.begins:
+        parts = mean_parts(loss, schedule(student.rows, job.config)[0][:1], ranks.device, ranks)
+        with ranks.agreed():
+            method.begins(parts)
+    rows = in_batches(student.held_out, job.config.tokens_per_batch)
+    measured = partial(mean_loss, loss, rows, ranks.device, ranks) if rows else None
+    before = measured() if measured else None
+    course = fit(
+        learner,
+        loss,
         method.steps,
-        config,
-        checkpoints=folder,
+        job.config,
+        checkpoints=job.at,
         let_go=let_go,
         progress=progress,
-        validation=measured(config, student, method.loss) if student.held_out else None,
+        validation=measured,
         ranks=ranks,
     )
+    plain = _finished(student)
+    if measured and ranks.lockstep:
+        spread(plain, learner)
+    after = measured() if measured else None
+    return Learned(model=plain, method=method, course=course, before=before, after=after)
 
 
-def measured(config: Learning, student: Student, loss: Loss) -> Callable[[], float]:
-    """The loss a token on the held-out records, as the student stands when it is asked."""
-    rows = in_batches(student.held_out, config.tokens_per_batch)
-    return lambda: mean_loss(loss, rows, student.model.device)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """What other ranks need to learn along. at: where checkpoints lie."""
-
-    config: Learning
-    weights: Path
-    rows: tuple[Example, ...]
-    held_out: tuple[Example, ...]
-    at: Path
+def _finished(student: Student) -> Any:
+    """Adapters merged, and as far from the base as was asked for."""
+    config, (model, learner) = student.config, student.whole()
+    plain = merged(learner) if config.lora else model
+    if config.wise_ft_alpha < 1:
+        interpolate(plain, checkpoint.load(student.weights, plain.dtype), config.wise_ft_alpha)
+    return plain
 
 
 def folder_of(weights: Artifact | Path, step: Step) -> Path:
@@ -164,13 +240,18 @@ def prepared(config: Learning, weights: Path) -> tuple[Any, Any]:
     Raises `ConfigError` for weights that cannot be loaded, and when `freeze_layers` leaves none or cannot find them.
     """
     device = launched().device
-    model = network.prepare(checkpoint.load(weights, named(config.dtype, device))).to(device)
+    model = network.prepare(checkpoint.load(weights, named(config.dtype, device))).to(place(config))
     learner = adapted(model, config.lora, seed=config.seed) if config.lora else model
     if config.freeze_embeddings:
         model.get_input_embeddings().requires_grad_(False)
     for layer in _lowest(config.freeze_layers, model) if config.freeze_layers else ():
         layer.requires_grad_(False)
     return model, learner
+
+
+def place(config: Learning) -> torch.device:
+    """Where weights are put that were read: on the processor if they are shared out from there."""
+    return torch.device("cpu") if config.parallel == "fsdp" else launched().device
 
 
 def _lowest(n: int, model: Any) -> Any:

@@ -26,6 +26,10 @@ class Unlike(Exception):  # noqa: N818  a reason, not an error
     """These tokens are not the student's. Its text says why."""
 
 
+class Untold(Exception):  # noqa: N818  a reason, not an error
+    """Nothing was told of these tokens. Its text says why."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spelling:
     """written: the bytes of each of the student's ids. ids: back, where one id alone writes them. ends: ids that end an

@@ -25,6 +25,8 @@ from typing import Literal
 
 from trueseed.teachers.api.headers import retry_after
 
+TOO_LONG = "the prompt is longer than the model's context"
+
 Kind = Literal["retry", "wait", "skip", "fix", "pause", "refuse_region", "hold"]
 
 
@@ -176,8 +178,8 @@ RULES: tuple[Rule, ...] = (
     Rule("fix", "any", "the server sends us to another address, and another address may be under other terms",
          "when it is the same route, give that address as `base_url`", (301, 302, 303, 307, 308)),
     # this one question
-    Rule("skip", "openai", "the prompt is longer than the model's context", _ONE, named=("context_length_exceeded",)),
-    Rule("skip", "any", "the prompt is longer than the model's context", _ONE, (400, 413, 422),
+    Rule("skip", "openai", TOO_LONG, _ONE, named=("context_length_exceeded",)),
+    Rule("skip", "any", TOO_LONG, _ONE, (400, 413, 422),
          says=r"(maximum|max) context length|prompt is too long|context (length|window|size)|exceed_context_size"),
     Rule("skip", "anthropic", "the request is larger than the provider takes", _ONE, (413,)),
     Rule("skip", "azure", "the provider's content filter declined the prompt", _ONE,

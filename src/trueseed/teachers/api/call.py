@@ -64,9 +64,10 @@ class Caller:
     async def whole(self, request: Request, body: Mapping[str, Any]) -> Ended:
         """The answer in one piece. Raises what `Tab.reserve` raises, and then nothing was sent."""
         reservation = await self._tab.reserve(request)
+        asks = self._client.chat.completions if request.echo is None else self._client.completions
         try:
             async with asyncio.timeout(self._timeout_s):  # the SDK's own starts anew with every byte
-                async with self._client.chat.completions.with_streaming_response.create(**_as_is(body)) as response:
+                async with asks.with_streaming_response.create(**_as_is(body)) as response:
                     live = headers.live(_lower(response.headers), time.time())
                     raw = await _whole(response.iter_bytes())
         except Exception as err:
@@ -144,7 +145,8 @@ def _of_quota(ended: Ended) -> Refusal | None:
 def _as_is(body: Mapping[str, Any]) -> dict[str, Any]:
     """The same arguments by a way on which the SDK does not look for its own types in each of them: they are JSON."""
     more = {name: value for name, value in body.items() if name not in ("model", "extra_body")}
-    return {"model": body["model"], "messages": [], "extra_body": {**more, **body.get("extra_body", {})}}
+    empty: dict[str, Any] = {"prompt": ""} if "prompt" in body else {"messages": []}
+    return {"model": body["model"], **empty, "extra_body": {**more, **body.get("extra_body", {})}}
 
 
 async def _whole(pieces: AsyncIterator[bytes]) -> bytes:

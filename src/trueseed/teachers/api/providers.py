@@ -40,7 +40,9 @@ class Model(Settings):
 
 
 class Provider(Settings):
-    """One entry of `providers.toml`, which explains the fields. max_tokens, seed: how the wire calls them."""
+    """One entry of `providers.toml`, which explains the fields. max_tokens, seed: how the wire calls them. echo:
+    whether it may tell how probable a given text is.
+    """
 
     name: str
     source: str
@@ -52,6 +54,7 @@ class Provider(Settings):
     max_tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     seed: str = "seed"
     most_temperature: float = 2.0
+    echo: bool = False
     lacks: Lacks = Field(default={})
     models: tuple[Model, ...] = Field(default=(), strict=False)
 

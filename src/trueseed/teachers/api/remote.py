@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from trueseed.core.chat import Answer, Request
-from trueseed.errors import ConfigError
+from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.teachers.account.allowance import Allowance
 from trueseed.teachers.account.holds import Holds
 from trueseed.teachers.account.way import Way
@@ -101,8 +101,8 @@ class Remote:
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
         """See `ChatModel.answers`. A question that cannot be answered comes back with finish `skipped`.
 
-        Raises, once everything under way came back: `Refused` (hold, region), `Paused` (allowance, quota, a wait beyond
-        patience), `ConfigError` (key, model, request), `TeacherError` (the server stays broken).
+        Raises, once everything under way came back: `Refused` (hold, recall, region), `Paused` (allowance, quota, a
+        wait beyond patience), `ConfigError` (key, model, request), `TeacherError` (the server stays broken).
         """
         line = _Line(self._caller, self._background, self._endings, self._step)
         round_ = Round(iter(requests), line, self._throttle, patience_s=self._patience_s)
@@ -121,6 +121,7 @@ class Remote:
         """
         if request.logprobs or request.top_logprobs or request.tools:
             raise ConfigError("a stream carries no log-probabilities and no tools here; ask for the whole answer")
+        self._step.look_if_grown()
         arrived: SimpleQueue[str | Ended] = SimpleQueue()
         spoken = self._caller.spoken(request, self._caller.body(request), arrived.put)
         self._throttle.started()
@@ -145,9 +146,15 @@ class _Line:
 
     def __init__(self, caller: Caller, background: Background, endings: Endings, step: Step) -> None:
         self.body, self.ending, self.count = caller.body, endings.of, step.count
-        self._whole, self._begin = caller.whole, background.start
+        self._whole, self._begin, self._step = caller.whole, background.start, step
 
     def start(self, request: Request, body: Mapping[str, Any], put: Callable[[Ended], None]) -> "Future[None]":
+        """Looks for recalls before every call, one that is tried again too."""
+        try:
+            self._step.look_if_grown()
+        except TrueSeedError as stop:
+            put(Ended(error=stop))
+            return Future()
         return self._begin(self._whole(request, body), put, lambda err: put(Ended(error=err)))
 
 

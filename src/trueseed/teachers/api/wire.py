@@ -6,7 +6,7 @@ exception, for `actions.decide`.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
@@ -64,6 +64,8 @@ def body(request: Request, *, model: str, provider: Provider) -> dict[str, Any]:
     A missing seed is left out: without it the request is as good, only not repeatable. A missing `stop` is made up for
     in `read`. Anything else that is missing would be another request than the recipe wants.
     """
+    if request.echo is not None:
+        return _echoed_body(request, model, provider)
     if request.continues is not None:
         raise ConfigError("a model behind an API is asked by chat; only weights that run here go on from plain text")
     known = provider.of(model)
@@ -106,9 +108,19 @@ def body(request: Request, *, model: str, provider: Provider) -> dict[str, Any]:
     return asked_for
 
 
+def _echoed_body(request: Request, model: str, provider: Provider) -> dict[str, Any]:
+    """Arguments of `completions.create`. One token is said beside it, as not every server takes none."""
+    if not provider.echo:
+        raise ConfigError(f"{provider.name} does not tell how probable a given text is (`echo` of /completions)")
+    asked = {"model": model, "prompt": request.continues, "max_tokens": 1, "temperature": 0.0}
+    return {**asked, "echo": True, "logprobs": 1}
+
+
 def most(request: Request) -> Usage:
     """The most tokens that this request can use: no tokenizer makes more tokens than there are bytes on the wire."""
-    said = [[message.to_json() for message in request.messages], request.to_json().get("tools"), request.schema]
+    whole = request.to_json()
+    said = [[message.to_json() for message in request.messages], whole.get("tools"), request.schema]
+    said += [whole["continues"]] if "continues" in whole else []
     return Usage(len(json.dumps(said, ensure_ascii=False).encode()), request.max_tokens)
 
 
@@ -121,6 +133,8 @@ def read(raw: bytes, request: Request) -> Reply:
     try:
         value = json.loads(raw)
         choice = value["choices"][0]
+        if request.echo is not None:
+            return _echoed(choice, usage_of(value.get("usage")), request)
         message = choice["message"]
         said, finish = message.get("content"), choice.get("finish_reason")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as err:
@@ -138,6 +152,52 @@ def read(raw: bytes, request: Request) -> Reply:
     if (request.logprobs or request.top_logprobs) and answer.finish != "skipped":
         answer = replace(answer, logprobs=_logprobs(choice.get("logprobs"), answer, request.top_logprobs))
     return Reply(answer, usage)
+
+
+def _echoed(choice: Mapping[str, Any], usage: Usage | None, request: Request) -> Reply:
+    """How probable the tokens of the given text are from the wanted character on. Raises `Unusable` where the server
+    tells none of it, or its tokens do not divide there.
+    """
+    told, text = choice.get("logprobs") or {}, str(request.continues)
+    try:
+        words, logprobs = list(map(str, told["tokens"])), list(told["token_logprobs"])
+    except (TypeError, KeyError):
+        raise Unusable("it does not tell how probable a given text is", "NoLogprobs") from None
+    given = len(words) - (usage.completion if usage else 1)
+    start = _divided(words[:given], text[: request.echo], text[request.echo :])
+    if start is None:
+        raise Unusable(f"its tokens do not divide after {text[: request.echo][-40:]!r}", "NoLogprobs")
+    wanted = list(zip(words[start:given], logprobs[start:given], strict=True))
+    if not wanted or not all(_is_logprob(logprob) for _, logprob in wanted):
+        which = "the first token of a text" if wanted and wanted[0][1] is None else "some of its tokens"
+        raise Unusable(f"it does not tell how probable {which} is", "NoLogprobs")
+    count = usage or most(request)
+    return Reply(
+        Answer(
+            text="",
+            finish="stop",
+            prompt_tokens=count.prompt,
+            completion_tokens=count.completion,
+            logprobs=tuple(TokenLogprob(word, float(logprob)) for word, logprob in wanted),
+        ),
+        usage,
+    )
+
+
+def _divided(words: Sequence[str], before: str, after: str) -> int | None:
+    """The place in `words` from which they spell `after`, whatever a server puts before a text."""
+    return next(
+        (
+            place
+            for place in range(len(words))
+            if "".join(words[place:]) == after or (before and "".join(words[:place]) == before)
+        ),
+        None,
+    )
+
+
+def _is_logprob(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value) and value < 1e-3
 
 
 def finished(text: str, reason: Any, request: Request, usage: Usage | None) -> Answer:
