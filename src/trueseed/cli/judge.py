@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trueseed.cli.evaluation import DESCRIBED, table, task_config
+from trueseed.cli.evaluation import DESCRIBED, print_scores, task_config
 from trueseed.cli.grouped import grouped
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
@@ -168,7 +168,7 @@ def pairwise(
         one, other = (_entrant(*side, whose.recorded_by, config, frozen, place) for side in sides)
         checked = not judges.unchecked
         scores = judging.pairwise(one, other, frozen, seats, place, checked=checked, seed=config.seed)
-    _print(scores, as_json)
+    print_scores(scores, as_json)
 
 
 @judge_app.command()
@@ -193,7 +193,7 @@ def mark(
         frozen = scoring.bring_task(place, config)
         entrant = _entrant(model, whose.model_is, whose.recorded_by, config, frozen, place)
         scores = judging.mark(entrant, frozen, seats[0], place, checked=not judges.unchecked)
-    _print(scores, as_json)
+    print_scores(scores, as_json)
 
 
 def card_table(card: Mapping[str, Any]) -> Iterator[str]:
@@ -274,13 +274,3 @@ def _entrant(
 def _read(artifact: "Artifact", name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(artifact.path(name).read_bytes())
     return found
-
-
-def _print(scores: "Artifact", as_json: bool) -> None:
-    found = _read(scores, "scores.json")
-    if as_json:
-        print_json({"artifact": f"{scores.kind}:{scores.digest}", **found})
-        return
-    for line in table(found):
-        out.print(line, markup=False)
-    out.print(f"samples    {scores.path('samples.jsonl')}", markup=False)
