@@ -51,7 +51,7 @@ BRIEFLY = " Answer in one or two sentences."  # or most answers of so small a mo
 MAX_TOKENS = 96
 TOGETHER = 128  # answers, after which they are kept
 PACE_STEPS, WARM = 8, 3  # steps of a measurement of pace, of which the first are not counted
-SHARED = {"learning_rate": 5e-4, "tokens_per_batch": 2048, "num_train_epochs": 20, "save_steps": 10**6}
+SHARED = {"learning_rate": 1e-3, "tokens_per_batch": 512, "num_train_epochs": 20, "save_steps": 10**6}
 ON_POLICY = {
     "lmbda": 1.0,
     "beta": 1.0,
@@ -208,11 +208,10 @@ def distance(teacher: Any, student: Any, chats: Sequence[tuple[list[int], list[b
     for ids, mask in chats:
         at = torch.tensor(mask[1:])
         read = torch.tensor([ids[:-1]])
-        p, q = (
-            torch.log_softmax(model(read, use_cache=False).logits[0][at], -1).double() for model in (teacher, student)
-        )
-        forward += float((p.exp() * (p - q)).sum())
-        reverse += float((q.exp() * (q - p)).sum())
+        p, q = (torch.log_softmax(model(read, use_cache=False).logits[0][at], -1) for model in (teacher, student))
+        apart = p - q
+        forward += float((p.exp() * apart).sum(-1).double().sum())
+        reverse -= float((q.exp() * apart).sum(-1).double().sum())
         tokens += int(at.sum())
     return Distance(forward=forward / tokens, reverse=reverse / tokens, tokens=int(tokens))
 
