@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from trueseed.evaluate.conversation import Conversations
     from trueseed.evaluate.judgement import Judgement
     from trueseed.evaluate.pairwise import Contestant, Opinion
-    from trueseed.evaluate.task import Sample
+    from trueseed.evaluate.sample import Sample
 
 CARD_FILE, OPINIONS_FILE = "card.json", "opinions.jsonl"
 GOLD_NAME = "judge-gold"

@@ -19,8 +19,9 @@ from trueseed.errors import ConfigError
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.arena_hard import MUCH
 from trueseed.evaluate.outputs import Outputs, Recorded
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.targets import Made, Standing, standing
-from trueseed.evaluate.task import Sample, thaw
+from trueseed.evaluate.task import thaw
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.ledger.looks import Looks, looks_at

@@ -10,9 +10,9 @@ import pytest
 from trueseed.evaluate.judged_targets import Contest, Judge, by_verdicts
 from trueseed.evaluate.judgement import Judgement, Trial
 from trueseed.evaluate.pairwise import Contestant, Opinion
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.scored import Scored
 from trueseed.evaluate.targets import RATES, Config, together
-from trueseed.evaluate.task import Sample
 from trueseed.teachers.judge import Ruling
 from trueseed.teachers.likelihood import Found, chosen
 from trueseed.teachers.rubric import Rubric

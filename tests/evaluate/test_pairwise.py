@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from trueseed.core.chat import Request
 from trueseed.evaluate.judgement import Judgement, Trial
 from trueseed.evaluate.pairwise import Contestant, Opinion, decided, judged, kinship, majority, standings, summarise
-from trueseed.evaluate.task import Sample
+from trueseed.evaluate.sample import Sample
 from trueseed.teachers.judge import Judge, Ruling
 from trueseed.teachers.likelihood import Found, chosen
 from trueseed.teachers.rubric import Rubric

@@ -182,3 +182,13 @@ def test_a_judge_in_words_is_not_asked_what_it_has_no_room_for():
     assert (rulings[0].fault, rulings[0].calls) == ("prose", 1)  # to put it back would not fit
     assert (rulings[1].fault, rulings[1].calls) == ("too_long", 0)
     assert len(teacher.requests) == 1
+
+
+@pytest.mark.parametrize("chances", [(math.nan, 1.0), (1.0, math.inf), (math.nan, math.nan)])
+def test_a_likelihood_that_is_no_number_is_no_verdict(chances):
+    def finds(chats, _replies):
+        for place in range(len(chats)):
+            yield place, Found(chances=chances)
+
+    [(_, ruling)] = Likelihood(finds, "own/broken").compare([PAIR])
+    assert (ruling.value, ruling.fault) == (None, "malformed")

@@ -14,7 +14,8 @@ from trueseed.doctor.known import Known
 from trueseed.doctor.permission import verdict_check
 from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.evaluate.outputs import Outputs
-from trueseed.evaluate.task import Config, Sample, read
+from trueseed.evaluate.sample import Sample
+from trueseed.evaluate.task import Config, read
 from trueseed.runfile import Target
 from trueseed.scoreboard import recorded
 from trueseed.terms.model import Use

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from trueseed.evaluate.formats.mt_bench import in_turns
 from trueseed.evaluate.formats.row import REFERENCE
-from trueseed.evaluate.task import OPEN, Sample, Task
+from trueseed.evaluate.sample import Sample
+from trueseed.evaluate.task import OPEN, Task
 
 
 class Conversations:

@@ -22,9 +22,9 @@ import numpy as np
 
 from trueseed.evaluate import stats
 from trueseed.evaluate.pairwise import Contestant, Opinion, Standing, standings
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.scorers import is_right
 from trueseed.evaluate.stats import Measured
-from trueseed.evaluate.task import Sample
 from trueseed.evaluate.verdicts import Winner
 
 GOLD = Path(__file__).with_name("prompts") / "judge_gold.jsonl"  # our own: 60 pairs

@@ -15,7 +15,7 @@ from typing import Any
 
 from trueseed.evaluate.judge_card import cost, faults
 from trueseed.evaluate.pairwise import Contestant, Opinion, Tally, decided, kinship, summarise
-from trueseed.evaluate.task import Sample
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.verdicts import Verdict
 from trueseed.teachers.rubric import Method
 

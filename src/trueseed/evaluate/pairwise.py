@@ -21,9 +21,9 @@ from typing import Any
 from trueseed.evaluate import stats
 from trueseed.evaluate.conversation import Conversations
 from trueseed.evaluate.length_control import length_controlled
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.targets import RATES
-from trueseed.evaluate.task import Sample
 from trueseed.evaluate.verdicts import Order, Verdict, Winner
 from trueseed.teachers.judge import Compares, Pair, Ruling, Side
 from trueseed.terms.model import parse_source

@@ -26,9 +26,10 @@ from trueseed.errors import ConfigError, TeacherError
 from trueseed.evaluate import contamination, stats
 from trueseed.evaluate.contamination import Learned
 from trueseed.evaluate.fewshot import in_chat, in_text
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.scorers import Likelihood, Verdict
 from trueseed.evaluate.stats import Measured
-from trueseed.evaluate.task import Config, Sample, Task, thaw
+from trueseed.evaluate.task import Config, Task, thaw
 from trueseed.similarity.held_out import samples_of
 from trueseed.workspace import Step
 

@@ -27,6 +27,7 @@ from trueseed.evaluate.fewshot import SHOT, Fewshot, Shot, drawn
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.row import FOLLOWS
 from trueseed.evaluate.lines import json_lines, told
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.scorers import Scorer, humaneval_rows, named
 from trueseed.terms.model import Relation
 from trueseed.workspace import Step
@@ -101,22 +102,6 @@ class Config(Settings):
     def is_compared(self) -> bool:
         """Whether judges have two models' answers to compare: the student's, and another's."""
         return self.scorer == OPEN and "student" in self.of and len(set(self.of)) > 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """prompt: what the model is asked, whole; of a perplexity, the text. row: as the file has it. follows: the sample
-    whose answer comes before this question; '' where it is the first.
-    """
-
-    id: str
-    prompt: str
-    row: Mapping[str, Any]
-    follows: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        found = {"id": self.id, "prompt": self.prompt, "row": dict(self.row)}
-        return {**found, "follows": self.follows} if self.follows else found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,6 +81,8 @@ class Likelihood:
         for heard, (place, found) in enumerate(self._finds(chats, replies), start=1):
             if self._heard:
                 self._heard(heard, len(chats))
+            if found.chances and not math.isfinite(sum(found.chances)):
+                found = Found(ruling=Ruling(fault="malformed", told="its likelihood of a reply is no number", calls=1))
             yield place, found
 
 

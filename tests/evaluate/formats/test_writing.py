@@ -12,7 +12,7 @@ from trueseed.evaluate.formats import alpaca_eval, arena_hard, reading
 from trueseed.evaluate.formats.row import Mark
 from trueseed.evaluate.formats.writing import Sheet, Side, files
 from trueseed.evaluate.outputs import Recorded
-from trueseed.evaluate.task import Sample
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.verdicts import Verdict
 
 JUDGES = {"j": {"source": "own/j", "card": True}}

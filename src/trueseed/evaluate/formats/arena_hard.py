@@ -12,12 +12,23 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trueseed.evaluate.formats.row import Answered, Judged, Reader, Row, origin_in, text, turn_id
+from trueseed.evaluate.formats.row import (
+    Answered,
+    Judged,
+    Reader,
+    Row,
+    chosen_turns,
+    origin_in,
+    question_id,
+    text,
+    turn_id,
+)
 from trueseed.evaluate.verdicts import Order, Verdict, Winner
 
 NAME = "arena-hard"
 MUCH = 3  # verdicts that a much better answer counts as, as arena-hard's `weight`
 V01_BASELINE = "gpt-4-0314"
+_IDS = ("uid", "question_id")  # of v2.0, of v0.1
 _GRADES: Mapping[str, tuple[str, bool]] = {
     "A>>B": ("A", True), "A>B": ("A", False), "A=B": ("", False), "A<B": ("B", False), "A<<B": ("B", True),
     "B>>A": ("B", True), "B>A": ("B", False), "B=A": ("", False), "B<A": ("A", False), "B<<A": ("A", True),
@@ -42,11 +53,8 @@ def grade(verdict: Verdict) -> str:
     return f"{first}{'>>' if verdict.much else '>'}{'B' if first == 'A' else 'A'}"
 
 
-def _id(row: Row) -> Any:
-    found = row["uid"] if "uid" in row else row["question_id"]
-    if isinstance(found, bool) or not isinstance(found, int | str) or found == "":
-        raise ValueError(f"the id of the question must be a number or a string, not {found!r}"[:300])
-    return found
+def _id(row: Row) -> int | str:
+    return question_id(row, *_IDS)
 
 
 def _asked(row: Row) -> Iterator[Row]:
@@ -107,11 +115,8 @@ def judgments(baseline: str = "") -> Reader[Judged]:
             yield _verdict(row, str(met), sides, order, game)
 
     return Reader(
-        format=NAME, fields=("model", "judge", "games"), read=judged, fits=lambda row: bool(row.keys() & _IDS)
+        format=NAME, fields=("model", "judge", "games"), read=judged, fits=lambda row: any(name in row for name in _IDS)
     )
-
-
-_IDS = {"uid", "question_id"}
 
 
 def _verdict(row: Row, baseline: str, sides: Mapping[str, Winner], order: Order, game: Any) -> Judged:
@@ -141,9 +146,8 @@ def _of_contents(row: Row) -> bool:
 
 
 def _of_turns_with_content(row: Row) -> bool:
-    choices = row["choices"]
-    turns = choices[0].get("turns") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-    return isinstance(turns, list) and bool(turns) and all(isinstance(each, dict) for each in turns)
+    turns = chosen_turns(row)
+    return bool(turns) and all(isinstance(each, dict) for each in turns)
 
 
 QUESTIONS: tuple[Reader[Row], ...] = (

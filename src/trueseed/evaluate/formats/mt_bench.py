@@ -24,7 +24,9 @@ from trueseed.evaluate.formats.row import (
     Mark,
     Reader,
     Row,
+    chosen_turns,
     origin_in,
+    question_id,
     text,
     turn_id,
 )  # fmt: skip
@@ -53,11 +55,8 @@ def _asked(row: Row) -> Iterator[Row]:
         yield {**found, "category": row["category"]} if "category" in row else found
 
 
-def _question(row: Row) -> Any:
-    found = row.get("question_id")
-    if isinstance(found, bool) or not isinstance(found, int | str) or found == "":
-        raise ValueError(f"'question_id' must be a number or a string, not {found!r}"[:300])
-    return found
+def _question(row: Row) -> int | str:
+    return question_id(row, "question_id")
 
 
 def _answered(row: Row) -> Iterator[Answered]:
@@ -176,9 +175,7 @@ def _of_strings(row: Row) -> bool:
 
 
 def _of_plain_turns(row: Row) -> bool:
-    choices = row["choices"]
-    turns = choices[0].get("turns") if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-    return not (isinstance(turns, list) and any(isinstance(each, dict) for each in turns))
+    return not any(isinstance(each, dict) for each in chosen_turns(row))
 
 
 QUESTIONS: Reader[Row] = Reader(format=NAME, fields=("question_id", "turns"), read=_asked, fits=_of_strings)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from trueseed.errors import ConfigError
 from trueseed.evaluate import verdicts
@@ -21,10 +21,8 @@ from trueseed.evaluate.formats import alpaca_eval, arena_hard, mt_bench
 from trueseed.evaluate.formats.row import REFERENCE, Answered, Judged, Mark, Reader, Row, lacking, reader_of
 from trueseed.evaluate.lines import json_lines, told
 from trueseed.evaluate.outputs import Output, Outputs, Recorded
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.verdicts import Verdict
-
-if TYPE_CHECKING:
-    from trueseed.evaluate.task import Sample
 
 Numbered = tuple[int, Any]
 T = TypeVar("T")
@@ -116,7 +114,7 @@ def with_references(rows: Iterable[Numbered], path: Path) -> Iterator[Numbered]:
 # -------------------------------------------------------------------------------------------------------------- answers
 
 
-def outputs(path: Path, origin: Recorded, asked: "Sequence[Sample]" = ()) -> Outputs:
+def outputs(path: Path, origin: Recorded, asked: Sequence[Sample] = ()) -> Outputs:
     """What a model answered once. asked: the task's samples, for formats that hold no questions.
 
     Raises `ConfigError` naming every row (up to ten) that is wrong or comes twice, for several generators in one file,
@@ -158,7 +156,7 @@ def _answered(path: Path) -> tuple[str, list[Answered]]:
     return reader.format, list(found.values())
 
 
-def _output(answered: Answered, asked: "Mapping[str, Sample]") -> Output | None:
+def _output(answered: Answered, asked: Mapping[str, Sample]) -> Output | None:
     """None of a question that is not the task's, where only the task knows its words."""
     sample = asked.get(answered.sample)
     if not answered.instruction and sample is None:

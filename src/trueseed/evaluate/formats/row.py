@@ -82,6 +82,23 @@ def turn_id(question: Any, turn: int) -> str:
     return str(question) if turn == 1 else f"{question}/{turn}"
 
 
+def question_id(row: Row, *names: str) -> int | str:
+    """Under the first of these names that the row has. Raises `ValueError` where it is no number and no string."""
+    name = next((each for each in names if each in row), names[-1])
+    found = row.get(name)
+    if isinstance(found, bool) or not isinstance(found, int | str) or found == "":
+        raise ValueError(f"{name!r} must be a number or a string, not {found!r}"[:300])
+    return found
+
+
+def chosen_turns(row: Row) -> list[Any]:
+    """Those of the first choice; none where it has none."""
+    choices = row["choices"]
+    first = choices[0] if isinstance(choices, list) and choices else None
+    turns = first.get("turns") if isinstance(first, Mapping) else None
+    return turns if isinstance(turns, list) else []
+
+
 def text(row: Row, name: str) -> str:
     """Raises `ValueError` where it is no string, or empty."""
     if not isinstance(found := row.get(name), str) or not found:

@@ -19,7 +19,7 @@ from trueseed.errors import ConfigError
 from trueseed.evaluate.conversation import Conversations
 from trueseed.evaluate.formats import alpaca_eval, arena_hard, mt_bench
 from trueseed.evaluate.formats.row import OURS, Mark, Row
-from trueseed.evaluate.task import Sample
+from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.verdicts import Verdict
 
 ORIGINS_FILE = "origins.json"
