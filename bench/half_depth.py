@@ -51,6 +51,7 @@ BRIEFLY = " Answer in one or two sentences."  # or most answers of so small a mo
 MAX_TOKENS = 96
 TOGETHER = 128  # answers, after which they are kept
 PACE_STEPS, WARM = 8, 3  # steps of a measurement of pace, of which the first are not counted
+PACE_RATE = 1e-6  # so few steps have no warm-up, and a student that diverges stops
 SHARED = {"learning_rate": 1e-3, "tokens_per_batch": 512, "num_train_epochs": 20, "save_steps": 10**6}
 ON_POLICY = {
     "lmbda": 1.0,
@@ -149,15 +150,21 @@ class Trained:
     hearing_s: float = 0.0
 
 
-def learn(here: Place, method: str, steps: int, seed: int, base: Path | None = None) -> Trained:
-    """By one of `METHODS`, so many steps of the optimizer; from the half-depth student unless told otherwise."""
+def learn(
+    here: Place, method: str, steps: int, seed: int, base: Path | None = None, rate: float | None = None
+) -> Trained:
+    """By one of `METHODS`, so many steps of the optimizer; from the half-depth student and at the method's learning
+    rate unless told otherwise.
+    """
     shared: dict[str, Any] = {**SHARED, "max_steps": steps, "seed": seed}
+    changed = {} if rate is None else {"learning_rate": rate}
     ended: list[float] = []
     here.workspace.report = lambda *told: ended.append(time.monotonic()) if told[3] == "steps" else None
     base, teacher = base or here.student, here.teacher.folder
     hearing_s, signals = 0.0, None
     if method == "stored":
         hearing_s, signals = _heard(here, settings.Distil(**shared))
+    shared |= changed
     said = {"method": method, "steps": steps, "seed": seed, "base": base.name}
     inputs = [here.dataset, *([signals] if signals else [])]
     ask = {here.teacher.source: Use.TRAIN} if method in ("online", "on_policy") else {}
@@ -170,7 +177,7 @@ def learn(here: Place, method: str, steps: int, seed: int, base: Path | None = N
             config = settings.Distil(**shared, signals="memory", loss_top_k=0)
             made = on_policy.train(config, here.dataset, base, teacher, step)
         else:
-            made = on_policy.train(settings.OnPolicy(**{**shared, **ON_POLICY}), here.dataset, base, teacher, step)
+            made = on_policy.train(settings.OnPolicy(**{**shared, **ON_POLICY, **changed}), here.dataset, base, teacher, step)
     curve = json.loads(made.path("curve.json").read_text())["curve"]
     took = tuple(later - before for before, later in zip(ended[WARM - 1 :], ended[WARM:], strict=False))
     return Trained(weights=made.folder, seconds=took, tokens=sum(p["tokens"] for p in curve), hearing_s=hearing_s)
@@ -246,7 +253,7 @@ def measured(here: Place, weights: Path) -> dict[str, Any]:
 
 def pace(here: Place, method: str) -> dict[str, float]:
     """Median seconds a step; and of hearing the teacher once, where that is done."""
-    trained = learn(here, method, PACE_STEPS, seed=999)
+    trained = learn(here, method, PACE_STEPS, seed=999, rate=PACE_RATE)
     found = {method: round(statistics.median(trained.seconds), 3)}
     return found | ({"hearing_s": round(trained.hearing_s, 1)} if method == "stored" else {})
 
