@@ -2,7 +2,7 @@
 
     python -m bench.half_depth --answers 1600                  # the teacher speaks, once; it goes on where it was
     python -m bench.half_depth --answers 1600 --pace           # seconds a step of each method: alone on the machine
-    python -m bench.half_depth --answers 1600 --minutes 2 --seeds 0 1 2 --methods sft online stored on_policy
+    python -m bench.half_depth --answers 1600 --minutes 8 --seeds 0 1 2 --methods sft online stored on_policy
 
 The student is SmolLM2-135M-Instruct without every other layer; its teacher is the whole. All methods learn from the
 same answers of the teacher and have the same learning rate; each takes as many steps as fit into the minutes at the
@@ -177,7 +177,9 @@ def learn(
             config = settings.Distil(**shared, signals="memory", loss_top_k=0)
             made = on_policy.train(config, here.dataset, base, teacher, step)
         else:
-            made = on_policy.train(settings.OnPolicy(**{**shared, **ON_POLICY, **changed}), here.dataset, base, teacher, step)
+            made = on_policy.train(
+                settings.OnPolicy(**{**shared, **ON_POLICY, **changed}), here.dataset, base, teacher, step
+            )
     curve = json.loads(made.path("curve.json").read_text())["curve"]
     took = tuple(later - before for before, later in zip(ended[WARM - 1 :], ended[WARM:], strict=False))
     return Trained(weights=made.folder, seconds=took, tokens=sum(p["tokens"] for p in curve), hearing_s=hearing_s)
@@ -278,15 +280,20 @@ def one(here: Place, method: str, seed: int, minutes: float, step_s: dict[str, f
     return line | measured(here, trained.weights)
 
 
-def summed(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds with 95 % intervals (Student's t); ratios are of the same seed."""
-    by = {m: {line["seed"]: line for line in lines if line["method"] == m} for m in METHODS}
+def summed(lines: Sequence[dict[str, Any]], minutes: float) -> dict[str, Any]:
+    """Means over seeds with 95 % intervals (Student's t); ratios are of the same seed. sft_best: that line of a seed,
+    of so many minutes or fewer, where fine-tuning ended nearest to the teacher.
+    """
+    by = {m: {x["seed"]: x for x in lines if x["method"] == m and x["minutes"] == minutes} for m in METHODS}
+    fewer = sorted((x for x in lines if x["method"] == "sft" and x["minutes"] <= minutes), key=_held_out, reverse=True)
+    by["sft_best"] = {x["seed"]: x for x in fewer}
     found: dict[str, Any] = {}
     for method, seeds in by.items():
         for name in ("held_out_kl", "own_forward_kl", "own_reverse_kl", "planned_s"):
             found.setdefault(method, {})[name] = _interval([line[name] for line in seeds.values()])
     for name, over, under, of in (
         ("online / sft, held-out KL", "online", "sft", "held_out_kl"),
+        ("online / sft at the best of its minutes, held-out KL", "online", "sft_best", "held_out_kl"),
         ("stored / online, held-out KL", "stored", "online", "held_out_kl"),
         ("stored / online, time", "stored", "online", "planned_s"),
         ("on_policy / online, forward KL on its own text", "on_policy", "online", "own_forward_kl"),
@@ -301,6 +308,10 @@ def summed(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ]
     found["stored and hearing / online, time"] = _interval(both)
     return found
+
+
+def _held_out(line: dict[str, Any]) -> float:
+    return float(line["held_out_kl"])
 
 
 def _interval(values: Sequence[float]) -> dict[str, Any] | None:
@@ -342,8 +353,9 @@ def main() -> None:
             line = one(here, method, seed, asked.minutes, state["pace"])
             state["lines"].append(line)
             print(json.dumps(line), flush=True)
-            same = [x for x in state["lines"] if x["minutes"] == asked.minutes]
-            save(NAME, {**about, **state, "untrained": kept["untrained"], "summary": summed(same)})
+            longest = max(x["minutes"] for x in state["lines"])
+            summary = {"minutes": longest, **summed(state["lines"], longest)}
+            save(NAME, {**about, **state, "untrained": kept["untrained"], "summary": summary})
 
 
 if __name__ == "__main__":
