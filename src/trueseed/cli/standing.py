@@ -1,11 +1,13 @@
 """The verbs of standing: who is better, of two or of many, and how far it is to the targets."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.grouped import grouped
 from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
@@ -59,20 +61,35 @@ def compare(
         out.print(f"p is corrected for {len(found)} tasks (Holm)", markup=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """Whose verdicts are counted, and as what; or which task's scores."""
+
+    task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = ""
+    judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = ""
+    metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None
+    much: Annotated[int, typer.Option(min=1, help="Verdicts that a much better answer (A>>B) counts as.")] = 3
+    baseline: Annotated[str, typer.Option(help="Whom the models of an arena-hard v0.1 file met.")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rating:
+    """How they are rated, and what to judge next."""
+
+    anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = ""
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0
+    pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0
+
+
 @app.command()
+@grouped
 def arena(
+    heard: Heard,
+    rating: Rating,
     verdicts: Annotated[
         list[str] | None,
         typer.Argument(help="Files of verdicts (ours, MT-bench's, arena-hard's, AlpacaEval's), or scores:<digest>."),
     ] = None,
-    task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = "",
-    judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = "",
-    metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
-    much: Annotated[int, typer.Option(min=1, help="Verdicts that a much better answer (A>>B) counts as.")] = 3,
-    baseline: Annotated[str, typer.Option(help="Whom the models of an arena-hard v0.1 file met.")] = "",
-    anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = "",
-    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0,
-    pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0,
     keep: KeepOption = False,
     html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
@@ -86,22 +103,22 @@ def arena(
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
-    held = scoreboard.competing(verdicts or [], place, task=task)
+    held = scoreboard.competing(verdicts or [], place, task=heard.task)
     battles, first = scoreboard.arena(
         held,
-        judge=judge,
-        metric=metric,
-        much=much,
-        baseline=baseline,
+        judge=heard.judge,
+        metric=heard.metric,
+        much=heard.much,
+        baseline=heard.baseline,
         note=lambda said: err.print(said, markup=False),
     )
-    board = leaderboard(battles, anchor=anchor, resamples=resamples, first=first)
-    asked = next_pairs(battles.models, battles, count=pairs) if pairs else []
+    board = leaderboard(battles, anchor=rating.anchor, resamples=rating.resamples, first=first)
+    asked = next_pairs(battles.models, battles, count=rating.pairs) if rating.pairs else []
     said = {**board.to_json(), "next": [list(pair) for pair in asked]}
     if keep:
         _keep("arena", held, [said], place)
     if html:
-        write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
+        write_page(html, "The arena", Results(leaderboards=({"title": heard.task, **said},)))
     if as_json:
         print_json(said)
         return
