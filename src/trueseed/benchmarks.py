@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trueseed.core.artifacts import Artifact
+from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.canonical import file_digest, sha256
 from trueseed.core.durable import folder_atomic
 from trueseed.errors import ConfigError
@@ -57,14 +57,14 @@ def export(
     if folder.exists():
         raise ConfigError(f"{str(folder)!r} is there already; name a folder that is not there yet, or remove it")
     task = _task_of(scores, workspace)
-    inputs = {(each.kind, each.digest): each for each in (task, *scores, *_marked(scores, workspace))}
+    inputs = each_once([task, *scores, *_marked(scores, workspace)])
     config = {"format": form, "public": public, TO: seen_from(workspace.folder, folder)}
     effect = Effect.PUBLISH if public else Effect.NONE
     with (
         folder_atomic(folder) as staged,
-        workspace.step(STEP, inputs=list(inputs.values()), effect=effect, config=config) as step,
+        workspace.step(STEP, inputs=inputs, effect=effect, config=config) as step,
     ):
-        for each in inputs.values():
+        for each in inputs:
             step.read(each)
         made = files(_sheet(task, scores, workspace), form)
         hashed = {name: sha256(content) for name, content in made.items()}

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trueseed import ahead, distilling, failover, models, pipeline, scoring, transforming
-from trueseed.core.artifacts import Artifact
+from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.canonical import now
 from trueseed.errors import Refused
 from trueseed.failover import Baseline, Part
@@ -156,7 +156,7 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         student=student,
         scores=scores,
         teacher_source=before.source,
-        tasks=tuple(of_tasks),
+        tasks=tuple(each_once(of_tasks)),
     )
 
 
