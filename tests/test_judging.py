@@ -215,7 +215,7 @@ def test_marks_come_with_how_many_answers_had_none(workspace, task, sides):
     scores = read(judging.mark(sides[0], task, seat(marks), workspace, checked=False))
     assert (scores["metrics"]["overall"]["value"], scores["metrics"]["overall"]["n"]) == (7.0, 5)
     assert scores["counts"] == {"samples": 6, "marked": 5, "no_verdict": 1}
-    assert "1 of 6 answers have no mark" in scores["warnings"]
+    assert "1 of 6 answers has no mark" in scores["warnings"]
 
 
 # ---------------------------------------------------------------------------------------- verdicts and what is learned

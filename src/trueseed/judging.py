@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trueseed import models, scoring
 from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.chat import ChatModel
+from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 from trueseed.evaluate.task import Config, thaw
 from trueseed.runfile import Judging, RunFile
@@ -273,7 +274,7 @@ def _scope(seat: Seat, beyond: int) -> str:
         "checks": f"{checked.SCOPE}: {checked.BY_CONSTRUCTION}",
         "reference": f"{reference.SCOPE}: of others it says nothing",
     }
-    left = f"; {beyond} pairs are beyond it" if beyond else ""
+    left = f"; {many(beyond, 'pair')} {form(beyond, 'is', 'are')} beyond it" if beyond else ""
     return f"{told[seat.method]}{left}" if seat.method in told else ""
 
 
@@ -504,7 +505,7 @@ def _marks(
     }
     left_out = len(rulings) - len(given)
     warnings = [*judge.doubts(decides=True), *([kin] if kin else [])]
-    warnings += [f"{left_out} of {len(rulings)} answers have no mark"] if left_out else []
+    warnings += [f"{left_out} of {len(rulings)} answers {form(left_out, 'has', 'have')} no mark"] if left_out else []
     told: dict[str, Any] = {
         "name": judge.called,
         "source": judge.source,

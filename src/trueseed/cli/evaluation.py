@@ -13,6 +13,7 @@ from trueseed.cli.grouped import grouped
 from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
+from trueseed.core.plural import many
 
 if TYPE_CHECKING:
     from trueseed.core.artifacts import Artifact
@@ -216,7 +217,7 @@ def table(scores: Mapping[str, Any]) -> list[str]:
 
     task = scores["task"]
     told = f"{shown(task['name'])}: {task['samples']} samples of {shown(task['source'])}, scorer {task['scorer']}"
-    told += f", {task['fewshot']} examples before each" if "fewshot" in task else ""
+    told += f", {many(task['fewshot'], 'example')} before each" if "fewshot" in task else ""
     told += f", read as {task['format']}" if "format" in task else ""
     against = f" against {shown(scores['against']['source'])}" if "against" in scores else ""
     lines = [f"{shown(scores['model']['source'])}{against} on {told}"]

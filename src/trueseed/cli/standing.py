@@ -11,6 +11,7 @@ from trueseed.cli.grouped import grouped
 from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
+from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -179,8 +180,8 @@ def _compared(found: "Comparison", flips: int) -> Iterator[str]:
     change = f"{found.difference.value:+.3f}  95 % [{found.difference.low:+.3f}, {found.difference.high:+.3f}]"
     yield f"  B - A  {change}  p {found.holm:.3g} ({found.test})"
     yield (
-        f"  B is better on {found.better} samples, worse on {found.worse}; so many samples show a difference of "
-        f"{found.detectable:.3f}, and one of 0.03 takes {found.needed:,}"
+        f"  B is better on {many(found.better, 'sample')}, worse on {found.worse}; so many samples show a difference "
+        f"of {found.detectable:.3f}, and one of 0.03 takes {found.needed:,}"
     )
     for name, held in zip("AB", found.held, strict=True):
         yield from (f"  {name} {shown(said)}" for said in held)
@@ -197,7 +198,7 @@ def _compared(found: "Comparison", flips: int) -> Iterator[str]:
 
 
 def _rated(board: "Leaderboard") -> Iterator[str]:
-    yield f"{board.verdicts:,} verdicts on {board.samples:,} prompts; {board.method}"
+    yield f"{many(board.verdicts, 'verdict')} on {many(board.samples, 'prompt')}; {board.method}"
     yield f"{'rank':>4}  {'may be':>9}  {'points':>6}  {'95 %':>14}  {'wins':>6}  {'met':>8}  model"
     for row in board.rows:
         low, high = ("open" if bound is None else f"{bound:.0f}" for bound in (row.low, row.high))
@@ -206,7 +207,8 @@ def _rated(board: "Leaderboard") -> Iterator[str]:
             f"{row.rank:>4}  {possible:>9}  {row.rating:>6.0f}  {f'[{low}, {high}]':>14}  {row.wins:>6.1%}  "
             f"{row.met:>8,}  {shown(row.model)}"
         )
-    yield _by_chance(board.comparisons)
+    if board.comparisons > 1:
+        yield _by_chance(board.comparisons)
     for note in board.notes:
         yield f"note: {shown(note)}"
 
@@ -229,7 +231,8 @@ def _stands(found: "Standing") -> Iterator[str]:
             if name != found.metric:
                 yield f"  {'':10}  {name:40} {_with_interval(rate)}"
         if step.undecided:
-            yield f"  {'':10}  {step.undecided} of {found.samples} samples have no verdict"
+            have = form(step.undecided, "has", "have")
+            yield f"  {'':10}  {step.undecided} of {found.samples} samples {have} no verdict"
     if not found.steps:
         yield "  no student was measured yet"
     if found.met_on is None and found.steps:
