@@ -10,13 +10,13 @@ not hide the rest of the plan.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trueseed import failover, pipeline, scoreboard
+from trueseed import failover, judging, pipeline, scoreboard
 from trueseed.ahead import OF_THE_RUN, Ruling, Sources, rulings, sources_of
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
@@ -114,7 +114,8 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     sources = sources_of(file)
     imports = tuple(see(each, workspace.catalog, workspace, file.facts) for each in file.imports)
     said = _rulings(sources, imports, workspace, file, now)
-    asks, unread = _to_be_measured(file, workspace, now)
+    kept = judging.kept_cards(file, workspace)
+    asks, unread = _to_be_measured(file, workspace, now, kept)
     endings = [*_endings(teachers, imports, sources, workspace), *unread]
     endings.sort(key=lambda ending: not isinstance(ending, Refused))  # a refusal is told before a mistake
     barred = tuple(str(ending) for ending in endings if isinstance(ending, Refused))
@@ -143,7 +144,7 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         teachers=teachers,
         strict_upstream=file.facts.strict_upstream,
         barred=barred,
-        measures=tasks.told(asks),
+        measures=tasks.told(asks, kept),
         deadlines=deadlines(file, when, now.date()),
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()) if file.teacher else (),
         flags=flags_of(file, imports),
@@ -207,16 +208,16 @@ class _Asked:
 
 
 def _to_be_measured(
-    file: RunFile, workspace: Workspace, now: datetime
+    file: RunFile, workspace: Workspace, now: datetime, kept: Collection[str]
 ) -> tuple[tuple[tasks.Asks, ...], list[TrueSeedError]]:
-    """What tasks, judges and targets ask, and what in their files the run would end with."""
+    """What tasks, judges and targets ask, and what in their files the run would end with. kept: as `tasks.asked`."""
 
     def may(asked: Asked, use: Use) -> bool:
         return may_ask(asked.named, use, file.facts, now.date(), workspace.catalog, asked.features).permitted
 
     try:
         read = tasks.read(file)
-        asks = tasks.asked(file, read, may)
+        asks = tasks.asked(file, read, may, kept)
         samples = {config.named: task.samples for config, task in zip(file.tasks, read, strict=True)}
         for target in file.targets:
             if target.outputs:
