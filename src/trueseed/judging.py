@@ -298,7 +298,7 @@ def _kept_card(judging: Judging, file: RunFile, workspace: Workspace) -> Tried |
         return None
     try:
         seat = seat_of(judging, file, workspace)
-    except Refused:  # it will not be heard at all, of which the terms tell
+    except (ConfigError, Refused):  # it will not be heard at all, and the run, or its plan, says why
         return None
     kept = (tried for tried, entry in cards if _is_as_now(entry, seat, file.facts, workspace))
     return next(kept, None)

@@ -85,12 +85,13 @@ class Rating:
 @app.command()
 @grouped
 def arena(
-    heard: Heard,
-    rating: Rating,
     verdicts: Annotated[
         list[str] | None,
         typer.Argument(help="Files of verdicts (ours, MT-bench's, arena-hard's, AlpacaEval's), or scores:<digest>."),
     ] = None,
+    *,
+    heard: Heard,
+    rating: Rating,
     keep: KeepOption = False,
     html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
