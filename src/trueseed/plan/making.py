@@ -116,18 +116,13 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     said = _rulings(sources, imports, workspace, file, now)
     kept = judging.kept_cards(file, workspace)
     asks, unread = _to_be_measured(file, workspace, now, kept)
-    endings = [*_endings(teachers, imports, sources, workspace), *unread]
-    endings.sort(key=lambda ending: not isinstance(ending, Refused))  # a refusal is told before a mistake
+    endings = _endings(teachers, imports, sources, workspace, unread)
     barred = tuple(str(ending) for ending in endings if isinstance(ending, Refused))
     forbidden = bool(endings) or any(each.refused for each in teachers)
     forbidden |= any(ruling.refused and ruling.step in OF_THE_RUN for ruling in said)
-    asked = _Asked(Answered(), None, None)
     wire = wire_of(file)
     given = Given(rows=sum(each.rows for each in imports), messages=sum(each.messages for each in imports))
-    try:
-        asked = _ask(file, workspace, wire, given, asks, 0 if forbidden else rows)
-    except TrueSeedError as err:
-        asked = _Asked(Answered(), None, err)
+    asked = _ask_if_it_goes(file, workspace, wire, given, asks, 0 if forbidden else rows)
     known = tempos(workspace.ledger.entries())
     made = asked.estimate or estimate(file, asked.answered, Machine(), wire, known, identity={}, given=given, asks=asks)
     when = calendar(file, made, asked.answered, wire, asks, source=sources.teacher, now=now)
@@ -155,12 +150,22 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
 
 
 def _endings(
-    teachers: tuple[Standing, ...], imports: tuple[Seen, ...], sources: Sources, workspace: Workspace
-) -> Iterator[TrueSeedError]:
-    """What the run would end with, for the sake of whom it asks, takes records from, or begins with."""
-    yield from (ending for each in teachers for ending in each.endings)
-    yield from (each.ending for each in imports if each.ending)
-    yield from _recalled(sources, workspace)
+    teachers: tuple[Standing, ...],
+    imports: tuple[Seen, ...],
+    sources: Sources,
+    workspace: Workspace,
+    unread: Sequence[TrueSeedError],
+) -> list[TrueSeedError]:
+    """What the run would end with, for the sake of whom it asks, takes records from, or begins with, and of files that
+    cannot be read: refusals first, which are told before a mistake.
+    """
+    endings = [
+        *(ending for each in teachers for ending in each.endings),
+        *(each.ending for each in imports if each.ending),
+        *_recalled(sources, workspace),
+        *unread,
+    ]
+    return sorted(endings, key=lambda ending: not isinstance(ending, Refused))
 
 
 def flags_of(file: RunFile, imports: tuple[Seen, ...]) -> tuple[str, ...]:
@@ -225,6 +230,16 @@ def _to_be_measured(
     except ConfigError as err:
         return (), [err]
     return asks, []
+
+
+def _ask_if_it_goes(
+    file: RunFile, workspace: Workspace, wire: Wire, given: Given, asks: Sequence[tasks.Asks], rows: int
+) -> _Asked:
+    """As `_ask`; what goes wrong does not hide the rest of the plan."""
+    try:
+        return _ask(file, workspace, wire, given, asks, rows)
+    except TrueSeedError as err:
+        return _Asked(Answered(), None, err)
 
 
 def _ask(
