@@ -222,8 +222,8 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
         raise ConfigError(f"{len(samples)} of {len(every)} pairs have a `{seat.goes_by}`, by which this judge goes")
     own = _own_answers(seat, pairs, workspace)
     inputs = [pairs, *seat.weights, *([own.artifact] if own else [])]
-    said_of, features = _decides(seat), seat.model.features
-    with workspace.step(CARD_STEP, inputs=inputs, ask=seat.asks, config=said_of, features=features) as step:
+    decides, features = _decides(seat), seat.model.features
+    with workspace.step(CARD_STEP, inputs=inputs, ask=seat.asks, config=decides, features=features) as step:
         if earlier := step.earlier("scores"):
             return earlier
         rivals = judge_card.rivals(samples, own.answers, seat.source) if own else None
