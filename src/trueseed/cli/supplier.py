@@ -270,7 +270,7 @@ def _show_unlike(cell: "Cell") -> None:
     """What only one of the two counted."""
     whom = shown(str(cell.group))
     if cell.outside:
-        unit = "calls" if cell.counted else "tokens"
-        err.print(f"  outside: {cell.day}: {cell.outside} {unit} to {whom} that TrueSeed never made", markup=False)
+        outside = many(cell.outside, "call" if cell.counted else "token")
+        err.print(f"  outside: {cell.day}: {outside} to {whom} that TrueSeed never made", markup=False)
     if cell.missing:
         out.print(f"  missing: {cell.day}: the maker has {cell.missing} fewer for {whom}", markup=False)
