@@ -81,14 +81,14 @@ class Thought:
         outcomes = logprobs[:, :k] if k == vocabulary else np.concatenate([logprobs[:, :k], tail[:, None]], 1)
         outcomes = np.maximum(outcomes, LEAST)
         outcomes = outcomes - np.logaddexp.reduce(outcomes, 1, keepdims=True) if len(outcomes) else outcomes
-        said, outcomes = torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(outcomes)
+        said, logp = torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(outcomes)
         if not draws:
-            return cls(said, outcomes)
+            return cls(said, logp)
         drawn = torch.from_numpy(np.maximum(logprobs[:, topk.k :], LEAST))
-        bears = outcomes.exp()
+        bears = logp.exp()
         return cls(
             said,
-            torch.cat([outcomes[:, :k], drawn], 1),
+            torch.cat([logp[:, :k], drawn], 1),
             torch.cat([bears[:, :k], (bears[:, k:] / draws).expand(-1, draws)], 1),
         )
 
