@@ -278,6 +278,15 @@ def bring_targets(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]
     return [_measure(target, file, workspace, _task_of(target, file, tasks)) for target in file.targets]
 
 
+def must_be_of_today(target: Target, workspace: Workspace | None, today: date) -> None:
+    """Raises `ConfigError` for a model behind an API that was to be asked on another day, and was not."""
+    if target.teacher is None or target.teacher.remote is None or target.on in (None, today):
+        return
+    assert target.on is not None
+    if workspace is None or not scoring.was_asked(target.identity, workspace):
+        raise scoring.not_of_today(target.teacher.named, target.on, today)
+
+
 def _measure(target: Target, file: RunFile, workspace: Workspace, task: tuple[int, Artifact]) -> Artifact:
     place, frozen = task
     model, close = _model(target, file, workspace, frozen)

@@ -48,12 +48,13 @@ class Follower(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
     """speaks: the model. follows: the same, where its weights are here. about: what decides its answers beside the
-    request: weights, arithmetic, chat template.
+    request: weights, arithmetic, chat template. served: names by which its server answered, so far.
     """
 
     speaks: ChatModel
     follows: Follower | None
     about: Mapping[str, Any]
+    served: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +100,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
 
     scores = {
         "task": {**task.about, "artifact": frozen.digest},
-        "model": {"source": model.speaks.source, **model.about},
+        "model": {"source": model.speaks.source, **model.about, **_served(model)},
         "metrics": {name: each.to_json() for name, each in measured.items()},
         **_unanswered(lines),
         "metric": next(iter(measured)),
@@ -149,6 +150,10 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _served(model: Examined) -> dict[str, Any]:
+    return {"served": sorted(model.served)} if model.served else {}
 
 
 def _unanswered(lines: Sequence[Line]) -> dict[str, Any]:

@@ -221,6 +221,7 @@ def _to_be_measured(
         for target in file.targets:
             if target.outputs:
                 scoreboard.recorded(target, samples[target.task])
+            scoreboard.must_be_of_today(target, workspace, now.date())
     except ConfigError as err:
         return (), [err]
     return asks, []
