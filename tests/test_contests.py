@@ -72,6 +72,10 @@ def test_a_target_goes_by_the_verdicts_of_the_judge_it_names(folder, workspace, 
     assert step["gap"]["value"] == pytest.approx(step["score"]["value"] - 0.5)
     assert step["status"] == "below"
     assert (found["judge"]["name"], found["judge"]["method"], found["judge"]["believed"]) == ("checks", "checks", True)
+    assert (found["looks"]["times"], found["looks"]["students"]) == (2, 1)
+    assert step["contamination"] == [
+        "training data unknown: own/tiny, from which it was trained: its training data is not here"
+    ]
     size = Workspace.open(workspace.folder).ledger.size
     told = cli(*words).stdout
     assert Workspace.open(workspace.folder).ledger.size == size

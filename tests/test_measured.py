@@ -84,6 +84,7 @@ def test_each_command_of_standing_writes_a_page(folder, workspace, students, tin
     assert "own/high beside own/low" in texts[0] and "5 became better" in texts[0]
     assert "Judge next" in texts[1] and "36 meetings on 12 prompts" in texts[1]
     assert "Targets on 2023-12-01" in texts[2] and "Ladder of task" in texts[2]
+    assert all("training data unknown" in text and "looked at" in text for text in texts)
 
 
 def test_a_page_that_cannot_be_written_is_told(folder, workspace, students):

@@ -115,6 +115,23 @@ def test_the_scoreboard_of_a_run_file_measures_targets_and_student_once(folder, 
     assert "one of 0.03 takes" in told
 
 
+def test_contamination_and_looks_stand_beside_every_score_of_targets(folder, workspace, tiny_llama):
+    trained(workspace, tiny_llama, folder, "one")
+    path = with_targets(folder, tiny_llama, OLD)
+    words = ("targets", path, "-w", workspace.folder, "--at", "2023-12-01")
+    (found,) = json.loads(cli(*words, "--json").stdout)["targets"]
+    assert (found["looks"]["times"], found["looks"]["students"], found["looks"]["others"]) == (2, 1, 1)
+    assert found["contamination"] == ["training data unknown: own/gpt-3.5: its training data is not here"]
+    (step,) = found["steps"]
+    assert step["contaminated"] is None
+    assert step["contamination"] == [
+        "training data unknown: own/tiny, from which it was trained: its training data is not here"
+    ]
+    told = cli(*words).stdout
+    assert "below  (training data unknown)" in told
+    assert "looked at 2 times by 1 student and 1 other" in told
+
+
 def test_a_target_whose_terms_are_not_established_is_refused_by_name(folder, workspace, tiny_llama):
     path = with_targets(folder, tiny_llama, {**OLD, "source": "openai/gpt-3.5-turbo-0613@api"})
     with pytest.raises(Refused, match=r"openai/gpt-3\.5-turbo-0613@api may not be used to benchmark_teacher"):
@@ -203,6 +220,9 @@ def test_everybody_on_a_task_meets_in_the_arena(folder, workspace):
     assert [row["model"].split()[0] for row in found["rows"]] == ["own/two", "own/three", "own/one"]
     assert (found["verdicts"], found["samples"], len(found["next"])) == (36, 12, 2)
     assert [row["wins"] * 24 for row in found["rows"]] == pytest.approx([16, 11.5, 8.5])
+    assert found["held"][0].startswith("looked at 3 times by 0 students and 3 others")
+    assert [row["contaminated"] for row in found["rows"]] == [None] * 3
+    assert "own/two 2023-08-01: training data unknown: own/two: its training data is not here" in found["held"]
 
 
 def test_verdicts_of_a_file_are_rated_without_a_workspace(tmp_path):

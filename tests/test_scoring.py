@@ -319,6 +319,7 @@ def test_a_model_that_moves_while_it_is_asked_has_no_score(workspace, tmp_path):
     voice.model = ScriptedTeacher(voice.source, said)
     with pytest.raises(TeacherError, match="moved while it was asked: its server answered as new and as old"):
         scoring.on(scoring.teacher(voice, {}, of_day(f"{datetime.now(UTC):%Y-%m-%d}")), config, task, workspace)
+    voice.model = ScriptedTeacher(voice.source, said)
     plain = scoring.on(scoring.teacher(voice, {}), config, task, workspace)  # of no date, its names are told
     assert json.loads(plain.path("scores.json").read_bytes())["model"]["served"] == ["new", "old"]
 

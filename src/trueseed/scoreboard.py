@@ -7,7 +7,8 @@
 Scores are found in the ledger: of several of one model on one task, the newest.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
@@ -29,8 +30,10 @@ from trueseed.ledger.looks import Looks, looks_at
 from trueseed.runfile import RunFile, Target
 from trueseed.student import newest_student
 from trueseed.workspace import Workspace
+from trueseed.worth import share, sides
 
 if TYPE_CHECKING:
+    from trueseed.evaluate.arena import Leaderboard
     from trueseed.evaluate.bradley_terry import Battles
     from trueseed.evaluate.scored import Comparison
     from trueseed.evaluate.stats import Measured
@@ -161,7 +164,7 @@ def ladder(workspace: Workspace, task: str, metric: str | None = None) -> tuple[
                 on=at.date(),
                 scores=each.scores.digest,
                 score=found.measured(metric or found.metric),
-                contaminated=found.about.get("contamination", {}).get("share"),
+                contaminated=share(found.about),
             )
         )
     low_is_good = any((metric or found.metric) in scored.LOW_IS_GOOD for _, found in newest.values())
@@ -186,6 +189,29 @@ def competing(names: Sequence[str], workspace: Workspace | None, *, task: str = 
     return [_held(name, workspace) for name in names] if names else [*_on(task, workspace)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arena:
+    """Who met whom. first: how often the answer won that was shown first; None where no order is known. about: by model
+    what its scores say of contamination and looks; nothing of verdicts in a file.
+    """
+
+    battles: "Battles"
+    first: "Measured | None"
+    about: Mapping[str, Mapping[str, Any]]
+
+    def leaderboard(self, *, anchor: str = "", resamples: int = 0) -> "Leaderboard":
+        """As `evaluate.arena.leaderboard`."""
+        from trueseed.evaluate import arena
+
+        return arena.leaderboard(self.battles, anchor=anchor, resamples=resamples, first=self.first, about=self.about)
+
+    def next_pairs(self, count: int) -> list[tuple[str, str]]:
+        """Whom to judge next, where it tells most."""
+        from trueseed.evaluate import pairing
+
+        return pairing.next_pairs(self.battles.models, self.battles, count=count) if count else []
+
+
 def arena(
     held: "Sequence[Path | Artifact]",
     *,
@@ -194,10 +220,10 @@ def arena(
     much: int = MUCH,
     baseline: str = "",
     note: Callable[[str], None] = lambda _: None,
-) -> "tuple[Battles, Measured | None]":
-    """And how often the answer won that was shown first. held: as `competing` finds them. judge: only its verdicts.
-    much: so many verdicts is one by which the winner is much better. baseline: as `formats.reading.judgments`. note:
-    told of files of another format than ours, and of what in them was no verdict.
+) -> Arena:
+    """Any number of models, rated by how they did in pairs. held: files of verdicts, or scores, as `competing` finds
+    them. judge: only its verdicts. much: so many verdicts is one by which the winner is much better. baseline: as
+    `formats.reading.judgments`. note: told of files of another format than ours, and of what in them was no verdict.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
     """
@@ -215,12 +241,20 @@ def arena(
     if judged and scores:
         raise ConfigError("verdicts and scores are not rated together; give one or the other")
     if scores:
-        return pairs.of_scores(scores, metric), None
+        about = {each.model: each.about for each in scores}
+        return Arena(battles=pairs.of_scores(scores, metric), first=None, about=about)
     said = verdicts.merged(judged)
     if judge and not (of_one := [each for each in said if each.judge == judge]):
         raise ConfigError(f"there is no verdict of {judge!r}; judges are {', '.join(sorted(_judges(said)))}")
     said = of_one if judge else said
-    return Battles.of_verdicts(said, much=much), pairs.shown_first(said)
+    about = said_of_sides(each for each in held if isinstance(each, Artifact))
+    return Arena(battles=Battles.of_verdicts(said, much=much), first=pairs.shown_first(said), about=about)
+
+
+def said_of_sides(comparisons: Iterable[Artifact]) -> dict[str, Mapping[str, Any]]:
+    """By model, what scores say of contamination and looks. comparisons: by judges."""
+    every = (json.loads(each.path("scores.json").read_bytes()) for each in comparisons)
+    return {name: side for scores in every for name, side in sides(scores).items()}
 
 
 def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Sequence[Verdict]":
@@ -381,12 +415,13 @@ def standings(
             students = list({each.weights: each for each in kept if each.trained and each.task == task.digest}.values())
             looks[target.task] = looks_at(task.digest, workspace.lineage())
             if target.judge is None:
-                found.append(_standing(target, of_target, students, today))
+                standing_ = _standing(target, of_target, students, today)
+                found.append(replace(standing_, looks=looks[target.task]))
                 ladders[target.task] = ladder(workspace, task.digest, target.metric)
                 continue
             made = [_contestant(each, workspace) for each in students]
             standing_, said = contests.held(target, of_target, made, task, judges(target.judge), workspace, today)
-            found.append(standing_)
+            found.append(replace(standing_, looks=looks[target.task]))
             verdicts += said[-1:]
     return Board(standings=tuple(found), ladders=ladders, looks=looks, verdicts=tuple(verdicts))
 

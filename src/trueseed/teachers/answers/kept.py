@@ -141,12 +141,12 @@ def _answer(value: Any) -> Answer:
                 logprobs=tuple(_logprob(each) for each in logprobs),
                 because=because,
                 tool_calls=tuple(calls),
-                model=rest.get("model", ""),
+                model=str(rest.get("model", "")),
             )
     raise ValueError("its answer is none")
 
 
-def _is_model(rest: Mapping[str, Any]) -> bool:
+def _is_model(rest: Mapping[Any, Any]) -> bool:
     """Whether what an answer holds besides is the name of who gave it, or nothing."""
     return not rest or (rest.keys() == {"model"} and isinstance(rest["model"], str) and rest["model"] != "")
 
