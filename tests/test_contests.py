@@ -12,7 +12,7 @@ from tests.test_judging import first_always, seat, wise
 from tests.test_scoreboard import OLD, cli, recording, trained
 from tests.tiny_run import run_file
 
-from trueseed import contests, judging, pipeline, scoreboard
+from trueseed import aims, contests, judging, pipeline
 from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import judge_card
 from trueseed.evaluate.judge_card import GOLD
@@ -88,7 +88,7 @@ def test_a_judge_that_failed_its_card_is_told_of_beside_the_number(folder, works
     monkeypatch.setattr(judging, "seat_of", lambda named, file, workspace: seat(first_always, "own/j", asked=False))
     trained(workspace, tiny_llama, folder, "one")
     path = with_judges(folder, tiny_llama, BY_CHECKS)
-    found = scoreboard.board(load(path), workspace, date(2023, 12, 1))
+    found = aims.board(load(path), workspace, date(2023, 12, 1))
     (standing,) = found.standings
     assert standing.steps[0].score.value == 0.5  # all flips
     assert not standing.judge["believed"]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from trueseed import scoreboard
+from trueseed import aims, scoreboard
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
 from trueseed.report import judged
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FEWEST = 3  # models that make a leaderboard; two are a comparison
 
 
-def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], board: scoreboard.Board) -> Results:
+def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], board: aims.Board) -> Results:
     """tasks: scores of everybody on the run's tasks, and what judges said of them."""
     by_judges = [each for each in tasks if "against" in each.meta]
     scores = _once(each for each in tasks if "against" not in each.meta)
@@ -48,7 +48,7 @@ def shown(scores: "Scored", *, student: bool) -> Scores:
     return Scores(model=scores.model, student=student, about=scores.about, answered=scores.answered())
 
 
-def ladders(board: scoreboard.Board) -> dict[str, tuple[Mapping[str, Any], ...]]:
+def ladders(board: aims.Board) -> dict[str, tuple[Mapping[str, Any], ...]]:
     """As the report has them."""
     return {name: tuple(rung.to_json() for rung in rungs) for name, rungs in board.ladders.items()}
 

@@ -1,8 +1,7 @@
-"""What was measured in a workspace, side by side: two models on their tasks, a task's ladder of models, and targets.
+"""What was measured in a workspace, side by side: two models on their tasks, and a task's ladder of models.
 
     compare(workspace, "weights:3f2a…", "student")     # sample by sample, on every task that both were measured on
     ladder(workspace, task)                            # everybody who was measured on it, best first
-    board(file, workspace, today)                      # how far from its targets, and when it will be there
 
 Scores are found in the ledger: of several of one model on one task, the newest.
 """
@@ -14,23 +13,18 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueseed import contests, scoring
+from trueseed import scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.arena_hard import MUCH
-from trueseed.evaluate.outputs import Outputs, Recorded
-from trueseed.evaluate.sample import Sample
-from trueseed.evaluate.targets import Made, Standing, standing
-from trueseed.evaluate.task import thaw
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.ledger.looks import Looks, looks_at
-from trueseed.runfile import RunFile, Target
+from trueseed.ledger.looks import looks_at
 from trueseed.student import newest_student
 from trueseed.workspace import Workspace
-from trueseed.worth import share, sides
+from trueseed.worth import of_floor, share, sides
 
 if TYPE_CHECKING:
     from trueseed.evaluate.arena import Leaderboard
@@ -57,8 +51,9 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A model on a ladder. kind: `student`, or `other` for whom nobody trained here. contaminated: share of the samples
-    that stand in what it was trained on here; None where nothing of that is known.
+    """A model on a ladder. kind: `student`, `target`, or `other` for whom nobody trained here. contaminated: share of
+    the samples that stand in what it was trained on here; None where nothing of that is known. floor: that its score is
+    no higher than what nothing scores, in words; ''.
     """
 
     model: str
@@ -67,10 +62,11 @@ class Rung:
     scores: str
     score: "Measured"
     contaminated: float | None = None
+    floor: str = ""
 
     def to_json(self) -> dict[str, Any]:
         said = {"model": self.model, "kind": self.kind, "on": self.on.isoformat(), "scores": self.scores}
-        return {**said, "contaminated": self.contaminated, **self.score.to_json()}
+        return {**said, "contaminated": self.contaminated, "floor": self.floor, **self.score.to_json()}
 
 
 # ------------------------------------------------------------------------------------------------------- two models
@@ -165,10 +161,16 @@ def ladder(workspace: Workspace, task: str, metric: str | None = None) -> tuple[
                 scores=each.scores.digest,
                 score=found.measured(metric or found.metric),
                 contaminated=share(found.about),
+                floor="".join(of_floor(found.about, metric or found.metric)),
             )
         )
     low_is_good = any((metric or found.metric) in scored.LOW_IS_GOOD for _, found in newest.values())
     return tuple(sorted(rungs, key=lambda rung: rung.score.value, reverse=not low_is_good))
+
+
+def is_student(weights: str, lineage: Lineage) -> bool:
+    """Whether the run trained them here."""
+    return _trained(weights, lineage) is not None
 
 
 def _trained(weights: str, lineage: Lineage) -> datetime | None:
@@ -300,151 +302,3 @@ def _is_called(kept: Kept, task: str) -> bool:
 
 def _judges(verdicts: "Sequence[Verdict]") -> set[str]:
     return {each.judge for each in verdicts}
-
-
-# ------------------------------------------------------------------------------------------------------- targets
-
-
-def bring_targets(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> list[Artifact]:
-    """Scores of every target on its task; those there are already when it is the same version.
-
-    Raises what `scoring.on` raises, before a student is trained: `Refused` when a target's terms do not let it be
-    measured.
-    """
-    return [_measure(target, file, workspace, _task_of(target, file, tasks)) for target in file.targets]
-
-
-def must_be_of_today(target: Target, workspace: Workspace | None, today: date) -> None:
-    """Raises `ConfigError` for a model behind an API that was to be asked on another day, and was not."""
-    if target.teacher is None or target.teacher.remote is None or target.on in (None, today):
-        return
-    assert target.on is not None
-    if workspace is None or not scoring.was_asked(target.identity, workspace):
-        raise scoring.not_of_today(target.teacher.named, target.on, today)
-
-
-def _measure(target: Target, file: RunFile, workspace: Workspace, task: tuple[int, Artifact]) -> Artifact:
-    place, frozen = task
-    model, close = _model(target, file, workspace, frozen)
-    try:
-        return scoring.on(model, file.tasks[place], frozen, workspace)
-    finally:
-        close()
-
-
-def _model(
-    target: Target, file: RunFile, workspace: Workspace, task: Artifact
-) -> tuple[scoring.Model, Callable[[], None]]:
-    """And how it is let go."""
-    if target.teacher is None:
-        outputs = recorded(target, thaw(task).samples)
-        return scoring.recorded(scoring.bring_outputs(workspace, outputs)), lambda: None
-    version = target.identity if target.teacher.remote else {}
-    model = scoring.asked(target.teacher, file.limits, file.engine, workspace, version)
-    return model, model.voice.close
-
-
-def recorded(target: Target, asked: Sequence[Sample]) -> Outputs:
-    """What a target answered once. asked: its task's samples. Raises `ConfigError` as `formats.reading.outputs`."""
-    assert target.outputs and target.source and target.maker and target.on
-    origin = Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
-    return reading.outputs(Path(target.outputs), origin, asked)
-
-
-def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[int, Artifact]:
-    place = next(n for n, config in enumerate(file.tasks) if config.named == target.task)
-    return place, tasks[place]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Board:
-    """standings: to every target, in the order of the run file. ladders: of each of their tasks, by its name. looks: at
-    each of these tasks, so far. verdicts: of judges, on the newest student, for targets that go by them; there is no
-    ladder of such a task.
-    """
-
-    standings: tuple[Standing, ...]
-    ladders: Mapping[str, tuple[Rung, ...]]
-    looks: Mapping[str, Looks]
-    verdicts: tuple[Artifact, ...] = ()
-
-    @property
-    def comparisons(self) -> int:
-        """Of a student with a target, each with an interval of its own: one of twenty is wrong by chance."""
-        return sum(len(each.steps) for each in self.standings)
-
-    def to_json(self) -> dict[str, Any]:
-        ladders = {name: [rung.to_json() for rung in rungs] for name, rungs in self.ladders.items()}
-        return {
-            "targets": [each.to_json() for each in self.standings],
-            "ladders": ladders,
-            "looks": {name: each.to_json() for name, each in self.looks.items()},
-            "comparisons": self.comparisons,
-        }
-
-
-NOBODY = Board(standings=(), ladders={}, looks={})
-
-
-def board(file: RunFile, workspace: Workspace, today: date) -> Board:
-    """How the students of this workspace stand to every target. What was not measured yet is measured first: the
-    targets, and the newest student, if there is one.
-
-    Raises `ConfigError` for a run file without targets, and as `bring_targets`.
-    """
-    if not file.targets:
-        raise ConfigError("the run file names no `targets`: a model, a task, and a day (docs/evaluation.md, Targets)")
-    workspace.declare(file.project, file.facts)
-    tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
-    return standings(file, workspace, tasks, bring_targets(file, workspace, tasks), today)
-
-
-def standings(
-    file: RunFile, workspace: Workspace, tasks: Sequence[Artifact], scores: Sequence[Artifact], today: date
-) -> Board:
-    """As `board`, where tasks and targets were brought. scores: of each target. A student that was not measured is."""
-    if not file.targets:
-        return NOBODY
-    _measure_student(file, workspace, tasks)
-    kept, found, verdicts = list(measured(workspace)), list[Standing](), list[Artifact]()
-    ladders: dict[str, tuple[Rung, ...]] = {}
-    looks: dict[str, Looks] = {}
-    with contests.bench(file, workspace) as judges:
-        for target, of_target in zip(file.targets, scores, strict=True):
-            _, task = _task_of(target, file, tasks)
-            students = list({each.weights: each for each in kept if each.trained and each.task == task.digest}.values())
-            looks[target.task] = looks_at(task.digest, workspace.lineage())
-            if target.judge is None:
-                standing_ = _standing(target, of_target, students, today)
-                found.append(replace(standing_, looks=looks[target.task]))
-                ladders[target.task] = ladder(workspace, task.digest, target.metric)
-                continue
-            made = [_contestant(each, workspace) for each in students]
-            standing_, said = contests.held(target, of_target, made, task, judges(target.judge), workspace, today)
-            found.append(replace(standing_, looks=looks[target.task]))
-            verdicts += said[-1:]
-    return Board(standings=tuple(found), ladders=ladders, looks=looks, verdicts=tuple(verdicts))
-
-
-def _contestant(kept: Kept, workspace: Workspace) -> contests.Student:
-    assert kept.trained is not None, "only students compete for targets"
-    here = (workspace.store.folder / "weights" / kept.weights).is_dir()  # else they were destroyed since
-    weights = workspace.store.get(f"weights:{kept.weights}") if here else None
-    return contests.Student(on=kept.trained.date(), scores=kept.scores, weights=weights)
-
-
-def _measure_student(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> None:
-    if workspace.lineage().newest("weights", step="train") is None:
-        return
-    student = scoring.student(workspace, newest_student(workspace), file.engine)
-    wanted = {target.task for target in file.targets}
-    for config, task in zip(file.tasks, tasks, strict=True):
-        if config.named in wanted:
-            scoring.on(student, config, task, workspace)
-
-
-def _standing(target: Target, scores: Artifact, students: Sequence[Kept], today: date) -> Standing:
-    from trueseed.evaluate import scored
-
-    made = [Made(on=each.trained.date(), scored=scored.read(each.scores)) for each in students if each.trained]
-    return standing(target, scored.read(scores), made, today=today)

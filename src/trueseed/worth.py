@@ -15,7 +15,15 @@ def lines(scores: Mapping[str, Any]) -> list[str]:
     """What stands in scores of contamination and looks, in words; nothing for scores of before."""
     sides = scores.get("contestants", {}).values()
     words = of_training(scores) + [f"{side['source']}: {line}" for side in sides for line in of_training(side)]
-    return words + of_looks([scores, *sides])
+    return words + of_looks([scores, *sides]) + of_floor(scores, scores.get("metric", ""))
+
+
+def of_floor(scores: Mapping[str, Any], metric: str) -> list[str]:
+    """Whether a score is no higher than what nothing scores (`evaluate.floor`); nothing where it is."""
+    floor, found = scores.get("floor", {}).get(metric), scores.get("metrics", {}).get(metric)
+    if not floor or not found or found["low"] > floor["value"]:
+        return []
+    return [f"on the floor: its {metric} may be {floor['value']:.3f}, which {floor['by']} gets"]
 
 
 def of_looks(scores: Iterable[Mapping[str, Any]]) -> list[str]:

@@ -136,14 +136,14 @@ def targets(
     as_json: JsonOption = False,
 ) -> None:
     """How far the students are from the targets, when they will be there, and who stands where on each task."""
-    from trueseed import measured, scoreboard, screen
+    from trueseed import aims, measured, screen
     from trueseed.report.results import Results
     from trueseed.runfile import load
     from trueseed.workspace import Workspace
 
     run, on = load(file), day(today)
     with screen.Screen(err) as watching, pausing():
-        found = scoreboard.board(run, Workspace.open(workspace, create=True, report=watching), on)
+        found = aims.board(run, Workspace.open(workspace, create=True, report=watching), on)
     if html:
         said = tuple(each.to_json() for each in found.standings)
         write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
@@ -156,6 +156,8 @@ def targets(
     for name, rungs in found.ladders.items():
         for line in _climbs(name, rungs):
             out.print(line, markup=False)
+    for told in found.left_out:
+        out.print(shown(told), markup=False)
     if found.comparisons > 1:
         out.print(_by_chance(found.comparisons), markup=False)
 
@@ -236,6 +238,8 @@ def _stands(found: "Standing") -> Iterator[str]:
         if step.undecided:
             have = form(step.undecided, "has", "have")
             yield f"  {'':10}  {step.undecided} of {found.samples} samples {have} no verdict"
+        if step.floor:
+            yield f"  {'':10}  {step.floor}"
     for line in found.steps[-1].contamination if found.steps else ("no student was measured yet",):
         yield f"  {shown(line)}"
     if found.met_on is None and found.steps:
@@ -251,7 +255,7 @@ def _stands(found: "Standing") -> Iterator[str]:
 def _climbs(name: str, rungs: "Sequence[Rung]") -> Iterator[str]:
     yield f"ladder of {shown(name)}"
     for rung in rungs:
-        told = f"({brief(rung.contaminated)})"
+        told = f"({brief(rung.contaminated)}{'; on the floor' if rung.floor else ''})"
         yield f"  {_with_interval(rung.score)}  {rung.kind:8} {rung.on}  {shown(rung.model)}  {told}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
 
+from trueseed.aims import must_be_of_today, recorded
 from trueseed.asking import verdicts
 from trueseed.core.plural import many
 from trueseed.doctor.check import Check, Subject
@@ -18,7 +19,6 @@ from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.served import date_in
 from trueseed.evaluate.task import Config, read
 from trueseed.runfile import Target
-from trueseed.scoreboard import must_be_of_today, recorded
 from trueseed.terms.model import Use
 
 

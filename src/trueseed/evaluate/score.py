@@ -27,6 +27,7 @@ from trueseed.errors import ConfigError, TeacherError
 from trueseed.evaluate import contamination, stats
 from trueseed.evaluate.contamination import Learned
 from trueseed.evaluate.fewshot import in_chat, in_text
+from trueseed.evaluate.floor import floor
 from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.scorers import Likelihood, Verdict
 from trueseed.evaluate.stats import Measured
@@ -105,6 +106,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
         "metrics": {name: each.to_json() for name, each in measured.items()},
         **_unanswered(lines),
         "metric": next(iter(measured)),
+        "floor": floor(task),
         "seed": config.seed,
         "settings": _settings(config, task),
         "versions": versions(),

@@ -19,7 +19,7 @@ from pydantic import Field, model_validator
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
 from trueseed.ledger.looks import Looks
-from trueseed.worth import share
+from trueseed.worth import of_floor, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +85,8 @@ class Step:
     share of samples on which it did better, a tie being half. rates: by a judge's verdicts, every rate that they come
     to; then the score is one of them, and the target's is one half. undecided: samples without a verdict. contaminated:
     share of the samples that stand in what the student was trained on; None where nothing of that is known.
-    contamination: the same in words, and what is not known.
+    contamination: the same in words, and what is not known. floor: that its score is no higher than what nothing
+    scores, in words; ''.
     """
 
     student: str
@@ -98,6 +99,7 @@ class Step:
     undecided: int = 0
     contaminated: float | None = None
     contamination: tuple[str, ...] = ()
+    floor: str = ""
 
     def to_json(self) -> dict[str, Any]:
         said: dict[str, Any] = {
@@ -109,6 +111,7 @@ class Step:
             "status": self.status,
             "contaminated": self.contaminated,
             "contamination": list(self.contamination),
+            "floor": self.floor,
         }
         if self.rates:
             said |= {"rates": {name: each.to_json() for name, each in self.rates.items()}, "undecided": self.undecided}
@@ -243,6 +246,7 @@ def _step(made: Made, target: "Scored", metric: str, margin: float) -> Step:
         status=status(gap, margin),
         contaminated=share(made.scored.about),
         contamination=made.scored.contamination,
+        floor="".join(of_floor(made.scored.about, metric)),
     )
 
 

@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trueseed import failover, judging, pipeline, scoreboard
+from trueseed import aims, failover, judging, pipeline
 from trueseed.ahead import OF_THE_RUN, Ruling, Sources, rulings, sources_of
+from trueseed.asking import left_out, permits
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.errors import ConfigError, Refused, TrueSeedError
@@ -139,7 +140,7 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         teachers=teachers,
         strict_upstream=file.facts.strict_upstream,
         barred=barred,
-        measures=tasks.told(asks, kept),
+        measures=(*tasks.told(asks, kept), *left_out(file, permits(workspace))),
         deadlines=deadlines(file, when, now.date()),
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()) if file.teacher else (),
         flags=flags_of(file, imports),
@@ -226,8 +227,8 @@ def _to_be_measured(
         samples = {config.named: task.samples for config, task in zip(file.tasks, read, strict=True)}
         for target in file.targets:
             if target.outputs:
-                scoreboard.recorded(target, samples[target.task])
-            scoreboard.must_be_of_today(target, workspace, now.date())
+                aims.recorded(target, samples[target.task])
+            aims.must_be_of_today(target, workspace, now.date())
     except ConfigError as err:
         return (), [err]
     return asks, []

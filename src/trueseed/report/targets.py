@@ -133,5 +133,5 @@ def _student(step: Mapping[str, Any]) -> Student:
         gap=f"{change(gap['value'])} [{change(gap['low'])}, {change(gap['high'])}]",
         wins=percent(step["wins"]),
         status=step["status"],
-        learned=brief(step.get("contaminated")),
+        learned="; ".join(filter(None, (brief(step.get("contaminated")), step.get("floor", "")))),
     )
