@@ -12,7 +12,7 @@ import yaml
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
-from trueseed import aims, models, scoreboard, scoring
+from trueseed import aims, asking, models, scoreboard, scoring
 from trueseed.cli import app
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError, Refused
@@ -24,7 +24,7 @@ from trueseed.terms.model import Effect
 from trueseed.workspace import Workspace
 
 PROMPTS = [f"Say {n}." for n in range(12)]
-TASK = {"file": "task.jsonl", "scorer": "contains", "source": "own/ada", "max_tokens": 8}
+TASK = {"file": "task.jsonl", "scorer": "contains", "source": "own/ada", "max_tokens": 8, "of": ["student"]}
 OLD = {"name": "gpt-3.5-turbo", "task": "task", "by": "2023-12-31", "outputs": "old.json", "source": "own/gpt-3.5",
        "maker": "own/ada", "on": "2023-08-01"}  # fmt: skip
 
@@ -52,7 +52,12 @@ def workspace(folder: Path) -> Workspace:
 
 
 def with_targets(folder: Path, model: Path, *targets: dict[str, Any]) -> Path:
-    path = run_file(folder, model, tasks=[TASK], targets=list(targets), engine={"slots": 4, "dtype": "float32"})
+    return with_task(folder, model, TASK, *targets)
+
+
+def with_task(folder: Path, model: Path, task: dict[str, Any], *targets: dict[str, Any], **changes: Any) -> Path:
+    said = {"tasks": [task], "targets": list(targets), "engine": {"slots": 4, "dtype": "float32"}, **changes}
+    path = run_file(folder, model, **said)
     text = yaml.safe_load(path.read_text())
     for target in text["targets"]:
         target |= {name: date.fromisoformat(target[name]) for name in ("by", "on") if name in target}
@@ -153,6 +158,45 @@ def test_a_model_of_ours_can_be_the_target(folder, workspace, tiny_llama):
     path = with_targets(folder, tiny_llama, {**told, "teacher": {"weights": str(tiny_llama), "source": "own/tiny"}})
     (found,) = aims.board(load(path), workspace, date(2023, 12, 1)).standings
     assert (found.source, found.samples, found.steps) == ("own/tiny", 12, ())
+
+
+def test_base_and_teacher_stand_on_the_ladder_of_a_target_unless_of_narrows_it(
+    folder, workspace, tiny_llama, monkeypatch
+):
+    monkeypatch.setattr(asking, "is_here", lambda spec: False)
+    trained(workspace, tiny_llama, folder, "one")
+    trained(workspace, tiny_llama, folder, "two")
+    unnamed = {name: said for name, said in TASK.items() if name != "of"}
+    path = with_task(folder, tiny_llama, unnamed, OLD, base={"layers": [0]})
+    words = ("targets", path, "-w", workspace.folder, "--at", "2023-12-01")
+    found = json.loads(cli(*words, "--json").stdout)
+    rungs = found["ladders"]["task"]
+    assert [rung["model"].split()[0] for rung in rungs].count("own/tiny") == 2  # the teacher, and its first layer
+    assert {rung["kind"] for rung in rungs} == {"student", "other"}
+    assert rungs[-1]["floor"] == "on the floor: its accuracy may be 0.000, which an empty answer gets"
+    assert (
+        "embedded (huggingfacetb/smollm2-135m-instruct@weights) is not on the ladder of task: it is not here yet"
+        in (found["left_out"][0])
+    )
+    assert "1 student of before was never measured on task" in found["left_out"][1]
+    told = cli(*words).stdout
+    assert "on the floor: its accuracy may be 0.000" in told and "; on the floor)" in told
+    narrowed = load(with_targets(folder, tiny_llama, OLD))
+    assert asking.ladder(narrowed, narrowed.tasks[0], asking.permits(workspace)).whom == ("student",)
+
+
+def test_who_may_not_be_measured_stays_off_the_ladder_and_is_refused_where_it_is_named(folder, workspace, tiny_llama):
+    unnamed = {name: said for name, said in TASK.items() if name != "of"}
+    teacher = {"remote": {"source": "openai/gpt-4o-mini@api", "price": {"input": 1.0, "output": 1.0}}}
+    file = load(with_task(folder, tiny_llama, unnamed, OLD, teacher=teacher))
+    workspace.declare(file.project, file.facts)
+    found = asking.ladder(file, file.tasks[0], asking.permits(workspace))
+    assert found.whom[:2] == ("student", "base")
+    assert found.left_out[0].startswith(
+        "teacher (openai/gpt-4o-mini@api) is not on the ladder of task: its terms do not"
+    )
+    named = load(with_task(folder, tiny_llama, {**unnamed, "of": ["student", "teacher"]}, OLD, teacher=teacher))
+    assert asking.ladder(named, named.tasks[0], asking.permits(workspace)).whom == ("student", "teacher")
 
 
 @pytest.mark.parametrize(
