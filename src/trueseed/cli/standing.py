@@ -143,7 +143,7 @@ def targets(
 
     run, on = load(file), day(today)
     with screen.Screen(err) as watching, pausing():
-        found = aims.board(run, Workspace.open(workspace, create=True, report=watching), on)
+        found = aims.targets(Workspace.open(workspace, create=True, report=watching), run, on)
     if html:
         said = tuple(each.to_json() for each in found.standings)
         write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
