@@ -118,8 +118,8 @@ NOBODY = Board(standings=(), ladders={}, looks={})
 
 def targets(workspace: Workspace, file: RunFile | Path, today: date | None = None) -> Board:
     """How the students of this workspace stand to every target of a run file, as `trueseed targets` tells it. What was
-    not measured yet is measured first: the targets, who stands on their ladders, and the newest student, if there is one.
-    today: from which days are counted; the day that it is, when left out.
+    not measured yet is measured first: the targets, who stands on their ladders, and the newest student, if there is
+    one. today: from which days are counted; the day that it is, when left out.
 
     Raises `ConfigError` for a run file without targets, and as `bring_targets`.
 
