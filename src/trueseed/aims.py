@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from trueseed import contests, models, scoring
@@ -18,7 +19,7 @@ from trueseed.asking import ladder as ladder_of
 from trueseed.asking import left_out, permits
 from trueseed.core.artifacts import Artifact
 from trueseed.core.plural import form, many
-from trueseed.errors import ConfigError
+from trueseed.errors import ConfigError, Paused, Refused, TeacherError
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.outputs import Outputs, Recorded
 from trueseed.evaluate.sample import Sample
@@ -153,27 +154,49 @@ def targets(workspace: Workspace, file: RunFile | Path, today: date | None = Non
     workspace.declare(file.project, file.facts)
     tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
     scores = bring_targets(file, workspace, tasks)
-    _bring_ladders(file, workspace, tasks)
-    return standings(file, workspace, tasks, scores, today)
+    because = _bring_ladders(file, workspace, tasks)
+    return standings(file, workspace, tasks, scores, today, because)
 
 
-def _bring_ladders(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> None:
+Because = Mapping[tuple[str, Whom], str]  # why somebody was not measured, by task and whom
+
+
+def _bring_ladders(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> Because:
     """Scores of whoever stands on the ladder of a task that a target is on, and is no student. A model behind an API is
-    asked once: scores of it that are there stand.
+    asked once: scores of it that are there stand. Whom nobody named, and who cannot be asked now, is left out.
     """
-    wanted, may = {target.task for target in file.targets}, permits(workspace)
     heard: dict[Whom, scoring.Model] = {}
-    for config, task in zip(file.tasks, tasks, strict=True):
-        known = {each.scores.meta["of"] for each in measured(workspace) if each.task == task.digest}
-        for whom in ladder_of(file, config, may).whom if config.named in wanted else ():
-            named = file.model_of(whom)
-            if named is None or (named.remote and named.named in known):
+    because: dict[tuple[str, Whom], str] = {}
+    try:
+        for config, task, whom, named in _rungs(file, workspace, tasks):
+            if named.remote and named.named in _known(task, workspace):
                 continue
-            if whom not in heard:
-                heard[whom] = _rung(whom, named, file, workspace)
-            scoring.on(heard[whom], config, task, workspace)
-    for model in heard.values():
-        model.voice.close()
+            try:
+                heard.setdefault(whom, _rung(whom, named, file, workspace))
+                scoring.on(heard[whom], config, task, workspace)
+            except (ConfigError, Paused, Refused, TeacherError) as err:
+                if config.of is not None:
+                    raise
+                because[config.named, whom] = str(err)
+    finally:
+        for model in heard.values():
+            model.voice.close()
+    return because
+
+
+def _rungs(
+    file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]
+) -> Iterator[tuple[Config, Artifact, Whom, Asked]]:
+    """Who stands on which ladder, and is no student."""
+    wanted, may = {target.task for target in file.targets}, permits(workspace)
+    for config, task in zip(file.tasks, tasks, strict=True):
+        for whom in ladder_of(file, config, may).whom if config.named in wanted else ():
+            if named := file.model_of(whom):
+                yield config, task, whom, named
+
+
+def _known(task: Artifact, workspace: Workspace) -> set[str]:
+    return {each.scores.meta["of"] for each in measured(workspace) if each.task == task.digest}
 
 
 def _rung(whom: Whom, named: Asked, file: RunFile, workspace: Workspace) -> scoring.Model:
@@ -184,7 +207,12 @@ def _rung(whom: Whom, named: Asked, file: RunFile, workspace: Workspace) -> scor
 
 
 def standings(
-    file: RunFile, workspace: Workspace, tasks: Sequence[Artifact], scores: Sequence[Artifact], today: date
+    file: RunFile,
+    workspace: Workspace,
+    tasks: Sequence[Artifact],
+    scores: Sequence[Artifact],
+    today: date,
+    because: Because = MappingProxyType({}),
 ) -> Board:
     """As `targets`, where tasks and targets were brought. scores: of each target. A student is measured if need be."""
     if not file.targets:
@@ -211,8 +239,12 @@ def standings(
             beside = contests.against(of_target, others, task, seat, workspace)
             name = f"{target.task}, against {target.name} by {target.judge}"
             ladders[name] = _by_verdicts(standing_, of_target, said, beside)
-    told = (*left_out(file, permits(workspace)), *_unmeasured(file, tasks, kept, workspace))
-    return Board(standings=tuple(found), ladders=ladders, looks=looks, verdicts=tuple(verdicts), left_out=told)
+    told = [*left_out(file, permits(workspace)), *_unmeasured(file, tasks, kept, workspace)]
+    for config, task, whom, named in _rungs(file, workspace, tasks):
+        if named.named not in _known(task, workspace):
+            why = because.get((config.named, whom), "it was not measured")
+            told.append(f"{whom} ({named.named}) is not on the ladder of {config.named}: {why}")
+    return Board(standings=tuple(found), ladders=ladders, looks=looks, verdicts=tuple(verdicts), left_out=tuple(told))
 
 
 def _others(

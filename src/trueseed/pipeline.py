@@ -30,7 +30,7 @@ from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
-from trueseed.errors import ConfigError, Refused
+from trueseed.errors import ConfigError, Refused, TeacherError
 from trueseed.evaluate import contamination, measure, sets
 from trueseed.evaluate.task import Whom
 from trueseed.exchange.bring import bring
@@ -290,11 +290,18 @@ def on_tasks(
     whom: Whom, model: scoring.Model | None, file: RunFile, workspace: Workspace, tasks: list[Artifact]
 ) -> list[Artifact]:
     """The scores of one model on every task that measures it. model: None when there is none, as no teacher of a run
-    on imported records.
+    on imported records. Who stands on a ladder unnamed, and cannot be asked now, does not end the run.
     """
-    may = permits(workspace)
-    wanted = [each for each in zip(file.tasks, tasks, strict=True) if whom in ladder(file, each[0], may).whom]
-    return [scoring.on(model, config, task, workspace) for config, task in wanted if model]
+    may, found = permits(workspace), list[Artifact]()
+    for config, task in zip(file.tasks, tasks, strict=True):
+        if model is None or whom not in ladder(file, config, may).whom:
+            continue
+        try:
+            found.append(scoring.on(model, config, task, workspace))
+        except (Refused, TeacherError):
+            if config.of is not None or whom == "student":
+                raise
+    return found
 
 
 def on_the_embedded(file: RunFile, workspace: Workspace, tasks: list[Artifact]) -> list[Artifact]:
