@@ -10,6 +10,8 @@ from trueseed.core.plural import form, many
 from trueseed.ledger.looks import told
 from trueseed.similarity.leaks import IN_A_ROW
 
+ALIKE = 1e-9  # rounding of bounds
+
 
 def lines(scores: Mapping[str, Any]) -> list[str]:
     """What stands in scores of contamination and looks, in words; nothing for scores of before."""
@@ -21,7 +23,7 @@ def lines(scores: Mapping[str, Any]) -> list[str]:
 def of_floor(scores: Mapping[str, Any], metric: str) -> list[str]:
     """Whether a score is no higher than what nothing scores (`evaluate.floor`); nothing where it is."""
     floor, found = scores.get("floor", {}).get(metric), scores.get("metrics", {}).get(metric)
-    if not floor or not found or found["low"] > floor["value"]:
+    if not floor or not found or found["low"] > floor["value"] + ALIKE:
         return []
     return [f"on the floor: its {metric} may be {floor['value']:.3f}, which {floor['by']} gets"]
 
