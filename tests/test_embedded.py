@@ -3,10 +3,12 @@ tasks, judges and targets, and then every verb.
 """
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.warm import trueseed
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "judged.yaml"
@@ -35,18 +37,34 @@ def told(work: Path, *words: str | Path, code: int = 0) -> Any:
     return json.loads(done.stdout)
 
 
+def run_file(folder: Path) -> Path:
+    """The recipe, with a task of our own and a target on it that stands by its recorded answers."""
+    asked = {f"What is the capital of {of}?": name for of, name in CAPITALS.items()}
+    rows = (json.dumps({"prompt": prompt, "target": name}) + "\n" for prompt, name in asked.items())
+    (folder / "capitals.jsonl").write_text("".join(rows))
+    once = [{"instruction": prompt, "output": name} for prompt, name in asked.items()]
+    (folder / "once.json").write_text(json.dumps(once))
+    said = yaml.safe_load(RECIPE.read_text())
+    said["tasks"][0]["file"] = str(RECIPE.parent / "questions.jsonl")
+    said["tasks"].append({"file": "capitals.jsonl", "scorer": "contains", "source": "own/ada", "max_tokens": 24})
+    said["targets"].append(
+        {"name": "atlas", "task": "capitals", "by": date(2027, 6, 30), "outputs": "once.json", "source": "own/atlas",
+         "maker": "own/ada", "on": date(2026, 1, 5)}
+    )  # fmt: skip
+    (folder / "run.yaml").write_text(yaml.safe_dump(said))
+    return folder / "run.yaml"
+
+
 @pytest.mark.weights
 @pytest.mark.slow
 def test_tasks_judges_targets_arena_and_comparison_run_on_the_embedded_model(work):
-    done = trueseed("run", RECIPE, "--workspace", work)
+    file = run_file(work.parent)
+    done = trueseed("run", file, "--workspace", work)
     assert done.returncode == 0, done.stderr
     report = json.loads((work / "report.json").read_text())
-    assert {target["judge"]["believed"] for target in report["targets"]} == {True}
+    assert [target.get("judge", {}).get("believed") for target in report["targets"]] == [True, True, None]
 
-    task = work.parent / "capitals.jsonl"
-    rows = [{"prompt": f"What is the capital of {of}?", "target": name} for of, name in CAPITALS.items()]
-    task.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    on = ("--task", task, "--scorer", "contains", "--source", "own/ada", "--max-tokens", "24")
+    on = ("--task", work.parent / "capitals.jsonl", "--scorer", "contains", "--source", "own/ada", "--max-tokens", "24")
     ours, theirs = (told(work, "evaluate", model, *on) for model in ("student", EMBEDDED))
     assert ours["metrics"]["accuracy"]["n"] == theirs["metrics"]["accuracy"]["n"] == len(CAPITALS)
     assert theirs["metrics"]["accuracy"]["value"] > 0.5
@@ -55,11 +73,13 @@ def test_tasks_judges_targets_arena_and_comparison_run_on_the_embedded_model(wor
     found = compared["capitals"]
     assert found["b"]["value"] - found["a"]["value"] == pytest.approx(found["difference"]["value"])
     board = told(work, "arena", "--task", "capitals")
-    assert {row["model"].split()[0] for row in board["rows"]} == {"own/sprout-judged", SOURCE}
-    assert board["held"][0].startswith("looked at 2 times by 1 student and 1 other")
+    assert {row["model"].split()[0] for row in board["rows"]} == {"own/sprout-judged", "own/atlas", SOURCE}
+    assert "1 student and 2 others" in board["held"][0]
 
-    targets = told(work, "targets", RECIPE)
-    assert [target["steps"][0]["status"] in ("met", "level", "below") for target in targets["targets"]] == [True, True]
+    targets = told(work, "targets", file)
+    assert {target["steps"][0]["status"] for target in targets["targets"]} <= {"met", "level", "below"}
+    names = {rung["model"].split()[0] for rung in targets["ladders"]["capitals"]}  # teacher, base, embedded are one
+    assert names == {"own/sprout-judged", "own/atlas", SOURCE}
     rungs = targets["ladders"]["questions, against smollm2 by checks"]
     assert {rung["kind"] for rung in rungs} == {"student", "target"}  # teacher, base and target are one model here
 
