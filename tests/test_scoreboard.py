@@ -235,6 +235,15 @@ def test_two_models_are_compared_sample_by_sample(folder, workspace):
     assert "4: 0 became 1" in told and "and 4 more" in told
 
 
+def test_a_task_that_only_a_judge_can_rank_does_not_stop_the_comparison_on_others(folder, workspace):
+    for source, right in (("own/one", 4), ("own/two", 9)):
+        outputs = recorded(workspace, source[4:], source, right)
+        on_task(workspace, folder, outputs)
+        talk = Config(**{**TASK, "file": str(folder / "task.jsonl"), "scorer": "open", "name": "talk"})
+        scoring.on(scoring.recorded(outputs), talk, scoring.bring_task(workspace, talk), workspace)
+    assert [each.task for each in scoreboard.compare(workspace, "own/one", "own/two")] == ["task"]
+
+
 def test_a_comparison_is_kept_once_as_scores_of_both(folder, workspace):
     scores = [
         on_task(workspace, folder, recorded(workspace, source[4:], source, right))

@@ -76,7 +76,7 @@ def compare(
     workspace: Workspace, a: str, b: str, *, metric: str | None = None, seed: int = 7
 ) -> "tuple[Comparison, ...]":
     """On every task that both were measured on, with p-values corrected for as many. a, b: `scores:<digest>`,
-    `student`, `weights:<digest>`, or a model's source.
+    `student`, `weights:<digest>`, or a model's source. Tasks that only a judge can rank are left out beside others.
 
     Raises `ConfigError` when there is no such task, and what `scored.compare` raises.
 
@@ -108,10 +108,11 @@ def compare(
             f"`trueseed evaluate MODEL --task FILE --scorer NAME`"
         )
     found, lineage = [], workspace.lineage()
-    for task in shared:
-        one, two = scored.read(before[task]), scored.read(after[task])
+    pairs = [(scored.read(before[task]), scored.read(after[task])) for task in shared]
+    with_merit = [pair for pair in pairs if (metric or pair[0].metric) not in scored.NO_MERIT]
+    for one, two in with_merit or pairs:  # of what only a judge can rank nothing is said here, unless there is no other
         compared = scored.compare(one, two, metric=metric, seed=seed)
-        found.append(replace(compared, looks=looks_at(task, lineage)))
+        found.append(replace(compared, looks=looks_at(one.task, lineage)))
     return scored.together(found)
 
 
