@@ -224,7 +224,7 @@ def _stands(found: "Standing") -> Iterator[str]:
     name, version, task = map(shown, (found.name, found.version, found.task))
     yield f"{name} ({version}) on {task}, {found.metric}: by {found.by}, {left(said)}"
     yield f"  target {_with_interval(found.target)}  {found.samples} samples of {shown(found.source)}"
-    yield from (f"  {shown(line)}" for line in found.contamination)
+    yield from (f"  of the target: {shown(line)}" for line in found.contamination)
     if found.judge:
         worth = {True: "passed its card", False: "NOT TO BE BELIEVED", None: "has judged nobody yet"}
         yield f"  judge {shown(found.judge['source'])} by {found.judge['method']}: {worth[found.judge['believed']]}"
@@ -240,8 +240,10 @@ def _stands(found: "Standing") -> Iterator[str]:
             yield f"  {'':10}  {step.undecided} of {found.samples} samples {have} no verdict"
         if step.floor:
             yield f"  {'':10}  {step.floor}"
-    for line in found.steps[-1].contamination if found.steps else ("no student was measured yet",):
-        yield f"  {shown(line)}"
+    if not found.steps:
+        yield "  no student was measured yet"
+    for line in found.steps[-1].contamination if found.steps else ():
+        yield f"  of the newest student: {shown(line)}"
     if found.met_on is None and found.steps:
         yield "  " + ": ".join(filter(None, (trend(said), projected(said))))
     for told in found.judge["warnings"] if found.judge else ():
