@@ -40,6 +40,7 @@ def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], b
         judged=judged.comparisons(by_judges),
         cards=judged.cards(by_judges, workspace.store),
         untold=tuple(untold),
+        left_out=board.left_out,
     )
 
 

@@ -146,7 +146,9 @@ def targets(
         found = aims.targets(Workspace.open(workspace, create=True, report=watching), run, on)
     if html:
         said = tuple(each.to_json() for each in found.standings)
-        write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
+        write_page(
+            html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found), left_out=found.left_out)
+        )
     if as_json:
         print_json(found.to_json())
         return
