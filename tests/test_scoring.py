@@ -321,7 +321,9 @@ def test_a_model_that_moves_while_it_is_asked_has_no_score(workspace, tmp_path):
         scoring.on(scoring.teacher(voice, {}, of_day(f"{datetime.now(UTC):%Y-%m-%d}")), config, task, workspace)
     voice.model = ScriptedTeacher(voice.source, said)
     plain = scoring.on(scoring.teacher(voice, {}), config, task, workspace)  # of no date, its names are told
-    assert json.loads(plain.path("scores.json").read_bytes())["model"]["served"] == ["new", "old"]
+    found = json.loads(plain.path("scores.json").read_bytes())
+    assert found["model"]["served"] == ["new", "old"]
+    assert found["warnings"] == ["its server answered as new and as old, so this is the score of no one model"]
 
 
 def test_weights_do_not_move(workspace, tiny_llama, tmp_path):

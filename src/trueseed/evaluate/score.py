@@ -104,7 +104,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
         "task": {**task.about, "artifact": frozen.digest},
         "model": {"source": model.speaks.source, **model.about, **_served(model)},
         "metrics": {name: each.to_json() for name, each in measured.items()},
-        **_unanswered(lines),
+        **_doubts(lines, model),
         "metric": next(iter(measured)),
         "floor": floor(task),
         "seed": config.seed,
@@ -159,15 +159,19 @@ def _served(model: Examined) -> dict[str, Any]:
     return {"served": sorted(model.served)} if model.served else {}
 
 
-def _unanswered(lines: Sequence[Line]) -> dict[str, Any]:
-    """What a model behind an API gave no answer to: it counts as wrong, and is said."""
+def _doubts(lines: Sequence[Line], model: Examined) -> dict[str, Any]:
+    """Of a model behind an API: what it gave no answer to, which counts as wrong, and whether several answered."""
     said = [each for line in lines for each in line.said]
     gone = [each for each in said if each.get("finish") == "skipped"]
+    names = sorted(model.served) if len(model.served) > 1 else ()
+    several = (
+        [f"its server answered as {' and as '.join(names)}, so this is the score of no one model"] if names else []
+    )
     if not gone:
-        return {}
+        return {"warnings": several} if several else {}
     count = form(len(gone), "counts", "count")
     why = f"{len(gone)} of {len(said)} prompts got no answer, and {count} as wrong: {gone[0]['because']}"
-    return {"counts": {"answers": len(said), "skipped": len(gone)}, "warnings": [why]}
+    return {"counts": {"answers": len(said), "skipped": len(gone)}, "warnings": [why, *several]}
 
 
 def _settings(config: Config, task: Task) -> dict[str, Any]:
