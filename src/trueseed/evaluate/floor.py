@@ -2,7 +2,8 @@
 
     floor(task)        # {"acc": {"value": 0.25, "by": "a choice by chance"}}
 
-A small student often stands no higher, and then the number says nothing of it: two models on the floor are not alike.
+A small student often stands no higher, and then the number says nothing of it: two models on the floor are not thereby
+equal.
 """
 
 from typing import Any
