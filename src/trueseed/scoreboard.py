@@ -1,36 +1,33 @@
-"""What was measured in a workspace, side by side: two models on their tasks, a task's ladder of models, and targets.
+"""What was measured in a workspace, side by side: two models on their tasks, and a task's ladder of models.
 
     compare(workspace, "weights:3f2a…", "student")     # sample by sample, on every task that both were measured on
     ladder(workspace, task)                            # everybody who was measured on it, best first
-    board(file, workspace, today)                      # how far from its targets, and when it will be there
 
 Scores are found in the ledger: of several of one model on one task, the newest.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueseed import contests, scoring
+from trueseed import scoring
 from trueseed.core.artifacts import Artifact
 from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.arena_hard import MUCH
-from trueseed.evaluate.outputs import Outputs, Recorded
-from trueseed.evaluate.sample import Sample
-from trueseed.evaluate.targets import Made, Standing, standing
-from trueseed.evaluate.task import thaw
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.ledger.looks import Looks, looks_at
-from trueseed.runfile import RunFile, Target
+from trueseed.ledger.looks import looks_at
 from trueseed.student import newest_student
 from trueseed.workspace import Workspace
+from trueseed.worth import of_floor, share, sides
 
 if TYPE_CHECKING:
+    from trueseed.evaluate.arena import Leaderboard
     from trueseed.evaluate.bradley_terry import Battles
     from trueseed.evaluate.scored import Comparison
     from trueseed.evaluate.stats import Measured
@@ -54,8 +51,9 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A model on a ladder. kind: `student`, or `other` for whom nobody trained here. contaminated: share of the samples
-    that stand in what it was trained on here; None where nothing of that is known.
+    """A model on a ladder. kind: `student`, `target`, or `other` for whom nobody trained here. contaminated: share of
+    the samples that stand in what it was trained on here; None where nothing of that is known. floor: that its score is
+    no higher than what nothing scores, in words; ''.
     """
 
     model: str
@@ -64,10 +62,11 @@ class Rung:
     scores: str
     score: "Measured"
     contaminated: float | None = None
+    floor: str = ""
 
     def to_json(self) -> dict[str, Any]:
         said = {"model": self.model, "kind": self.kind, "on": self.on.isoformat(), "scores": self.scores}
-        return {**said, "contaminated": self.contaminated, **self.score.to_json()}
+        return {**said, "contaminated": self.contaminated, "floor": self.floor, **self.score.to_json()}
 
 
 # ------------------------------------------------------------------------------------------------------- two models
@@ -77,9 +76,27 @@ def compare(
     workspace: Workspace, a: str, b: str, *, metric: str | None = None, seed: int = 7
 ) -> "tuple[Comparison, ...]":
     """On every task that both were measured on, with p-values corrected for as many. a, b: `scores:<digest>`,
-    `student`, `weights:<digest>`, or a model's source.
+    `student`, `weights:<digest>`, or a model's source. Tasks that only a judge can rank are left out beside others.
 
     Raises `ConfigError` when there is no such task, and what `scored.compare` raises.
+
+    >>> from tempfile import mkdtemp
+    >>> from trueseed.evaluate.outputs import Output, Outputs, Recorded
+    >>> from trueseed.evaluate.task import Config
+    >>> folder = Path(mkdtemp())
+    >>> workspace = Workspace.open(folder / "work", create=True)
+    >>> rows = [f'{{"id": {n}, "prompt": "{n} + 1?", "target": "{n + 1}"}}' for n in range(8)]
+    >>> _ = (folder / "sums.jsonl").write_text("\\n".join(rows))
+    >>> task = Config(file=str(folder / "sums.jsonl"), scorer="number", source="own/ada")
+    >>> for name, right in (("bob", 2), ("eve", 7)):
+    ...     said = (Output(id=str(n), instruction=f"{n} + 1?", output=str(n + (n < right))) for n in range(8))
+    ...     origin = Recorded(source=f"own/{name}", maker="own/ada")
+    ...     _ = scoring.measure(workspace, Outputs(generator=name, origin=origin, rows=tuple(said)), task)
+    >>> (found,) = compare(workspace, "own/bob", "own/eve")
+    >>> found.better, found.worse, f"{found.difference.value:+.3f}", f"{found.p:.4f}", found.test
+    (5, 0, '+0.625', '0.0625', 'McNemar, exact')
+    >>> [flip.id for flip in found.flips]
+    ['2', '3', '4', '5', '6']
     """
     from trueseed.evaluate import scored
 
@@ -91,10 +108,11 @@ def compare(
             f"`trueseed evaluate MODEL --task FILE --scorer NAME`"
         )
     found, lineage = [], workspace.lineage()
-    for task in shared:
-        one, two = scored.read(before[task]), scored.read(after[task])
+    pairs = [(scored.read(before[task]), scored.read(after[task])) for task in shared]
+    with_merit = [pair for pair in pairs if (metric or pair[0].metric) not in scored.NO_MERIT]
+    for one, two in with_merit or pairs:  # of what only a judge can rank nothing is said here, unless there is no other
         compared = scored.compare(one, two, metric=metric, seed=seed)
-        found.append(replace(compared, looks=looks_at(task, lineage)))
+        found.append(replace(compared, looks=looks_at(one.task, lineage)))
     return scored.together(found)
 
 
@@ -161,11 +179,17 @@ def ladder(workspace: Workspace, task: str, metric: str | None = None) -> tuple[
                 on=at.date(),
                 scores=each.scores.digest,
                 score=found.measured(metric or found.metric),
-                contaminated=found.about.get("contamination", {}).get("share"),
+                contaminated=share(found.about),
+                floor="".join(of_floor(found.about, metric or found.metric)),
             )
         )
     low_is_good = any((metric or found.metric) in scored.LOW_IS_GOOD for _, found in newest.values())
     return tuple(sorted(rungs, key=lambda rung: rung.score.value, reverse=not low_is_good))
+
+
+def is_student(weights: str, lineage: Lineage) -> bool:
+    """Whether the run trained them here."""
+    return _trained(weights, lineage) is not None
 
 
 def _trained(weights: str, lineage: Lineage) -> datetime | None:
@@ -186,6 +210,29 @@ def competing(names: Sequence[str], workspace: Workspace | None, *, task: str = 
     return [_held(name, workspace) for name in names] if names else [*_on(task, workspace)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arena:
+    """Who met whom. first: how often the answer won that was shown first; None where no order is known. about: by model
+    what its scores say of contamination and looks; nothing of verdicts in a file.
+    """
+
+    battles: "Battles"
+    first: "Measured | None"
+    about: Mapping[str, Mapping[str, Any]]
+
+    def leaderboard(self, *, anchor: str = "", resamples: int = 0) -> "Leaderboard":
+        """As `evaluate.arena.leaderboard`."""
+        from trueseed.evaluate import arena
+
+        return arena.leaderboard(self.battles, anchor=anchor, resamples=resamples, first=self.first, about=self.about)
+
+    def next_pairs(self, count: int) -> list[tuple[str, str]]:
+        """Whom to judge next, where it tells most."""
+        from trueseed.evaluate import pairing
+
+        return pairing.next_pairs(self.battles.models, self.battles, count=count) if count else []
+
+
 def arena(
     held: "Sequence[Path | Artifact]",
     *,
@@ -194,12 +241,22 @@ def arena(
     much: int = MUCH,
     baseline: str = "",
     note: Callable[[str], None] = lambda _: None,
-) -> "tuple[Battles, Measured | None]":
-    """And how often the answer won that was shown first. held: as `competing` finds them. judge: only its verdicts.
-    much: so many verdicts is one by which the winner is much better. baseline: as `formats.reading.judgments`. note:
-    told of files of another format than ours, and of what in them was no verdict.
+) -> Arena:
+    """Any number of models, rated by how they did in pairs. held: files of verdicts, or scores, as `competing` finds
+    them. judge: only its verdicts. much: so many verdicts is one by which the winner is much better. baseline: as
+    `formats.reading.judgments`. note: told of files of another format than ours, and of what in them was no verdict.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
+
+    >>> from tempfile import mkdtemp
+    >>> file = Path(mkdtemp()) / "verdicts.jsonl"
+    >>> row = '{{"sample": "{}", "a": "bob", "b": "eve", "winner": "{}", "order": "ab", "judge": "own/ada"}}'
+    >>> _ = file.write_text("\\n".join(row.format(n, "a" if n % 4 == 0 else "b") for n in range(40)))
+    >>> met = arena([file])
+    >>> [(row.rank, row.model, round(row.rating), f"{row.wins:.0%}") for row in met.leaderboard().rows]
+    [(1, 'eve', 1095, '75%'), (2, 'bob', 905, '25%')]
+    >>> met.next_pairs(1)
+    [('bob', 'eve')]
     """
     from trueseed.evaluate import arena as pairs
     from trueseed.evaluate import scored, verdicts
@@ -215,12 +272,20 @@ def arena(
     if judged and scores:
         raise ConfigError("verdicts and scores are not rated together; give one or the other")
     if scores:
-        return pairs.of_scores(scores, metric), None
+        about = {each.model: each.about for each in scores}
+        return Arena(battles=pairs.of_scores(scores, metric), first=None, about=about)
     said = verdicts.merged(judged)
     if judge and not (of_one := [each for each in said if each.judge == judge]):
         raise ConfigError(f"there is no verdict of {judge!r}; judges are {', '.join(sorted(_judges(said)))}")
     said = of_one if judge else said
-    return Battles.of_verdicts(said, much=much), pairs.shown_first(said)
+    about = said_of_sides(each for each in held if isinstance(each, Artifact))
+    return Arena(battles=Battles.of_verdicts(said, much=much), first=pairs.shown_first(said), about=about)
+
+
+def said_of_sides(comparisons: Iterable[Artifact]) -> dict[str, Mapping[str, Any]]:
+    """By model, what scores say of contamination and looks. comparisons: by judges."""
+    every = (json.loads(each.path("scores.json").read_bytes()) for each in comparisons)
+    return {name: side for scores in every for name, side in sides(scores).items()}
 
 
 def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Sequence[Verdict]":
@@ -266,141 +331,3 @@ def _is_called(kept: Kept, task: str) -> bool:
 
 def _judges(verdicts: "Sequence[Verdict]") -> set[str]:
     return {each.judge for each in verdicts}
-
-
-# ------------------------------------------------------------------------------------------------------- targets
-
-
-def bring_targets(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> list[Artifact]:
-    """Scores of every target on its task; those there are already when it is the same version.
-
-    Raises what `scoring.on` raises, before a student is trained: `Refused` when a target's terms do not let it be
-    measured.
-    """
-    return [_measure(target, file, workspace, _task_of(target, file, tasks)) for target in file.targets]
-
-
-def _measure(target: Target, file: RunFile, workspace: Workspace, task: tuple[int, Artifact]) -> Artifact:
-    place, frozen = task
-    model, close = _model(target, file, workspace, frozen)
-    try:
-        return scoring.on(model, file.tasks[place], frozen, workspace)
-    finally:
-        close()
-
-
-def _model(
-    target: Target, file: RunFile, workspace: Workspace, task: Artifact
-) -> tuple[scoring.Model, Callable[[], None]]:
-    """And how it is let go."""
-    if target.teacher is None:
-        outputs = recorded(target, thaw(task).samples)
-        return scoring.recorded(scoring.bring_outputs(workspace, outputs)), lambda: None
-    version = target.identity if target.teacher.remote else {}
-    model = scoring.asked(target.teacher, file.limits, file.engine, workspace, version)
-    return model, model.voice.close
-
-
-def recorded(target: Target, asked: Sequence[Sample]) -> Outputs:
-    """What a target answered once. asked: its task's samples. Raises `ConfigError` as `formats.reading.outputs`."""
-    assert target.outputs and target.source and target.maker and target.on
-    origin = Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
-    return reading.outputs(Path(target.outputs), origin, asked)
-
-
-def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[int, Artifact]:
-    place = next(n for n, config in enumerate(file.tasks) if config.named == target.task)
-    return place, tasks[place]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Board:
-    """standings: to every target, in the order of the run file. ladders: of each of their tasks, by its name. looks: at
-    each of these tasks, so far. verdicts: of judges, on the newest student, for targets that go by them; there is no
-    ladder of such a task.
-    """
-
-    standings: tuple[Standing, ...]
-    ladders: Mapping[str, tuple[Rung, ...]]
-    looks: Mapping[str, Looks]
-    verdicts: tuple[Artifact, ...] = ()
-
-    @property
-    def comparisons(self) -> int:
-        """Of a student with a target, each with an interval of its own: one of twenty is wrong by chance."""
-        return sum(len(each.steps) for each in self.standings)
-
-    def to_json(self) -> dict[str, Any]:
-        ladders = {name: [rung.to_json() for rung in rungs] for name, rungs in self.ladders.items()}
-        return {
-            "targets": [each.to_json() for each in self.standings],
-            "ladders": ladders,
-            "looks": {name: each.to_json() for name, each in self.looks.items()},
-            "comparisons": self.comparisons,
-        }
-
-
-NOBODY = Board(standings=(), ladders={}, looks={})
-
-
-def board(file: RunFile, workspace: Workspace, today: date) -> Board:
-    """How the students of this workspace stand to every target. What was not measured yet is measured first: the
-    targets, and the newest student, if there is one.
-
-    Raises `ConfigError` for a run file without targets, and as `bring_targets`.
-    """
-    if not file.targets:
-        raise ConfigError("the run file names no `targets`: a model, a task, and a day (docs/evaluation.md, Targets)")
-    workspace.declare(file.project, file.facts)
-    tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
-    return standings(file, workspace, tasks, bring_targets(file, workspace, tasks), today)
-
-
-def standings(
-    file: RunFile, workspace: Workspace, tasks: Sequence[Artifact], scores: Sequence[Artifact], today: date
-) -> Board:
-    """As `board`, where tasks and targets were brought. scores: of each target. A student that was not measured is."""
-    if not file.targets:
-        return NOBODY
-    _measure_student(file, workspace, tasks)
-    kept, found, verdicts = list(measured(workspace)), list[Standing](), list[Artifact]()
-    ladders: dict[str, tuple[Rung, ...]] = {}
-    looks: dict[str, Looks] = {}
-    with contests.bench(file, workspace) as judges:
-        for target, of_target in zip(file.targets, scores, strict=True):
-            _, task = _task_of(target, file, tasks)
-            students = list({each.weights: each for each in kept if each.trained and each.task == task.digest}.values())
-            looks[target.task] = looks_at(task.digest, workspace.lineage())
-            if target.judge is None:
-                found.append(_standing(target, of_target, students, today))
-                ladders[target.task] = ladder(workspace, task.digest, target.metric)
-                continue
-            made = [_contestant(each, workspace) for each in students]
-            standing_, said = contests.held(target, of_target, made, task, judges(target.judge), workspace, today)
-            found.append(standing_)
-            verdicts += said[-1:]
-    return Board(standings=tuple(found), ladders=ladders, looks=looks, verdicts=tuple(verdicts))
-
-
-def _contestant(kept: Kept, workspace: Workspace) -> contests.Student:
-    assert kept.trained is not None, "only students compete for targets"
-    here = (workspace.store.folder / "weights" / kept.weights).is_dir()  # else they were destroyed since
-    weights = workspace.store.get(f"weights:{kept.weights}") if here else None
-    return contests.Student(on=kept.trained.date(), scores=kept.scores, weights=weights)
-
-
-def _measure_student(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> None:
-    if workspace.lineage().newest("weights", step="train") is None:
-        return
-    student = scoring.student(workspace, newest_student(workspace), file.engine)
-    wanted = {target.task for target in file.targets}
-    for config, task in zip(file.tasks, tasks, strict=True):
-        if config.named in wanted:
-            scoring.on(student, config, task, workspace)
-
-
-def _standing(target: Target, scores: Artifact, students: Sequence[Kept], today: date) -> Standing:
-    from trueseed.evaluate import scored
-
-    made = [Made(on=each.trained.date(), scored=scored.read(each.scores)) for each in students if each.trained]
-    return standing(target, scored.read(scores), made, today=today)
