@@ -246,12 +246,15 @@ def main() -> None:
 
 
 def measured(row: str, before: dict[str, Any], asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """What is known of a row, after each turn."""
+    """What is known of a row, after each turn or kind."""
     if row == "arena":
         yield everybody(np.random.default_rng(0))
     elif row == "float32":
-        found = {**before, **{kind: in_float32(kind, samples(kind)[: FEW[kind]]) for kind in TIMED}}
-        yield {**found, "gsm8k": in_float32("gsm8k", *gsm8k(asked.gsm8k))} if asked.gsm8k else found
+        found = dict(before)
+        for kind in ("gsm8k", *TIMED) if asked.gsm8k else TIMED:
+            some = gsm8k(asked.gsm8k) if kind == "gsm8k" else (samples(kind)[: FEW[kind]],)
+            found[kind] = in_float32(kind, *some)
+            yield found
     else:
         tried = before.get("lm_eval_s_by_batch", {})
         batch = asked.batch or before.get("batch_of_lm_eval")
