@@ -305,6 +305,25 @@ def assert_nobody_is_held_up(workspace: Workspace, without: Artifact) -> None:
             scoreboard.arena(scoreboard.competing([name, name], workspace))
 
 
+def test_the_same_run_measures_nothing_twice_and_a_task_that_is_set_up_otherwise_is_measured(
+    two, tasks, folder, tmp_path
+):
+    def run(include: Path) -> str:
+        config = harness.Config(tasks=["tiny_spoken"], source="own/ada", include=str(include))
+        [scores] = harnessing.by_harness(held("own/tiny", folder, two), config, two)
+        return scores.digest
+
+    [before] = [
+        each.scores.digest
+        for each in scoreboard.measured(two)
+        if (each.scores.meta["task"], each.scores.meta["of"]) == ("tiny_spoken", "own/tiny")
+    ]
+    assert run(tasks) == before
+    text = (tasks / "spoken.yaml").read_text()
+    (tmp_path / "spoken.yaml").write_text(text.replace("max_gen_toks: 8", "max_gen_toks: 4"))
+    assert run(tmp_path) != before
+
+
 def written(folder: Path, found: Any) -> tuple[Path, Path]:
     """Results and samples as the harness's command line writes them."""
     results, samples = folder / "results_2026.json", folder / "samples_tiny_choice_2026.jsonl"

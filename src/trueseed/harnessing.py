@@ -14,6 +14,7 @@ from trueseed.core.canonical import file_digest, sha256
 from trueseed.errors import ConfigError
 from trueseed.evaluate import contamination, harness, harness_results, score
 from trueseed.evaluate.contamination import Learned
+from trueseed.evaluate.harness_results import Reported, Result
 from trueseed.scoring import Model
 from trueseed.similarity.held_out import samples_of
 from trueseed.teachers.voice import OurWeights
@@ -36,6 +37,7 @@ def by_harness(model: Model, config: harness.Config, workspace: Workspace) -> It
         loaded = harness.load(one)
         task = _frozen(name, one.source, dict(loaded.docs()), workspace)
         decides = {**one.model_dump(exclude={"include"}), **model.voice.identity, "versions": score.versions()}
+        decides["task"] = loaded.digest
         learned = contamination.learned_by(model.weights, model.voice.source, task, workspace)
         with _step(model, [task], learned, decides, workspace) as step:
             if earlier := step.earlier("scores"):
@@ -44,8 +46,9 @@ def by_harness(model: Model, config: harness.Config, workspace: Workspace) -> It
             step.read(task)
             said, rows = harness.run(one, loaded, model.voice.scorer)
             [result] = harness_results.results(said, rows, "what the harness gave", seed=one.seed)
+            about = _settings(said, result, one.source, chat=one.chat)
             held = _held(task, result, learned, one.seed, step)
-            yield harness.write(result, task, _settings(said, result, one.source), _about(model), one.seed, step, held)
+            yield harness.write(result, task, about, _about(model), one.seed, step, held)
 
 
 def imported(
@@ -66,15 +69,14 @@ def imported(
             if earlier := step.earlier("scores"):
                 yield earlier
                 continue
-            about = {**_settings(said, result, source), "imported": file.name}
-            about["measured_by"] = str(said.config.get("model", ""))
+            about = _settings(said, result, source, chat=bool(said.chat_template))
+            about |= {"imported": file.name, "measured_by": str(said.config.get("model", ""))}
             held = _held(task, result, learned, seed, step) if task else _unseen(learned)
             yield harness.write(result, task, about, _about(model), seed, step, held)
 
 
-def _settings(said: harness_results.Reported, result: harness_results.Result, source: str) -> dict[str, Any]:
+def _settings(said: Reported, result: Result, source: str, *, chat: bool) -> dict[str, Any]:
     """What decides the answers beside the samples."""
-    chat = bool(said.chat_template)
     return {"source": source, "harness": said.lm_eval_version or "", "shots": result.shots, "chat": chat}
 
 
@@ -85,7 +87,7 @@ def _frozen(name: str, source: str, docs: Mapping[str, Mapping[str, Any]], works
         return step.earlier("prompts") or harness.freeze(name, source, docs, step)
 
 
-def _held(task: Artifact, result: harness_results.Result, learned: Learned, seed: int, step: Step) -> dict[str, Any]:
+def _held(task: Artifact, result: Result, learned: Learned, seed: int, step: Step) -> dict[str, Any]:
     """Contamination and looks."""
     looks = {"looks": learned.looks.to_json()} if learned.looks else {}
     found = contamination.report(samples_of(task), learned, step, lambda clean: harness.without(result, clean, seed))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import sha256
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
 from trueseed.evaluate.harness_results import SCORER, Reported, Result, reported, sample_id
@@ -55,6 +56,12 @@ class Loaded:
         for name, task in self.found.items():
             for number, doc in enumerate(list(task.eval_docs)[: self.limit]):
                 yield sample_id(name, number), _as_json(dict(doc))
+
+    @property
+    def digest(self) -> str:
+        """Of the tasks' own settings: how a prompt is made of a sample, and what an answer counts for."""
+        said = {name: task.dump_config() for name, task in self.found.items()}
+        return sha256(json.dumps(said, default=str, sort_keys=True).encode())
 
 
 def load(config: Config) -> Loaded:
