@@ -21,7 +21,7 @@ from trueseed.evaluate.stats import Measured
 
 SCORER = "lm-evaluation-harness"
 _SUFFIX = "_stderr"
-_NOT_METRICS = {"alias", "name", "sample_len", "sample_count"}
+_NOT_METRICS = {"alias", "name", "sample_len", "sample_count", "bypass"}  # the last of runs that only answer
 _CLOSE = 1e-6
 AS_REPORTED = "as reported, normal"  # of metrics that were not summed again
 _FEWEST = "an interval needs two: run it again with more (`--limit 2` at least)"

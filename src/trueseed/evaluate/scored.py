@@ -97,12 +97,13 @@ class Scored:
         return metric in LOW_IS_GOOD or metric in self.about["task"].get("lower_is_better", ())
 
     def measured(self, metric: str) -> Measured:
+        """Raises `ConfigError` when it has no such metric."""
+        self._must_have(metric)
         return Measured(**self.about["metrics"][metric])
 
     def counts(self, metric: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Sums and what they are out of, one of each a sample. Raises `ConfigError` when it has no such metric."""
-        if metric not in self.about["metrics"]:
-            raise ConfigError(f"{self.name} has no metric {metric!r}; it has {', '.join(self.about['metrics'])}")
+        self._must_have(metric)
         if metric not in _of_samples(self.about):
             raise ConfigError(
                 f"{self.name}: {metric} is known as it was reported, and not by sample; of each sample are known "
@@ -110,6 +111,10 @@ class Scored:
             )
         pairs = [line["counts"][metric] for line in self.lines.values()]
         return tuple(float(top) for top, _ in pairs), tuple(float(bottom) for _, bottom in pairs)
+
+    def _must_have(self, metric: str) -> None:
+        if metric not in self.about["metrics"]:
+            raise ConfigError(f"{self.name} has no metric {metric!r}; it has {', '.join(self.about['metrics'])}")
 
     def values(self, metric: str) -> tuple[float, ...]:
         """What each sample is worth, more being better; 0 of nothing. Raises `ConfigError` when nothing is better."""
