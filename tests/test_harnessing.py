@@ -1,6 +1,7 @@
 """lm-evaluation-harness, unmodified: on our engine in process, over HTTP, and its results as our scores."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,14 @@ doc_to_target: "{{said}}"
 generation_kwargs: {until: ["."], max_gen_toks: 8, do_sample: false}
 metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
 """
+
+
+@pytest.fixture(scope="module", autouse=True)
+def briefly() -> Iterator[None]:
+    """Without what it tells of the environment: that asks pip, which takes seconds each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
+        yield
 
 
 @pytest.fixture(scope="module")
