@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trueseed.errors import Broken, ConfigError
-from trueseed.evaluate.harness_samples import Logged, Sums, by_filter, logged, number, summed
+from trueseed.evaluate.harness_samples import Logged, Sums, by_filter, in_words, logged, number, summed
 from trueseed.evaluate.scorers import Kind
 from trueseed.evaluate.stats import Measured
 
@@ -115,11 +115,8 @@ def reported(said: Any, where: str) -> Reported:
     try:
         return Reported.model_validate(said)
     except ValidationError as err:
-        first = err.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "it"
-        why = f"it has no `{name}`" if first["type"] == "missing" else f"{name}: {first['msg']}"
         raise ConfigError(
-            f"{where} is no results file of lm-evaluation-harness: {why}; give the results_….json that it wrote with "
+            f"{where} is no results file of lm-evaluation-harness: {in_words(err)}; give the results_….json that it wrote with "
             f"--output_path, as it is"
         ) from err
 
@@ -141,7 +138,7 @@ def _result(
     n = max(map(len, filters.values()), default=found.samples(task))
     if rows and n < 2:
         raise ConfigError(f"{where}: 1 sample is logged, and {_FEWEST}")
-    if rows and n != (told := found.samples(task) or n):
+    if rows and n < (told := found.samples(task)):  # more are logged where some count for nothing
         raise Broken(f"{where}: {told} samples are reported, and {n} are logged: one of both was changed")
     metrics, sums, left_out = dict[str, Measured](), dict[str, Sums](), []
     for name, value, se in _values(said, where):

@@ -75,14 +75,18 @@ def logged(row: Any, where: str) -> Logged:
     try:
         found = Logged.model_validate(row)
         json.dumps([row, found.said], ensure_ascii=False).encode()
-    except ValidationError as err:
-        first = err.errors()[0]
-        name = ".".join(map(str, first["loc"])) or "it"
-        why = f"it has no `{name}`" if first["type"] == "missing" else f"{name}: {first['msg']}"
-        raise ConfigError(f"{where}: not a sample of lm-evaluation-harness: {why}") from err
-    except ValueError as err:
-        raise ConfigError(f"{where}: not a sample of lm-evaluation-harness: {err}") from err
+    except ValueError as err:  # a `ValidationError` is one
+        raise ConfigError(f"{where}: not a sample of lm-evaluation-harness: {in_words(err)}") from err
     return found
+
+
+def in_words(err: ValueError) -> str:
+    """What is wrong, and where in the file's own names."""
+    if not isinstance(err, ValidationError):
+        return str(err)
+    first = err.errors()[0]
+    name = ".".join(map(str, first["loc"])) or "it"
+    return f"it has no `{name}`" if first["type"] == "missing" else f"{name}: {first['msg']}"
 
 
 def by_filter(rows: Sequence[Logged], where: str) -> dict[str, list[Logged]]:
@@ -110,11 +114,12 @@ class Sums:
 
     @property
     def value(self) -> float:
-        """Raises `ValueError` where it is out of nothing."""
+        """Raises `ValueError` where it is out of nothing, or beyond all numbers."""
         top, bottom = (math.fsum(column) for column in zip(*self.pairs, strict=True))
-        if not bottom:
-            raise ValueError("it is out of nothing")
-        return math.exp(top / bottom) if self.kind == "perplexity" else top / bottom
+        try:
+            return math.exp(top / bottom) if self.kind == "perplexity" else top / bottom
+        except ArithmeticError as err:
+            raise ValueError(f"{top} out of {bottom} is no score") from err
 
     def measured(self, seed: int) -> Measured:
         """Raises `ValueError` for fewer than two samples."""
