@@ -116,8 +116,8 @@ def reported(said: Any, where: str) -> Reported:
         return Reported.model_validate(said)
     except ValidationError as err:
         raise ConfigError(
-            f"{where} is no results file of lm-evaluation-harness: {in_words(err)}; give the results_….json that it wrote with "
-            f"--output_path, as it is"
+            f"{where} is no results file of lm-evaluation-harness: {in_words(err)}; give the results_….json "
+            f"that it wrote with --output_path, as it is"
         ) from err
 
 
