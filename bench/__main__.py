@@ -20,6 +20,7 @@ from bench import (
     recall,
     rounding,
     score,
+    tasks,
     terms,
     train,
 )
@@ -33,6 +34,7 @@ EVERY = (
     eight_bits,
     score,
     evaluate,
+    tasks,
     train,
     rounding,
     ranks,

@@ -12,13 +12,14 @@ import yaml
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
-from trueseed import aims, asking, models, scoreboard, scoring
+from trueseed import aims, asking, harnessing, measured, models, scoreboard, scoring
 from trueseed.cli import app
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate.outputs import Output, Outputs, Recorded
 from trueseed.evaluate.task import Config
 from trueseed.lm.source import resolve
+from trueseed.lm.speed import Speed
 from trueseed.runfile import load
 from trueseed.terms.model import Effect
 from trueseed.workspace import Workspace
@@ -135,6 +136,24 @@ def test_contamination_and_looks_stand_beside_every_score_of_targets(folder, wor
     told = cli(*words).stdout
     assert "below  (training data unknown)" in told
     assert "looked at 2 times by 1 student and 1 other" in told
+
+
+def test_results_that_were_imported_without_samples_hold_up_neither_targets_nor_a_report(folder, workspace, tiny_llama):
+    student = trained(workspace, tiny_llama, folder, "one")
+    results = {"results": {"task": {"acc,none": 0.5, "acc_stderr,none": 0.1}}, "n-samples": {"task": {"effective": 30}}}
+    (folder / "results_1.json").write_text(json.dumps(results))
+    base = models.import_weights(resolve(str(tiny_llama), source="own/tiny"), workspace)
+    model = scoring.held(base, "own/tiny", Speed(dtype="float32"))
+    [alone] = harnessing.imported(model, folder / "results_1.json", [], "own/ada", workspace)
+    path = with_targets(folder, tiny_llama, OLD)
+    found = json.loads(cli("targets", path, "-w", workspace.folder, "--at", "2023-12-01", "--json").stdout)
+    assert [rung["model"].split()[0] for rung in found["ladders"]["task"]] == ["own/gpt-3.5", "own/tiny-student"]
+    workspace = Workspace.open(workspace.folder)
+    scores = [on_task(workspace, folder, recorded(workspace, "old", "own/old", 7))]
+    [why] = measured.of_run(workspace, student, scores, scoreboard.NOBODY).untold
+    assert "own/tiny on task was imported without its samples" in why and "import it again" in why
+    with pytest.raises(ConfigError, match="without its samples"):
+        scoreboard.compare(workspace, f"scores:{alone.digest}", "own/old")
 
 
 def test_a_target_whose_terms_are_not_established_is_refused_by_name(folder, workspace, tiny_llama):

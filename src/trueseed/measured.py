@@ -28,7 +28,8 @@ def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], b
     """tasks: scores of everybody on the run's tasks, and what judges said of them."""
     by_judges = [each for each in tasks if "against" in each.meta]
     scores = _once(each for each in tasks if "against" not in each.meta)
-    untold: list[str] = []
+    named = {each.name for each in scores}
+    untold = [why for name in sorted(named) for why in scoreboard.reported(name, workspace)]
     compared = _compared(scores, student, untold)
     boards = (*_of_tasks(scores, workspace, untold), *_of_judges(by_judges, untold))
     return Results(

@@ -38,8 +38,9 @@ STUDENT = "student"
 
 @dataclass(frozen=True, kw_only=True)
 class Kept:
-    """Scores on a task that are in the store. weights: digest of the model's, where they are here. trained: when it was
-    trained here, None of everybody else.
+    """Scores on a task that are in the store. task: digest of its samples, '' where the scores were imported without
+    them: those are numbers to be read, and are set beside nothing. weights: digest of the model's, where they are here.
+    trained: when it was trained here, None of everybody else.
     """
 
     scores: Artifact
@@ -73,10 +74,17 @@ class Rung:
 
 
 def compare(
-    workspace: Workspace, a: str, b: str, *, metric: str | None = None, seed: int = 7
+    workspace: Workspace,
+    a: str,
+    b: str,
+    *,
+    metric: str | None = None,
+    seed: int = 7,
+    note: Callable[[str], None] = lambda _: None,
 ) -> "tuple[Comparison, ...]":
     """On every task that both were measured on, with p-values corrected for as many. a, b: `scores:<digest>`,
     `student`, `weights:<digest>`, or a model's source. Tasks that only a judge can rank are left out beside others.
+    note: told of scores without samples, which are left out.
 
     Raises `ConfigError` when there is no such task, and what `scored.compare` raises.
 
@@ -100,7 +108,7 @@ def compare(
     """
     from trueseed.evaluate import scored
 
-    before, after = _of(a, workspace), _of(b, workspace)
+    before, after = _of(a, workspace, note), _of(b, workspace, note)
     shared = [task for task in before if task in after]
     if not shared:
         raise ConfigError(
@@ -116,9 +124,9 @@ def compare(
     return scored.together(found)
 
 
-def _of(name: str, workspace: Workspace) -> dict[str, Artifact]:
+def _of(name: str, workspace: Workspace, note: Callable[[str], None]) -> dict[str, Artifact]:
     """Scores of a model, by task. Raises `ConfigError` when nothing goes by that name."""
-    kept = list(measured(workspace))
+    kept = list(_kept(workspace))
     if name.startswith("scores:"):
         artifact = workspace.store.get(name)
         found = [each for each in kept if each.scores.digest == artifact.digest]
@@ -130,7 +138,22 @@ def _of(name: str, workspace: Workspace) -> dict[str, Artifact]:
     if not found:
         known = sorted({str(each.scores.meta["of"]) for each in kept}) or ["nobody"]
         raise ConfigError(f"nothing was measured of {name!r} in this workspace; measured were {', '.join(known)}")
-    return {each.task: each.scores for each in found}
+    told = _without_samples(found)
+    if len(told) == len(found):
+        raise ConfigError("; ".join(told))
+    for each in told:
+        note(each)
+    return {each.task: each.scores for each in found if each.task}
+
+
+def _without_samples(kept: Iterable[Kept]) -> list[str]:
+    """Why some of these are set beside nothing, a sentence each."""
+    return [
+        f"{each.scores.meta['of']} on {each.scores.meta['task']} was imported without its samples, which a comparison "
+        f"needs: import it again with them (`trueseed harness MODEL --results FILE --samples FILE`)"
+        for each in kept
+        if not each.task
+    ]
 
 
 def _tasks(scores: dict[str, Artifact]) -> str:
@@ -141,7 +164,16 @@ def _tasks(scores: dict[str, Artifact]) -> str:
 
 
 def measured(workspace: Workspace) -> Iterator[Kept]:
-    """All scores on tasks that are still in the store, oldest first."""
+    """All scores on tasks that are still in the store, oldest first; none without samples."""
+    return (each for each in _kept(workspace) if each.task)
+
+
+def reported(task: str, workspace: Workspace) -> list[str]:
+    """Which scores on a task of this name came without samples, a sentence each."""
+    return _without_samples(each for each in _kept(workspace) if each.scores.meta["task"] == task)
+
+
+def _kept(workspace: Workspace) -> Iterator[Kept]:
     lineage = workspace.lineage()
     for made in lineage.artifacts():
         entry = lineage.maker(made.digest)
@@ -154,7 +186,7 @@ def measured(workspace: Workspace) -> Iterator[Kept]:
         yield Kept(
             scores=workspace.store.get(f"scores:{made.digest}"),
             entry=entry,
-            task=inputs["prompts"],
+            task=inputs.get("prompts", ""),
             weights=weights,
             trained=_trained(weights, lineage),
         )
@@ -183,7 +215,7 @@ def ladder(workspace: Workspace, task: str, metric: str | None = None) -> tuple[
                 floor="".join(of_floor(found.about, metric or found.metric)),
             )
         )
-    low_is_good = any((metric or found.metric) in scored.LOW_IS_GOOD for _, found in newest.values())
+    low_is_good = any(found.less_is_better(metric or found.metric) for _, found in newest.values())
     return tuple(sorted(rungs, key=lambda rung: rung.score.value, reverse=not low_is_good))
 
 
@@ -201,13 +233,16 @@ def _trained(weights: str, lineage: Lineage) -> datetime | None:
 # ------------------------------------------------------------------------------------------------------- the arena
 
 
-def competing(names: Sequence[str], workspace: Workspace | None, *, task: str = "") -> "list[Path | Artifact]":
+def competing(
+    names: Sequence[str], workspace: Workspace | None, *, task: str = "", note: Callable[[str], None] = lambda _: None
+) -> "list[Path | Artifact]":
     """What an arena is held on. names: files of verdicts, or `scores:<digest>` of a judge or of models on one task;
-    without any, everybody who was measured on the task that is called, or has the digest, `task`.
+    without any, everybody who was measured on the task that is called, or has the digest, `task`. note: told of
+    scores on it that came without samples.
 
     Raises `ConfigError` for a task that nobody was measured on, and for names in a workspace that is not there.
     """
-    return [_held(name, workspace) for name in names] if names else [*_on(task, workspace)]
+    return [_held(name, workspace) for name in names] if names else [*_on(task, workspace, note)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -313,14 +348,17 @@ def _verdicts(held: "Path | Artifact") -> Path | None:
     return path if (path := held.path(VERDICTS_FILE)).is_file() else None
 
 
-def _on(task: str, workspace: Workspace | None) -> Iterator[Artifact]:
+def _on(task: str, workspace: Workspace | None, note: Callable[[str], None]) -> Iterator[Artifact]:
     """The newest scores of everybody on a task, by its name or digest. Raises `ConfigError` for none, or two tasks."""
-    kept = [each for each in (measured(workspace) if workspace else ()) if _is_called(each, task)]
-    tasks = {each.task for each in kept}
     if not task:
         raise ConfigError("give files of verdicts, `scores:<digest>`, or --task with a task that was measured here")
+    tasks = {each.task for each in (measured(workspace) if workspace else ()) if _is_called(each, task)}
+    told = reported(task, workspace) if workspace else []
     if workspace is None or len(tasks) != 1:
-        raise ConfigError(f"{len(tasks)} tasks that were measured here are called {task!r}; name one, or its digest")
+        found = f"{len(tasks)} tasks that were measured here are called {task!r}; name one, or its digest"
+        raise ConfigError("; ".join([found, *told]))
+    for why in told:
+        note(why)
     for rung in ladder(workspace, tasks.pop()):
         yield workspace.store.get(f"scores:{rung.scores}")
 

@@ -46,7 +46,7 @@ def compare(
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace)
-    found = scoreboard.compare(place, a, b, metric=metric)
+    found = scoreboard.compare(place, a, b, metric=metric, note=lambda said: err.print(said, markup=False))
     said = tuple(each.to_json() for each in found)
     if keep:
         held = [place.store.get(f"scores:{digest}") for each in found for digest in each.scores]
@@ -104,7 +104,7 @@ def arena(
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
-    held = scoreboard.competing(verdicts or [], place, task=heard.task)
+    held = scoreboard.competing(verdicts or [], place, task=heard.task, note=lambda said: err.print(said, markup=False))
     met = scoreboard.arena(
         held,
         judge=heard.judge,
