@@ -212,7 +212,7 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
         raise ConfigError(f"{len(samples)} of {len(every)} pairs have a `{seat.goes_by}`, by which this judge goes")
     own = _own_answers(seat, pairs, workspace)
     inputs = [pairs, *seat.weights, *([own.artifact] if own else [])]
-    limits = {name: limit.told for name, limit in judge_card.LIMITS.items()}
+    limits = {name: limit.told for name, limit in judge_card.limits(samples).items()}
     config = {**seat.identity, "limits": limits}
     features = seat.model.features
     with workspace.step("judge-check", inputs=inputs, ask=seat.asks, config=config, features=features) as step:
@@ -271,7 +271,7 @@ def _scope(seat: Seat, beyond: int) -> str:
 
     told = {
         "checks": f"{checked.SCOPE}: {checked.BY_CONSTRUCTION}",
-        "reference": f"{reference.SCOPE}: of others it says nothing",
+        "reference": f"{reference.SCOPE}: of others it says nothing. {reference.WEAK}",
     }
     left = f"; {beyond} pairs are beyond it" if beyond else ""
     return f"{told[seat.method]}{left}" if seat.method in told else ""

@@ -208,9 +208,9 @@ def card_table(card: Mapping[str, Any]) -> Iterator[str]:
         failing = "FAILS " if name in card["failed"] else "      "
         if found := card["metrics"].get(name):
             interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
-            yield f"  {failing}{name:16} {found['value']:7.3f}  95 % {interval}  n {found['n']:<4} limit: {limit}"
+            yield f"  {failing}{name:18} {found['value']:7.3f}  95 % {interval}  n {found['n']:<4} limit: {limit}"
         else:
-            yield f"  {failing}{name:16} not known: {card['not_known'][name]}; limit: {limit}"
+            yield f"  {failing}{name:18} not known: {card['not_known'][name]}; limit: {limit}"
     faults = ", ".join(f"{n} {name}" for name, n in card["faults"].items()) or "none"
     yield f"  replies that were no verdict: {faults}; mended by asking again: {card['repaired']}"
     for each in card["calibration"]:

@@ -167,9 +167,11 @@ def _with_check(row: Row) -> str:
 
 def _with_gold(row: Row) -> Row:
     """As `_open`, beside a right answer and a wrong one, which the check must tell apart. What the check is for is the
-    reference, where the row names none.
+    reference, where the row names none. kind: as `judge_card` counts pairs.
     """
     fitted = {**_fitted(("prompt", str), ("right", str), ("wrong", str))(row), **_open(row)}
+    if not (isinstance(kind := row.get("kind", "plain"), str) and kind.isidentifier()):
+        raise ValueError(f"'kind' must be a word for what these pairs have in common, not {kind!r}"[:300])
     if row.get("check") is None:
         return fitted
     name = _with_check(row)
