@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trueseed import models, scoring
-from trueseed.core.artifacts import Artifact
+from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.chat import ChatModel
+from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 from trueseed.evaluate.task import Config, thaw
 from trueseed.runfile import Judging, RunFile
@@ -273,7 +274,7 @@ def _scope(seat: Seat, beyond: int) -> str:
         "checks": f"{checked.SCOPE}: {checked.BY_CONSTRUCTION}",
         "reference": f"{reference.SCOPE}: of others it says nothing. {reference.WEAK}",
     }
-    left = f"; {beyond} pairs are beyond it" if beyond else ""
+    left = f"; {many(beyond, 'pair')} {form(beyond, 'is', 'are')} beyond it" if beyond else ""
     return f"{told[seat.method]}{left}" if seat.method in told else ""
 
 
@@ -315,7 +316,7 @@ def pairwise(
     one, other = _contestants(a, b)
     cards = [check(seat, workspace) if checked else None for seat in seats]
     heard = [_hear(seat, (a, b), (one, other), task, workspace) for seat in seats]
-    inputs = _each_once(task, a.artifact, b.artifact, *heard, *(card for card in cards if card))
+    inputs = each_once([task, a.artifact, b.artifact, *heard, *(card for card in cards if card)])
     said = {"seed": seed, "names": [one.name, other.name], "judges": [seat.identity for seat in seats]}
     with workspace.step("pairwise", inputs=inputs, config=said) as step:
         if earlier := step.earlier("scores"):
@@ -351,7 +352,7 @@ def _hear(
     """What one judge says, in a step of its own."""
     from trueseed.evaluate.conversation import Conversations
 
-    inputs = _each_once(task, *(each.artifact for each in entrants), *seat.weights)
+    inputs = each_once([task, *(each.artifact for each in entrants), *seat.weights])
     features = seat.model.features
     with workspace.step("judge", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
         if earlier := step.earlier("scores"):
@@ -453,7 +454,7 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
             f"a judge by {seat.method} compares two answers and gives no marks; take `words`, `likelihood`"
         )
     card = check(seat, workspace) if checked else None
-    inputs = _each_once(task, entrant.artifact, *seat.weights, *([card] if card else []))
+    inputs = each_once([task, entrant.artifact, *seat.weights, *([card] if card else [])])
     features = seat.model.features
     with workspace.step("mark", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
         if earlier := step.earlier("scores"):
@@ -504,7 +505,7 @@ def _marks(
     }
     left_out = len(rulings) - len(given)
     warnings = [*judge.doubts(decides=True), *([kin] if kin else [])]
-    warnings += [f"{left_out} of {len(rulings)} answers have no mark"] if left_out else []
+    warnings += [f"{left_out} of {len(rulings)} answers {form(left_out, 'has', 'have')} no mark"] if left_out else []
     told: dict[str, Any] = {
         "name": judge.called,
         "source": judge.source,
@@ -525,10 +526,6 @@ def _marks(
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
-
-
-def _each_once(*artifacts: Artifact) -> list[Artifact]:
-    return list({(each.kind, each.digest): each for each in artifacts}.values())
 
 
 def _write_json(path: Path, value: Any) -> None:

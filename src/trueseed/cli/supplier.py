@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from trueseed.cli.show import WORK, JsonOption, day, err, out, print_json, shown
+from trueseed.core.plural import form, many
 from trueseed.errors import Broken, ConfigError
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ def _show_usage(made: "Report") -> None:
     _row(table, ("in all", "", ""), made.totals)
     out.print(table)
     if made.unknown:
-        out.print(f"of {made.unknown} calls nobody knows what became; `trueseed reconcile` settles them", markup=False)
+        unknown = f"of {many(made.unknown, 'call')} nobody knows what became"
+        out.print(f"{unknown}; `trueseed reconcile` settles that", markup=False)
     for hold in made.holds:
         until = f"released {hold.released_at}" if hold.released_at else "it stands"
         out.print(f"on hold since {hold.placed_at} ({hold.reason}); {until}", markup=False)
@@ -256,7 +258,7 @@ def _show_reconciled(found: "Reconciled") -> None:
     if found.tokens_beyond:
         out.print(f"  tokens: the maker counts {found.tokens_beyond:+d} beyond ours", markup=False)
     if found.left:
-        out.print(f"  {found.left} calls are still unknown", markup=False)
+        out.print(f"  {many(found.left, 'call')} {form(found.left, 'is', 'are')} still unknown", markup=False)
     for note in found.notes:
         out.print(f"  note: {note}", markup=False)
     if found.asked.dry_run:
