@@ -12,7 +12,7 @@ from tests.terms.made import document, permits, refuses
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
-from trueseed import ahead, judging, measured, pipeline, runfile, scoring
+from trueseed import ahead, judging, measured, pipeline, runfile, scoreboard, scoring
 from trueseed.cli import app
 from trueseed.cli.evaluation import table
 from trueseed.core.artifacts import each_once
@@ -560,3 +560,49 @@ def test_a_pair_that_was_judged_for_a_run_and_for_a_target_is_rated_once(workspa
     untold: list[str] = []
     (board,) = measured._of_judges([one, again, other], untold)
     assert (board["verdicts"], untold) == (24, [])
+
+
+def test_a_judge_without_a_voice_has_none_on_the_leaderboard_either(workspace, task, sides):
+    ours = seat(first_always, "own/judge", asked=False)
+    found = judging.pairwise(*sides, task, [ours, seat(wise)], workspace)
+    names = [f"scores:{found.digest}"]
+    board = scoreboard.arena(scoreboard.competing(names, workspace))
+    assert len(board.battles) == 12 and board.battles.score.mean() in (0.0, 1.0)
+    (doubt,) = board.doubts
+    assert "own/judge failed its card, and has no voice here" in doubt
+    brought_back = scoreboard.arena(scoreboard.competing(names, workspace), judge="own/judge")
+    assert brought_back.first.value == 1.0 and "own/judge failed its card: " in brought_back.doubts[0]
+
+
+def test_a_leaderboard_says_that_nobody_believable_judged(workspace, task, sides, tmp_path):
+    found = judging.pairwise(*sides, task, [seat(first_always)], workspace)
+    words = [
+        "arena",
+        f"scores:{found.digest}",
+        "--workspace",
+        str(workspace.folder),
+        "--html",
+        str(tmp_path / "a.html"),
+    ]
+    told = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert f"note: the judge {SMOL} failed its card: agreement" in " ".join(told.split())
+    assert "failed its card: agreement" in (tmp_path / "a.html").read_text()
+    said = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    assert any("failed its card" in note for note in said["notes"])
+
+
+def test_a_report_rates_only_judges_with_a_voice(workspace, task, sides):
+    low = scoring.recorded(scoring.bring_outputs(workspace, said("low", "own/low", lambda text: f"{text}?")))
+    third = judging.speaking(low, Config(scorer="open"), task, workspace)
+    both = [seat(first_always, "own/judge", asked=False), seat(wise)]
+    found = [judging.pairwise(sides[0], other, task, both, workspace) for other in (sides[1], third)]
+    (board,) = measured._of_judges(found, [])
+    assert board["verdicts"] == 24
+    assert "own/judge failed its card, and has no voice here" in board["notes"][0]
+
+
+def test_a_judge_that_says_only_prose_makes_no_leaderboard_and_stops_no_report(workspace, task, sides):
+    found = judging.pairwise(*sides, task, [seat(lambda _: "Both are fine.", "own/judge", asked=False)], workspace)
+    assert list(measured._of_judges([found], [])) == []
+    with pytest.raises(ConfigError, match="there is no verdict; judges are own/judge"):
+        scoreboard.arena([found])

@@ -19,9 +19,7 @@ from trueseed.report.tasks import Scores
 from trueseed.workspace import Workspace
 
 if TYPE_CHECKING:
-    from trueseed.evaluate.bradley_terry import Battles
     from trueseed.evaluate.scored import Comparison, Scored
-    from trueseed.evaluate.stats import Measured
 
 FEWEST = 3  # models that make a leaderboard; two are a comparison
 
@@ -99,8 +97,8 @@ def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str
         if len(kept) < FEWEST:
             continue
         try:
-            battles = arena.of_scores([scored.read(each) for each in kept])
-            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", kept, battles)
+            held = scoreboard.Arena(battles=arena.of_scores([scored.read(each) for each in kept]))
+            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", kept, held)
         except ConfigError as err:
             untold.append(str(err))
 
@@ -109,23 +107,22 @@ def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dic
     """Of each task whose answers of enough models were compared by judges. What was said of two models for a run and
     for a target is there once.
     """
-    from trueseed.evaluate import arena, verdicts
-    from trueseed.evaluate.bradley_terry import Battles
+    from trueseed.evaluate.judgement import heard, once
 
     for task in dict.fromkeys(str(each.meta["task"]) for each in artifacts):
         on_task = [each for each in artifacts if each.meta["task"] == task]
-        every = [each for scores in on_task for each in verdicts.read(scores.path(verdicts.VERDICTS_FILE))]
-        if len({model for each in every for model in (each.a, each.b)}) < FEWEST:
+        said = once(map(heard, on_task))
+        if len({model for each in said.verdicts for model in (each.a, each.b)}) < FEWEST:
             continue
         try:
-            said = verdicts.merged([list(dict.fromkeys(every))])
-            yield _rated(f"{task}, by its judges", on_task, Battles.of_verdicts(said), arena.shown_first(said))
+            yield _rated(f"{task}, by its judges", on_task, scoreboard.by_judges([said]))
         except ConfigError as err:
             untold.append(str(err))
 
 
-def _rated(title: str, of: Sequence[Artifact], battles: "Battles", first: "Measured | None" = None) -> dict[str, Any]:
+def _rated(title: str, of: Sequence[Artifact], held: scoreboard.Arena) -> dict[str, Any]:
     from trueseed.evaluate import arena
 
     scores = [each.digest for each in of]
-    return {"title": title, "scores": scores, **arena.leaderboard(battles, first=first).to_json()}
+    board = arena.leaderboard(held.battles, first=held.first, doubts=held.doubts)
+    return {"title": title, "scores": scores, **board.to_json()}

@@ -32,9 +32,9 @@ from trueseed.workspace import Workspace
 
 if TYPE_CHECKING:
     from trueseed.evaluate.bradley_terry import Battles
+    from trueseed.evaluate.judgement import Heard
     from trueseed.evaluate.scored import Comparison
     from trueseed.evaluate.stats import Measured
-    from trueseed.evaluate.verdicts import Verdict
 
 STUDENT = "student"
 
@@ -186,6 +186,17 @@ def competing(names: Sequence[str], workspace: Workspace | None, *, task: str = 
     return [_held(name, workspace) for name in names] if names else [*_on(task, workspace)]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Arena:
+    """Who met whom. first: how often the answer won that was shown first, where judges were. doubts: what speaks
+    against these, in words.
+    """
+
+    battles: "Battles"
+    first: "Measured | None" = None
+    doubts: tuple[str, ...] = ()
+
+
 def arena(
     held: "Sequence[Path | Artifact]",
     *,
@@ -194,41 +205,57 @@ def arena(
     much: int = MUCH,
     baseline: str = "",
     note: Callable[[str], None] = lambda _: None,
-) -> "tuple[Battles, Measured | None]":
-    """And how often the answer won that was shown first. held: as `competing` finds them. judge: only its verdicts.
-    much: so many verdicts is one by which the winner is much better. baseline: as `formats.reading.judgments`. note:
-    told of files of another format than ours, and of what in them was no verdict.
+) -> Arena:
+    """held: as `competing` finds them. judge: only its verdicts; else, of judges here, those of who decides. much: so
+    many verdicts is one by which the winner is much better. baseline: as `formats.reading.judgments`. note: told of
+    files of another format than ours, and of what in them was no verdict.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
     """
     from trueseed.evaluate import arena as pairs
-    from trueseed.evaluate import scored, verdicts
+    from trueseed.evaluate import scored
+    from trueseed.evaluate.judgement import heard
+
+    scores = [each for each in held if isinstance(each, Artifact) and not _is_of_judges(each)]
+    if len(scores) == len(held):
+        return Arena(battles=pairs.of_scores([scored.read(each) for each in scores], metric))
+    if scores:
+        raise ConfigError("verdicts and scores are not rated together; give one or the other")
+    return by_judges(
+        [
+            heard(each, judge) if isinstance(each, Artifact) else _judgments(each, judge, baseline, note)
+            for each in held
+        ],
+        judge=judge,
+        much=much,
+    )
+
+
+def by_judges(said: "Sequence[Heard]", *, judge: str = "", much: int = MUCH) -> Arena:
+    """Who met whom before judges. Raises `ConfigError` where there is no verdict, or not of this judge, and for a
+    verdict that is there twice.
+    """
+    from trueseed.evaluate import arena as pairs
+    from trueseed.evaluate import verdicts
     from trueseed.evaluate.bradley_terry import Battles
 
-    of_judges = [_verdicts(each) for each in held]
-    judged = [_judgments(path, baseline, note) for path in of_judges if path]
-    scores = [
-        scored.read(each)
-        for each, path in zip(held, of_judges, strict=True)
-        if isinstance(each, Artifact) and path is None
-    ]
-    if judged and scores:
-        raise ConfigError("verdicts and scores are not rated together; give one or the other")
-    if scores:
-        return pairs.of_scores(scores, metric), None
-    said = verdicts.merged(judged)
-    if judge and not (of_one := [each for each in said if each.judge == judge]):
-        raise ConfigError(f"there is no verdict of {judge!r}; judges are {', '.join(sorted(_judges(said)))}")
-    said = of_one if judge else said
-    return Battles.of_verdicts(said, much=much), pairs.shown_first(said)
+    found = verdicts.merged([each.verdicts for each in said])
+    if not found:
+        names = ", ".join(sorted({name for each in said for name in each.judges})) or "nobody"
+        raise ConfigError(f"there is no verdict{f' of {judge!r}' if judge else ''}; judges are {names}")
+    doubts = dict.fromkeys(doubt for each in said for doubt in each.doubts)
+    return Arena(battles=Battles.of_verdicts(found, much=much), first=pairs.shown_first(found), doubts=tuple(doubts))
 
 
-def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Sequence[Verdict]":
+def _judgments(path: Path, judge: str, baseline: str, note: Callable[[str], None]) -> "Heard":
+    from trueseed.evaluate.judgement import Heard
+
     found = reading.judgments(path, baseline)
     if found.format:
         none = f"{many(found.none, 'judgment')} {form(found.none, 'was', 'were')} none"
         note(f"{path.name}: {found.format}, {many(len(found.verdicts), 'verdict')}; {none}")
-    return found.verdicts
+    of_one = tuple(each for each in found.verdicts if judge in ("", each.judge))
+    return Heard(judges=tuple({each.judge for each in found.verdicts}), verdicts=of_one, doubts=())
 
 
 def _held(name: str, workspace: Workspace | None) -> "Path | Artifact":
@@ -239,13 +266,10 @@ def _held(name: str, workspace: Workspace | None) -> "Path | Artifact":
     return workspace.store.get(name)
 
 
-def _verdicts(held: "Path | Artifact") -> Path | None:
-    """The file of a judge's verdicts; None of a model's scores."""
+def _is_of_judges(scores: Artifact) -> bool:
     from trueseed.evaluate.verdicts import VERDICTS_FILE
 
-    if isinstance(held, Path):
-        return held
-    return path if (path := held.path(VERDICTS_FILE)).is_file() else None
+    return scores.path(VERDICTS_FILE).is_file()
 
 
 def _on(task: str, workspace: Workspace | None) -> Iterator[Artifact]:
@@ -262,10 +286,6 @@ def _on(task: str, workspace: Workspace | None) -> Iterator[Artifact]:
 
 def _is_called(kept: Kept, task: str) -> bool:
     return kept.scores.meta["task"] == task or (len(task) >= 6 and kept.task.startswith(task))
-
-
-def _judges(verdicts: "Sequence[Verdict]") -> set[str]:
-    return {each.judge for each in verdicts}
 
 
 # ------------------------------------------------------------------------------------------------------- targets

@@ -105,7 +105,7 @@ def arena(
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
     held = scoreboard.competing(verdicts or [], place, task=heard.task)
-    battles, first = scoreboard.arena(
+    found = scoreboard.arena(
         held,
         judge=heard.judge,
         metric=heard.metric,
@@ -113,8 +113,10 @@ def arena(
         baseline=heard.baseline,
         note=lambda said: err.print(said, markup=False),
     )
-    board = leaderboard(battles, anchor=rating.anchor, resamples=rating.resamples, first=first)
-    asked = next_pairs(battles.models, battles, count=rating.pairs) if rating.pairs else []
+    board = leaderboard(
+        found.battles, anchor=rating.anchor, resamples=rating.resamples, first=found.first, doubts=found.doubts
+    )
+    asked = next_pairs(found.battles.models, found.battles, count=rating.pairs) if rating.pairs else []
     said = {**board.to_json(), "next": [list(pair) for pair in asked]}
     if keep:
         _keep("arena", held, [said], place)

@@ -103,10 +103,16 @@ def shown_first(verdicts: Sequence[Verdict]) -> Measured | None:
 
 
 def leaderboard(
-    battles: Battles, *, anchor: str = "", resamples: int = 0, seed: int = 7, first: Measured | None = None
+    battles: Battles,
+    *,
+    anchor: str = "",
+    resamples: int = 0,
+    seed: int = 7,
+    first: Measured | None = None,
+    doubts: Sequence[str] = (),
 ) -> Leaderboard:
-    """anchor: who has 1000 points. resamples: bootstrap draws, 0 for the sandwich. Raises `ConfigError` for an anchor
-    that is not there, and as `bradley_terry.fit`.
+    """anchor: who has 1000 points. resamples: bootstrap draws, 0 for the sandwich. doubts: what speaks against whoever
+    judged. Raises `ConfigError` for an anchor that is not there, and as `bradley_terry.fit`.
     """
     if anchor and anchor not in battles.models:
         raise ConfigError(f"{anchor!r} is not in the arena; there are {', '.join(battles.models)}")
@@ -141,7 +147,7 @@ def leaderboard(
         anchor=anchor,
         method=f"bootstrap of prompts, {resamples} draws" if resamples else "sandwich, clustered by prompt",
         first=first,
-        notes=tuple(_notes(fitted.unbounded, first)),
+        notes=(*doubts, *_notes(fitted.unbounded, first)),
     )
 
 

@@ -4,12 +4,12 @@
     card.passed, card.failed      # which of the limits below it does not keep
 
 A judge is asked about every pair in both orders. What it gave no verdict on counts as not agreeing; it is never left
-out of the agreement. Pairs are of kinds, in which a right answer is easy to tell in different ways: `plain`, `reworded`
-(right in other words than a check has it), `denial` (the wrong answer names the right one, to deny it). How far a judge
-agrees is told of each kind too, and one that in some kind may as well toss a coin fails. Where the judge's own answers are known, it is also asked to choose between its own and another
-that is as right or as wrong by the check: there is no reason to prefer either, so a preference is for itself. A judge
-that gives chances is held to them: by their squared error (Brier 1950), and by how often it is right where it is so
-sure.
+out of the agreement. Pairs are of kinds: `plain`, `reworded` (right in other words than those a check looks for),
+`denial` (the wrong answer names the right one, to deny it). How far a judge agrees is told of each kind too, and one
+that in some kind may as well toss a coin fails. Where the judge's own answers are known, it is also asked to choose
+between its own and another that is as right or as wrong by the check: there is no reason to prefer either, so a
+preference is for itself. A judge that gives chances is held to them: by their squared error (Brier 1950), and by how
+often it is right where it is so sure.
 
 Published judges' figures for orientation: with human votes GPT-4 agreed in 0.66 to 0.85 (Zheng et al. 2023,
 arXiv:2306.05685); here one answer is verifiably right, so more is asked.

@@ -3,21 +3,24 @@
     trial = Trial(samples=samples, a=a, b=b, judges=[Judgement(source=…, card=…, opinions=…)])
     trial.to_json()      # part of scores.json
     trial.lines()        # samples.jsonl: a line a sample, with both answers and all that was said of them
+    heard(scores)        # of an artifact with both and verdicts.parquet: what counts beyond this comparison
 
 Judges that passed their card decide. Where none did, all of them do, and the scores say that they are not to be
 believed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from trueseed.core.artifacts import Artifact
 from trueseed.core.plural import form, many
 from trueseed.evaluate.judge_card import cost, faults
 from trueseed.evaluate.pairwise import Contestant, Opinion, Tally, decided, kinship, summarise
 from trueseed.evaluate.sample import Sample
-from trueseed.evaluate.verdicts import Verdict
+from trueseed.evaluate.verdicts import VERDICTS_FILE, Verdict, read
 from trueseed.teachers.rubric import Method
 
 _WHY_NONE = {
@@ -159,3 +162,47 @@ class Trial:
             sides = {"a": self.a.answers[sample.id], "b": self.b.answers[sample.id]}
             counts = {"won": self.tally.won.get(sample.id), "chance": self.tally.chances.get(sample.id)}
             yield {"id": sample.id, "prompt": sample.prompt, **sides, **counts, "judges": said}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What judges said of models, as others may count it. judges: all who spoke. verdicts: of those who count. doubts:
+    why one has no voice, or is not to be believed though it counts, in words.
+    """
+
+    judges: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]
+    doubts: tuple[str, ...]
+
+
+def heard(scores: Artifact, only: str = "") -> Heard:
+    """The verdicts of those who decide there. only: those of this judge, with a voice or without.
+
+    A judge that was silenced for failing its card is silent wherever its verdicts are taken; its name brings it back.
+    """
+    told = json.loads(scores.path("scores.json").read_bytes())["judges"]
+    counts = {each["name"]: each["name"] == only if only else each["decides"] for each in told}
+    doubts = [
+        doubt
+        for each in told
+        if not only or each["name"] == only
+        for doubt in Judgement(
+            source=each["source"], method=each["method"], rubric=each["rubric"], card=each["card"]
+        ).doubts(counts[each["name"]])
+    ]
+    said = read(scores.path(VERDICTS_FILE), may_be_none=True)
+    return Heard(
+        judges=tuple(counts),
+        verdicts=tuple(each for each in said if counts.get(each.judge)),
+        doubts=tuple(doubts),
+    )
+
+
+def once(parts: Iterable[Heard]) -> Heard:
+    """What was kept in several places, a verdict that is in two of them once."""
+    every = tuple(parts)
+    return Heard(
+        judges=tuple(dict.fromkeys(name for each in every for name in each.judges)),
+        verdicts=tuple(dict.fromkeys(verdict for each in every for verdict in each.verdicts)),
+        doubts=tuple(dict.fromkeys(doubt for each in every for doubt in each.doubts)),
+    )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SCOPE = "questions with a `reference`, an answer that is right"
 WEAK = (
-    "It goes by what makes that text likelier, and does not understand it: a right answer in other words may lose, and a "
+    "It goes by what makes that text likelier, and understands nothing: a right answer in other words may lose, and a "
     "wrong one that names the reference to deny it may win"
 )
 _READ = "p(reference) after each answer, per token"
