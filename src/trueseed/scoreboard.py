@@ -7,13 +7,14 @@
 Scores are found in the ledger: of several of one model on one task, the newest.
 """
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueseed import contests, scoring
+from trueseed import contests, judging, scoring, tournament
 from trueseed.core.artifacts import Artifact
 from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
@@ -22,7 +23,7 @@ from trueseed.evaluate.formats.arena_hard import MUCH
 from trueseed.evaluate.outputs import Outputs, Recorded
 from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.targets import Made, Standing, standing
-from trueseed.evaluate.task import thaw
+from trueseed.evaluate.task import OPEN, thaw
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.ledger.looks import Looks, looks_at
@@ -272,16 +273,79 @@ def _is_of_judges(scores: Artifact) -> bool:
     return scores.path(VERDICTS_FILE).is_file()
 
 
+def compete(
+    task: str,
+    seat: judging.Seat,
+    workspace: Workspace,
+    *,
+    verdicts: int,
+    until: float | None = None,
+    checked: bool = True,
+) -> tuple[tournament.Round, ...]:
+    """Everybody who was measured on the task that is called, or has the digest, `task`, before a judge, pair after pair
+    where it tells most. seat: who judges. verdicts, until, checked: as of `tournament.hold`.
+
+    Raises `ConfigError` for a task that nobody was measured on, or on which something else tells who does better; and
+    as `tournament.hold`.
+    """
+    named = _called(task, workspace)
+    if (scorer := _scorer(named, workspace)) != OPEN:
+        raise ConfigError(
+            f"task {task!r} is scored by {scorer!r}, so nobody judges: `trueseed arena --task {task}` rates all who "
+            f"were measured on it; judges are for tasks of the scorer {OPEN!r}"
+        )
+    frozen = workspace.store.get(f"prompts:{named}")
+    entrants = _entrants(frozen, workspace)
+    return tournament.hold(frozen, entrants, seat, workspace, verdicts=verdicts, until=until, checked=checked)
+
+
 def _on(task: str, workspace: Workspace | None) -> Iterator[Artifact]:
-    """The newest scores of everybody on a task, by its name or digest. Raises `ConfigError` for none, or two tasks."""
-    kept = [each for each in (measured(workspace) if workspace else ()) if _is_called(each, task)]
-    tasks = {each.task for each in kept}
+    """The newest scores of everybody on a task, by its name or digest; where only judges tell who does better, what
+    they said. Raises `ConfigError` for none, or two tasks.
+    """
     if not task:
         raise ConfigError("give files of verdicts, `scores:<digest>`, or --task with a task that was measured here")
-    if workspace is None or len(tasks) != 1:
+    if workspace is None:
+        raise ConfigError(f"no task {task!r} was measured, for there is no workspace; name it with --workspace")
+    named = _called(task, workspace)
+    held = list[tournament.Round]()
+    if _scorer(named, workspace) == OPEN:
+        frozen = workspace.store.get(f"prompts:{named}")
+        held = tournament.rounds(frozen, _entrants(frozen, workspace), workspace)
+    yield from (each.scores for each in held)
+    yield from (workspace.store.get(f"scores:{rung.scores}") for rung in (() if held else ladder(workspace, named)))
+
+
+def _scorer(task: str, workspace: Workspace) -> str:
+    """By what its scores say."""
+    one = next(each.scores for each in measured(workspace) if each.task == task)
+    return str(json.loads(one.path("scores.json").read_bytes())["task"]["scorer"])
+
+
+def _called(task: str, workspace: Workspace) -> str:
+    tasks = {each.task for each in measured(workspace) if _is_called(each, task)}
+    if len(tasks) != 1:
         raise ConfigError(f"{len(tasks)} tasks that were measured here are called {task!r}; name one, or its digest")
-    for rung in ladder(workspace, tasks.pop()):
-        yield workspace.store.get(f"scores:{rung.scores}")
+    return tasks.pop()
+
+
+def _entrants(task: Artifact, workspace: Workspace) -> dict[str, judging.Entrant]:
+    """Everybody by what they answered when they were last measured on a task, under the names of its ladder."""
+    kept = {each.scores.digest: each for each in measured(workspace) if each.task == task.digest}
+    rungs = ladder(workspace, task.digest)
+    names = [rung.model for rung in rungs]
+    found = {}
+    for rung in rungs:
+        each = kept[rung.scores]
+        name = rung.model if names.count(rung.model) == 1 else f"{rung.model}#{rung.scores[:8]}"
+        found[name] = judging.by_scores(each.scores, _weights(each, workspace), workspace)
+    return found
+
+
+def _weights(kept: Kept, workspace: Workspace) -> Artifact | None:
+    """None where there are none, or they were destroyed since."""
+    here = kept.weights and (workspace.store.folder / "weights" / kept.weights).is_dir()
+    return workspace.store.get(f"weights:{kept.weights}") if here else None
 
 
 def _is_called(kept: Kept, task: str) -> bool:
@@ -404,9 +468,7 @@ def standings(
 
 def _contestant(kept: Kept, workspace: Workspace) -> contests.Student:
     assert kept.trained is not None, "only students compete for targets"
-    here = (workspace.store.folder / "weights" / kept.weights).is_dir()  # else they were destroyed since
-    weights = workspace.store.get(f"weights:{kept.weights}") if here else None
-    return contests.Student(on=kept.trained.date(), scores=kept.scores, weights=weights)
+    return contests.Student(on=kept.trained.date(), scores=kept.scores, weights=_weights(kept, workspace))
 
 
 def _measure_student(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> None:

@@ -48,8 +48,26 @@ class Judgement:
 
     @property
     def called(self) -> str:
-        """As its verdicts name it: one model asked in two ways is two judges."""
+        """As its verdicts name it, so that those of one model asked in two ways are not taken for each other's."""
         return self.source if self.method == "words" else f"{self.source} by {self.method}"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Who it is, as scores say it."""
+        said = {"name": self.called, "source": self.source, "method": self.method, "rubric": dict(self.rubric)}
+        return {**said, "card": self.card}
+
+    def came_to(self, sides: Iterable[Contestant]) -> dict[str, Any]:
+        """What its opinions of them came to beside verdicts, and why it may prefer one."""
+        return {
+            "kinship": self.kinship(sides),
+            "faults": faults(self.opinions),
+            "repaired": sum(each.ruling.repaired for each in self.opinions),
+            "cost": cost(self.opinions, self.usd),
+        }
+
+    def kinship(self, sides: Iterable[Contestant]) -> list[str]:
+        return [why for each in sides if (why := kinship(self.source, each))]
 
     def doubts(self, decides: bool) -> list[str]:
         """What its card says against it."""
@@ -106,29 +124,19 @@ class Trial:
     def _told(self, judge: Judgement) -> dict[str, Any]:
         alone = self._of([judge])
         return {
-            "name": judge.called,
-            "source": judge.source,
-            "method": judge.method,
+            **judge.about,
             "scope": (judge.card or {}).get("scope", ""),
-            "rubric": dict(judge.rubric),
-            "card": judge.card,
             "decides": judge in self.voices,
-            "kinship": self._kinship(judge),
             "counts": {name: n for name, n in alone.counts.items() if name != "split"},
             "metrics": {name: each.to_json() for name, each in alone.metrics.items()},
-            "faults": faults(judge.opinions),
-            "repaired": sum(each.ruling.repaired for each in judge.opinions),
-            "cost": cost(judge.opinions, judge.usd),
+            **judge.came_to((self.a, self.b)),
         }
-
-    def _kinship(self, judge: Judgement) -> list[str]:
-        return [why for each in (self.a, self.b) if (why := kinship(judge.source, each))]
 
     @property
     def warnings(self) -> list[str]:
         """What a reader of the win rate must know, in words."""
         found = [doubt for judge in self.judges for doubt in judge.doubts(judge in self.voices)]
-        found += [why for judge in self.judges for why in self._kinship(judge)]
+        found += [why for judge in self.judges for why in judge.kinship((self.a, self.b))]
         if not any(judge.passed for judge in self.judges):
             found.append("no judge here is known to be any good: this win rate is not to be believed")
         tally = self.tally
@@ -182,7 +190,8 @@ def heard(scores: Artifact, only: str = "") -> Heard:
     """
     told = json.loads(scores.path("scores.json").read_bytes())["judges"]
     counts = {each["name"]: each["name"] == only if only else each["decides"] for each in told}
-    doubts = [
+    doubts = [why for each in told if counts[each["name"]] for why in each["kinship"]]
+    doubts += [
         doubt
         for each in told
         if not only or each["name"] == only
