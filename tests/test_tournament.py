@@ -184,6 +184,25 @@ def test_a_judge_whose_terms_are_not_established_is_asked_nothing(workspace, tas
     assert nobody.model.voice.asked == []
 
 
+def test_who_failed_its_card_has_no_voice_beside_one_that_passed_though_they_never_sat_together(workspace, task, four):
+    weak, strong = seat(first_always, "own/weak", asked=False), seat(wise)
+    of_weak = compete(workspace, weak, 16, checked=True)
+    alone = scoreboard.arena(scoreboard.competing([], workspace, task="task"))
+    assert len(alone.battles) == 16 and "own/weak failed its card: " in alone.doubts[0]
+    compete(workspace, strong, 16, checked=True)
+    both = scoreboard.competing([], workspace, task="task")
+    assert {each.digest for each in both} > {each.scores.digest for each in of_weak}
+    together = scoreboard.arena(both)
+    assert len(together.battles) == 16
+    assert "own/weak failed its card, and has no voice here" in together.doubts[0]
+    assert len(scoreboard.arena(both, judge="own/weak").battles) == 16
+
+
+def test_only_samples_that_a_judge_can_judge_are_drawn(workspace, task, four):
+    with pytest.raises(ConfigError, match="no sample of task has a `check`"):
+        compete(workspace, judging.by_checks())
+
+
 def test_prose_is_no_verdict_and_ends_like_any_other(workspace, task, four):
     rounds = compete(workspace, seat(lambda _: "Both are fine.", "own/prose", asked=False), 16)
     assert rounds[0].about["counts"] == {"asked": 16, "verdicts": 0} and rounds[0].faults == {"prose": 16}

@@ -107,15 +107,15 @@ def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dic
     """Of each task whose answers of enough models were compared by judges. What was said of two models for a run and
     for a target is there once.
     """
-    from trueseed.evaluate.judgement import heard, once
+    from trueseed.evaluate.judgement import heard
 
     for task in dict.fromkeys(str(each.meta["task"]) for each in artifacts):
         on_task = [each for each in artifacts if each.meta["task"] == task]
-        said = once(map(heard, on_task))
-        if len({model for each in said.verdicts for model in (each.a, each.b)}) < FEWEST:
+        said = [heard(each) for each in on_task]
+        if len({model for part in said for each in part.verdicts for model in (each.a, each.b)}) < FEWEST:
             continue
         try:
-            yield _rated(f"{task}, by its judges", on_task, scoreboard.by_judges([said]))
+            yield _rated(f"{task}, by its judges", on_task, scoreboard.by_judges(said))
         except ConfigError as err:
             untold.append(str(err))
 

@@ -222,41 +222,33 @@ def arena(
         return Arena(battles=pairs.of_scores([scored.read(each) for each in scores], metric))
     if scores:
         raise ConfigError("verdicts and scores are not rated together; give one or the other")
-    return by_judges(
-        [
-            heard(each, judge) if isinstance(each, Artifact) else _judgments(each, judge, baseline, note)
-            for each in held
-        ],
-        judge=judge,
-        much=much,
-    )
+    said = [heard(each) if isinstance(each, Artifact) else _judgments(each, baseline, note) for each in held]
+    return by_judges(said, judge=judge, much=much)
 
 
 def by_judges(said: "Sequence[Heard]", *, judge: str = "", much: int = MUCH) -> Arena:
-    """Who met whom before judges. Raises `ConfigError` where there is no verdict, or not of this judge, and for a
-    verdict that is there twice.
+    """Who met whom before judges. Raises `ConfigError` where there is no verdict, or not of this judge, and as
+    `judgement.counted`.
     """
     from trueseed.evaluate import arena as pairs
-    from trueseed.evaluate import verdicts
     from trueseed.evaluate.bradley_terry import Battles
+    from trueseed.evaluate.judgement import counted
 
-    found = verdicts.merged([each.verdicts for each in said])
+    found, doubts = counted(said, judge)
     if not found:
         names = ", ".join(sorted({name for each in said for name in each.judges})) or "nobody"
         raise ConfigError(f"there is no verdict{f' of {judge!r}' if judge else ''}; judges are {names}")
-    doubts = dict.fromkeys(doubt for each in said for doubt in each.doubts)
     return Arena(battles=Battles.of_verdicts(found, much=much), first=pairs.shown_first(found), doubts=tuple(doubts))
 
 
-def _judgments(path: Path, judge: str, baseline: str, note: Callable[[str], None]) -> "Heard":
+def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Heard":
     from trueseed.evaluate.judgement import Heard
 
     found = reading.judgments(path, baseline)
     if found.format:
         none = f"{many(found.none, 'judgment')} {form(found.none, 'was', 'were')} none"
         note(f"{path.name}: {found.format}, {many(len(found.verdicts), 'verdict')}; {none}")
-    of_one = tuple(each for each in found.verdicts if judge in ("", each.judge))
-    return Heard(judges=tuple({each.judge for each in found.verdicts}), verdicts=of_one, doubts=())
+    return Heard(voices=(), verdicts=tuple(found.verdicts))
 
 
 def _held(name: str, workspace: Workspace | None) -> "Path | Artifact":

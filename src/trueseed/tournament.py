@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,11 +140,22 @@ class _Arena:
     seat: Seat
     card: Artifact | None
 
+    @cached_property
+    def samples(self) -> list[str]:
+        """Those that this judge can judge. Raises `ConfigError` for none."""
+        needed = self.seat.goes_by
+        found = [each.id for each in self.frozen.samples if not needed or each.row.get(needed)]
+        if not found:
+            raise ConfigError(
+                f"no sample of {self.frozen.name} has a `{needed}`, by which this judge goes; take another"
+            )
+        return found
+
     def chosen(self, found: Sequence[Round], battles: "Battles | None", count: int) -> list[tuple[Pair, str]]:
         """The next bouts: pairs by what they tell, and for each a sample by lot, of those they have not met on."""
         from trueseed.evaluate.pairing import next_pairs
 
-        names, samples = sorted(self.entrants), [each.id for each in self.frozen.samples]
+        names, samples = sorted(self.entrants), self.samples
         met = {pair: set[str]() for pair in combinations(names, 2)}
         for pair, sample in (bout for each in found for bout in each.met):
             met[pair].add(sample)

@@ -73,7 +73,7 @@ def test_a_judge_that_only_looks_for_the_words_of_the_reference_fails_by_kind():
         return f'{{"winner": "{"tie" if has[0] == has[1] else "A" if has[0] else "B"}"}}'
 
     found = card(looks)
-    assert found.figures["agreement_plain"].value > 0.95
+    assert found.figures["agreement_plain"].value >= 0.9
     assert found.figures["agreement_reworded"].value == found.figures["agreement_denial"].value == 0.0
     assert {"agreement_reworded", "agreement_denial"} <= found.failed.keys()
     assert found.to_json()["limits"]["agreement_denial"] == "lower end at least 0.5"

@@ -102,13 +102,14 @@ class Asked:
 @app.command()
 @grouped
 def arena(
-    heard: Heard,
-    ask: Asked,
-    rating: Rating,
     verdicts: Annotated[
         list[str] | None,
         typer.Argument(help="Files of verdicts (ours, MT-bench's, arena-hard's, AlpacaEval's), or scores:<digest>."),
     ] = None,
+    *,
+    heard: Heard,
+    ask: Asked,
+    rating: Rating,
     keep: KeepOption = False,
     html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,

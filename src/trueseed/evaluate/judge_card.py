@@ -75,6 +75,7 @@ LIMITS: Mapping[str, Limit] = {
     ),
 }
 _OF_A_KIND = Limit(kind="least", bound=0.5, of="low", says="agreement on pairs of this kind", needed=False)
+TOLD = {**{name: limit.told for name, limit in LIMITS.items()}, "agreement_…": _OF_A_KIND.told}
 
 
 def limits(samples: Sequence[Sample]) -> dict[str, Limit]:

@@ -3,7 +3,7 @@
     trial = Trial(samples=samples, a=a, b=b, judges=[Judgement(source=…, card=…, opinions=…)])
     trial.to_json()      # part of scores.json
     trial.lines()        # samples.jsonl: a line a sample, with both answers and all that was said of them
-    heard(scores)        # of an artifact with both and verdicts.parquet: what counts beyond this comparison
+    counted([heard(scores)])        # of artifacts with both and verdicts.parquet: what counts beyond one comparison
 
 Judges that passed their card decide. Where none did, all of them do, and the scores say that they are not to be
 believed.
@@ -20,7 +20,7 @@ from trueseed.core.plural import form, many
 from trueseed.evaluate.judge_card import cost, faults
 from trueseed.evaluate.pairwise import Contestant, Opinion, Tally, decided, kinship, summarise
 from trueseed.evaluate.sample import Sample
-from trueseed.evaluate.verdicts import VERDICTS_FILE, Verdict, read
+from trueseed.evaluate.verdicts import VERDICTS_FILE, Verdict, merged, read
 from trueseed.teachers.rubric import Method
 
 _WHY_NONE = {
@@ -173,45 +173,60 @@ class Trial:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Voice:
+    """A judge in scores that were kept. decides: whether its verdicts count there. kinship: as of `Judgement`."""
+
+    judge: Judgement
+    decides: bool
+    kinship: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Heard:
-    """What judges said of models, as others may count it. judges: all who spoke. verdicts: of those who count. doubts:
-    why one has no voice, or is not to be believed though it counts, in words.
+    """What judges said of models. voices: of those whose cards are known; of a file of verdicts none are. verdicts: of
+    everybody.
     """
 
-    judges: tuple[str, ...]
+    voices: tuple[Voice, ...]
     verdicts: tuple[Verdict, ...]
-    doubts: tuple[str, ...]
+
+    @property
+    def judges(self) -> set[str]:
+        return {each.judge.called for each in self.voices} | {each.judge for each in self.verdicts}
 
 
-def heard(scores: Artifact, only: str = "") -> Heard:
-    """The verdicts of those who decide there. only: those of this judge, with a voice or without.
-
-    A judge that was silenced for failing its card is silent wherever its verdicts are taken; its name brings it back.
-    """
+def heard(scores: Artifact) -> Heard:
+    """Reads back what `Trial` wrote, and what it was written beside."""
     told = json.loads(scores.path("scores.json").read_bytes())["judges"]
-    counts = {each["name"]: each["name"] == only if only else each["decides"] for each in told}
-    doubts = [why for each in told if counts[each["name"]] for why in each["kinship"]]
-    doubts += [
-        doubt
+    voices = [
+        Voice(
+            judge=Judgement(**{name: each[name] for name in ("source", "method", "rubric", "card")}),
+            decides=each["decides"],
+            kinship=tuple(each["kinship"]),
+        )
         for each in told
-        if not only or each["name"] == only
-        for doubt in Judgement(
-            source=each["source"], method=each["method"], rubric=each["rubric"], card=each["card"]
-        ).doubts(counts[each["name"]])
     ]
-    said = read(scores.path(VERDICTS_FILE), may_be_none=True)
-    return Heard(
-        judges=tuple(counts),
-        verdicts=tuple(each for each in said if counts.get(each.judge)),
-        doubts=tuple(doubts),
-    )
+    return Heard(voices=tuple(voices), verdicts=tuple(read(scores.path(VERDICTS_FILE), may_be_none=True)))
 
 
-def once(parts: Iterable[Heard]) -> Heard:
-    """What was kept in several places, a verdict that is in two of them once."""
-    every = tuple(parts)
-    return Heard(
-        judges=tuple(dict.fromkeys(name for each in every for name in each.judges)),
-        verdicts=tuple(dict.fromkeys(verdict for each in every for verdict in each.verdicts)),
-        doubts=tuple(dict.fromkeys(doubt for each in every for doubt in each.doubts)),
-    )
+def counted(parts: Sequence[Heard], only: str = "") -> tuple[list[Verdict], list[str]]:
+    """The verdicts that count of all this together, and what speaks against whoever gave them, in words. only: of this
+    judge, with a voice or without.
+
+    Who failed its card has no voice beside one that passed, also where the two did not sit together. A verdict that was
+    kept twice, for a run and for a target, counts once. Raises `ConfigError` for a verdict that is in two files.
+    """
+    believed = any(each.decides and each.judge.passed for part in parts for each in part.voices)
+
+    def counts(voice: Voice) -> bool:
+        return voice.judge.called == only if only else voice.decides and (voice.judge.passed or not believed)
+
+    kept, files, doubts = list[Verdict](), list[list[Verdict]](), list[str]()
+    for part in parts:
+        silent = {each.judge.called for each in part.voices if not counts(each)}
+        said = [each for each in part.verdicts if each.judge not in silent and only in ("", each.judge)]
+        (kept.extend if part.voices else files.append)(said)
+        for each in part.voices:
+            if only in ("", each.judge.called):
+                doubts += [*each.judge.doubts(counts(each)), *(each.kinship if counts(each) else ())]
+    return merged([list(dict.fromkeys(kept)), *files]), list(dict.fromkeys(doubts))
