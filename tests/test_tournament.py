@@ -236,6 +236,13 @@ def test_from_the_command_line_a_judge_is_tried_asked_and_rated(workspace, task,
     assert any("failed its card" in note for note in notes)
 
 
+def test_a_round_is_not_written_as_another_benchmark_has_its_judgments(workspace, task, four, tmp_path):
+    (one,) = compete(workspace, seat(counts_stars), 8)
+    words = ["scores", "export", f"scores:{one.scores.digest}", "--as", "mt-bench", "--to", str(tmp_path / "out")]
+    with pytest.raises(ConfigError, match="is a round of an arena"):
+        CliRunner().invoke(app, [*words, "--workspace", str(workspace.folder)], catch_exceptions=False)
+
+
 @pytest.mark.parametrize(
     ("words", "why"),
     [
