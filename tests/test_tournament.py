@@ -76,7 +76,7 @@ def test_pairs_are_judged_one_after_the_other_until_the_verdicts_are_spent(works
             ((*pair, sample) for pair, sample in each.met), 2
         )
         assert {v.order for v in each.verdicts} == {"ab", "ba"}
-    asked = [each for each in steps(workspace, "judge") if each["event"] == "done"]
+    asked = [each for each in steps(workspace, "judge") if each.get("event") == "done"]
     assert [each["asks"] for each in asked] == [[{"source": SMOL, "use": "judge"}]] * 3
     board = scoreboard.arena([each.scores for each in rounds])
     assert len(board.battles) == 48
