@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from trueseed.evaluate.judgement import Judgement
     from trueseed.evaluate.pairwise import Contestant, Opinion
     from trueseed.evaluate.sample import Sample
+    from trueseed.evaluate.stats import Measured
 
 CARD_FILE, OPINIONS_FILE = "card.json", "opinions.jsonl"
 CARD_STEP, GOLD_NAME = "judge-check", "judge-gold"
@@ -265,6 +266,41 @@ def _decides(seat: Seat) -> dict[str, Any]:
     from trueseed.evaluate import judge_card
 
     return {**seat.identity, "limits": judge_card.TOLD}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a judge said of pairs with known answers. failed: by figure, the limits that it did not keep. figures: those
+    that could be found. scores: that hold it, pair by pair.
+    """
+
+    judge: str
+    passed: bool
+    failed: Mapping[str, str]
+    figures: "Mapping[str, Measured]"
+    scores: Artifact
+
+
+def judge_check(workspace: Workspace, seat: Seat, gold_file: Path | None = None, source: str | None = None) -> Card:
+    """A judge's card, as `trueseed judge check` shows it: whether it may be believed. Tries nothing twice.
+
+    seat: who judges, and how (`Seat(model=scoring.ours(workspace, …), method=…)`, or `by_checks()`). gold_file: pairs
+    with known answers of your own, and source, where they come from; the shipped ones when left out.
+
+    Raises `Refused` when its terms do not let it judge, and as `gold` and `check`.
+
+    >>> from tempfile import mkdtemp
+    >>> workspace = Workspace.open(Path(mkdtemp()) / "work", create=True)
+    >>> card = judge_check(workspace, by_checks())
+    >>> card.judge, card.passed, card.figures["agreement"].value, card.figures["agreement"].n
+    ('own/checks', True, 1.0, 100)
+    """
+    from trueseed.evaluate.stats import Measured
+
+    artifact = check(seat, workspace, gold(workspace, gold_file, source))
+    said = json.loads(artifact.path(CARD_FILE).read_bytes())
+    figures = {name: Measured(**each) for name, each in said["metrics"].items()}
+    return Card(judge=said["judge"], passed=said["passed"], failed=said["failed"], figures=figures, scores=artifact)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from trueseed import scoreboard
+from trueseed import aims, scoreboard
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
 from trueseed.report import judged
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 FEWEST = 3  # models that make a leaderboard; two are a comparison
 
 
-def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], board: scoreboard.Board) -> Results:
+def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], board: aims.Board) -> Results:
     """tasks: scores of everybody on the run's tasks, and what judges said of them."""
     by_judges = [each for each in tasks if "against" in each.meta]
     scores = _once(each for each in tasks if "against" not in each.meta)
@@ -48,7 +48,7 @@ def shown(scores: "Scored", *, student: bool) -> Scores:
     return Scores(model=scores.model, student=student, about=scores.about, answered=scores.answered())
 
 
-def ladders(board: scoreboard.Board) -> dict[str, tuple[Mapping[str, Any], ...]]:
+def ladders(board: aims.Board) -> dict[str, tuple[Mapping[str, Any], ...]]:
     """As the report has them."""
     return {name: tuple(rung.to_json() for rung in rungs) for name, rungs in board.ladders.items()}
 
@@ -87,7 +87,7 @@ def _compared(scores: "Sequence[Scored]", student: Artifact, untold: list[str]) 
 
 def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str]) -> Iterator[dict[str, Any]]:
     """Of each task on which enough models were measured in this workspace, in this run or earlier."""
-    from trueseed.evaluate import arena, scored
+    from trueseed.evaluate import scored
 
     for task, on_task in groupby(scores, key=lambda each: each.task):
         first = next(on_task)
@@ -97,8 +97,8 @@ def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str
         if len(kept) < FEWEST:
             continue
         try:
-            held = scoreboard.Arena(battles=arena.of_scores([scored.read(each) for each in kept]))
-            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", kept, held)
+            arena = scoreboard.arena(kept)
+            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", kept, arena)
         except ConfigError as err:
             untold.append(str(err))
 
@@ -115,14 +115,11 @@ def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dic
         if len({model for part in said for each in part.verdicts for model in (each.a, each.b)}) < FEWEST:
             continue
         try:
-            yield _rated(f"{task}, by its judges", on_task, scoreboard.by_judges(said))
+            met = scoreboard.by_judges(said, about=scoreboard.said_of_sides(on_task))
+            yield _rated(f"{task}, by its judges", on_task, met)
         except ConfigError as err:
             untold.append(str(err))
 
 
-def _rated(title: str, of: Sequence[Artifact], held: scoreboard.Arena) -> dict[str, Any]:
-    from trueseed.evaluate import arena
-
-    scores = [each.digest for each in of]
-    board = arena.leaderboard(held.battles, first=held.first, doubts=held.doubts)
-    return {"title": title, "scores": scores, **board.to_json()}
+def _rated(title: str, of: Sequence[Artifact], arena: scoreboard.Arena) -> dict[str, Any]:
+    return {"title": title, "scores": [each.digest for each in of], **arena.leaderboard().to_json()}

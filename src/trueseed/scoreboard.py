@@ -1,37 +1,34 @@
-"""What was measured in a workspace, side by side: two models on their tasks, a task's ladder of models, and targets.
+"""What was measured in a workspace, side by side: two models on their tasks, and a task's ladder of models.
 
     compare(workspace, "weights:3f2a…", "student")     # sample by sample, on every task that both were measured on
     ladder(workspace, task)                            # everybody who was measured on it, best first
-    board(file, workspace, today)                      # how far from its targets, and when it will be there
 
 Scores are found in the ledger: of several of one model on one task, the newest.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueseed import contests, judging, scoring, tournament
+from trueseed import judging, scoring, tournament
 from trueseed.core.artifacts import Artifact
 from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.arena_hard import MUCH
-from trueseed.evaluate.outputs import Outputs, Recorded
-from trueseed.evaluate.sample import Sample
-from trueseed.evaluate.targets import Made, Standing, standing
-from trueseed.evaluate.task import OPEN, thaw
+from trueseed.evaluate.task import OPEN
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
-from trueseed.ledger.looks import Looks, looks_at
-from trueseed.runfile import RunFile, Target
+from trueseed.ledger.looks import looks_at
 from trueseed.student import newest_student
 from trueseed.workspace import Workspace
+from trueseed.worth import of_floor, share, sides
 
 if TYPE_CHECKING:
+    from trueseed.evaluate.arena import Leaderboard
     from trueseed.evaluate.bradley_terry import Battles
     from trueseed.evaluate.judgement import Heard
     from trueseed.evaluate.scored import Comparison
@@ -55,8 +52,9 @@ class Kept:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A model on a ladder. kind: `student`, or `other` for whom nobody trained here. contaminated: share of the samples
-    that stand in what it was trained on here; None where nothing of that is known.
+    """A model on a ladder. kind: `student`, `target`, or `other` for whom nobody trained here. contaminated: share of
+    the samples that stand in what it was trained on here; None where nothing of that is known. floor: that its score is
+    no higher than what nothing scores, in words; ''.
     """
 
     model: str
@@ -65,10 +63,11 @@ class Rung:
     scores: str
     score: "Measured"
     contaminated: float | None = None
+    floor: str = ""
 
     def to_json(self) -> dict[str, Any]:
         said = {"model": self.model, "kind": self.kind, "on": self.on.isoformat(), "scores": self.scores}
-        return {**said, "contaminated": self.contaminated, **self.score.to_json()}
+        return {**said, "contaminated": self.contaminated, "floor": self.floor, **self.score.to_json()}
 
 
 # ------------------------------------------------------------------------------------------------------- two models
@@ -81,6 +80,24 @@ def compare(
     `student`, `weights:<digest>`, or a model's source.
 
     Raises `ConfigError` when there is no such task, and what `scored.compare` raises.
+
+    >>> from tempfile import mkdtemp
+    >>> from trueseed.evaluate.outputs import Output, Outputs, Recorded
+    >>> from trueseed.evaluate.task import Config
+    >>> folder = Path(mkdtemp())
+    >>> workspace = Workspace.open(folder / "work", create=True)
+    >>> rows = [f'{{"id": {n}, "prompt": "{n} + 1?", "target": "{n + 1}"}}' for n in range(8)]
+    >>> _ = (folder / "sums.jsonl").write_text("\\n".join(rows))
+    >>> task = Config(file=str(folder / "sums.jsonl"), scorer="number", source="own/ada")
+    >>> for name, right in (("bob", 2), ("eve", 7)):
+    ...     said = (Output(id=str(n), instruction=f"{n} + 1?", output=str(n + (n < right))) for n in range(8))
+    ...     origin = Recorded(source=f"own/{name}", maker="own/ada")
+    ...     _ = scoring.measure(workspace, Outputs(generator=name, origin=origin, rows=tuple(said)), task)
+    >>> (found,) = compare(workspace, "own/bob", "own/eve")
+    >>> found.better, found.worse, f"{found.difference.value:+.3f}", f"{found.p:.4f}", found.test
+    (5, 0, '+0.625', '0.0625', 'McNemar, exact')
+    >>> [flip.id for flip in found.flips]
+    ['2', '3', '4', '5', '6']
     """
     from trueseed.evaluate import scored
 
@@ -162,11 +179,17 @@ def ladder(workspace: Workspace, task: str, metric: str | None = None) -> tuple[
                 on=at.date(),
                 scores=each.scores.digest,
                 score=found.measured(metric or found.metric),
-                contaminated=found.about.get("contamination", {}).get("share"),
+                contaminated=share(found.about),
+                floor="".join(of_floor(found.about, metric or found.metric)),
             )
         )
     low_is_good = any((metric or found.metric) in scored.LOW_IS_GOOD for _, found in newest.values())
     return tuple(sorted(rungs, key=lambda rung: rung.score.value, reverse=not low_is_good))
+
+
+def is_student(weights: str, lineage: Lineage) -> bool:
+    """Whether the run trained them here."""
+    return _trained(weights, lineage) is not None
 
 
 def _trained(weights: str, lineage: Lineage) -> datetime | None:
@@ -189,13 +212,28 @@ def competing(names: Sequence[str], workspace: Workspace | None, *, task: str = 
 
 @dataclass(frozen=True, kw_only=True)
 class Arena:
-    """Who met whom. first: how often the answer won that was shown first, where judges were. doubts: what speaks
-    against these, in words.
+    """Who met whom. first: how often the answer won that was shown first; None where no order is known. about: by model
+    what its scores say of contamination and looks; nothing of verdicts in a file. doubts: what speaks against whoever
+    judged, in words.
     """
 
     battles: "Battles"
-    first: "Measured | None" = None
+    first: "Measured | None"
+    about: Mapping[str, Mapping[str, Any]]
     doubts: tuple[str, ...] = ()
+
+    def leaderboard(self, *, anchor: str = "", resamples: int = 0) -> "Leaderboard":
+        """As `evaluate.arena.leaderboard`."""
+        from trueseed.evaluate import arena
+
+        said: dict[str, Any] = {"first": self.first, "about": self.about, "doubts": self.doubts}
+        return arena.leaderboard(self.battles, anchor=anchor, resamples=resamples, **said)
+
+    def next_pairs(self, count: int) -> list[tuple[str, str]]:
+        """Whom to judge next, where it tells most."""
+        from trueseed.evaluate import pairing
+
+        return pairing.next_pairs(self.battles.models, self.battles, count=count) if count else []
 
 
 def arena(
@@ -207,28 +245,49 @@ def arena(
     baseline: str = "",
     note: Callable[[str], None] = lambda _: None,
 ) -> Arena:
-    """held: as `competing` finds them. judge: only its verdicts; else, of judges here, those of who decides. much: so
-    many verdicts is one by which the winner is much better. baseline: as `formats.reading.judgments`. note: told of
-    files of another format than ours, and of what in them was no verdict.
+    """Any number of models, rated by how they did in pairs. held: files of verdicts, or scores, as `competing` finds
+    them. judge: only its verdicts; else, of judges here, those of who decides. much: so many verdicts is one by which
+    the winner is much better. baseline: as `formats.reading.judgments`. note: told of files of another format than
+    ours, and of what in them was no verdict.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
+
+    >>> from tempfile import mkdtemp
+    >>> file = Path(mkdtemp()) / "verdicts.jsonl"
+    >>> row = '{{"sample": "{}", "a": "bob", "b": "eve", "winner": "{}", "order": "ab", "judge": "own/ada"}}'
+    >>> _ = file.write_text("\\n".join(row.format(n, "a" if n % 4 == 0 else "b") for n in range(40)))
+    >>> met = arena([file])
+    >>> [(row.rank, row.model, round(row.rating), f"{row.wins:.0%}") for row in met.leaderboard().rows]
+    [(1, 'eve', 1095, '75%'), (2, 'bob', 905, '25%')]
+    >>> met.next_pairs(1)
+    [('bob', 'eve')]
     """
     from trueseed.evaluate import arena as pairs
     from trueseed.evaluate import scored
     from trueseed.evaluate.judgement import heard
 
-    scores = [each for each in held if isinstance(each, Artifact) and not _is_of_judges(each)]
+    scores = [scored.read(each) for each in held if isinstance(each, Artifact) and not _is_of_judges(each)]
     if len(scores) == len(held):
-        return Arena(battles=pairs.of_scores([scored.read(each) for each in scores], metric))
+        about = {each.model: each.about for each in scores}
+        return Arena(battles=pairs.of_scores(scores, metric), first=None, about=about)
     if scores:
         raise ConfigError("verdicts and scores are not rated together; give one or the other")
     said = [heard(each) if isinstance(each, Artifact) else _judgments(each, baseline, note) for each in held]
-    return by_judges(said, judge=judge, much=much)
+    about = said_of_sides(each for each in held if isinstance(each, Artifact))
+    return by_judges(said, judge=judge, much=much, about=about)
 
 
-def by_judges(said: "Sequence[Heard]", *, judge: str = "", much: int = MUCH) -> Arena:
-    """Who met whom before judges. Raises `ConfigError` where there is no verdict, or not of this judge, and as
-    `judgement.counted`.
+def said_of_sides(comparisons: Iterable[Artifact]) -> dict[str, Mapping[str, Any]]:
+    """By model, what scores say of contamination and looks. comparisons: by judges."""
+    every = (json.loads(each.path("scores.json").read_bytes()) for each in comparisons)
+    return {name: side for scores in every for name, side in sides(scores).items()}
+
+
+def by_judges(
+    said: "Sequence[Heard]", *, judge: str = "", much: int = MUCH, about: Mapping[str, Mapping[str, Any]]
+) -> Arena:
+    """Who met whom before judges. about: as of `Arena`. Raises `ConfigError` where there is no verdict, or not of this
+    judge, and as `judgement.counted`.
     """
     from trueseed.evaluate import arena as pairs
     from trueseed.evaluate.bradley_terry import Battles
@@ -238,7 +297,8 @@ def by_judges(said: "Sequence[Heard]", *, judge: str = "", much: int = MUCH) -> 
     if not found:
         names = ", ".join(sorted({name for each in said for name in each.judges})) or "nobody"
         raise ConfigError(f"there is no verdict{f' of {judge!r}' if judge else ''}; judges are {names}")
-    return Arena(battles=Battles.of_verdicts(found, much=much), first=pairs.shown_first(found), doubts=tuple(doubts))
+    battles, first = Battles.of_verdicts(found, much=much), pairs.shown_first(found)
+    return Arena(battles=battles, first=first, about=about, doubts=tuple(doubts))
 
 
 def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Heard":
@@ -342,139 +402,3 @@ def _weights(kept: Kept, workspace: Workspace) -> Artifact | None:
 
 def _is_called(kept: Kept, task: str) -> bool:
     return kept.scores.meta["task"] == task or (len(task) >= 6 and kept.task.startswith(task))
-
-
-# ------------------------------------------------------------------------------------------------------- targets
-
-
-def bring_targets(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> list[Artifact]:
-    """Scores of every target on its task; those there are already when it is the same version.
-
-    Raises what `scoring.on` raises, before a student is trained: `Refused` when a target's terms do not let it be
-    measured.
-    """
-    return [_measure(target, file, workspace, _task_of(target, file, tasks)) for target in file.targets]
-
-
-def _measure(target: Target, file: RunFile, workspace: Workspace, task: tuple[int, Artifact]) -> Artifact:
-    place, frozen = task
-    model, close = _model(target, file, workspace, frozen)
-    try:
-        return scoring.on(model, file.tasks[place], frozen, workspace)
-    finally:
-        close()
-
-
-def _model(
-    target: Target, file: RunFile, workspace: Workspace, task: Artifact
-) -> tuple[scoring.Model, Callable[[], None]]:
-    """And how it is let go."""
-    if target.teacher is None:
-        outputs = recorded(target, thaw(task).samples)
-        return scoring.recorded(scoring.bring_outputs(workspace, outputs)), lambda: None
-    version = target.identity if target.teacher.remote else {}
-    model = scoring.asked(target.teacher, file.limits, file.engine, workspace, version)
-    return model, model.voice.close
-
-
-def recorded(target: Target, asked: Sequence[Sample]) -> Outputs:
-    """What a target answered once. asked: its task's samples. Raises `ConfigError` as `formats.reading.outputs`."""
-    assert target.outputs and target.source and target.maker and target.on
-    origin = Recorded(source=target.source, maker=target.maker, on=target.on.isoformat())
-    return reading.outputs(Path(target.outputs), origin, asked)
-
-
-def _task_of(target: Target, file: RunFile, tasks: Sequence[Artifact]) -> tuple[int, Artifact]:
-    place = next(n for n, config in enumerate(file.tasks) if config.named == target.task)
-    return place, tasks[place]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Board:
-    """standings: to every target, in the order of the run file. ladders: of each of their tasks, by its name. looks: at
-    each of these tasks, so far. verdicts: of judges, on the newest student, for targets that go by them; there is no
-    ladder of such a task.
-    """
-
-    standings: tuple[Standing, ...]
-    ladders: Mapping[str, tuple[Rung, ...]]
-    looks: Mapping[str, Looks]
-    verdicts: tuple[Artifact, ...] = ()
-
-    @property
-    def comparisons(self) -> int:
-        """Of a student with a target, each with an interval of its own: one of twenty is wrong by chance."""
-        return sum(len(each.steps) for each in self.standings)
-
-    def to_json(self) -> dict[str, Any]:
-        ladders = {name: [rung.to_json() for rung in rungs] for name, rungs in self.ladders.items()}
-        return {
-            "targets": [each.to_json() for each in self.standings],
-            "ladders": ladders,
-            "looks": {name: each.to_json() for name, each in self.looks.items()},
-            "comparisons": self.comparisons,
-        }
-
-
-NOBODY = Board(standings=(), ladders={}, looks={})
-
-
-def board(file: RunFile, workspace: Workspace, today: date) -> Board:
-    """How the students of this workspace stand to every target. What was not measured yet is measured first: the
-    targets, and the newest student, if there is one.
-
-    Raises `ConfigError` for a run file without targets, and as `bring_targets`.
-    """
-    if not file.targets:
-        raise ConfigError("the run file names no `targets`: a model, a task, and a day (docs/evaluation.md, Targets)")
-    workspace.declare(file.project, file.facts)
-    tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
-    return standings(file, workspace, tasks, bring_targets(file, workspace, tasks), today)
-
-
-def standings(
-    file: RunFile, workspace: Workspace, tasks: Sequence[Artifact], scores: Sequence[Artifact], today: date
-) -> Board:
-    """As `board`, where tasks and targets were brought. scores: of each target. A student that was not measured is."""
-    if not file.targets:
-        return NOBODY
-    _measure_student(file, workspace, tasks)
-    kept, found, verdicts = list(measured(workspace)), list[Standing](), list[Artifact]()
-    ladders: dict[str, tuple[Rung, ...]] = {}
-    looks: dict[str, Looks] = {}
-    with contests.bench(file, workspace) as judges:
-        for target, of_target in zip(file.targets, scores, strict=True):
-            _, task = _task_of(target, file, tasks)
-            students = list({each.weights: each for each in kept if each.trained and each.task == task.digest}.values())
-            looks[target.task] = looks_at(task.digest, workspace.lineage())
-            if target.judge is None:
-                found.append(_standing(target, of_target, students, today))
-                ladders[target.task] = ladder(workspace, task.digest, target.metric)
-                continue
-            made = [_contestant(each, workspace) for each in students]
-            standing_, said = contests.held(target, of_target, made, task, judges(target.judge), workspace, today)
-            found.append(standing_)
-            verdicts += said[-1:]
-    return Board(standings=tuple(found), ladders=ladders, looks=looks, verdicts=tuple(verdicts))
-
-
-def _contestant(kept: Kept, workspace: Workspace) -> contests.Student:
-    assert kept.trained is not None, "only students compete for targets"
-    return contests.Student(on=kept.trained.date(), scores=kept.scores, weights=_weights(kept, workspace))
-
-
-def _measure_student(file: RunFile, workspace: Workspace, tasks: Sequence[Artifact]) -> None:
-    if workspace.lineage().newest("weights", step="train") is None:
-        return
-    student = scoring.student(workspace, newest_student(workspace), file.engine)
-    wanted = {target.task for target in file.targets}
-    for config, task in zip(file.tasks, tasks, strict=True):
-        if config.named in wanted:
-            scoring.on(student, config, task, workspace)
-
-
-def _standing(target: Target, scores: Artifact, students: Sequence[Kept], today: date) -> Standing:
-    from trueseed.evaluate import scored
-
-    made = [Made(on=each.trained.date(), scored=scored.read(each.scores)) for each in students if each.trained]
-    return standing(target, scored.read(scores), made, today=today)

@@ -62,7 +62,7 @@ def rounds(task: Artifact, entrants: Mapping[str, Entrant], workspace: Workspace
     """Those on a task that are in the store, oldest first, by whichever judge. Of a round in which somebody stood by
     other answers than now, or who is not among the entrants, nothing counts.
     """
-    now = {name: each.artifact.digest for name, each in entrants.items()}
+    now = {name: f"scores:{each.artifact.digest}" for name, each in entrants.items()}
     found = []
     for made in workspace.lineage().artifacts():
         if made.kind != "scores" or not (workspace.store.folder / "scores" / made.digest).is_dir():
@@ -71,7 +71,7 @@ def rounds(task: Artifact, entrants: Mapping[str, Entrant], workspace: Workspace
         if scores.meta.get("round_of") != task.digest:
             continue
         about = json.loads(scores.path("scores.json").read_bytes())
-        if about["entrants"].items() <= now.items():
+        if all(now.get(name) == each["artifact"] for name, each in about["entrants"].items()):
             lines = map(json.loads, scores.path(BOUTS_FILE).read_bytes().splitlines())
             met = tuple(((line["a"], line["b"]), line["sample"]) for line in lines)
             found.append(Round(scores=scores, about=about, met=met))
@@ -205,7 +205,7 @@ class _Arena:
         ]
         about = {
             "task": {**self.frozen.about, "artifact": self.task.digest},
-            "entrants": {name: each.artifact.digest for name, each in there.items()},
+            "entrants": {name: each.to_json() for name, each in there.items()},
             "identity": digest(self.seat.identity),
             "judges": [{**judge.about, **judge.came_to(sides.values()), "decides": True}],
             "counts": {"asked": ORDERS * len(bouts), "verdicts": len(ruled)},

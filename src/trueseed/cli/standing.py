@@ -15,6 +15,7 @@ from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
 from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
+from trueseed.worth import brief
 
 if TYPE_CHECKING:
     from trueseed.core.artifacts import Artifact
@@ -117,8 +118,6 @@ def arena(
 ) -> None:
     """Rate any number of models by how they did in pairs: Bradley-Terry points, intervals, ranks, the next pairs."""
     from trueseed import scoreboard
-    from trueseed.evaluate.arena import leaderboard
-    from trueseed.evaluate.pairing import next_pairs
     from trueseed.report.results import Results
     from trueseed.workspace import Workspace
 
@@ -129,7 +128,7 @@ def arena(
         if judged
         else scoreboard.competing(verdicts or [], place, task=heard.task)
     )
-    found = scoreboard.arena(
+    met = scoreboard.arena(
         held,
         judge="" if judged else heard.judge,
         metric=heard.metric,
@@ -137,10 +136,8 @@ def arena(
         baseline=heard.baseline,
         note=lambda said: err.print(said, markup=False),
     )
-    board = leaderboard(
-        found.battles, anchor=rating.anchor, resamples=rating.resamples, first=found.first, doubts=found.doubts
-    )
-    asked = next_pairs(found.battles.models, found.battles, count=rating.pairs) if rating.pairs else []
+    board = met.leaderboard(anchor=rating.anchor, resamples=rating.resamples)
+    asked = met.next_pairs(rating.pairs)
     said = {**board.to_json(), "next": [list(pair) for pair in asked]}
     if keep:
         _keep("arena", held, [said], place)
@@ -185,14 +182,14 @@ def targets(
     as_json: JsonOption = False,
 ) -> None:
     """How far the students are from the targets, when they will be there, and who stands where on each task."""
-    from trueseed import measured, scoreboard, screen
+    from trueseed import aims, measured, screen
     from trueseed.report.results import Results
     from trueseed.runfile import load
     from trueseed.workspace import Workspace
 
     run, on = load(file), day(today)
     with screen.Screen(err) as watching, pausing():
-        found = scoreboard.board(run, Workspace.open(workspace, create=True, report=watching), on)
+        found = aims.targets(Workspace.open(workspace, create=True, report=watching), run, on)
     if html:
         said = tuple(each.to_json() for each in found.standings)
         write_page(html, f"Targets on {on}", Results(targets=said, ladders=measured.ladders(found)))
@@ -203,8 +200,10 @@ def targets(
         for line in _stands(standing):
             out.print(line, markup=False)
     for name, rungs in found.ladders.items():
-        for line in (*_climbs(name, rungs), f"  {found.looks[name]}"):
+        for line in _climbs(name, rungs):
             out.print(line, markup=False)
+    for told in found.left_out:
+        out.print(shown(told), markup=False)
     if found.comparisons > 1:
         out.print(_by_chance(found.comparisons), markup=False)
 
@@ -248,14 +247,16 @@ def _compared(found: "Comparison", flips: int) -> Iterator[str]:
 
 def _rated(board: "Leaderboard") -> Iterator[str]:
     yield f"{many(board.verdicts, 'verdict')} on {many(board.samples, 'prompt')}; {board.method}"
-    yield f"{'rank':>4}  {'may be':>9}  {'points':>6}  {'95 %':>14}  {'wins':>6}  {'met':>8}  model"
+    yield f"{'rank':>4}  {'may be':>9}  {'points':>6}  {'95 %':>14}  {'wins':>6}  {'met':>8}  {'learned':>7}  model"
     for row in board.rows:
         low, high = ("open" if bound is None else f"{bound:.0f}" for bound in (row.low, row.high))
         possible = f"{row.rank_best}-{row.rank_worst}"
         yield (
             f"{row.rank:>4}  {possible:>9}  {row.rating:>6.0f}  {f'[{low}, {high}]':>14}  {row.wins:>6.1%}  "
-            f"{row.met:>8,}  {shown(row.model)}"
+            f"{row.met:>8,}  {_learned(row.contaminated):>7}  {shown(row.model)}"
         )
+    yield "learned: share of the samples that stand in the training data, as far as it is here"
+    yield from (f"  {shown(line)}" for line in board.held)
     if board.comparisons > 1:
         yield _by_chance(board.comparisons)
     for note in board.notes:
@@ -269,34 +270,43 @@ def _stands(found: "Standing") -> Iterator[str]:
     name, version, task = map(shown, (found.name, found.version, found.task))
     yield f"{name} ({version}) on {task}, {found.metric}: by {found.by}, {left(said)}"
     yield f"  target {_with_interval(found.target)}  {found.samples} samples of {shown(found.source)}"
+    yield from (f"  {shown(line)}" for line in found.contamination)
     if found.judge:
         worth = {True: "passed its card", False: "NOT TO BE BELIEVED", None: "has judged nobody yet"}
         yield f"  judge {shown(found.judge['source'])} by {found.judge['method']}: {worth[found.judge['believed']]}"
     for step in found.steps:
         gap = f"{step.gap.value:+.3f} [{step.gap.low:+.3f}, {step.gap.high:+.3f}]"
         score = f"{shown(step.student):40} {_with_interval(step.score)}"
-        yield f"  {step.on}  {score}  gap {gap}  wins {step.wins:.1%}  {step.status}"
+        yield f"  {step.on}  {score}  gap {gap}  wins {step.wins:.1%}  {step.status}  ({brief(step.contaminated)})"
         for name, rate in step.rates.items():
             if name != found.metric:
                 yield f"  {'':10}  {name:40} {_with_interval(rate)}"
         if step.undecided:
             have = form(step.undecided, "has", "have")
             yield f"  {'':10}  {step.undecided} of {found.samples} samples {have} no verdict"
-    if not found.steps:
-        yield "  no student was measured yet"
+        if step.floor:
+            yield f"  {'':10}  {step.floor}"
+    for line in found.steps[-1].contamination if found.steps else ("no student was measured yet",):
+        yield f"  {shown(line)}"
     if found.met_on is None and found.steps:
         yield "  " + ": ".join(filter(None, (trend(said), projected(said))))
     for told in found.judge["warnings"] if found.judge else ():
         yield f"  NOTE  {shown(told)}"
     if found.detectable is not None:
         yield f"  so many samples show a gap of {found.detectable:.3f}; one of 0.03 takes {found.needed:,}"
+    if found.looks:
+        yield f"  {found.looks}; the more looks, the less an interval says"
 
 
 def _climbs(name: str, rungs: "Sequence[Rung]") -> Iterator[str]:
     yield f"ladder of {shown(name)}"
     for rung in rungs:
-        held = "training data unknown" if rung.contaminated is None else f"{rung.contaminated:.1%} contaminated"
-        yield f"  {_with_interval(rung.score)}  {rung.kind:8} {rung.on}  {shown(rung.model)}  ({held})"
+        told = f"({brief(rung.contaminated)}{'; on the floor' if rung.floor else ''})"
+        yield f"  {_with_interval(rung.score)}  {rung.kind:8} {rung.on}  {shown(rung.model)}  {told}"
+
+
+def _learned(share: float | None) -> str:
+    return "unknown" if share is None else f"{share:.1%}"
 
 
 def _by_chance(comparisons: int) -> str:

@@ -26,6 +26,7 @@ from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE
 from trueseed.evaluate.scorers import Kind, named
 from trueseed.evaluate.stats import Measured
 from trueseed.ledger.looks import Looks
+from trueseed.terms.model import parse_source
 from trueseed.worth import of_training
 
 LOW_IS_GOOD = frozenset({"perplexity", "bits_per_byte"})  # of all other metrics, more is better
@@ -69,10 +70,14 @@ class Scored:
 
     @property
     def model(self) -> str:
-        """Name of the model in a table: its source, and which weights, or which version, as far as that is known."""
-        weights = self.about["model"].get("weights")
-        on = self.about["model"].get("recorded", self.about["model"].get("version", {})).get("on")
-        return " ".join(filter(None, (self.source, weights and weights[:8], on)))
+        """Name of the model in a table: its source, and which weights, or which version, as far as that is known; and
+        as what its server answered, where that is another name.
+        """
+        model = self.about["model"]
+        weights = model.get("weights")
+        on = model.get("recorded", model.get("version", {})).get("on")
+        served = (name for name in model.get("served", ()) if name != parse_source(self.source).model)
+        return " ".join(filter(None, (self.source, ", ".join(served), weights and weights[:8], on)))
 
     @property
     def identity(self) -> str:
