@@ -198,6 +198,14 @@ def test_who_failed_its_card_has_no_voice_beside_one_that_passed_though_they_nev
     assert len(scoreboard.arena(both, judge="own/weak").battles) == 16
 
 
+def test_a_judge_that_is_tried_later_is_believed_for_what_it_said_before(workspace, task, four):
+    unchecked = compete(workspace, seat(wise), 16)
+    assert "was not checked" in scoreboard.arena([each.scores for each in unchecked]).doubts[0]
+    both = compete(workspace, seat(wise), 32, checked=True)
+    board = scoreboard.arena([each.scores for each in both])
+    assert (len(board.battles), board.doubts) == (32, ())
+
+
 def test_only_samples_that_a_judge_can_judge_are_drawn(workspace, task, four):
     with pytest.raises(ConfigError, match="no sample of task has a `check`"):
         compete(workspace, judging.by_checks())

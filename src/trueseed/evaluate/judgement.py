@@ -213,13 +213,19 @@ def counted(parts: Sequence[Heard], only: str = "") -> tuple[list[Verdict], list
     """The verdicts that count of all this together, and what speaks against whoever gave them, in words. only: of this
     judge, with a voice or without.
 
-    Who failed its card has no voice beside one that passed, also where the two did not sit together. A verdict that was
-    kept twice, for a run and for a target, counts once. Raises `ConfigError` for a verdict that is in two files.
+    Who failed its card has no voice beside one that passed, also where the two did not sit together; a card that failed
+    weighs more than one that passed, and either more than none. A verdict that was kept twice, for a run and for a
+    target, counts once. Raises `ConfigError` for a verdict that is in two files.
     """
-    believed = any(each.decides and each.judge.passed for part in parts for each in part.voices)
+    voices = [each for part in parts for each in part.voices]
+    failed = {_tried(each.judge) for each in voices if each.judge.card and not each.judge.passed}
+    passed = {_tried(each.judge) for each in voices if each.judge.passed} - failed
+    believed = any(each.decides and _tried(each.judge) in passed for each in voices)
 
     def counts(voice: Voice) -> bool:
-        return voice.judge.called == only if only else voice.decides and (voice.judge.passed or not believed)
+        if only:
+            return voice.judge.called == only
+        return voice.decides and (not believed or _tried(voice.judge) in passed)
 
     kept, files, doubts = list[Verdict](), list[list[Verdict]](), list[str]()
     for part in parts:
@@ -228,5 +234,11 @@ def counted(parts: Sequence[Heard], only: str = "") -> tuple[list[Verdict], list
         (kept.extend if part.voices else files.append)(said)
         for each in part.voices:
             if only in ("", each.judge.called):
-                doubts += [*each.judge.doubts(counts(each)), *(each.kinship if counts(each) else ())]
+                doubts += [] if _tried(each.judge) in passed else each.judge.doubts(counts(each))
+                doubts += each.kinship if counts(each) else ()
     return merged([list(dict.fromkeys(kept)), *files]), list(dict.fromkeys(doubts))
+
+
+def _tried(judge: Judgement) -> tuple[str, str]:
+    """What a card is of."""
+    return judge.called, json.dumps(judge.rubric, sort_keys=True)
