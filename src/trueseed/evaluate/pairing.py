@@ -49,8 +49,8 @@ def next_pairs(
 
 
 def greedy(covariance: Array, weight: Array, count: int, seed: int, left: Array | None = None) -> list[tuple[int, int]]:
-    """One after the other what tells most. covariance, weight, left (N, N): of ratings; information of a verdict on a
-    pair; how often it can still meet.
+    """Pairs one after the other, each where it tells most. covariance (N, N): of the ratings. weight (N, N):
+    information of a verdict on each pair. left (N, N): how often each can still meet.
     """
     lot = np.random.default_rng(seed)
     left = np.full_like(weight, np.inf) if left is None else left.copy()
