@@ -50,7 +50,7 @@ def four(workspace, task):
 
 def counts_stars(request: Request) -> str:
     """More is better, but for the answers to two prompts."""
-    if not any("*" in text for text in shown(request)):
+    if "<answer A " not in request.messages[0].content or not any("*" in text for text in shown(request)):
         return wise(request)
     first, second = (text.count("*") for text in shown(request))
     odd = "Say 4." in request.messages[0].content or "Say 5." in request.messages[0].content
