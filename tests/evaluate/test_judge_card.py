@@ -83,7 +83,7 @@ def test_pairs_of_one_kind_have_no_figure_by_kind_and_few_of_a_kind_no_verdict()
     judge = Judge(ScriptedTeacher("own/judge", knows))
     for some, told in (
         (SAMPLES[:30], {}),
-        (SAMPLES[55:75], {"agreement_reworded": "fewer than 20 pairs are of this kind"}),
+        (SAMPLES[45:75], {"agreement_reworded": "fewer than 20 pairs are of this kind"}),
     ):
         found = judge_card.of(some, list(judged(some, *contestants(some), judge)), None)
         assert {name: why for name, why in found.told.items() if "reworded" in name} == told
