@@ -109,21 +109,15 @@ def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dic
     """Of each task whose answers of enough models were compared by judges. What was said of two models for a run and
     for a target is there once.
     """
-    from trueseed.evaluate import arena, verdicts
-    from trueseed.evaluate.bradley_terry import Battles
+    from trueseed.evaluate.judgement import heard
 
     for task in dict.fromkeys(str(each.meta["task"]) for each in artifacts):
         on_task = [each for each in artifacts if each.meta["task"] == task]
-        every = [each for scores in on_task for each in verdicts.read(scores.path(verdicts.VERDICTS_FILE))]
-        if len({model for each in every for model in (each.a, each.b)}) < FEWEST:
+        said = [heard(each) for each in on_task]
+        if len({model for part in said for each in part.verdicts for model in (each.a, each.b)}) < FEWEST:
             continue
         try:
-            said = verdicts.merged([list(dict.fromkeys(every))])
-            met = scoreboard.Arena(
-                battles=Battles.of_verdicts(said),
-                first=arena.shown_first(said),
-                about=scoreboard.said_of_sides(on_task),
-            )
+            met = scoreboard.by_judges(said, about=scoreboard.said_of_sides(on_task))
             yield _rated(f"{task}, by its judges", on_task, met)
         except ConfigError as err:
             untold.append(str(err))

@@ -160,6 +160,13 @@ class Judging(Asked):
         return self.name or self.named
 
 
+class AloneJudging(Judging):
+    """A judge in a file of its own, with what may be asked of it."""
+
+    limits: list[Limit] = Field(default=[])
+    engine: Speed = Speed()
+
+
 class Transform(rewriting.Config):
     """teacher: who rewrites or translates; the run's own teacher when left out."""
 
@@ -240,7 +247,10 @@ class RunFile(Settings):
     def _judges_differ(self) -> "RunFile":
         sources = [each.named for each in self.judges]
         if twice := sorted({source for source in sources if sources.count(source) > 1}):
-            raise ValueError(f"`judges` names {twice[0]!r} twice; a majority needs judges of different sources")
+            raise ValueError(
+                f"`judges` names {twice[0]!r} twice; a majority needs judges of different sources: one model in two "
+                f"ways errs alike"
+            )
         called = [each.called for each in self.judges]
         if len(set(called)) < len(called):
             raise ValueError("two `judges` have the same `name`; targets would not know which is meant")

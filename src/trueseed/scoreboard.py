@@ -13,12 +13,13 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trueseed import scoring
+from trueseed import judging, scoring, tournament
 from trueseed.core.artifacts import Artifact
 from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.arena_hard import MUCH
+from trueseed.evaluate.task import OPEN
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.log import Entry
 from trueseed.ledger.looks import looks_at
@@ -29,9 +30,9 @@ from trueseed.worth import of_floor, share, sides
 if TYPE_CHECKING:
     from trueseed.evaluate.arena import Leaderboard
     from trueseed.evaluate.bradley_terry import Battles
+    from trueseed.evaluate.judgement import Heard
     from trueseed.evaluate.scored import Comparison
     from trueseed.evaluate.stats import Measured
-    from trueseed.evaluate.verdicts import Verdict
 
 STUDENT = "student"
 
@@ -248,18 +249,21 @@ def competing(
 @dataclass(frozen=True, kw_only=True)
 class Arena:
     """Who met whom. first: how often the answer won that was shown first; None where no order is known. about: by model
-    what its scores say of contamination and looks; nothing of verdicts in a file.
+    what its scores say of contamination and looks; nothing of verdicts in a file. doubts: what speaks against whoever
+    judged, in words.
     """
 
     battles: "Battles"
     first: "Measured | None"
     about: Mapping[str, Mapping[str, Any]]
+    doubts: tuple[str, ...] = ()
 
     def leaderboard(self, *, anchor: str = "", resamples: int = 0) -> "Leaderboard":
         """As `evaluate.arena.leaderboard`."""
         from trueseed.evaluate import arena
 
-        return arena.leaderboard(self.battles, anchor=anchor, resamples=resamples, first=self.first, about=self.about)
+        said: dict[str, Any] = {"first": self.first, "about": self.about, "doubts": self.doubts}
+        return arena.leaderboard(self.battles, anchor=anchor, resamples=resamples, **said)
 
     def next_pairs(self, count: int) -> list[tuple[str, str]]:
         """Whom to judge next, where it tells most."""
@@ -278,8 +282,9 @@ def arena(
     note: Callable[[str], None] = lambda _: None,
 ) -> Arena:
     """Any number of models, rated by how they did in pairs. held: files of verdicts, or scores, as `competing` finds
-    them. judge: only its verdicts. much: so many verdicts is one by which the winner is much better. baseline: as
-    `formats.reading.judgments`. note: told of files of another format than ours, and of what in them was no verdict.
+    them. judge: only its verdicts; else, of judges here, those of who decides. much: so many verdicts is one by which
+    the winner is much better. baseline: as `formats.reading.judgments`. note: told of files of another format than
+    ours, and of what in them was no verdict.
 
     Raises `ConfigError` for verdicts mixed with scores, for none, and as the readers raise.
 
@@ -294,27 +299,18 @@ def arena(
     [('bob', 'eve')]
     """
     from trueseed.evaluate import arena as pairs
-    from trueseed.evaluate import scored, verdicts
-    from trueseed.evaluate.bradley_terry import Battles
+    from trueseed.evaluate import scored
+    from trueseed.evaluate.judgement import heard
 
-    of_judges = [_verdicts(each) for each in held]
-    judged = [_judgments(path, baseline, note) for path in of_judges if path]
-    scores = [
-        scored.read(each)
-        for each, path in zip(held, of_judges, strict=True)
-        if isinstance(each, Artifact) and path is None
-    ]
-    if judged and scores:
-        raise ConfigError("verdicts and scores are not rated together; give one or the other")
-    if scores:
+    scores = [scored.read(each) for each in held if isinstance(each, Artifact) and not _is_of_judges(each)]
+    if len(scores) == len(held):
         about = {each.model: each.about for each in scores}
         return Arena(battles=pairs.of_scores(scores, metric), first=None, about=about)
-    said = verdicts.merged(judged)
-    if judge and not (of_one := [each for each in said if each.judge == judge]):
-        raise ConfigError(f"there is no verdict of {judge!r}; judges are {', '.join(sorted(_judges(said)))}")
-    said = of_one if judge else said
+    if scores:
+        raise ConfigError("verdicts and scores are not rated together; give one or the other")
+    said = [heard(each) if isinstance(each, Artifact) else _judgments(each, baseline, note) for each in held]
     about = said_of_sides(each for each in held if isinstance(each, Artifact))
-    return Arena(battles=Battles.of_verdicts(said, much=much), first=pairs.shown_first(said), about=about)
+    return by_judges(said, judge=judge, much=much, about=about)
 
 
 def said_of_sides(comparisons: Iterable[Artifact]) -> dict[str, Mapping[str, Any]]:
@@ -323,12 +319,32 @@ def said_of_sides(comparisons: Iterable[Artifact]) -> dict[str, Mapping[str, Any
     return {name: side for scores in every for name, side in sides(scores).items()}
 
 
-def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Sequence[Verdict]":
+def by_judges(
+    said: "Sequence[Heard]", *, judge: str = "", much: int = MUCH, about: Mapping[str, Mapping[str, Any]]
+) -> Arena:
+    """Who met whom before judges. about: as of `Arena`. Raises `ConfigError` where there is no verdict, or not of this
+    judge, and as `judgement.counted`.
+    """
+    from trueseed.evaluate import arena as pairs
+    from trueseed.evaluate.bradley_terry import Battles
+    from trueseed.evaluate.judgement import counted
+
+    found, doubts = counted(said, judge)
+    if not found:
+        names = ", ".join(sorted({name for each in said for name in each.judges})) or "nobody"
+        raise ConfigError(f"there is no verdict{f' of {judge!r}' if judge else ''}; judges are {names}")
+    battles, first = Battles.of_verdicts(found, much=much), pairs.shown_first(found)
+    return Arena(battles=battles, first=first, about=about, doubts=tuple(doubts))
+
+
+def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Heard":
+    from trueseed.evaluate.judgement import Heard
+
     found = reading.judgments(path, baseline)
     if found.format:
         none = f"{many(found.none, 'judgment')} {form(found.none, 'was', 'were')} none"
         note(f"{path.name}: {found.format}, {many(len(found.verdicts), 'verdict')}; {none}")
-    return found.verdicts
+    return Heard(voices=(), verdicts=tuple(found.verdicts))
 
 
 def _held(name: str, workspace: Workspace | None) -> "Path | Artifact":
@@ -339,33 +355,89 @@ def _held(name: str, workspace: Workspace | None) -> "Path | Artifact":
     return workspace.store.get(name)
 
 
-def _verdicts(held: "Path | Artifact") -> Path | None:
-    """The file of a judge's verdicts; None of a model's scores."""
+def _is_of_judges(scores: Artifact) -> bool:
     from trueseed.evaluate.verdicts import VERDICTS_FILE
 
-    if isinstance(held, Path):
-        return held
-    return path if (path := held.path(VERDICTS_FILE)).is_file() else None
+    return scores.path(VERDICTS_FILE).is_file()
+
+
+def compete(
+    task: str,
+    seat: judging.Seat,
+    workspace: Workspace,
+    *,
+    verdicts: int,
+    until: float | None = None,
+    checked: bool = True,
+) -> tuple[tournament.Round, ...]:
+    """Everybody who was measured on the task that is called, or has the digest, `task`, before a judge, pair after pair
+    where it tells most. seat: who judges. verdicts, until, checked: as of `tournament.hold`.
+
+    Raises `ConfigError` for a task that nobody was measured on, or on which something else tells who does better; and
+    as `tournament.hold`.
+    """
+    named = _called(task, workspace)
+    if (scorer := _scorer(named, workspace)) != OPEN:
+        raise ConfigError(
+            f"task {task!r} is scored by {scorer!r}, so nobody judges: `trueseed arena --task {task}` rates all who "
+            f"were measured on it; judges are for tasks of the scorer {OPEN!r}"
+        )
+    frozen = workspace.store.get(f"prompts:{named}")
+    entrants = _entrants(frozen, workspace)
+    return tournament.hold(frozen, entrants, seat, workspace, verdicts=verdicts, until=until, checked=checked)
 
 
 def _on(task: str, workspace: Workspace | None, note: Callable[[str], None]) -> Iterator[Artifact]:
-    """The newest scores of everybody on a task, by its name or digest. Raises `ConfigError` for none, or two tasks."""
+    """The newest scores of everybody on a task, by its name or digest; where only judges tell who does better, what
+    they said. Raises `ConfigError` for none, or two tasks.
+    """
     if not task:
         raise ConfigError("give files of verdicts, `scores:<digest>`, or --task with a task that was measured here")
-    tasks = {each.task for each in (measured(workspace) if workspace else ()) if _is_called(each, task)}
-    told = reported(task, workspace) if workspace else []
-    if workspace is None or len(tasks) != 1:
-        found = f"{len(tasks)} tasks that were measured here are called {task!r}; name one, or its digest"
-        raise ConfigError("; ".join([found, *told]))
-    for why in told:
+    if workspace is None:
+        raise ConfigError(f"no task {task!r} was measured, for there is no workspace; name it with --workspace")
+    named = _called(task, workspace)
+    for why in reported(task, workspace):
         note(why)
-    for rung in ladder(workspace, tasks.pop()):
-        yield workspace.store.get(f"scores:{rung.scores}")
+    held = list[tournament.Round]()
+    if _scorer(named, workspace) == OPEN:
+        frozen = workspace.store.get(f"prompts:{named}")
+        held = tournament.rounds(frozen, _entrants(frozen, workspace), workspace)
+    yield from (each.scores for each in held)
+    yield from (workspace.store.get(f"scores:{rung.scores}") for rung in (() if held else ladder(workspace, named)))
+
+
+def _scorer(task: str, workspace: Workspace) -> str:
+    """By what its scores say."""
+    one = next(each.scores for each in measured(workspace) if each.task == task)
+    return str(json.loads(one.path("scores.json").read_bytes())["task"]["scorer"])
+
+
+def _called(task: str, workspace: Workspace) -> str:
+    tasks = {each.task for each in measured(workspace) if _is_called(each, task)}
+    if len(tasks) != 1:
+        found = f"{len(tasks)} tasks that were measured here are called {task!r}; name one, or its digest"
+        raise ConfigError("; ".join([found, *reported(task, workspace)]))
+    return tasks.pop()
+
+
+def _entrants(task: Artifact, workspace: Workspace) -> dict[str, judging.Entrant]:
+    """Everybody by what they answered when they were last measured on a task, under the names of its ladder."""
+    kept = {each.scores.digest: each for each in measured(workspace) if each.task == task.digest}
+    rungs = ladder(workspace, task.digest)
+    names = [rung.model for rung in rungs]
+    found = {}
+    for rung in rungs:
+        each = kept[rung.scores]
+        name = rung.model if names.count(rung.model) == 1 else f"{rung.model}#{rung.scores[:8]}"
+        found[name] = judging.by_scores(each.scores, _weights(each, workspace), workspace)
+    return found
+
+
+def _weights(kept: Kept, workspace: Workspace) -> Artifact | None:
+    """None where there are none, or they were destroyed since."""
+    here = kept.weights and (workspace.store.folder / "weights" / kept.weights).is_dir()
+    return workspace.store.get(f"weights:{kept.weights}") if here else None
 
 
 def _is_called(kept: Kept, task: str) -> bool:
     return kept.scores.meta["task"] == task or (len(task) >= 6 and kept.task.startswith(task))
-
-
-def _judges(verdicts: "Sequence[Verdict]") -> set[str]:
-    return {each.judge for each in verdicts}

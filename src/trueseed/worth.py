@@ -39,7 +39,11 @@ def _times(looks: Mapping[str, Any]) -> int:
 
 
 def sides(scores: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Of a comparison by judges what is known of either side, as scores have it, by the name it has in verdicts."""
+    """Of a comparison by judges, or a round of many, what is known of every side, as scores have it, by the name it has
+    in verdicts.
+    """
+    if "entrants" in scores:
+        return dict(scores["entrants"])
     names = {"a": scores["model"]["source"], "b": scores["against"]["source"]}
     return {name: scores.get("contestants", {}).get(side, {}) for side, name in names.items()}
 

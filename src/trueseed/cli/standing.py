@@ -1,5 +1,6 @@
 """The verbs of standing: who is better, of two or of many, and how far it is to the targets."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trueseed.cli.grouped import grouped
+from trueseed.cli.judge import HOW, WHO, seat, working
 from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
@@ -68,7 +70,9 @@ class Heard:
     """Whose verdicts are counted, and as what; or which task's scores."""
 
     task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = ""
-    judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = ""
+    judge: Annotated[
+        str, typer.Option(help=f"Only the verdicts of this judge, by its name; with --verdicts, who judges: {WHO}.")
+    ] = ""
     metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None
     much: Annotated[int, typer.Option(min=1, help="Verdicts that a much better answer (A>>B) counts as.")] = 3
     baseline: Annotated[str, typer.Option(help="Whom the models of an arena-hard v0.1 file met.")] = ""
@@ -83,6 +87,19 @@ class Rating:
     pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A judge that compares pair after pair."""
+
+    asked: Annotated[
+        int | None,
+        typer.Option("--verdicts", min=2, help="Ask --judge for so many on --task, two a pair, where they tell most."),
+    ] = None
+    until: Annotated[float | None, typer.Option(help="Or until the standard error is so many points.")] = None
+    method: Annotated[str, typer.Option(help=HOW)] = "words"
+    unchecked: Annotated[bool, typer.Option("--unchecked", help="Do not try the judge first.")] = False
+
+
 @app.command()
 @grouped
 def arena(
@@ -92,6 +109,7 @@ def arena(
     ] = None,
     *,
     heard: Heard,
+    ask: Asked,
     rating: Rating,
     keep: KeepOption = False,
     html: HtmlOption = None,
@@ -104,10 +122,17 @@ def arena(
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
-    held = scoreboard.competing(verdicts or [], place, task=heard.task, note=lambda said: err.print(said, markup=False))
+    judged = ask.asked is not None or ask.until is not None
+    held = (
+        _judged(verdicts, heard, ask, workspace)
+        if judged
+        else scoreboard.competing(
+            verdicts or [], place, task=heard.task, note=lambda said: err.print(said, markup=False)
+        )
+    )
     met = scoreboard.arena(
         held,
-        judge=heard.judge,
+        judge="" if judged else heard.judge,
         metric=heard.metric,
         much=heard.much,
         baseline=heard.baseline,
@@ -125,6 +150,29 @@ def arena(
         return
     for line in (*_rated(board), *(f"judge next  {shown(one)} and {shown(other)}" for one, other in asked)):
         out.print(line, markup=False)
+
+
+def _judged(verdicts: list[str] | None, heard: Heard, ask: Asked, workspace: Path) -> "list[Path | Artifact]":
+    """What the judge said in this call and in earlier ones."""
+    from trueseed import scoreboard
+
+    if verdicts or not (heard.task and heard.judge and ask.asked):
+        raise ConfigError(
+            "a judge is asked with --task, --judge and --verdicts (--until only stops it sooner), and without files of "
+            "verdicts"
+        )
+    with working(workspace) as place:
+        judge = seat(heard.judge, {"method": ask.method}, place)
+        rounds = scoreboard.compete(
+            heard.task, judge, place, verdicts=ask.asked, until=ask.until, checked=not ask.unchecked
+        )
+    asked, given = (sum(each.about["counts"][name] for each in rounds) for name in ("asked", "verdicts"))
+    faults = sum((each.faults for each in rounds), Counter[str]())
+    none = "".join(f", {n} {name.replace('_', ' ')}" for name, n in sorted(faults.items()))
+    err.print(
+        f"judged  asked {asked:,} times in {many(len(rounds), 'round')}: {many(given, 'verdict')}{none}", markup=False
+    )
+    return [each.scores for each in rounds]
 
 
 @app.command()

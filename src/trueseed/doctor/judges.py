@@ -44,7 +44,7 @@ def _card(subject: Subject, judge: Judging, known: Known) -> Check:
     card = newest_card(subject.source, judge.method, known.workspace) if known.workspace else None
     if card is None:
         return subject.warning(
-            "card", "it was not tried in this workspace; the run does so first, on 60 pairs with known answers",
+            "card", "it was not tried in this workspace; the run does so first, on pairs with known answers",
             "`trueseed judge check --run FILE` does it now",
         )  # fmt: skip
     if card.passed:

@@ -117,10 +117,11 @@ def leaderboard(
     seed: int = 7,
     first: Measured | None = None,
     about: Mapping[str, Mapping[str, Any]] = NOTHING_KNOWN,
+    doubts: Sequence[str] = (),
 ) -> Leaderboard:
     """anchor: who has 1000 points. resamples: bootstrap draws, 0 for the sandwich. about: by model what its scores say
-    of contamination and looks; of verdicts from a file nothing is known. Raises `ConfigError` for an anchor
-    that is not there, and as `bradley_terry.fit`.
+    of contamination and looks; of verdicts from a file nothing is known. doubts: what speaks against whoever judged.
+    Raises `ConfigError` for an anchor that is not there, and as `bradley_terry.fit`.
     """
     if anchor and anchor not in battles.models:
         raise ConfigError(f"{anchor!r} is not in the arena; there are {', '.join(battles.models)}")
@@ -156,7 +157,7 @@ def leaderboard(
         anchor=anchor,
         method=f"bootstrap of prompts, {resamples} draws" if resamples else "sandwich, clustered by prompt",
         first=first,
-        notes=tuple(_notes(fitted.unbounded, first)),
+        notes=(*doubts, *_notes(fitted.unbounded, first)),
         held=tuple(_held(battles.models, about)),
     )
 

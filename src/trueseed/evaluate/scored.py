@@ -126,8 +126,8 @@ class Scored:
         """What each sample is worth, more being better; 0 of nothing. Raises `ConfigError` when nothing is better."""
         if metric in NO_MERIT:
             raise ConfigError(
-                f"{self.name}: {metric} say how much was answered, and not how well; let a judge compare the answers "
-                f"(`trueseed judge pairwise`), and rate its verdicts (`trueseed arena scores:<digest>`)"
+                f"{self.name}: {metric} say how much was answered, and not how well; let a judge compare two of them "
+                f"(`trueseed judge pairwise`), or all (`trueseed arena --task {self.name} --judge MODEL --verdicts N`)"
             )
         sign = -1.0 if self.less_is_better(metric) else 1.0
         return tuple(sign * top / bottom if bottom else 0.0 for top, bottom in zip(*self.counts(metric), strict=True))
