@@ -251,22 +251,37 @@ class Network:
         if self._compiled:
             fill(cache, rows, fed, starts)
             return self._run(cache, rows, fed, starts)[1]
+        return self._step_by_torch(cache, rows, fed, starts, spoken=len(tokens), fixed=fixed)
+
+    def _step_by_torch(
+        self,
+        cache: Cache,
+        rows: Sequence[int],
+        fed: Sequence[Sequence[int]],
+        starts: Sequence[int],
+        *,
+        spoken: int,
+        fixed: bool,
+    ) -> Tensor:
+        """See `step`; spoken: how many rows are fed one token. Some idle rows are fed one too, where shapes need them:
+        what that puts at their ends is not looked at, and is overwritten by what comes there.
+        """
         assert isinstance(cache, Grid)
         fewest = cache.rows if fixed else min(cache.rows, _FEWEST_ROWS)
-        idle = [0] * (fewest - len(tokens)) if tokens and not pieces else []
-        lengths = cache.lengths[: len(tokens) + len(idle)]  # what is put at the end of an idle row counts for nothing
+        idle = [[0]] * (fewest - spoken) if spoken == len(rows) else []
+        lengths = cache.lengths[: spoken + len(idle)]
         fill(cache, rows, fed, starts)
-        cache.reserve_positions(_span(max(lengths) + 1) if fixed else max(lengths, default=0) + 1)
         parts: list[_Decoding | _Reading] = []
-        if tokens:
+        if spoken:
+            cache.reserve_positions(_span(max(lengths) + 1) if fixed else max(lengths) + 1)
             parts.append(_Decoding(self.shape, cache, lengths, fixed=fixed))
-        if pieces:
-            parts.append(_Reading(self.shape, cache, tuple(pieces), tuple(pieces.values()), starts[len(tokens) :]))
-        attention = _Mixed(parts)
-        together = torch.tensor([*tokens, *idle, *itertools.chain.from_iterable(pieces.values())], device=self.device)
-        x_NH = self._through(self._embed(together), attention.positions_N, attention)
-        ends = torch.tensor([1] * len(lengths) + [len(piece) for piece in pieces.values()], device=self.device)
-        return self.logits(x_NH[ends.cumsum(0) - 1])[: len(rows)]
+        if spoken < len(rows):
+            parts.append(_Reading(self.shape, cache, rows[spoken:], fed[spoken:], starts[spoken:]))
+        attention, pieces = _Mixed(parts), [*fed[:spoken], *idle, *fed[spoken:]]
+        tokens = torch.tensor(list(itertools.chain.from_iterable(pieces)), device=self.device)
+        x_NH = self._through(self._embed(tokens), attention.positions_N, attention)
+        ends = torch.tensor([len(piece) for piece in pieces], device=self.device).cumsum(0)
+        return self.logits(x_NH[ends - 1])[: len(rows)]
 
     def _run(
         self,
