@@ -5,6 +5,7 @@ python -m bench
 
 from bench import (
     arena,
+    arrival,
     ask,
     decode,
     distil,
@@ -29,6 +30,7 @@ EVERY = (
     terms,
     arena,
     decode,
+    arrival,
     memory,
     eight_bits,
     score,
