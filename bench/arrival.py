@@ -36,7 +36,7 @@ def asked(engine: Engine, talks: int, tokens: int) -> tuple[list[Request], Reque
     there = [Request(messages=user(text), max_tokens=400, temperature=0.0) for text in said[:talks]]
     ids = engine.format.prompt(user(" ".join(said[talks:])))[:tokens]
     assert len(ids) == tokens, f"the bench's chats have {len(ids)} tokens in all"
-    return there, Request(continues=tuple(ids), max_tokens=4, temperature=0.0)
+    return there, Request(messages=(), continues=tuple(ids), max_tokens=4, temperature=0.0)
 
 
 def arrive(engine: Engine, batch: Batch, there: list[Request], comes: Request) -> dict[str, float]:
@@ -93,7 +93,9 @@ def main() -> None:
         print(f"  {size:5} {results[f'{size} tokens a pass']}", flush=True)
     if not given.print:
         path = RESULTS / "decode.json"
-        kept = json.loads(path.read_text()) if path.exists() else {"model": WHEEL, "prompts": PROMPTS.name, "rows": {}}
+        kept: dict[str, Any] = (
+            json.loads(path.read_text()) if path.exists() else {"model": WHEEL, "prompts": PROMPTS.name, "rows": {}}
+        )
         about = {"talks": given.talks, "prompt_tokens": given.tokens, "repeats": given.repeats}
         kept["rows"]["arrival"] = {**about, "load": machine()["load"], "beside": BESIDE, "results": results}
         print(save("decode", {key: value for key, value in kept.items() if key != "machine"}))
