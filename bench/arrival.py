@@ -31,12 +31,17 @@ BEFORE = 5  # tokens that each chat has when the newcomer comes
 
 
 def asked(engine: Engine, talks: int, tokens: int) -> tuple[list[Request], Request]:
-    """Those who are there, and the newcomer: chats of the bench laid end to end."""
+    """Those who are there, answered long enough to hear the newcomer's prompt read in the smallest pieces; and the
+    newcomer: other chats of the bench laid end to end.
+    """
     said = [json.loads(line)["prompt"] for line in PROMPTS.read_text(encoding="utf-8").splitlines()]
-    there = [Request(messages=user(text), max_tokens=400, temperature=0.0) for text in said[:talks]]
-    ids = engine.format.prompt(user(" ".join(said[talks:])))[:tokens]
-    assert len(ids) == tokens, f"the bench's chats have {len(ids)} tokens in all"
-    return there, Request(messages=(), continues=tuple(ids), max_tokens=4, temperature=0.0)
+    most = BEFORE + tokens // min(SIZES) + 8
+    first = [Request(messages=user(text), max_tokens=most, temperature=0.0) for text in said[: 4 * talks]]
+    long = [first[at] for at, answer in sorted(engine.answers(first)) if answer.finish == "length"]
+    assert len(long) >= talks, f"only {len(long)} of {len(first)} chats are answered at such length"
+    ids = engine.format.prompt(user(" ".join(said[4 * talks :])))[:tokens]
+    assert len(ids) == tokens, f"the bench's other chats have {len(ids)} tokens in all"
+    return long[:talks], Request(messages=(), continues=tuple(ids), max_tokens=4, temperature=0.0)
 
 
 def arrive(engine: Engine, batch: Batch, there: list[Request], comes: Request) -> dict[str, float]:
