@@ -93,7 +93,7 @@ def test_one_prompt_for_many_samples_is_read_once(engine: Engine, fed: list[tupl
     assert len({answer.text for answer in found.values()}) > 1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     asked=st.lists(st.tuples(ALIKE, st.integers(1, 9), st.integers(0, 6)), min_size=3, max_size=7),
     beside=st.sampled_from([3, 17, 64]),
