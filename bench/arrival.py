@@ -26,7 +26,7 @@ from trueseed.lm.prompts import AT_ONCE, BESIDE
 from trueseed.lm.source import resolve
 from trueseed.lm.talk import Talk
 
-SIZES = (32, 64, BESIDE, 256, 512, AT_ONCE)
+SIZES = (32, BESIDE, 128, 256, 512, AT_ONCE)
 BEFORE = 5  # tokens that each chat has when the newcomer comes
 
 
