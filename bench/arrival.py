@@ -101,8 +101,9 @@ def main() -> None:
         kept: dict[str, Any] = (
             json.loads(path.read_text()) if path.exists() else {"model": WHEEL, "prompts": PROMPTS.name, "rows": {}}
         )
-        about = {"talks": given.talks, "prompt_tokens": given.tokens, "repeats": given.repeats}
-        kept["rows"]["arrival"] = {**about, "load": machine()["load"], "beside": BESIDE, "results": results}
+        here = {key: machine()[key] for key in ("threads", "load")}
+        about = {"talks": given.talks, "prompt_tokens": given.tokens, "repeats": given.repeats, **here}
+        kept["rows"]["arrival"] = {**about, "beside": BESIDE, "results": results}
         print(save("decode", {key: value for key, value in kept.items() if key != "machine"}))
 
 
