@@ -5,6 +5,7 @@ python -m bench
 
 from bench import (
     arena,
+    arrival,
     ask,
     decode,
     distil,
@@ -30,6 +31,7 @@ EVERY = (
     terms,
     arena,
     decode,
+    arrival,
     memory,
     eight_bits,
     score,
