@@ -150,7 +150,7 @@ def test_results_that_were_imported_without_samples_hold_up_neither_targets_nor_
     assert [rung["model"].split()[0] for rung in found["ladders"]["task"]] == ["own/gpt-3.5", "own/tiny-student"]
     workspace = Workspace.open(workspace.folder)
     scores = [on_task(workspace, folder, recorded(workspace, "old", "own/old", 7))]
-    [why] = measured.of_run(workspace, student, scores, scoreboard.NOBODY).untold
+    [why] = measured.of_run(workspace, student, scores, aims.NOBODY).untold
     assert "own/tiny on task was imported without its samples" in why and "import it again" in why
     with pytest.raises(ConfigError, match="without its samples"):
         scoreboard.compare(workspace, f"scores:{alone.digest}", "own/old")
