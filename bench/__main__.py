@@ -21,6 +21,7 @@ from bench import (
     recall,
     rounding,
     score,
+    tasks,
     terms,
     train,
 )
@@ -35,6 +36,7 @@ EVERY = (
     eight_bits,
     score,
     evaluate,
+    tasks,
     train,
     rounding,
     ranks,
