@@ -6,8 +6,6 @@ Some chats are being answered, greedily, when one comes whose prompt is long; it
 most so many tokens of it in each. The sizes take turns (A B C A B C …) in one process: `beside` is what a server uses,
 and 2,048 reads this prompt at once. Of each size, medians over the turns: the longest wait between two tokens of a chat
 that was there, how long the newcomer waited for its first token, and processor seconds till then.
-
-Written as the row `arrival` into `bench/results/decode.json`, beside those of `bench/decode.py`.
 """
 
 import argparse
@@ -17,7 +15,7 @@ import time
 from typing import Any
 
 from bench.decode import PROMPTS, WHEEL
-from bench.machine import RESULTS, machine, save
+from bench.machine import save
 
 from trueseed.core.chat import Request, user
 from trueseed.lm.batch import Batch
@@ -97,14 +95,8 @@ def main() -> None:
         }
         print(f"  {size:5} {results[f'{size} tokens a pass']}", flush=True)
     if not given.print:
-        path = RESULTS / "decode.json"
-        kept: dict[str, Any] = (
-            json.loads(path.read_text()) if path.exists() else {"model": WHEEL, "prompts": PROMPTS.name, "rows": {}}
-        )
-        here = {key: machine()[key] for key in ("threads", "load")}
-        about = {"talks": given.talks, "prompt_tokens": given.tokens, "repeats": given.repeats, **here}
-        kept["rows"]["arrival"] = {**about, "beside": BESIDE, "results": results}
-        print(save("decode", {key: value for key, value in kept.items() if key != "machine"}))
+        about = {"talks": given.talks, "prompt_tokens": given.tokens, "repeats": given.repeats, "beside": BESIDE}
+        print(save("arrival", {"model": WHEEL, "prompts": PROMPTS.name, **about, "results": results}))
 
 
 if __name__ == "__main__":

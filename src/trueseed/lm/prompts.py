@@ -16,7 +16,7 @@ from trueseed.lm.memory import Memory
 from trueseed.lm.talk import Talk
 
 AT_ONCE = 2048  # tokens of prompts that go through the network together: bounds memory
-BESIDE = 64  # and beside talks that somebody listens to; half as many cost a sixth more (docs/log.md)
+BESIDE = 64  # and beside talks that somebody listens to; half as many cost 15 % more (docs/log.md)
 
 
 @dataclass(slots=True)
