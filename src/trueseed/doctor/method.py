@@ -22,12 +22,15 @@ def checks(file: RunFile) -> Iterator[Check]:
         if base.layers is not None:
             yield _layers(subject, file, student)
         yield _context(subject, file, student)
+        yield _pace(subject, "architecture", student)
         asked = file.distiller
         if asked and asked.remote:
             yield _told(subject, file)
         if asked and asked.weights and is_here(asked.weights):
             teacher = resolve(asked.weights, sha256=asked.sha256, source=asked.source).folder
             yield _route(subject, file, student, teacher)
+            if file.hears_distiller_in == "train":
+                yield _pace(subject, "teacher's architecture", teacher)
     except TrueSeedError as err:
         yield subject.error("method", err)
 
@@ -50,6 +53,16 @@ def _context(subject: Subject, file: RunFile, student: Path) -> Check:
         f"{'left out' if file.train.too_long == 'drop' else 'an end of the run'}",
         f"set `max_length` to {context}",
     )
+
+
+def _pace(subject: Subject, name: str, weights: Path) -> Check:
+    from trueseed.lm.checkpoint import configuration
+    from trueseed.train.network import unpacked
+
+    config = configuration(weights)
+    if why := unpacked(config):
+        return subject.warning(name, why, "take weights of one of these, or leave it so: what is learned is the same")
+    return subject.ok(name, f"batches of {config.model_type!r} are packed, its logits made where answers are predicted")
 
 
 def _told(subject: Subject, file: RunFile) -> Check:

@@ -20,6 +20,7 @@ from typing import Any
 
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
+from trueseed.lm import checkpoint
 from trueseed.lm.network import Network
 from trueseed.train import online, preflight
 from trueseed.train.batches import Example
@@ -29,7 +30,7 @@ from trueseed.train.own_words import OwnWords, Speaker, must_fit
 from trueseed.train.ranks import launched
 from trueseed.train.settings import Distil
 from trueseed.train.settings import OnPolicy as Config
-from trueseed.train.stage import Method, Student, folder_of, opened, place, schedule, taught
+from trueseed.train.stage import Method, Student, folder_of, opened, place, say_if_slow, schedule, taught
 from trueseed.workspace import Step
 
 __all__ = ["Config", "train"]
@@ -45,8 +46,10 @@ def train(
     max_new_tokens does not fit behind a prompt; and when every answer of a step is empty.
     """
     student = opened(config, dataset, base, step)
+    above = folder_of(teacher, step)
+    say_if_slow(checkpoint.configuration(above), step, "teacher")
     notes = step.checkpoint("words") if isinstance(config, Config) else None
-    return taught(student, partial(method, config, folder_of(teacher, step), notes), step)
+    return taught(student, partial(method, config, above, notes), step)
 
 
 def method(config: Config | Distil, teacher: Path, notes: Path | None, student: Student) -> Method:

@@ -128,6 +128,7 @@ def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Ste
     records = tuple(read_parquet(folder / "train.parquet"))
     held_out = tuple(read_parquet(folder / "validation.parquet"))
     model, learner = prepared(config, weights)
+    say_if_slow(model.config, step)
     context = getattr(model.config, "max_position_embeddings", config.max_length)
     fits = partial(examples, form=form, max_length=min(config.max_length, context), too_long=config.too_long)
     return Student(
@@ -228,6 +229,12 @@ def _finished(student: Student) -> Any:
     if config.wise_ft_alpha < 1:
         interpolate(plain, checkpoint.load(student.weights, plain.dtype), config.wise_ft_alpha)
     return plain
+
+
+def say_if_slow(config: Any, step: Step, whose: str = "student") -> None:
+    """Tells people what an architecture costs here that is not packed. config: as transformers reads it."""
+    if why := network.unpacked(config):
+        step.progress(1, 1, f"{whose}'s architecture", why)
 
 
 def folder_of(weights: Artifact | Path, step: Step) -> Path:
