@@ -30,6 +30,7 @@ from trueseed.papers import card, dossier
 from trueseed.plan import making
 from trueseed.report import proof, verify, verify_proof
 from trueseed.runfile import RunFile
+from trueseed.teachers.simulator import simulator
 from trueseed.terms.answers import may
 from trueseed.terms.model import Effect, Relation, Use
 from trueseed.train import collect, distil, settings
@@ -327,6 +328,25 @@ def test_a_server_distils_by_its_own_answers_alone(tmp_path, changes, because):
     told = {"generate": {"rungs": ["plain"]}, "train": {"method": "distil", "loss_top_k": 20}}
     file = runfile.load(run_file(tmp_path, tmp_path, teacher={"remote": remote}, **told))
     assert (file.hears_distiller_in, file.top_logprobs_of(file.teacher)) == ("signals", 20)
+
+
+@pytest.mark.parametrize("incomparable", ["refuse", "drop"])
+def test_a_server_of_other_tokens_ends_the_run_after_a_handful_of_answers(tmp_path, brief_llama, incomparable):
+    """The simulator speaks in words, the student reads parts of them."""
+    said: list[tuple[str, str]] = []
+    with simulator() as provider:
+        remote = {"source": "own/served", "model": "simulated", "base_url": provider.openai}
+        train = {"method": "distil", "loss_top_k": 4, "incomparable": incomparable}
+        generate = {"accept": 40, "rungs": ["plain"]}
+        path = run_file(tmp_path, brief_llama, teacher={"remote": remote}, generate=generate, train=train)
+        workspace = Workspace.open(tmp_path / "work", create=True)
+        workspace.report = lambda step, _done, _total, unit, note: said.append((f"{step} {unit}", note))
+        with pytest.raises(ConfigError, match=r"8 of the first 8 whole answers of own/served cannot be compared"):
+            pipeline.run(runfile.load(path), workspace)
+        assert provider.counts()["billed"] == 8
+    assert events(workspace)[-1] == ("generate", "failed")
+    assert said[0] == ("preflight route", next(note for step, note in said if step == "preflight route"))
+    assert said[0][1].startswith("stored top-k: own/served tells its 4 most probable tokens with each answer")
 
 
 @pytest.mark.parametrize(("method", "step"), [("distil", "signals"), ("on_policy", "train")])

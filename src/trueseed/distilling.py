@@ -10,10 +10,13 @@ Where the two models' tokens are not the same, no log-probabilities can be compa
 teacher's words (`train.preflight`): that is said in the step's configuration, in the report and on the model card.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import ChatModel
 from trueseed.errors import ConfigError
 from trueseed.runfile import RunFile
 from trueseed.teachers.bound import bound
@@ -88,6 +91,36 @@ def must_be_possible(file: RunFile, workspace: Workspace, base: Artifact, distil
     if isinstance(distiller, OurWeights):
         route = _route(file, base, distiller)
         workspace.report("preflight", 1, 1, "route", f"{route['name']}: {'; '.join(route['reasons'])}")
+    elif distiller:
+        workspace.report("preflight", 1, 1, "route", f"stored top-k: {of_a_server(file)}")
+
+
+def of_a_server(file: RunFile) -> str:
+    """What is known of a distiller behind an API before it said anything."""
+    assert file.distiller is not None
+    return (
+        f"{file.distiller.named} tells its {file.top_logprobs_of(file.distiller)} most probable tokens with each "
+        f"answer; whether they are the student's own shows with the first answers, before more are asked"
+    )
+
+
+def hearing(file: RunFile, workspace: Workspace, base: Artifact) -> Callable[[ChatModel], ChatModel]:
+    """What the teacher's answers go through: where it distils by them, the first are compared with the student's tokens
+    before more are asked.
+    """
+    config = file.training
+    if not (isinstance(config, settings.Distil) and file.distiller and file.distiller.remote):
+        return lambda teacher: teacher
+    from trueseed.lm.format import Format
+    from trueseed.train.first_told import FirstTold
+
+    return partial(
+        FirstTold,
+        student=Format(base.folder),
+        k=config.loss_top_k,
+        incomparable=config.incomparable,
+        tell=partial(workspace.report, "preflight", 1, 1, "tokens"),
+    )
 
 
 def _route(file: RunFile, base: Artifact, distiller: OurWeights) -> dict[str, Any]:

@@ -4,11 +4,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from trueseed.distilling import of_a_server
 from trueseed.doctor.check import Check, Subject
 from trueseed.errors import TrueSeedError
 from trueseed.lm.layers import chosen
 from trueseed.lm.source import is_here, resolve
 from trueseed.runfile import RunFile
+from trueseed.train import settings
 
 
 def checks(file: RunFile) -> Iterator[Check]:
@@ -67,13 +69,11 @@ def _pace(subject: Subject, name: str, weights: Path) -> Check:
 
 def _told(subject: Subject, file: RunFile) -> Check:
     """A server's log-probabilities: the run file was read, so all else fits."""
-    assert file.distiller is not None
-    most = file.top_logprobs_of(file.distiller)
+    drops = isinstance(file.training, settings.Distil) and file.training.incomparable == "drop"
     return subject.warning(
         "route",
-        f"stored top-k: {file.distiller.named} tells its {most} most probable tokens with each answer; whether they "
-        "are the student's own shows with the answers alone, and where they are not, the run ends",
-        "then learn from its words (`method: sft`)",
+        f"stored top-k: {of_a_server(file)}. Where they are not, {'records are left out' if drops else 'the run ends'}",
+        "if so, learn from its words (`method: sft`)",
     )
 
 

@@ -24,7 +24,7 @@ from trueseed.train import signals
 from trueseed.train.batches import Example, examples
 from trueseed.train.settings import Distil
 from trueseed.train.signals import About, Signals
-from trueseed.train.told import Spelling, Unlike, Untold
+from trueseed.train.told import OTHERWISE, WORDS, Spelling, Unlike, Untold
 from trueseed.workspace import Step
 
 TOGETHER = 64  # records that a kill may cost; the teacher reads them in batches
@@ -78,7 +78,7 @@ def gathered(config: Distil, dataset: Artifact, student: Path, teacher: Teacher,
         record, why = next(iter(left_out.items()))
         raise ConfigError(
             f"none of the {len(left_out)} records can be compared with what {teacher.source} told of them; of "
-            f"{record[:16]}: {why}; learn from its words (`method: sft`)"
+            f"{record[:16]}: {why}; {WORDS}"
         )
     words = {record: type(why).__name__.lower() for record, why in left_out.items()}
     for word, many in sorted(Counter(words.values()).items()):
@@ -86,21 +86,17 @@ def gathered(config: Distil, dataset: Artifact, student: Path, teacher: Teacher,
 
     def fill(folder: Path) -> None:
         signals.join(folder, [whole])
-        signals.leave_out(folder, words)
+        signals.leave_out(folder, {**too_long, **words})
 
     return _written(about, kept, fill, step)
 
 
 def _told(record: Record, row: Example, teacher: Teacher, spelling: Spelling, k: int) -> TopK:
     answer = teacher.known(record.origin.request) if record.origin.request else None
-    if answer is None or not answer.logprobs:
-        raise Untold("its answer is not kept, or was asked for without `top_logprobs`")
-    ids = [token for token, counts in zip(row.tokens, row.mask, strict=True) if counts]
-    return spelling.topk(answer, ids, k=k)
+    return spelling.of_answer(answer, row.tokens, row.mask, k=k)
 
 
 def _refusal(teacher: Teacher, row: Example, why: Unlike | Untold) -> str:
-    otherwise = "leave such records out (`incomparable: drop`), or learn from words (`method: sft`)"
     if isinstance(why, Untold):
         return (
             f"{teacher.source} told nothing of record {row.id[:16]}: {why}; ask for the records anew (another `seed`), "
