@@ -37,20 +37,26 @@ def train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact
     if route["name"] == "sequence-level":
         return _fine_tuned(_by_words(config), workspace, dataset, base, {"method": config.method, "route": route})
     if file.hears_distiller_in == "signals":
-        return _distilled(file, workspace, dataset, base, ask(file, workspace, dataset, distiller))
+        return _distilled(file, workspace, dataset, base, ask(file, workspace, dataset, base, distiller))
     return _in_memory(file, workspace, dataset, base, distiller)
 
 
-def ask(file: RunFile, workspace: Workspace, dataset: Artifact, distiller: OurWeights) -> Artifact:
-    """What the distiller thinks of every answer token: an artifact of kind `signals`."""
+def ask(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact, distiller: OurWeights) -> Artifact:
+    """What the distiller thinks of every answer token: an artifact of kind `signals`, for each student that reads as
+    long texts.
+    """
+    from trueseed.lm import checkpoint
+
     config = file.training
     assert isinstance(config, settings.Distil)
-    with _hearing(file, workspace, dataset, distiller, {}) as step:
+    reads = checkpoint.context(base.folder)
+    also = {"student_context": reads} if reads is not None and reads < config.max_length else {}
+    with _hearing(file, workspace, dataset, distiller, also) as step:
         if earlier := step.earlier("signals"):
             return earlier
         from trueseed.train.collect import collect
 
-        made = collect(config, dataset, distiller.weights.folder, distiller.scorer, step)
+        made = collect(config, dataset, distiller.weights.folder, distiller.scorer, step, base.folder)
         distiller.close()
         return made
 

@@ -375,7 +375,8 @@ class RunFile(Settings):
         """What the step `signals` is opened with, beside who is heard."""
         assert isinstance(self.train, Distil), "nothing is stored"
         drops = {"incomparable": "drop"} if self.train.incomparable == "drop" else {}
-        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length, **drops}
+        refuses = {"too_long": "refuse"} if self.train.too_long == "refuse" else {}
+        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length, **drops, **refuses}
 
     @property
     def training(self) -> training.Training:

@@ -23,7 +23,7 @@ def checks(file: RunFile) -> Iterator[Check]:
         student = resolve(base.weights, sha256=base.sha256, source=base.source).folder
         if base.layers is not None:
             yield _layers(subject, file, student)
-        yield _context(subject, file, student)
+        yield _context(subject, file, "network", student)
         yield _pace(subject, "architecture", student)
         asked = file.distiller
         if asked and asked.remote:
@@ -31,6 +31,7 @@ def checks(file: RunFile) -> Iterator[Check]:
         if asked and asked.weights and is_here(asked.weights):
             teacher = resolve(asked.weights, sha256=asked.sha256, source=asked.source).folder
             yield _route(subject, file, student, teacher)
+            yield _context(subject, file, "teacher", teacher)
             if file.hears_distiller_in == "train":
                 yield _pace(subject, "teacher's architecture", teacher)
     except TrueSeedError as err:
@@ -43,15 +44,16 @@ def _layers(subject: Subject, file: RunFile, student: Path) -> Check:
     return subject.ok("layers", f"the student has {len(kept)} of {of}: {', '.join(map(str, kept))}")
 
 
-def _context(subject: Subject, file: RunFile, student: Path) -> Check:
-    """Rows longer than the network's context are left out, or end the run, whatever `max_length` says."""
-    context = json.loads((student / "config.json").read_bytes()).get("max_position_embeddings")
+def _context(subject: Subject, file: RunFile, whose: str, weights: Path) -> Check:
+    """Rows longer than a context are left out, or end the run, whatever `max_length` says."""
+    context = json.loads((weights / "config.json").read_bytes()).get("max_position_embeddings")
+    name = "context" if whose == "network" else f"{whose}'s context"
     asked = file.train.max_length
     if context is None or asked <= context:
-        return subject.ok("context", f"records of up to {asked} tokens, as `max_length` says")
+        return subject.ok(name, f"records of up to {asked} tokens, as `max_length` says")
     return subject.warning(
-        "context",
-        f"`max_length` is {asked}, and the network reads {context} tokens: longer records are "
+        name,
+        f"`max_length` is {asked}, and the {whose} reads {context} tokens: longer records are "
         f"{'left out' if file.train.too_long == 'drop' else 'an end of the run'}",
         f"set `max_length` to {context}",
     )

@@ -65,6 +65,12 @@ def configuration(folder: Path) -> Any:
             ) from err
 
 
+def context(folder: Path) -> int | None:
+    """The longest text that the model in `folder` reads, in tokens; None where its config.json does not say."""
+    longest = getattr(configuration(folder), "max_position_embeddings", None)
+    return longest if isinstance(longest, int) else None
+
+
 def one_line(err: Exception) -> str:
     """What somebody else's error says, without its line breaks and at most as long as can be read."""
     said = " ".join(str(err).split()) or type(err).__name__
