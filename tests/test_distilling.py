@@ -303,7 +303,7 @@ def test_what_the_teacher_cannot_read_is_left_out_counted_and_said_and_the_stude
         signals = collect.collect(config, dataset, brief.folder, engine, step)
     assert set(Signals.open(signals.folder).left_out) == long
     assert Lineage.read(place.workspace.ledger).maker(signals.digest).predicate["counts"]["too_long"] == len(long)
-    assert f"{len(long)} of {len(lengths)} records are left out" in said[0]
+    assert f"{len(long)} of {len(lengths)} records left out" in said[0]
     assert f"more than {context} tokens (the teacher's context)" in said[0]
     trains = {"brings": {WISE: Relation.WEIGHTS}, "effect": Effect.TRAIN}
     with place.workspace.step("train", inputs=[dataset, signals], config={"brief": 1}, **trains) as step:
@@ -315,12 +315,12 @@ def test_what_the_teacher_cannot_read_is_left_out_counted_and_said_and_the_stude
     refuses = config.model_copy(update={"too_long": "refuse"})
     one = sorted(long)[0][:16]
     with (
-        pytest.raises(ConfigError, match=rf"{len(long)} records were too long for the teacher.*{one}"),
+        pytest.raises(ConfigError, match=rf"{len(long)} records? too long for the teacher.*{one}"),
         place.workspace.step("train", inputs=[dataset, signals], config={"brief": 2}, **trains) as step,
     ):
         distil.train(refuses, dataset, place.model, signals, step)
     with (
-        pytest.raises(ConfigError, match=rf"{len(long)} records have more than {context} tokens .*{one}"),
+        pytest.raises(ConfigError, match=rf"{len(long)} records? of more than {context} tokens .*{one}"),
         place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config={"brief": 2}) as step,
     ):
         collect.collect(refuses, dataset, brief.folder, engine, step)

@@ -27,8 +27,8 @@ def test_the_run_its_report_its_page_and_the_card_say_how_many_were_left_out(tmp
     long = [[record for record in part if len(form.training(record.messages)[0]) > 75] for part in parts]
     left_out = sum(map(len, long))
     assert 0 < left_out < sum(map(len, parts)), "another bound is needed"
-    assert f"{len(long[0])} of {len(parts[0])} records are left out (`too_long: drop`): more than 75" in done.output
-    assert f"train   {left_out} records left out as too long" in done.output
+    assert f"{len(long[0])} of {len(parts[0])} records left out (`too_long: drop`): more than 75" in done.output
+    assert f"train   records left out as too long: {left_out} (`too_long: drop`)" in done.output
     numbers = json.loads((work / "report.json").read_text())["training"]["numbers"]
     assert numbers == {"records left out as too long": left_out}
     assert f"Records left out as too long {left_out}" in Text((work / "report.html").read_text()).text

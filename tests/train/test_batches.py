@@ -57,9 +57,9 @@ def test_the_smallest_context_is_how_long_a_record_may_be_and_is_named(form: For
     contexts = {"student": 500, "teacher": 60, "other": None}
     found = examples([short, long], form, max_length=1000, contexts=contexts)
     assert (found.too_long, found.room) == ((long.id,), "60 tokens (the teacher's context)")
-    assert str(found).startswith("1 of 2 records are left out (`too_long: drop`): more than 60 tokens")
+    assert str(found).startswith("1 of 2 records left out (`too_long: drop`): more than 60 tokens")
     with pytest.raises(
-        ConfigError, match=rf"1 records have more than 60 tokens \(the teacher's context\).*{long.id[:16]}"
+        ConfigError, match=rf"1 record of more than 60 tokens \(the teacher's context\).*{long.id[:16]}"
     ):
         examples([short, long], form, max_length=1000, contexts=contexts, too_long="refuse")
     assert examples([long], form, max_length=60, may_be_none=True).kept == ()

@@ -223,7 +223,7 @@ def test_only_adapters_move_with_lora(tiny_llama):
 @pytest.mark.parametrize("max_length", [80, 5000])
 def test_records_that_are_too_long_stop_the_run_where_that_is_asked(workspace, tiny_llama, max_length):
     answers = ("fine", "too long " * (50 if max_length == 80 else 1500))  # of max_length, or of the context: 1024
-    with pytest.raises(ConfigError, match=f"1 records have more than {min(max_length, 1024)} tokens"):
+    with pytest.raises(ConfigError, match=f"1 record of more than {min(max_length, 1024)} tokens"):
         trained(workspace, tiny_llama, answers=answers, max_length=max_length, too_long="refuse")
 
 

@@ -62,7 +62,7 @@ def run(
             why = "; ".join(how["reasons"])
             out.print(f"train   {how['method']} of {how['distiller']}, {how['route']}: {why}", markup=False)
         if left_out := report.training["numbers"].get(TOO_LONG):
-            out.print(f"train   {left_out} {TOO_LONG} (`too_long: drop`)", markup=False)
+            out.print(f"train   {TOO_LONG}: {left_out} (`too_long: drop`)", markup=False)
         for brought in report.imports:
             also = f"; they carry {', '.join(brought.inherited)} too" if brought.inherited else ""
             out.print(f"import  {many(brought.rows, 'record')} said to come from {brought.source}{also}", markup=False)

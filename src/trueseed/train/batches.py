@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import torch
 
+from trueseed.core.plural import many
 from trueseed.core.records import Record
 from trueseed.errors import ConfigError
 from trueseed.lm.format import Format
@@ -50,8 +51,8 @@ class Examples:
 
     def __str__(self) -> str:
         """What was left out, for people."""
-        of = len(self.kept) + len(self.too_long)
-        return f"{len(self.too_long)} of {of} records are left out (`too_long: drop`): more than {self.room}"
+        long, of = len(self.too_long), len(self.kept) + len(self.too_long)
+        return f"{long} of {of} records left out (`too_long: drop`): more than {self.room}"
 
 
 def examples(
@@ -92,12 +93,12 @@ def examples(
         )
     if long and too_long == "refuse":
         raise ConfigError(
-            f"{len(long)} records have more than {room}, and `too_long: refuse` is set: {_some(long)}. Raise "
+            f"{many(len(long), 'record')} of more than {room}, and `too_long: refuse` is set: {_some(long)}. Raise "
             f"max_length as far as contexts go, take them out of the dataset, or have them left out (`too_long: drop`)"
         )
     if not kept and not may_be_none:
         raise ConfigError(
-            f"no record remains to train on: {len(long)} are longer than {what}"
+            f"no record remains to train on: {many(len(long), 'record')} longer than {what}"
             if long
             else "the dataset has no records; curate some first"
         )

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.plural import many
 from trueseed.errors import ConfigError
 from trueseed.train import network, preflight
 from trueseed.train.batches import Batch
@@ -39,9 +40,9 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, signals: Art
     folder = step.read(signals)
     student, left_out = _heard(opened(config, dataset, base, step), Signals.open(folder), config)
     too_long = left_out.count(TOO_LONG)
-    for name, many in (("teacher_too_long", too_long), ("incomparable", len(left_out) - too_long)):
-        if many:
-            step.count(name, many)
+    for name, found in (("teacher_too_long", too_long), ("incomparable", len(left_out) - too_long)):
+        if found:
+            step.count(name, found)
     said = _left_out(left_out, len(student.rows) + len(student.held_out))
     return taught(student, partial(method, config, folder, left_out=said), step)
 
@@ -94,7 +95,7 @@ def _heard(student: Student, kept: Signals, config: Config) -> tuple[Student, li
     long = [row.id[:16] for row in (*rows, *held_out) if kept.left_out.get(row.id) == TOO_LONG]
     if long:
         raise ConfigError(
-            f"{len(long)} records were too long for the teacher, and `too_long: refuse` is set: "
+            f"{many(len(long), 'record')} too long for the teacher, and `too_long: refuse` is set: "
             f"{', '.join(long[:5])}{', …' if long[5:] else ''}. Take them out of the dataset, or set `too_long: drop`"
         )
     if not rows:
@@ -112,10 +113,10 @@ def _left_out(words: Sequence[str], kept: int) -> tuple[str, ...]:
     untold, reasons = len(words) - unlike - too_long, []
     if unlike or untold:
         said = {"spoken in other tokens than they are read in": unlike, "without log-probabilities": untold}
-        why = ", ".join(f"{many} {each}" for each, many in said.items() if many)
+        why = ", ".join(f"{found} {each}" for each, found in said.items() if found)
         reasons.append(f"{unlike + untold} of {of} records are left out (`incomparable: drop`): {why}")
     if too_long:
-        reasons.append(f"{too_long} of {of} records are left out (`too_long: drop`): the teacher could not read them")
+        reasons.append(f"{too_long} of {of} records left out (`too_long: drop`): the teacher could not read them")
     return tuple(reasons)
 
 
