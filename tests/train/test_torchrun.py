@@ -38,6 +38,7 @@ def curve(workspace: Workspace) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 def test_a_run_under_torchrun_makes_the_student_that_one_process_makes(tmp_path: Path, brief_llama: Path) -> None:
     file = run_file(tmp_path, brief_llama, train=TRAIN)
     done = torchrun(file, tmp_path / "two")
@@ -53,8 +54,10 @@ def test_a_run_under_torchrun_makes_the_student_that_one_process_makes(tmp_path:
 
 @pytest.mark.parametrize(
     ("train", "sentence"),
-    [({"max_stepz": 3}, "max_stepz"), ({"max_length": 3}, "no record remains to train on")],
-    ids=["in the file", "in training"],
+    [
+        pytest.param({"max_stepz": 3}, "max_stepz", id="in the file", marks=pytest.mark.slow),
+        pytest.param({"max_length": 3}, "no record remains to train on", id="in training"),
+    ],
 )
 def test_a_users_mistake_is_told_once_and_without_a_traceback_of_ours(
     tmp_path: Path, brief_llama: Path, train: dict[str, Any], sentence: str
