@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.targets import RATES, Config, Standing, Step, stands, status, together
+from trueseed.worth import of_training, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,6 +59,12 @@ class Contest:
         else:
             moves = given - given.mean()
         found[decided] = moves * len(points) / len(given)
+        return found
+
+    @property
+    def held(self) -> Mapping[str, Any]:
+        """What its scores say of contamination, which its answers have from them."""
+        found: Mapping[str, Any] = self.about.get("contestants", {}).get("a", {})
         return found
 
     @property
@@ -116,4 +123,6 @@ def _step(made: Contest, metric: str, margin: float) -> Step:
         status=status(gap, margin),
         rates=made.rates,
         undecided=made.about["counts"]["no_verdict"],
+        contaminated=share(made.held),
+        contamination=tuple(of_training(made.held)),
     )

@@ -18,6 +18,8 @@ from pydantic import Field, model_validator
 
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
+from trueseed.ledger.looks import Looks
+from trueseed.worth import of_floor, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -81,7 +83,10 @@ class Made:
 class Step:
     """A student beside the target. gap: its score minus the target's, in the direction in which more is better. wins:
     share of samples on which it did better, a tie being half. rates: by a judge's verdicts, every rate that they come
-    to; then the score is one of them, and the target's is one half. undecided: samples without a verdict.
+    to; then the score is one of them, and the target's is one half. undecided: samples without a verdict. contaminated:
+    share of the samples that stand in what the student was trained on; None where nothing of that is known.
+    contamination: the same in words, and what is not known. floor: that its score is no higher than what nothing
+    scores, in words; ''.
     """
 
     student: str
@@ -92,6 +97,9 @@ class Step:
     status: Status
     rates: "Mapping[str, Measured]" = field(default_factory=dict)
     undecided: int = 0
+    contaminated: float | None = None
+    contamination: tuple[str, ...] = ()
+    floor: str = ""
 
     def to_json(self) -> dict[str, Any]:
         said: dict[str, Any] = {
@@ -101,6 +109,9 @@ class Step:
             "gap": self.gap.to_json(),
             "wins": self.wins,
             "status": self.status,
+            "contaminated": self.contaminated,
+            "contamination": list(self.contamination),
+            "floor": self.floor,
         }
         if self.rates:
             said |= {"rates": {name: each.to_json() for name, each in self.rates.items()}, "undecided": self.undecided}
@@ -117,6 +128,7 @@ class Standing:
     the margin below it. detectable: the least gap that so many samples show four times of five; needed: samples that
     it takes to see one of `scored.GAIN`; both of the newest student. None where nothing was measured yet. judge: by
     whose verdicts, and how far it may be believed (`judged_targets.Judge`); None of a task that scores itself.
+    contamination: what of the samples the target was trained on, in words. looks: at the samples, so far.
     """
 
     name: str
@@ -135,6 +147,8 @@ class Standing:
     detectable: float | None
     needed: int | None
     judge: Mapping[str, Any] | None = None
+    contamination: tuple[str, ...] = ()
+    looks: Looks | None = None
 
     @property
     def days_left(self) -> int:
@@ -165,6 +179,8 @@ class Standing:
             "projected_days_late": self.late,
             "detectable": self.detectable,
             "needed": self.needed,
+            "contamination": list(self.contamination),
+            "looks": self.looks.to_json() if self.looks else None,
             **({"judge": dict(self.judge)} if self.judge else {}),
         }
 
@@ -211,6 +227,7 @@ def stands(
         projection=trend.project(points, covariance_KK, today=today),
         detectable=stats.detectable(newest.se) if newest else None,
         needed=stats.needed(newest.se, newest.n, scored.GAIN) if newest else None,
+        contamination=target.contamination,
     )
 
 
@@ -227,6 +244,9 @@ def _step(made: Made, target: "Scored", metric: str, margin: float) -> Step:
         gap=gap,
         wins=(found.better + ties / 2) / gap.n,
         status=status(gap, margin),
+        contaminated=share(made.scored.about),
+        contamination=made.scored.contamination,
+        floor="".join(of_floor(made.scored.about, metric)),
     )
 
 
