@@ -10,7 +10,9 @@ and with something to learn. Every contender is a process of its own, and they t
 vocabulary compared) and from its 32 stored log-probabilities. `on-policy`: each step answers the same sixteen questions
 anew, at the same temperature, with at most as many new tokens, and learns from the teacher's view of that. Answers are
 drawn, so their number of tokens differs a little: tokens of answers a second are compared, and told beside the seconds
-of a step.
+of a step. `loss` is in nats an answer token on both sides. TRL prints another number (`printed`): its trainer divides
+the sum over what the student said by how many labels the dataset's own answers have, here four tokens ("Yes." and its
+end) for each of sixteen questions.
 """
 
 import argparse
@@ -124,15 +126,18 @@ def on_policy(student: Path, teacher: Path, turns: int) -> dict[str, Any]:
             f"{result['tokens_a_step']:.0f} answer tokens, {result['gigabytes']:5.2f} GB",
             flush=True,
         )
+        print("    loss " + " ".join(f"{loss:.4f}" for loss in result["loss"]), flush=True)
     print(f"trueseed is {statistics.median(times):.2f} ×, from {min(times):.2f} to {max(times):.2f}")
     ratios = {"median": round(statistics.median(times), 2), "lowest": round(min(times), 2)}
     return {"answers_a_step": ROWS, **ON_POLICY, "trueseed_is_times": ratios, "results": results}
 
 
 def _said(told: Turns) -> dict[str, Any]:
-    """The first step warms up and is not counted. rates: answer tokens a second of each step."""
-    before, counted = [0, *(each["tokens"] for each in told.said)], told.said[1:]
-    tokens = [each["tokens"] - was for each, was in zip(counted, before[1:], strict=False)]
+    """The first step warms up and is not timed. rates: answer tokens a second of each step."""
+    of_steps, counted = _each(told, "tokens"), told.said[1:]
+    tokens, printed = of_steps[1:], [each["loss"] for each in told.said]
+    divisors = _each(told, "divided_by") if "divided_by" in told.said[0] else of_steps
+    losses = [loss * by / n for loss, by, n in zip(printed, divisors, of_steps, strict=True)]
     rates = [n / each["wall"] for n, each in zip(tokens, counted, strict=True)]
     busy = [n * torch.get_num_threads() / each["processor"] for n, each in zip(tokens, counted, strict=True)]
     return {
@@ -141,9 +146,16 @@ def _said(told: Turns) -> dict[str, Any]:
         "seconds_a_step": round(statistics.median(each["wall"] for each in counted), 2),
         "tokens_a_step": round(statistics.mean(tokens), 1),
         "gigabytes": round(counted[-1]["gigabytes"], 2),
-        "loss": [round(each["loss"], 5) for each in told.said],
+        "loss": [round(loss, 5) for loss in losses],
         "rates": rates,
+        **({"printed": [round(loss, 5) for loss in printed]} if divisors != of_steps else {}),
     }
+
+
+def _each(told: Turns, name: str) -> list[float]:
+    """Of a sum that grows from step to step, what each step added."""
+    sums = [each[name] for each in told.said]
+    return [now - before for now, before in zip(sums, [0, *sums], strict=False)]
 
 
 if __name__ == "__main__":

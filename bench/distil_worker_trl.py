@@ -4,7 +4,9 @@
 
 The job as in `distil_worker`, for `on_policy`. The trainer is TRL's own and unchanged, in bfloat16 and without gradient
 checkpointing; it waits before each step for a line on standard input and answers with one of JSON. What it said is
-counted by looking at what its `generate` gave. Nothing of ours is imported.
+counted by looking at what its `generate` gave. Its `loss` is a sum over those tokens divided by `divided_by`: the
+labels of the stand-in answers in its dataset, which its trainer counts before the student speaks. Nothing of ours is
+imported.
 """
 
 import json
@@ -28,7 +30,7 @@ def main() -> None:
 
     warnings.simplefilter("ignore")
     job = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    said = {"answers": 0, "tokens": 0, "padded": 0}
+    said = {"answers": 0, "tokens": 0, "padded": 0, "divided_by": 0}
 
     class Turns(TrainerCallback):  # type: ignore[misc]
         """A step begins when it is this contender's turn."""
@@ -54,6 +56,10 @@ def main() -> None:
             said["tokens"] += int((found[2] != -100).sum())
             said["padded"] += found[0].numel()
             return found
+
+        def compute_loss(self, *args: Any, **keys: Any) -> Any:
+            said["divided_by"] += int(keys["num_items_in_batch"])
+            return super().compute_loss(*args, **keys)
 
     questions = job["questions"]
     chats = [

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
@@ -16,7 +17,7 @@ from tests.test_ahead import ACME
 from tests.test_workspace import events
 from tests.tiny_run import run_file
 
-from trueseed import destroy, distilling, models, pipeline, recall, rerun, runfile
+from trueseed import destroy, distilling, learned, models, pipeline, recall, rerun, runfile
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, TokenLogprob
 from trueseed.core.records import read_parquet
@@ -24,12 +25,14 @@ from trueseed.doctor.examine import examine
 from trueseed.errors import ConfigError, Refused
 from trueseed.ledger.lineage import Lineage
 from trueseed.lm.engine import Engine
+from trueseed.lm.format import Format
 from trueseed.lm.topk import TopK
 from trueseed.lm.vocabulary import spellings
 from trueseed.papers import card, dossier
 from trueseed.plan import making
 from trueseed.report import proof, verify, verify_proof
 from trueseed.runfile import RunFile
+from trueseed.teachers.simulator import simulator
 from trueseed.terms.answers import may
 from trueseed.terms.model import Effect, Relation, Use
 from trueseed.train import collect, distil, settings
@@ -157,10 +160,11 @@ def test_a_killed_step_hears_only_of_what_is_missing(place, monkeypatch):
     monkeypatch.setattr(collect, "TOGETHER", 2)
     file, dataset = place.file(method="distil", loss_top_k=4), place.newest("dataset", "curate")
     wise = models.held(file.distiller, file.engine, place.workspace)
+    base = place.newest("weights", "layers")
     with pytest.raises(KeyboardInterrupt):
-        distilling.ask(file, place.workspace, dataset, wise)
+        distilling.ask(file, place.workspace, dataset, base, wise)
     killed_after = sum(asked[:2])
-    found = distilling.ask(file, place.workspace, dataset, wise)
+    found = distilling.ask(file, place.workspace, dataset, base, wise)
     records = dataset.meta["train"] + dataset.meta["validation"]
     assert len(Signals.open(found.folder)) == records
     assert sum(asked[3:]) == records - killed_after
@@ -274,6 +278,74 @@ def test_a_record_that_a_server_told_nothing_of_stops_the_run_and_the_key_that_l
         _gathered(place, settings.Distil(loss_top_k=6), dataset, teacher, "less")
 
 
+@dataclass
+class Brief:
+    """A copy of a model that reads no more than so many tokens."""
+
+    of: Path
+    folder: Path
+    context: int
+
+    def __post_init__(self) -> None:
+        shutil.copytree(self.of, self.folder)
+        config = json.loads((self.of / "config.json").read_text())
+        (self.folder / "config.json").write_text(json.dumps({**config, "max_position_embeddings": self.context}))
+
+
+def _lengths(place, dataset: Artifact) -> dict[str, int]:
+    form = Format(place.model)
+    parts = (read_parquet(dataset.path(f"{part}.parquet")) for part in ("train", "validation"))
+    return {record.id: len(form.training(record.messages)[0]) for part in parts for record in part}
+
+
+def test_what_the_teacher_cannot_read_is_left_out_counted_and_said_and_the_student_learns_the_rest(
+    place, tmp_path, monkeypatch
+):
+    dataset = place.newest("dataset", "curate")
+    lengths = _lengths(place, dataset)
+    context = sorted(lengths.values())[-3]  # two are longer
+    long = {record for record, length in lengths.items() if length > context}
+    brief = Brief(place.model, tmp_path / "brief", context)
+    config, engine = settings.Distil(loss_top_k=4, max_steps=1), Engine(brief.folder, WISE, dtype="float32")
+    said: list[str] = []
+    monkeypatch.setattr(place.workspace, "report", lambda *told: said.append(told[-1]))
+    with place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config={"brief": True}) as step:
+        signals = collect.collect(config, dataset, brief.folder, engine, step)
+    assert set(Signals.open(signals.folder).left_out) == long
+    assert Lineage.read(place.workspace.ledger).maker(signals.digest).predicate["counts"]["too_long"] == len(long)
+    assert f"{len(long)} of {len(lengths)} records left out" in said[0]
+    assert f"more than {context} tokens (the teacher's context)" in said[0]
+    trains = {"brings": {WISE: Relation.WEIGHTS}, "effect": Effect.TRAIN}
+    with place.workspace.step("train", inputs=[dataset, signals], config={"brief": 1}, **trains) as step:
+        student = distil.train(config, dataset, place.model, signals, step)
+    maker = Lineage.read(place.workspace.ledger).maker(student.digest)
+    found = learned.of(student, maker)
+    assert maker.predicate["counts"]["teacher_too_long"] == found.numbers[learned.TOO_LONG] == len(long)
+    assert any("(`too_long: drop`): the teacher could not read them" in reason for reason in found.reasons)
+    refuses = config.model_copy(update={"too_long": "refuse"})
+    one = sorted(long)[0][:16]
+    with (
+        pytest.raises(ConfigError, match=rf"{len(long)} records? too long for the teacher.*{one}"),
+        place.workspace.step("train", inputs=[dataset, signals], config={"brief": 2}, **trains) as step,
+    ):
+        distil.train(refuses, dataset, place.model, signals, step)
+    with (
+        pytest.raises(ConfigError, match=rf"{len(long)} records? of more than {context} tokens .*{one}"),
+        place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config={"brief": 2}) as step,
+    ):
+        collect.collect(refuses, dataset, brief.folder, engine, step)
+
+
+def test_what_the_student_cannot_read_its_teacher_is_not_asked_about(place, tmp_path):
+    dataset = place.newest("dataset", "curate")
+    lengths = _lengths(place, dataset)
+    brief = Brief(place.model, tmp_path / "brief", sorted(lengths.values())[-3])
+    engine = Engine(place.model, WISE, dtype="float32")
+    with place.workspace.step("signals", inputs=[dataset], ask={WISE: Use.TRAIN}, config={"student": 1}) as step:
+        signals = collect.collect(settings.Distil(loss_top_k=4), dataset, place.model, engine, step, brief.folder)
+    assert len(Signals.open(signals.folder)) == sum(length <= brief.context for length in lengths.values())
+
+
 def test_records_that_cannot_be_compared_are_left_out_where_that_is_asked_counted_and_said(place):
     dataset = place.newest("dataset", "curate")
     teacher, drop = Told(place, dataset), settings.Distil(loss_top_k=6, max_steps=1, incomparable="drop")
@@ -338,6 +410,25 @@ def test_a_server_distils_by_its_own_answers_alone(tmp_path, changes, because):
     told = {"generate": {"rungs": ["plain"]}, "train": {"method": "distil", "loss_top_k": 20}}
     file = runfile.load(run_file(tmp_path, tmp_path, teacher={"remote": remote}, **told))
     assert (file.hears_distiller_in, file.top_logprobs_of(file.teacher)) == ("signals", 20)
+
+
+@pytest.mark.parametrize("incomparable", ["refuse", "drop"])
+def test_a_server_of_other_tokens_ends_the_run_after_a_handful_of_answers(tmp_path, brief_llama, incomparable):
+    """The simulator speaks in words, the student reads parts of them."""
+    said: list[tuple[str, str]] = []
+    with simulator() as provider:
+        remote = {"source": "own/served", "model": "simulated", "base_url": provider.openai}
+        train = {"method": "distil", "loss_top_k": 4, "incomparable": incomparable}
+        generate = {"accept": 40, "rungs": ["plain"]}
+        path = run_file(tmp_path, brief_llama, teacher={"remote": remote}, generate=generate, train=train)
+        workspace = Workspace.open(tmp_path / "work", create=True)
+        workspace.report = lambda step, _done, _total, unit, note: said.append((f"{step} {unit}", note))
+        with pytest.raises(ConfigError, match=r"8 of the first 8 whole answers of own/served cannot be compared"):
+            pipeline.run(runfile.load(path), workspace)
+        assert provider.counts()["billed"] == 8
+    assert events(workspace)[-1] == ("generate", "failed")
+    assert said[0] == ("preflight route", next(note for step, note in said if step == "preflight route"))
+    assert said[0][1].startswith("stored top-k: own/served tells its 4 most probable tokens with each answer")
 
 
 @pytest.mark.parametrize(("method", "step"), [("distil", "signals"), ("on_policy", "train")])

@@ -10,10 +10,13 @@ Where the two models' tokens are not the same, no log-probabilities can be compa
 teacher's words (`train.preflight`): that is said in the step's configuration, in the report and on the model card.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import ChatModel
 from trueseed.errors import ConfigError
 from trueseed.runfile import RunFile
 from trueseed.teachers.bound import bound
@@ -34,20 +37,26 @@ def train(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact
     if route["name"] == "sequence-level":
         return _fine_tuned(_by_words(config), workspace, dataset, base, {"method": config.method, "route": route})
     if file.hears_distiller_in == "signals":
-        return _distilled(file, workspace, dataset, base, ask(file, workspace, dataset, distiller))
+        return _distilled(file, workspace, dataset, base, ask(file, workspace, dataset, base, distiller))
     return _in_memory(file, workspace, dataset, base, distiller)
 
 
-def ask(file: RunFile, workspace: Workspace, dataset: Artifact, distiller: OurWeights) -> Artifact:
-    """What the distiller thinks of every answer token: an artifact of kind `signals`."""
+def ask(file: RunFile, workspace: Workspace, dataset: Artifact, base: Artifact, distiller: OurWeights) -> Artifact:
+    """What the distiller thinks of every answer token: an artifact of kind `signals`, for each student that reads as
+    long texts.
+    """
+    from trueseed.lm import checkpoint
+
     config = file.training
     assert isinstance(config, settings.Distil)
-    with _hearing(file, workspace, dataset, distiller, {}) as step:
+    reads = checkpoint.context(base.folder)
+    also = {"student_context": reads} if reads is not None and reads < config.max_length else {}
+    with _hearing(file, workspace, dataset, distiller, also) as step:
         if earlier := step.earlier("signals"):
             return earlier
         from trueseed.train.collect import collect
 
-        made = collect(config, dataset, distiller.weights.folder, distiller.scorer, step)
+        made = collect(config, dataset, distiller.weights.folder, distiller.scorer, step, base.folder)
         distiller.close()
         return made
 
@@ -88,6 +97,36 @@ def must_be_possible(file: RunFile, workspace: Workspace, base: Artifact, distil
     if isinstance(distiller, OurWeights):
         route = _route(file, base, distiller)
         workspace.report("preflight", 1, 1, "route", f"{route['name']}: {'; '.join(route['reasons'])}")
+    elif distiller:
+        workspace.report("preflight", 1, 1, "route", f"stored top-k: {of_a_server(file)}")
+
+
+def of_a_server(file: RunFile) -> str:
+    """What is known of a distiller behind an API before it said anything."""
+    assert file.distiller is not None
+    return (
+        f"{file.distiller.named} tells its {file.top_logprobs_of(file.distiller)} most probable tokens with each "
+        f"answer; whether they are the student's own shows with the first answers, before more are asked"
+    )
+
+
+def hearing(file: RunFile, workspace: Workspace, base: Artifact) -> Callable[[ChatModel], ChatModel]:
+    """What the teacher's answers go through: where it distils by them, the first are compared with the student's tokens
+    before more are asked.
+    """
+    config = file.training
+    if not (isinstance(config, settings.Distil) and file.distiller and file.distiller.remote):
+        return lambda teacher: teacher
+    from trueseed.lm.format import Format
+    from trueseed.train.first_told import FirstTold
+
+    return partial(
+        FirstTold,
+        student=Format(base.folder),
+        k=config.loss_top_k,
+        incomparable=config.incomparable,
+        tell=partial(workspace.report, "preflight", 1, 1, "tokens"),
+    )
 
 
 def _route(file: RunFile, base: Artifact, distiller: OurWeights) -> dict[str, Any]:

@@ -7,13 +7,14 @@ the user's, a refusal by the terms, and Ctrl-C end the run as they would with on
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from types import MappingProxyType
 
 from trueseed.asking import verdicts
 from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import ChatModel
 from trueseed.errors import Refused, Short, TrueSeedError
 from trueseed.evaluate import measure
 from trueseed.generate import verifiable
@@ -25,6 +26,8 @@ from trueseed.teachers.voice import Voice
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Use
 from trueseed.workspace import Workspace
+
+Hearing = Callable[[ChatModel], ChatModel]  # what a teacher's answers go through on their way to the records
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,17 +83,22 @@ def _config(file: RunFile) -> verifiable.Config:
 
 
 def generate(
-    file: RunFile, workspace: Workspace, prompts: Artifact, voices: Sequence[Voice], kept: Sequence[Part] = ()
+    file: RunFile,
+    workspace: Workspace,
+    prompts: Artifact,
+    voices: Sequence[Voice],
+    kept: Sequence[Part] = (),
+    hearing: Hearing = lambda teacher: teacher,
 ) -> tuple[Part, ...]:
     """Records of as many teachers as it takes, `file.generate.accept` of them in all. kept: parts of an earlier run
-    that go on, and count. Raises what the last one ends with, and `Short`.
+    that go on, and count. Raises what the last one ends with, what `hearing` refuses, and `Short`.
     """
     parts, config = list(kept), _config(file)
     while sum(part.accepted for part in parts) < config.accept:
         turn = len(parts) - len(kept)
         voice = voices[min(turn, len(voices) - 1)]  # the run file may have lost teachers since
         following = voices[turn + 1] if turn + 1 < len(voices) else None
-        parts.append(_part(file, _missing(config, parts), workspace, prompts, (voice, following)))
+        parts.append(_part(file, _missing(config, parts), workspace, prompts, (voice, following), hearing))
     return tuple(parts)
 
 
@@ -140,6 +148,7 @@ def _part(
     workspace: Workspace,
     prompts: Artifact,
     turns: tuple[Voice, Voice | None],
+    hearing: Hearing,
 ) -> Part:
     """turns: who is asked, and who would be asked next. config: what of `file.generate` is missing."""
     voice, following = turns
@@ -153,7 +162,7 @@ def _part(
         records = step.earlier("records")
         if records is None:
             with bound(voice, step, cache=file.cache) as teacher:
-                records = verifiable.generate(config, prompts, teacher, step, leave=leave)
+                records = verifiable.generate(config, prompts, hearing(teacher), step, leave=leave)
     return Part(source=voice.source, records=records, left=str(records.meta.get("left", "")))
 
 

@@ -14,6 +14,7 @@ from trueseed.core.artifacts import Artifact
 from trueseed.ledger.log import Entry
 
 CURVE = "curve.json"
+TOO_LONG = "records left out as too long"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,12 +64,16 @@ def of(student: Artifact, maker: Entry | None) -> Learned:
         route=str(route["name"]),
         reasons=tuple(map(str, route["reasons"])),
         distiller=str(signals.get("source", "")) or ", ".join(asked),
-        numbers=dict(_numbers(curve, signals)),
+        numbers=dict(_numbers(curve, signals, said.get("counts", {}))),
         parts=_parts(curve.get("curve", [])),
     )
 
 
-def _numbers(curve: Mapping[str, Any], signals: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _numbers(
+    curve: Mapping[str, Any], signals: Mapping[str, Any], counts: Mapping[str, int]
+) -> Iterator[tuple[str, float]]:
+    if too_long := sum(many for name, many in counts.items() if name.endswith("_too_long")):
+        yield TOO_LONG, too_long
     if signals:
         yield "tokens heard about", signals["places"]
         yield "stored for each", signals["k"]

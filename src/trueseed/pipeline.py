@@ -92,7 +92,8 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         failover.must_be_permitted(further, workspace.catalog, workspace.facts, _today(), features)
         base = models.base(file.base, base_weights, workspace)
         distilling.must_be_possible(file, workspace, base, cast.distiller)
-        parts = failover.generate(file, workspace, prompts, teachers) if prompts else ()
+        hearing = distilling.hearing(file, workspace, base)
+        parts = failover.generate(file, workspace, prompts, teachers, hearing=hearing) if prompts else ()
         records = [*brought, *(part.records for part in parts if part.accepted)]
         records = transforming.transform(file, workspace, records, cast.voice_of)
         dataset = curate(file, workspace, records, held_out)

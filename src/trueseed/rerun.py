@@ -130,7 +130,8 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         held_out = pipeline.freeze_sets(file, workspace)
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
         voices = {e.named: pipeline.voice_of(e, file, workspace)() for e in _heard(course, file)}
-        parts = _generate(course, file, workspace, voices, kept)
+        hearing = distilling.hearing(file, workspace, base)
+        parts = _generate(course, file, workspace, voices, kept, hearing)
         records = [*brought, *(part.records for part in parts if part.accepted)]
         records = transforming.transform(file, workspace, records, lambda asked: voices[asked.named])
         dataset = pipeline.curate(file, workspace, records, held_out, course.entries)
@@ -255,14 +256,19 @@ def _go_on(course: Course, file: RunFile, workspace: Workspace) -> tuple[list[Ar
 
 
 def _generate(
-    course: Course, file: RunFile, workspace: Workspace, voices: dict[str, Voice], kept: Sequence[Part]
+    course: Course,
+    file: RunFile,
+    workspace: Workspace,
+    voices: dict[str, Voice],
+    kept: Sequence[Part],
+    hearing: failover.Hearing,
 ) -> tuple[Part, ...]:
     """The parts that go on, and what is missing of them."""
     if not course.ask:
         return tuple(kept)
     prompts = pipeline.import_prompts(file, workspace)
     asked = [voices[each.named] for each in course.ask]
-    return failover.generate(_asking(course, file), workspace, prompts, asked, kept)
+    return failover.generate(_asking(course, file), workspace, prompts, asked, kept, hearing)
 
 
 def _before(

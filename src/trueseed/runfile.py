@@ -404,7 +404,14 @@ class RunFile(Settings):
         assert isinstance(self.train, Distil), "nothing is stored"
         drops = {"incomparable": "drop"} if self.train.incomparable == "drop" else {}
         draws = {"tail_draws": self.train.tail_draws} if self.train.tail_draws else {}
-        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length, **draws, **drops}
+        refuses = {"too_long": "refuse"} if self.train.too_long == "refuse" else {}
+        return {
+            "loss_top_k": self.train.loss_top_k,
+            "max_length": self.train.max_length,
+            **draws,
+            **drops,
+            **refuses,
+        }
 
     @property
     def training(self) -> training.Training:

@@ -52,6 +52,19 @@ def test_a_record_that_is_too_long_is_left_out_whole_and_named(form: Format) -> 
     assert found.too_long == (long.id,)
 
 
+def test_the_smallest_context_is_how_long_a_record_may_be_and_is_named(form: Format) -> None:
+    short, long = record("one", "two"), record("one", "two " * 100)
+    contexts = {"student": 500, "teacher": 60, "other": None}
+    found = examples([short, long], form, max_length=1000, contexts=contexts)
+    assert (found.too_long, found.room) == ((long.id,), "60 tokens (the teacher's context)")
+    assert str(found).startswith("1 of 2 records left out (`too_long: drop`): more than 60 tokens")
+    with pytest.raises(
+        ConfigError, match=rf"1 record of more than 60 tokens \(the teacher's context\).*{long.id[:16]}"
+    ):
+        examples([short, long], form, max_length=1000, contexts=contexts, too_long="refuse")
+    assert examples([long], form, max_length=60, may_be_none=True).kept == ()
+
+
 def test_nothing_left_to_train_on_is_an_error_that_says_what_to_change(form: Format) -> None:
     with pytest.raises(ConfigError, match="max_length=3"):
         examples([record("one", "two")], form, max_length=3)

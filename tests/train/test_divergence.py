@@ -1,5 +1,6 @@
 """The divergence between two models against a dense reference in float64, its gradient, and its limits."""
 
+import math
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import kl_div
 
 from trueseed.train.divergence import Divergence, divergence, of_logits
 from trueseed.train.losses import answer_loss
@@ -23,6 +25,14 @@ def dense(q_AV: Tensor, p_AV: Tensor, beta: float, temperature: float) -> Tensor
         return (a * (a / b).log()).sum()
 
     return kl(p, q) if beta == 0 else kl(q, p) if beta == 1 else beta * kl(p, m) + (1 - beta) * kl(q, m)
+
+
+def as_trl_has_it(q_AV: Tensor, p_AV: Tensor, beta: float) -> Tensor:
+    """What TRL's GKD trainer (1.16) sums before it divides: the mixture in logarithms, then `kl_div` of each side."""
+    q, p = q_AV.log_softmax(-1), p_AV.log_softmax(-1)
+    m = q if beta == 0 else p if beta == 1 else torch.logaddexp(q + math.log(1 - beta), p + math.log(beta))
+    teacher, student = (kl_div(m, side, reduction="sum", log_target=True) for side in (p, q))
+    return teacher if beta == 0 else student if beta == 1 else beta * teacher + (1 - beta) * student
 
 
 def sides(seed: int = 0, dtype: torch.dtype = torch.float64, extra: int = 0) -> tuple[Tensor, ...]:
@@ -49,6 +59,22 @@ def test_value_and_gradient_are_those_of_the_dense_reference(beta: float, temper
     torch.testing.assert_close(found, expected)
     for ours, reference in zip(*(torch.autograd.grad(x, (hidden, head)) for x in (found, expected)), strict=True):
         torch.testing.assert_close(ours, reference)
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.1, 0.5, 0.9, 1.0])
+def test_it_is_trls_sum_and_a_token_of_it_at_most_ln_2_in_the_middle(beta: float) -> None:
+    """In float32. TRL then divides by the labels of its dataset, here by the answer tokens (docs/log.md)."""
+    hidden, head, other, other_head, labels = (
+        each.float() if each.is_floating_point() else each.detach() for each in sides()
+    )
+    found = divergence(hidden, head, other, other_head, labels, Divergence(beta=beta)).item()
+    logits = hidden @ head.T, other @ other_head.T
+    assert found == pytest.approx(as_trl_has_it(*logits, beta).item(), rel=1e-5)
+    assert found == pytest.approx(dense(*logits, beta, 1.0).item(), rel=1e-5)
+    if beta == 0.5:
+        apart = torch.eye(V)[:2] * 1e3
+        opposed = divergence(torch.eye(2), apart.T, torch.eye(2).flip(0), apart.T, labels[:2], Divergence(beta=beta))
+        assert found / A < opposed.item() / 2 == pytest.approx(math.log(2), rel=1e-5)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0])

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import resource
 import shutil
 from collections.abc import Callable, Iterator
@@ -11,8 +12,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from trueseed.errors import ConfigError
+from trueseed.errors import Broken, ConfigError
 from trueseed.lm import checkpoint
 from trueseed.train import checkpoints, loop, network
 from trueseed.train.batches import Batch, Example
@@ -198,6 +200,46 @@ def test_a_loss_made_of_parts_tells_each_of_them_a_token(tiny_llama, tmp_path):
     assert [point.parts["left"] + point.parts["right"] for point in course.points] == pytest.approx(
         [point.loss for point in course.points]
     )
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "cut": lambda at: os.truncate(at / "state.safetensors", 5000),
+    "empty": lambda at: (at / "state.safetensors").write_bytes(b""),
+    "no state": lambda at: (at / "state.safetensors").unlink(),
+    "of another network": lambda at: save_file({"weights.x": torch.zeros(1)}, at / "state.safetensors"),
+    "no course": lambda at: (at / "course.json").unlink(),
+    "half a course": lambda at: (at / "course.json").write_text('{"curve": [{"step"'),
+    "another course": lambda at: (at / "course.json").write_text('{"curve": [], "evaluations": []}'),
+    "a course of strangers": lambda at: (at / "course.json").write_text('{"curve": [{"a": 1}], "evaluations": []}'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_is_named_with_what_to_delete(tiny_llama, tmp_path, damage):
+    fitted(learner(tiny_llama), tmp_path, steps=STEPS[:3], save_steps=2)
+    (newest,) = tmp_path.glob("step-*")
+    DAMAGES[damage](newest)
+    with pytest.raises(Broken, match=rf"checkpoint {newest} is damaged \(.*\)\. Delete {newest} .*begins anew"):
+        fitted(learner(tiny_llama), tmp_path, steps=STEPS[:3], save_steps=2)
+    shutil.rmtree(newest)
+    assert len(fitted(learner(tiny_llama), tmp_path, steps=STEPS[:3], save_steps=2)) == 3
+
+
+def test_an_older_checkpoint_is_gone_on_from_once_the_damaged_one_is_deleted(tiny_llama, tmp_path):
+    losses = [3.0, 2.0, 2.5, 2.4, 2.3, 2.2, 2.6, 2.7, 2.8]
+    keys: dict[str, Any] = {"eval_steps": 1, "save_steps": 4}
+    whole, again = learner(tiny_llama), learner(tiny_llama)
+    course = fitted(whole, tmp_path, validation=following(losses), **keys)
+    best, newest = sorted(tmp_path.glob("step-*"))
+    DAMAGES["cut"](newest)
+    with pytest.raises(Broken, match=rf"Delete {newest} .* goes on from the one of step 2"):
+        fitted(learner(tiny_llama), tmp_path, validation=following([]), **keys)
+    shutil.rmtree(newest)
+    assert fitted(again, tmp_path, validation=following(losses[2:]), **keys) == course
+    assert same(weights(again), weights(whole))
+    DAMAGES["cut"](best)
+    with pytest.raises(Broken, match=rf"checkpoint {best} is damaged .* Delete {tmp_path} .* best weights are in no"):
+        fitted(learner(tiny_llama), tmp_path, validation=following(losses[8:]), **keys)
 
 
 def _on_a_full_disk(base: Path, folder: Path, answer: Any) -> None:

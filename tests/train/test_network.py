@@ -116,6 +116,14 @@ def configured(name: str) -> Any:
             "layer_types": ["sliding_attention", "full_attention"],
         },
         "qwen3": {"num_key_value_heads": 2, "head_dim": 16},
+        "smollm3": {  # the second layer knows no positions and sees a window alone
+            "num_key_value_heads": 2,
+            "no_rope_layers": [1, 0],
+            "use_sliding_window": True,
+            "sliding_window": 5,
+            "pad_token_id": 0,
+            "initializer_range": 0.3,  # attention that looks somewhere, so that it shows
+        },
     }
     config = AutoConfig.for_model(
         name,
@@ -137,10 +145,42 @@ def test_every_architecture_agrees_with_its_own_forward(name: str) -> None:
     other = Example(id="b", tokens=(1, *range(5, 10), *range(30, 50)), mask=(False,) * 8 + (True,) * 18)
     expected = gradients(model, by_transformers(model, row) + by_transformers(model, other))
     ready = network.prepare(model)
+    assert network.packs(ready) == (name in network.PACKED)
     for name, found in gradients(ready, network.loss(ready, pack([row, other]))).items():
         torch.testing.assert_close(
             found, expected[name], rtol=2e-3, atol=1e-5 * float(expected[name].abs().max()) + 1e-7
         )
+
+
+def test_what_smollm3_does_otherwise_shows_in_this_test() -> None:
+    """Its layer without rotation and its window each change the loss, so a pass that forgot one would be seen."""
+    row = Example(id="a", tokens=(1, *range(5, 24)), mask=(False,) * 8 + (True,) * 12)
+    model = network.prepare(configured("smollm3"))
+    layer = model.model.layers[1].self_attn
+    as_it_is = network.loss(model, pack([row])).item()
+    layer.sliding_window, window = None, layer.sliding_window
+    without_window = network.loss(model, pack([row])).item()
+    layer.sliding_window, layer.use_rope = window, True
+    with_rotation = network.loss(model, pack([row])).item()
+    assert window == 5
+    assert abs(without_window - as_it_is) > 0.1 and abs(with_rotation - as_it_is) > 0.1
+
+
+@pytest.mark.parametrize("name", sorted(network.PACKED - {"gemma3_text"}))
+def test_norms_save_less_while_a_packed_network_trains(name: str) -> None:
+    norms = [each for each in network.prepare(configured(name)).modules() if type(each).__name__.endswith("RMSNorm")]
+    assert norms
+    assert all("forward" in vars(each) for each in norms)
+
+
+def test_an_architecture_that_is_not_packed_is_named_with_what_it_costs() -> None:
+    said = network.unpacked(configured("gpt_neox").config)
+    assert said.startswith("the architecture 'gpt_neox' is not packed, so training is slower and takes more memory")
+    assert "smollm3" in said
+    capped = configured("gemma3_text").config
+    capped.final_logit_softcapping = 0.05
+    assert network.unpacked(capped).startswith("'gemma3_text' with `final_logit_softcapping` is not packed")
+    assert not network.unpacked(configured("llama").config)
 
 
 def test_restored_it_is_the_model_it_was(tiny_llama: Path, reference: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from tests.train.test_sft import SAYINGS, make_dataset, report, stopping_at
 
 from trueseed.core.artifacts import Artifact
-from trueseed.core.chat import Request, user
+from trueseed.core.chat import Message, Request, user
 from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint
 from trueseed.lm.engine import Engine
@@ -273,11 +273,19 @@ def test_a_teacher_whose_tokens_are_others_is_refused_with_the_way_out(
         distilled(workspace, tiny_llama, other)
 
 
-def test_records_longer_than_the_teacher_reads_are_refused(
+def test_records_longer_than_the_teacher_reads_are_left_out_or_refused(
     tmp_path: Path, workspace: Workspace, tiny_llama: Path, teacher: Path
 ) -> None:
-    brief = checkpoint.load(teacher, torch.float32)
-    brief.config.max_position_embeddings = 16
-    checkpoint.save(brief, tmp_path / "brief", like=teacher)
-    with pytest.raises(ConfigError, match=r"the teacher's context is 16; lower max_length"):
-        distilled(workspace, tiny_llama, tmp_path / "brief", lmbda=0.0)
+    brief, form = checkpoint.load(teacher, torch.float32), Format(tiny_llama)
+    chats = [(*user(f"Tell me number {at}."), Message("assistant", said)) for at, said in enumerate(SAYINGS)]
+    longest = max(len(form.training(chat)[0]) for chat in chats)
+    for context in (16, longest - 1):
+        brief.config.max_position_embeddings = context
+        checkpoint.save(brief, tmp_path / str(context), like=teacher)
+    with pytest.raises(ConfigError, match=r"no record remains .* longer than the teacher's context of 16 tokens"):
+        distilled(workspace, tiny_llama, tmp_path / "16", lmbda=0.0)
+    with pytest.raises(ConfigError, match=rf"records? of more than {longest - 1} tokens \(the teacher's context\)"):
+        distilled(workspace, tiny_llama, tmp_path / str(longest - 1), lmbda=0.0, too_long="refuse")
+    distilled(workspace, tiny_llama, tmp_path / str(longest - 1), lmbda=0.0, max_steps=1)
+    counts = [e.predicate["counts"] for e in workspace.ledger.entries() if e.predicate.get("event") == "done"][-1]
+    assert counts["train_too_long"] >= 1

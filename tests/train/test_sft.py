@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.conftest import save_tokenizer
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Message, user
@@ -56,6 +57,17 @@ def report(student: Artifact) -> dict[str, Any]:
     return found
 
 
+@pytest.fixture(scope="module")
+def neox(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of an architecture that is trained by its own forward."""
+    from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+    folder = tmp_path_factory.mktemp("neox")
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    GPTNeoXForCausalLM(GPTNeoXConfig(vocab_size=save_tokenizer(folder), **sizes)).save_pretrained(folder)
+    return folder
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace.open(tmp_path / "work", create=True)
@@ -67,6 +79,18 @@ def test_the_student_learns_by_heart(workspace, tiny_llama):
     assert curve[-1]["loss"] < 0.1 < curve[0]["loss"]
     assert student.meta["validation_loss_after"] < 0.1 < student.meta["validation_loss_before"]
     assert student.meta["steps"] == len(curve)
+
+
+def test_an_architecture_that_is_not_packed_is_said_once_as_training_starts(workspace, tiny_llama, neox):
+    said: list[tuple[str, str]] = []
+    workspace.report = lambda _step, _done, _total, unit, note: said.append((unit, note))
+    trained(workspace, neox, max_steps=2)
+    units = [unit for unit, _ in said]
+    assert units.count("student's architecture") == 1 and units.index("student's architecture") < units.index("steps")
+    assert "'gpt_neox' is not packed, so training is slower" in said[0][1]
+    said.clear()
+    trained(workspace, tiny_llama, max_steps=1)
+    assert {unit for unit, _ in said} == {"steps"}
 
 
 def test_the_student_is_a_model_that_transformers_loads(workspace, tiny_llama):
@@ -199,7 +223,7 @@ def test_only_adapters_move_with_lora(tiny_llama):
 @pytest.mark.parametrize("max_length", [80, 5000])
 def test_records_that_are_too_long_stop_the_run_where_that_is_asked(workspace, tiny_llama, max_length):
     answers = ("fine", "too long " * (50 if max_length == 80 else 1500))  # of max_length, or of the context: 1024
-    with pytest.raises(ConfigError, match=f"1 records have more than {min(max_length, 1024)} tokens"):
+    with pytest.raises(ConfigError, match=f"1 record of more than {min(max_length, 1024)} tokens"):
         trained(workspace, tiny_llama, answers=answers, max_length=max_length, too_long="refuse")
 
 

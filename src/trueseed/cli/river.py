@@ -49,6 +49,8 @@ def run(
     if as_json:
         print_json(report.to_json() | said)
     else:
+        from trueseed.learned import TOO_LONG
+
         out.print(screen.scores(report.to_json()))
         for line in worth.lines(report.to_json()):
             out.print(line, markup=False)
@@ -59,6 +61,8 @@ def run(
             how = report.training
             why = "; ".join(how["reasons"])
             out.print(f"train   {how['method']} of {how['distiller']}, {how['route']}: {why}", markup=False)
+        if left_out := report.training["numbers"].get(TOO_LONG):
+            out.print(f"train   {TOO_LONG}: {left_out} (`too_long: drop`)", markup=False)
         for brought in report.imports:
             also = f"; they carry {', '.join(brought.inherited)} too" if brought.inherited else ""
             out.print(f"import  {many(brought.rows, 'record')} said to come from {brought.source}{also}", markup=False)

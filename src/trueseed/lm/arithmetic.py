@@ -21,20 +21,16 @@ _NATIVE = ("avx512_bf16", "avx10_1", "amx_bf16", "bf16")
 
 
 def named(name: str, device: "str | torch.device | None" = None) -> "torch.dtype":
-    """The type that `name` means on `device` (CUDA when present, when left out). Raises `ConfigError` for another."""
+    """The type that `name` means on `device` (`device.chosen`, when left out). Raises `ConfigError` for another."""
     import torch
 
     if name == "auto":
-        return torch.bfloat16 if _native(torch.device(device or _usual())) else torch.float32
+        from trueseed.lm.device import chosen
+
+        return torch.bfloat16 if _native(chosen(device)) else torch.float32
     if name not in ("bfloat16", "float32"):
         raise ConfigError(f"weights are computed in auto, bfloat16 or float32, not {name!r}")
     return torch.bfloat16 if name == "bfloat16" else torch.float32
-
-
-def _usual() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _native(device: "torch.device") -> bool:

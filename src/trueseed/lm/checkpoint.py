@@ -46,18 +46,29 @@ def load(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Any:
 
 
 def architecture(folder: Path) -> str:
-    """`model_type` of config.json. Raises `ConfigError` for one that transformers cannot read."""
+    """`model_type` of config.json. Raises as `configuration`."""
+    return str(configuration(folder).model_type)
+
+
+def configuration(folder: Path) -> Any:
+    """What config.json says, as transformers reads it. Raises `ConfigError` where it cannot."""
     from transformers import AutoConfig
 
     refuse_unsafe(folder)
     with quiet():
         try:
-            return str(AutoConfig.from_pretrained(str(folder), local_files_only=True).model_type)
+            return AutoConfig.from_pretrained(str(folder), local_files_only=True)
         except Exception as err:  # each architecture checks its own
             raise ConfigError(
                 f"{folder / 'config.json'} cannot be read: {one_line(err)}. It is damaged, or its `model_type` is one "
                 f"that the installed transformers does not know"
             ) from err
+
+
+def context(folder: Path) -> int | None:
+    """The longest text that the model in `folder` reads, in tokens; None where its config.json does not say."""
+    longest = getattr(configuration(folder), "max_position_embeddings", None)
+    return longest if isinstance(longest, int) else None
 
 
 def one_line(err: Exception) -> str:

@@ -53,7 +53,7 @@ class Engine:
     source: `maker/model@weights`. slots: chats decoded at the same time. dtype: what is computed in (`arithmetic`).
     weights: as they are, or rounded to eight bits (`kernel.Packed`): faster, at a small loss (docs/log.md).
     deterministic: a text does not depend on what is decoded beside it; slower where that takes fixed shapes.
-    device: as torch names it; by default CUDA when present, else the CPU.
+    device: as torch names it; by default CUDA when present, which is untested and said once, else the CPU.
 
     Raises `ConfigError` for weights, a dtype or an architecture it cannot work with.
     """

@@ -37,6 +37,7 @@ from torch.nn import functional
 from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint, kernel
 from trueseed.lm.cache import BUCKET, Cache, Form, Grid, Pages
+from trueseed.lm.device import chosen
 
 NO_PIECES: Mapping[int, Sequence[int]] = MappingProxyType({})
 _FEWEST_ROWS = 2  # with one row alone oneDNN takes another path, whose sums end in other bits
@@ -127,7 +128,9 @@ def _span(length: int) -> int:
 
 
 class Network:
-    """A causal language model, read only. Raises `ConfigError` for an architecture it does not know."""
+    """A causal language model, read only. device: as of `device.chosen`; untested on CUDA. Raises `ConfigError` for an
+    architecture it does not know.
+    """
 
     def __init__(
         self,
@@ -137,7 +140,7 @@ class Network:
         *,
         coarse: bool = False,
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = chosen(device)
         self.dtype, self._coarse = dtype, coarse
         with torch.inference_mode():
             self._take(checkpoint.load(folder, dtype).to(self.device), alone=True)

@@ -9,12 +9,14 @@ Shapes: N distinct tokens, A answer tokens to be predicted, B × T a grid, C cel
 """
 
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 
+from trueseed.core.plural import many
 from trueseed.core.records import Record
 from trueseed.errors import ConfigError
 from trueseed.lm.format import Format
@@ -39,27 +41,48 @@ class Example:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """kept: in the order of the records. too_long: ids of records left out, never cut."""
+    """kept: in the order of the records. too_long: ids of records left out, never cut; room: of how many tokens more
+    than they might have, and what says so.
+    """
 
     kept: tuple[Example, ...]
     too_long: tuple[str, ...]
+    room: str
+
+    def __str__(self) -> str:
+        """What was left out, for people."""
+        long, of = len(self.too_long), len(self.kept) + len(self.too_long)
+        return f"{long} of {of} records left out (`too_long: drop`): more than {self.room}"
 
 
 def examples(
-    records: Iterable[Record], form: Format, *, max_length: int, too_long: Literal["drop", "refuse"] = "drop"
+    records: Iterable[Record],
+    form: Format,
+    *,
+    max_length: int,
+    too_long: Literal["drop", "refuse"] = "drop",
+    contexts: Mapping[str, int | None] = MappingProxyType({}),
+    may_be_none: bool = False,
 ) -> Examples:
-    """Tokenises records. Those of more than `max_length` tokens are left out whole and named.
+    """Tokenises records. Those of more tokens than `max_length`, or than the smallest of the `contexts` (by whose they
+    are; None: not known), are left out whole and named.
 
     Raises `ConfigError` when a record has no trainable token, when one is too long and that is to be refused, or when
-    nothing remains.
+    nothing remains, unless it `may_be_none`.
     """
+    most, what = max_length, f"max_length={max_length} tokens; raise it"
+    room = f"{max_length} tokens (`max_length`)"
+    for whose, context in contexts.items():
+        if context is not None and context < most:
+            most, what = context, f"the {whose}'s context of {context} tokens; take records that it can read"
+            room = f"{context} tokens (the {whose}'s context)"
     kept, long, empty = [], [], []
     for record in records:
         tokens, mask = form.training(record.messages)
         example = Example(id=record.id, tokens=tuple(tokens), mask=tuple(mask))
         if not example.targets or not record.answer.strip():
             empty.append(record.id)
-        elif len(tokens) > max_length:
+        elif len(tokens) > most:
             long.append(record.id)
         else:
             kept.append(example)
@@ -70,16 +93,16 @@ def examples(
         )
     if long and too_long == "refuse":
         raise ConfigError(
-            f"{len(long)} records have more than {max_length} tokens, and `too_long: refuse` is set: {_some(long)}. "
-            f"Raise max_length as far as the network's context goes, or take them out of the dataset"
+            f"{many(len(long), 'record')} of more than {room}, and `too_long: refuse` is set: {_some(long)}. Raise "
+            f"max_length as far as contexts go, take them out of the dataset, or have them left out (`too_long: drop`)"
         )
-    if not kept:
+    if not kept and not may_be_none:
         raise ConfigError(
-            f"no record remains to train on: {len(long)} are longer than max_length={max_length} tokens; raise it"
+            f"no record remains to train on: {many(len(long), 'record')} longer than {what}"
             if long
             else "the dataset has no records; curate some first"
         )
-    return Examples(kept=tuple(kept), too_long=tuple(long))
+    return Examples(kept=tuple(kept), too_long=tuple(long), room=room)
 
 
 def _some(ids: Sequence[str]) -> str:

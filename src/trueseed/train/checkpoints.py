@@ -10,6 +10,7 @@ processes shared them out, so a run may go on with another number of processes, 
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from trueseed.core.durable import folder_atomic, write_atomic
-from trueseed.errors import ConfigError
+from trueseed.errors import Broken, ConfigError
+from trueseed.lm.checkpoint import one_line
 from trueseed.train.course import Course
 
 LetGo = Callable[[Path], None]
@@ -75,25 +77,33 @@ def save(folder: Path, state: State, course: Course, let_go: LetGo) -> None:
 
 @torch.no_grad()
 def restore(folder: Path, masters: Weights, optimizer: torch.optim.Optimizer) -> Course:
-    """Sets weights and optimizer to the newest checkpoint. An empty course when there is none."""
+    """Sets weights and optimizer to the newest checkpoint. An empty course when there is none.
+
+    Raises `Broken` for one that is damaged. An older one is not taken in its place unasked: whoever deletes the newest
+    has asked.
+    """
     newest = _newest(folder)
     if newest is None:
         return Course()
-    course = Course.from_json(json.loads((newest / _COURSE).read_text()))
-    state: dict[str, Any] = load_file(newest / _STATE)
-    for name, weight in masters.weights.items():
-        weight.copy_(masters.shared(state[f"weights.{name}"]))
-        moments = {moment: masters.shared(state[f"{moment}.{name}"]).clone() for moment in _MOMENTS}
-        optimizer.state[weight] = moments | {"step": torch.tensor(float(len(course)), device=weight.device)}
+    with _whole(newest, newest, _without(newest)):
+        course = Course.from_json(json.loads((newest / _COURSE).read_text()))
+        if _name(len(course)) != newest.name:
+            raise ValueError(f"{_COURSE} is of {len(course)} steps")
+        state: dict[str, Any] = load_file(newest / _STATE)
+        for name, weight in masters.weights.items():
+            weight.copy_(masters.shared(_of(state, f"weights.{name}", weight)))
+            moments = {each: masters.shared(_of(state, f"{each}.{name}", weight)).clone() for each in _MOMENTS}
+            optimizer.state[weight] = moments | {"step": torch.tensor(float(len(course)), device=weight.device)}
     return course
 
 
 @torch.no_grad()
 def restore_weights(folder: Path, step: int, masters: Weights) -> None:
-    """Sets weights to those of the checkpoint of a step."""
-    state = load_file(folder / _name(step) / _STATE)
-    for name, weight in masters.weights.items():
-        weight.copy_(masters.shared(state[f"weights.{name}"]))
+    """Sets weights to those of the checkpoint of a step. Raises `Broken` when it is damaged or gone."""
+    with _whole(folder / _name(step), folder, "training begins anew, since the best weights are in no other"):
+        state = load_file(folder / _name(step) / _STATE)
+        for name, weight in masters.weights.items():
+            weight.copy_(masters.shared(_of(state, f"weights.{name}", weight)))
 
 
 def save_diverged(folder: Path, said: Mapping[str, Any]) -> Path:
@@ -101,6 +111,31 @@ def save_diverged(folder: Path, said: Mapping[str, Any]) -> Path:
     path = folder / DIVERGED
     write_atomic(path, json.dumps(said, indent=1) + "\n", mode=0o600)
     return path
+
+
+@contextmanager
+def _whole(checkpoint: Path, delete: Path, then: str) -> Iterator[None]:
+    """What goes wrong while it is read is the checkpoint's damage. then: what happens once `delete` is gone."""
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as err:
+        raise Broken(
+            f"the checkpoint {checkpoint} is damaged ({type(err).__name__}: {one_line(err)}). Delete {delete} and give "
+            f"the same command again: {then}"
+        ) from err
+
+
+def _of(state: State, name: str, like: torch.Tensor) -> torch.Tensor:
+    """A tensor of a checkpoint, which must have a shape. Raises `ValueError`, `KeyError`."""
+    if state[name].shape != like.shape:
+        raise ValueError(f"{name} has {tuple(state[name].shape)}, not {tuple(like.shape)}")
+    return state[name]
+
+
+def _without(checkpoint: Path) -> str:
+    """What a training would go on from."""
+    before = max((each for each in checkpoint.parent.glob("step-*") if each < checkpoint), default=None)
+    return f"training goes on from the one of step {int(before.name[5:])}" if before else "training begins anew"
 
 
 def _name(step: int) -> str:

@@ -4,17 +4,19 @@
     signals = gathered(Distil(loss_top_k=20), dataset, base, teacher, step)      # of a server, from its kept answers
 
 It reads what the student will read: the records of training and of validation, in the chat format of its own weights,
-whole or not at all. What it said of some records is on the disk before the next are read, so a killed step goes on.
+whole or not at all: what is longer than one of the two reads is left out, counted and named in the signals. What it
+said of some records is on the disk before the next are read, so a killed step goes on.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import folder_atomic
 from trueseed.core.records import PARTS, Record, read_parquet
 from trueseed.errors import ConfigError
+from trueseed.lm import checkpoint
 from trueseed.lm.engine import Engine
 from trueseed.lm.format import Format
 from trueseed.lm.topk import TopK
@@ -24,17 +26,22 @@ from trueseed.train import signals
 from trueseed.train.batches import Example, examples
 from trueseed.train.settings import Distil
 from trueseed.train.signals import About, Signals
-from trueseed.train.told import Spelling, Unlike, Untold
+from trueseed.train.told import OTHERWISE, WORDS, Spelling, Unlike, Untold
 from trueseed.workspace import Step
 
 TOGETHER = 64  # records that a kill may cost; the teacher reads them in batches
 
 
-def collect(config: Distil, dataset: Artifact, weights: Path, teacher: Engine, step: Step) -> Artifact:
-    """weights: the teacher's folder. Raises `ConfigError` for records without an answer token, and when none remains;
-    `Refused` when something of this step is recalled meanwhile.
+def collect(
+    config: Distil, dataset: Artifact, weights: Path, teacher: Engine, step: Step, student: Path | None = None
+) -> Artifact:
+    """weights: the teacher's folder. student: the folder of whom it will teach, where that is known. Raises
+    `ConfigError` for records without an answer token, for records that are too long where `config.too_long` is
+    `refuse`, and when none remains; `Refused` when something of this step is recalled meanwhile.
     """
-    rows = [row for _, row in _rows(step.read(dataset), teacher.format, config)]
+    contexts = {"teacher": teacher.context, "student": checkpoint.context(student) if student else None}
+    pairs, too_long = _rows(dataset, teacher.format, config, contexts, step)
+    rows = [row for _, row in pairs]
     about = About.teacher(teacher.source, Vocabulary.of(weights, teacher.format), config.loss_top_k, config.tail_draws)
     parts = [step.checkpoint("signals") / f"from-{start:08d}" for start in range(0, len(rows), TOGETHER)]
     for at, part in enumerate(parts):
@@ -46,7 +53,12 @@ def collect(config: Distil, dataset: Artifact, weights: Path, teacher: Engine, s
         done = at * TOGETHER + len(some)
         step.progress(done, len(rows), "records", f"top {config.loss_top_k} of {teacher.source}")
     about = signals.together([Signals.open(part).about for part in parts])
-    return _written(about, rows, lambda folder: signals.join(folder, parts), step)
+
+    def fill(folder: Path) -> None:
+        signals.join(folder, parts)
+        signals.leave_out(folder, too_long)
+
+    return _written(about, rows, fill, step)
 
 
 def gathered(config: Distil, dataset: Artifact, student: Path, teacher: Teacher, step: Step) -> Artifact:
@@ -62,7 +74,8 @@ def gathered(config: Distil, dataset: Artifact, student: Path, teacher: Teacher,
             f"distil from weights that run here"
         )
     form = Format(student)
-    spelling, pairs = Spelling.of(form), _rows(step.read(dataset), form, config)
+    pairs, too_long = _rows(dataset, form, config, {"student": checkpoint.context(student)}, step)
+    spelling = Spelling.of(form)
     about = About.teacher(teacher.source, Vocabulary.of(student, form), config.loss_top_k)
     left_out: dict[str, Unlike | Untold] = {}
 
@@ -83,7 +96,7 @@ def gathered(config: Distil, dataset: Artifact, student: Path, teacher: Teacher,
         record, why = next(iter(left_out.items()))
         raise ConfigError(
             f"none of the {len(left_out)} records can be compared with what {teacher.source} told of them; of "
-            f"{record[:16]}: {why}; learn from its words (`method: sft`)"
+            f"{record[:16]}: {why}; {WORDS}"
         )
     words = {record: type(why).__name__.lower() for record, why in left_out.items()}
     for word, many in sorted(Counter(words.values()).items()):
@@ -91,27 +104,23 @@ def gathered(config: Distil, dataset: Artifact, student: Path, teacher: Teacher,
 
     def fill(folder: Path) -> None:
         signals.join(folder, [whole])
-        signals.leave_out(folder, words)
+        signals.leave_out(folder, {**too_long, **words})
 
     return _written(about, kept, fill, step)
 
 
 def _told(record: Record, row: Example, teacher: Teacher, spelling: Spelling, k: int) -> TopK:
     answer = teacher.known(record.origin.request) if record.origin.request else None
-    if answer is None or not answer.logprobs:
-        raise Untold("its answer is not kept, or was asked for without `top_logprobs`")
-    ids = [token for token, counts in zip(row.tokens, row.mask, strict=True) if counts]
-    return spelling.topk(answer, ids, k=k)
+    return spelling.of_answer(answer, row.tokens, row.mask, k=k)
 
 
 def _refusal(teacher: Teacher, row: Example, why: Unlike | Untold) -> str:
-    otherwise = "leave such records out (`incomparable: drop`), or learn from words (`method: sft`)"
     if isinstance(why, Untold):
         return (
             f"{teacher.source} told nothing of record {row.id[:16]}: {why}; ask for the records anew (another `seed`), "
-            f"{otherwise}"
+            f"{OTHERWISE}"
         )
-    return f"what {teacher.source} told of record {row.id[:16]} cannot be compared: {why}; {otherwise}"
+    return f"what {teacher.source} told of record {row.id[:16]} cannot be compared: {why}; {OTHERWISE}"
 
 
 def _written(about: About, rows: Sequence[Example], fill: Callable[[Path], None], step: Step) -> Artifact:
@@ -122,15 +131,20 @@ def _written(about: About, rows: Sequence[Example], fill: Callable[[Path], None]
     return step.write("signals", fill, about.to_json())
 
 
-def _rows(folder: Path, form: Format, config: Distil) -> list[tuple[Record, Example]]:
-    """Records of training, then of validation, those that are too long left out."""
-    found = []
-    for name in PARTS["dataset"]:
-        records = {record.id: record for record in read_parquet(folder / f"{name}.parquet")}
-        if records:
-            kept = examples(records.values(), form, max_length=config.max_length, too_long=config.too_long).kept
-            found += [(records[row.id], row) for row in kept]
-    return found
+def _rows(
+    dataset: Artifact, form: Format, config: Distil, contexts: Mapping[str, int | None], step: Step
+) -> tuple[list[tuple[Record, Example]], dict[str, str]]:
+    """Records of training, then of validation, without those that are too long, which are counted and said; and the
+    latter by id, with the word for it.
+    """
+    folder = step.read(dataset)
+    every = [record for part in PARTS["dataset"] for record in read_parquet(folder / f"{part}.parquet")]
+    found = examples(every, form, max_length=config.max_length, too_long=config.too_long, contexts=contexts)
+    if found.too_long:
+        step.count(signals.TOO_LONG, len(found.too_long))
+        step.progress(1, 1, "too long", str(found))
+    records = {record.id: record for record in every}
+    return [(records[row.id], row) for row in found.kept], dict.fromkeys(found.too_long, signals.TOO_LONG)
 
 
 Entry = tuple[str, Sequence[int], Sequence[bool], TopK]

@@ -18,13 +18,14 @@ from typing import Any
 import torch
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.plural import many
 from trueseed.errors import ConfigError
 from trueseed.train import network, preflight
 from trueseed.train.batches import Batch
 from trueseed.train.divergence import Divergence
 from trueseed.train.settings import Distil as Config
 from trueseed.train.settings import Distilling
-from trueseed.train.signals import Signals
+from trueseed.train.signals import TOO_LONG, Signals
 from trueseed.train.sparse import Parts, Thought, sparse, sparse_of_logits
 from trueseed.train.stage import Method, Student, opened, schedule, taught
 from trueseed.workspace import Step
@@ -37,9 +38,11 @@ def train(config: Config, dataset: Artifact, base: Artifact | Path, signals: Art
     for whatever `preflight` and `Signals.must_cover` refuse; `Broken` for stored bytes that changed.
     """
     folder = step.read(signals)
-    student, left_out = _comparable(opened(config, dataset, base, step), Signals.open(folder), config)
-    if left_out:
-        step.count("incomparable", len(left_out))
+    student, left_out = _heard(opened(config, dataset, base, step), Signals.open(folder), config)
+    too_long = left_out.count(TOO_LONG)
+    for name, found in (("teacher_too_long", too_long), ("incomparable", len(left_out) - too_long)):
+        if found:
+            step.count(name, found)
     said = _left_out(left_out, len(student.rows) + len(student.held_out))
     return taught(student, partial(method, config, folder, left_out=said), step)
 
@@ -78,32 +81,43 @@ class Routed:
         return self._route.to_json()
 
 
-def _comparable(student: Student, kept: Signals, config: Config) -> tuple[Student, list[str]]:
+def _heard(student: Student, kept: Signals, config: Config) -> tuple[Student, list[str]]:
     """The student with the records that the signals are of, and why each other one is left out, in a word. Only what
-    the signals name is left out. Raises `ConfigError` when none of the training records remains.
+    the signals name is left out, and as `config` has it. Raises `ConfigError` for records that were too long for the
+    teacher where that is to be refused, and when none of the training records remains.
     """
-    if config.incomparable == "refuse":
-        return student, []
-    rows, held_out = (
-        tuple(row for row in some if row.id not in kept.left_out) for some in (student.rows, student.held_out)
-    )
+    without = {
+        record: word
+        for record, word in kept.left_out.items()
+        if (config.too_long if word == TOO_LONG else config.incomparable) == "drop"
+    }
+    rows, held_out = (tuple(row for row in some if row.id not in without) for some in (student.rows, student.held_out))
+    long = [row.id[:16] for row in (*rows, *held_out) if kept.left_out.get(row.id) == TOO_LONG]
+    if long:
+        raise ConfigError(
+            f"{many(len(long), 'record')} too long for the teacher, and `too_long: refuse` is set: "
+            f"{', '.join(long[:5])}{', …' if long[5:] else ''}. Take them out of the dataset, or set `too_long: drop`"
+        )
     if not rows:
         raise ConfigError(
-            f"no record remains to train on: all {len(student.rows)} are left out by `incomparable: drop`; ask for "
-            f"more, or learn from words (`method: sft`)"
+            f"no record remains to train on: the signals leave out all {len(student.rows)} (`incomparable: drop`, "
+            f"`too_long: drop`); ask for more, or learn from words (`method: sft`)"
         )
-    left_out = [kept.left_out[row.id] for row in (*student.rows, *student.held_out) if row.id in kept.left_out]
+    left_out = [without[row.id] for row in (*student.rows, *student.held_out) if row.id in without]
     return replace(student, rows=rows, held_out=held_out), left_out
 
 
 def _left_out(words: Sequence[str], kept: int) -> tuple[str, ...]:
-    """A reason, for people."""
-    if not words:
-        return ()
-    unlike = words.count("unlike")
-    said = {"spoken in other tokens than they are read in": unlike, "without log-probabilities": len(words) - unlike}
-    why = ", ".join(f"{many} {each}" for each, many in said.items() if many)
-    return (f"{len(words)} of {len(words) + kept} records are left out (`incomparable: drop`): {why}",)
+    """Reasons, for people. kept: how many records are not left out."""
+    of, unlike, too_long = len(words) + kept, words.count("unlike"), words.count(TOO_LONG)
+    untold, reasons = len(words) - unlike - too_long, []
+    if unlike or untold:
+        said = {"spoken in other tokens than they are read in": unlike, "without log-probabilities": untold}
+        why = ", ".join(f"{found} {each}" for each, found in said.items() if found)
+        reasons.append(f"{unlike + untold} of {of} records are left out (`incomparable: drop`): {why}")
+    if too_long:
+        reasons.append(f"{too_long} of {of} records left out (`too_long: drop`): the teacher could not read them")
+    return tuple(reasons)
 
 
 class Loss:

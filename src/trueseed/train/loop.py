@@ -132,13 +132,14 @@ def fit(
 
     Raises `ConfigError` when loss or gradient stop being numbers or the loss explodes (the step's batches are then in
     `checkpoints/diverged.json`), when there is no gradient at all, when a checkpoint cannot be written, and when the
-    validation loss is to be measured and there is none.
+    validation loss is to be measured and there is none; `Broken` for a checkpoint that is damaged.
     """
     if config.eval_steps and validation is None:
         raise ConfigError("eval_steps: the validation loss is to be measured, and no records are held out; set it to 0")
     with closing(_masters(model)) as masters:
         optimizer = _optimizer(masters, config)
-        course = kept.restore(checkpoints, masters, optimizer)
+        with ranks.agreed():
+            course = kept.restore(checkpoints, masters, optimizer)
         masters.publish()
         began, seen = time.monotonic(), 0
         while len(course) < len(steps) and not course.in_vain(config.early_stopping_patience):
@@ -155,9 +156,10 @@ def fit(
                 kept.save(checkpoints, dict(state), course, let_go) if not ranks.rank else deque(state, maxlen=0)
             seen += point.tokens
             pace = seen / (time.monotonic() - began)
-            progress(len(course), len(steps), "steps", f"loss {point.loss:.3f}, {pace:.0f} tokens/s")
+            progress(len(course), len(steps), "steps", f"loss {point.loss:.4g}, {pace:.0f} tokens/s")
         if course.kept != len(course):
-            kept.restore_weights(checkpoints, course.kept, masters)
+            with ranks.agreed():
+                kept.restore_weights(checkpoints, course.kept, masters)
             masters.publish()
     return course
 

@@ -3,7 +3,8 @@
 The model's modules, names and weights stay transformers' own, so any of them can be saved, wrapped by peft or looked
 at. Two things are replaced while it trains: attention, by matrix products over a batch's grids (grouped heads folded
 into the query length, no keys repeated), and Llama's RMSNorm, by one that saves less. An architecture that is not known
-to work so goes through its own forward, row by row in the same grids, with the same loss.
+to work so goes through its own forward, row by row in the same grids, with the same loss: slower, which is said
+(`unpacked`).
 
 Shapes: N distinct tokens, H query heads, K key heads, G = H / K, D head size, B × T a grid.
 """
@@ -16,10 +17,11 @@ from torch.nn import functional
 from trueseed.train.batches import Batch
 from trueseed.train.losses import answer_loss
 
-PACKED = frozenset({"llama", "mistral", "qwen2", "qwen3", "gemma3_text"})  # each held to its own forward by a test
+# Each is held to its own forward by a test.
+PACKED = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3_text"})
 _CAPS = ("final_logit_softcapping", "attn_logit_softcapping")
 _ATTENTION = "trueseed_grids"
-_NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm"})
+_NORMS = frozenset({"LlamaRMSNorm", "MistralRMSNorm", "Qwen2RMSNorm", "Qwen3RMSNorm", "SmolLM3RMSNorm"})
 
 
 def prepare(model: Any) -> Any:
@@ -53,10 +55,24 @@ def loss(model: Any, batch: Batch) -> torch.Tensor:
 
 
 def packs(model: Any) -> bool:
-    """Whether `hidden` knows the architecture; `logits` serves any. Where logits or attention scores are capped, only
-    the model's own forward knows.
+    """Whether `hidden` knows the architecture; `logits` serves any."""
+    return not unpacked(model.config)
+
+
+def unpacked(config: Any) -> str:
+    """Why a network of this configuration goes through its own forward, and what that costs, for people; '' where its
+    batches are packed. Where logits or attention scores are capped, only its own forward knows.
     """
-    return model.config.model_type in PACKED and not any(getattr(model.config, cap, None) for cap in _CAPS)
+    kind = config.model_type
+    caps = [cap for cap in _CAPS if getattr(config, cap, None)]
+    if kind in PACKED and not caps:
+        return ""
+    why = f"{kind!r} with `{caps[0]}`" if kind in PACKED else f"the architecture {kind!r}"
+    return (
+        f"{why} is not packed, so training is slower and takes more memory: every row is computed from its beginning, "
+        f"padding too, and logits are made at all positions, not only where an answer is predicted. Packed are "
+        f"{', '.join(sorted(PACKED))}"
+    )
 
 
 def hidden(model: Any, batch: Batch) -> torch.Tensor:

@@ -13,13 +13,14 @@ alone, and sampling has its own (TRL's GKD samples at `temperature` and compares
 The teacher's view of a text is an answer of the teacher's: the step must be opened with it asked for training.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
+from trueseed.lm import checkpoint
 from trueseed.lm.network import Network
 from trueseed.train import online, preflight
 from trueseed.train.batches import Example
@@ -29,7 +30,7 @@ from trueseed.train.own_words import OwnWords, Speaker, must_fit
 from trueseed.train.ranks import launched
 from trueseed.train.settings import Distil
 from trueseed.train.settings import OnPolicy as Config
-from trueseed.train.stage import Method, Student, folder_of, opened, place, schedule, taught
+from trueseed.train.stage import Method, Student, folder_of, opened, place, say_if_slow, schedule, taught
 from trueseed.workspace import Step
 
 __all__ = ["Config", "train"]
@@ -44,9 +45,11 @@ def train(
     that is one. Raises `ConfigError` as `stage.opened` and `stage.taught`; when the teacher has another tokenizer; when
     max_new_tokens does not fit behind a prompt; and when every answer of a step is empty.
     """
-    student = opened(config, dataset, base, step)
+    above = folder_of(teacher, step)
+    student = opened(config, dataset, base, step, checkpoint.context(above))
+    say_if_slow(checkpoint.configuration(above), step, "teacher")
     notes = step.checkpoint("words") if isinstance(config, Config) else None
-    return taught(student, partial(method, config, folder_of(teacher, step), notes), step)
+    return taught(student, partial(method, config, above, notes), step)
 
 
 def method(config: Config | Distil, teacher: Path, notes: Path | None, student: Student) -> Method:
@@ -55,7 +58,6 @@ def method(config: Config | Distil, teacher: Path, notes: Path | None, student: 
     """
     route = Routed(_route(config, student, teacher), config)
     above = online.load(teacher, student.model.dtype, place(config))
-    _must_read(above, (*student.rows, *student.held_out))
     words = _words(config, student, teacher, above, notes) if isinstance(config, Config) and notes else None
 
     def says() -> dict[str, Any]:
@@ -80,15 +82,6 @@ def _route(config: Config | Distil, student: Student, teacher: Path) -> prefligh
             f"answer the prompts and train on its words (`method: sft`), or take a teacher of the student's tokenizer"
         )
     return route
-
-
-def _must_read(teacher: Any, rows: Sequence[Example]) -> None:
-    longest = max(rows, key=lambda row: len(row.tokens))
-    if len(longest.tokens) > teacher.config.max_position_embeddings:
-        raise ConfigError(
-            f"record {longest.id[:16]} has {len(longest.tokens)} tokens and the teacher's context is "
-            f"{teacher.config.max_position_embeddings}; lower max_length to that"
-        )
 
 
 def _words(config: Config, student: Student, folder: Path, teacher: Any, notes: Path) -> OwnWords:

@@ -25,6 +25,7 @@ import torch
 from torch import distributed
 
 from trueseed.errors import ConfigError, TrueSeedError
+from trueseed.lm.device import chosen
 from trueseed.train.batches import Example, Rows
 
 _PATIENCE = timedelta(days=14)  # of those who wait while rank 0 asks teachers
@@ -46,10 +47,12 @@ class Ranks:
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes: its own CUDA device where there are any (untested), else the processor."""
+        """Where this process computes: its own CUDA device where there are any (untested, which is said), else the
+        processor.
+        """
         if not torch.cuda.is_available():
             return torch.device("cpu")
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        return chosen(f"cuda:{os.environ.get('LOCAL_RANK', '0')}")
 
     def share(self, batches: Sequence[Rows]) -> tuple[Rows, ...]:
         """This process's rows of each batch: a run of neighbours, since those share beginnings. A batch of which it has

@@ -24,7 +24,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from trueseed.errors import ConfigError
-from trueseed.lm.checkpoint import architecture
+from trueseed.lm.checkpoint import configuration
 from trueseed.train import network
 from trueseed.train.batches import Batch
 from trueseed.train.ranks import ALONE, Ranks, together
@@ -43,7 +43,7 @@ class Shards(torch.nn.Module):
         super().__init__()
         networks = list(networks)
         for each in networks:
-            _must_pack(each.config.model_type, network.packs(each))
+            _must_pack(each.config)
         self._loss, self.learner = loss, learner
         self.networks = torch.nn.ModuleList(networks)
         mesh, dtype = init_device_mesh(ranks.device.type, (ranks.size,)), networks[0].dtype
@@ -105,7 +105,7 @@ def must_be_possible(weights: Path) -> None:
     an architecture whose batches are not one pass.
     """
     together("fsdp")
-    _must_pack(kind := architecture(weights), kind in network.PACKED)
+    _must_pack(configuration(weights))
 
 
 @torch.no_grad()
@@ -151,9 +151,9 @@ def _share_out(module: torch.nn.Module, dtype: torch.dtype, mesh: DeviceMesh) ->
     sharded.set_force_sum_reduction_for_comms(True)  # … and gloo knows no other
 
 
-def _must_pack(kind: str, packs: bool) -> None:
-    if not packs:
+def _must_pack(config: Any) -> None:
+    if network.unpacked(config):
         raise ConfigError(
             f"`parallel: fsdp` needs a network that reads a batch in one pass; known so are "
-            f"{', '.join(sorted(network.PACKED))}, and this is {kind!r}. Use `parallel: ddp`"
+            f"{', '.join(sorted(network.PACKED))}, and this is {config.model_type!r}. Use `parallel: ddp`"
         )

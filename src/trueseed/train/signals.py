@@ -30,6 +30,7 @@ from trueseed.train import codec
 
 FILE, ABOUT_FILE = "signals.parquet", "signals.json"
 LEFT_OUT_FILE = "left_out.json"  # only where records were
+TOO_LONG = "too_long"  # the word for a record that somebody cannot read whole
 _TOGETHER = 32  # records of a row group, which is what one look-up reads
 _ABOVE_ONE = 1e-3  # nats by which probabilities may sum to more: float32 and an API's rounding, not another teacher
 _NEWER = {"draws"}  # what older signals do not say, and have none of

@@ -115,12 +115,16 @@ class Learned:
     after: float | None
 
 
-def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Step) -> Student:
+def opened(
+    config: Learning, dataset: Artifact, base: Artifact | Path, step: Step, teacher: int | None = None
+) -> Student:
     """Reads the dataset and the weights a student begins with.
 
-    base: an input of the step, or a folder in the Hugging Face layout that the step brings. Raises `ConfigError` when a
-    record has no trainable token (naming the records), when nothing remains to train on, or for weights that cannot be
-    trained so.
+    base: an input of the step, or a folder in the Hugging Face layout that the step brings. teacher: the context of one
+    that will read the records too. Records that are too long are left out, counted and said.
+
+    Raises `ConfigError` when a record has no trainable token (naming the records), when one is too long and that is to
+    be refused, when nothing remains to train on, or for weights that cannot be trained so.
     """
     together(config.parallel)
     weights = folder_of(base, step)
@@ -128,15 +132,16 @@ def opened(config: Learning, dataset: Artifact, base: Artifact | Path, step: Ste
     records = tuple(read_parquet(folder / "train.parquet"))
     held_out = tuple(read_parquet(folder / "validation.parquet"))
     model, learner = prepared(config, weights)
-    context = getattr(model.config, "max_position_embeddings", config.max_length)
-    fits = partial(examples, form=form, max_length=min(config.max_length, context), too_long=config.too_long)
+    say_if_slow(model.config, step)
+    contexts = {"student": checkpoint.context(weights), "teacher": teacher}
+    fits = partial(examples, form=form, max_length=config.max_length, too_long=config.too_long, contexts=contexts)
     return Student(
         config=config,
         weights=weights,
         form=form,
         records=records,
         rows=_counted("train", fits(records), step),
-        held_out=_counted("validation", fits(held_out), step) if held_out else (),
+        held_out=_counted("validation", fits(held_out, may_be_none=True), step),
         model=model,
         learner=learner,
     )
@@ -230,12 +235,18 @@ def _finished(student: Student) -> Any:
     return plain
 
 
+def say_if_slow(config: Any, step: Step, whose: str = "student") -> None:
+    """Tells people what an architecture costs here that is not packed. config: as transformers reads it."""
+    if why := network.unpacked(config):
+        step.progress(1, 1, f"{whose}'s architecture", why)
+
+
 def folder_of(weights: Artifact | Path, step: Step) -> Path:
     return step.read(weights) if isinstance(weights, Artifact) else weights
 
 
 def prepared(config: Learning, weights: Path) -> tuple[Any, Any]:
-    """The network that computes the loss, and what of it learns: itself, or its adapters.
+    """The network that computes the loss, and what of it learns: itself, or its adapters. Untested on CUDA.
 
     Raises `ConfigError` for weights that cannot be loaded, and when `freeze_layers` leaves none or cannot find them.
     """
@@ -285,4 +296,5 @@ def schedule(rows: Sequence[Example], config: Learning) -> tuple[tuple[Rows, ...
 def _counted(part: str, found: Examples, step: Step) -> tuple[Example, ...]:
     if found.too_long:
         step.count(f"{part}_too_long", len(found.too_long))
+        step.progress(1, 1, f"{part} too long", str(found))
     return found.kept

@@ -19,6 +19,8 @@ from trueseed.lm.format import Format
 from trueseed.lm.topk import TopK
 from trueseed.lm.vocabulary import by_spelling, spellings
 
+WORDS = "learn from its words (`method: sft`)"
+OTHERWISE = f"leave such records out (`incomparable: drop`), or {WORDS}"
 _TOLD_TO = 1e-6  # servers round: less mass than this cannot be told from none, and is not taken for impossible
 
 
@@ -44,6 +46,14 @@ class Spelling:
     def of(cls, form: Format) -> Self:
         written = spellings(form)
         return cls(written, by_spelling(written), form.end_ids)
+
+    def of_answer(self, answer: Answer | None, tokens: Sequence[int], mask: Sequence[bool], *, k: int) -> TopK:
+        """`topk` of an answer that the student reads in `tokens`, where `mask` is true. Raises `Untold` when nothing of
+        it is kept, and as `topk`.
+        """
+        if answer is None or not answer.logprobs:
+            raise Untold("its answer is not kept, or was asked for without `top_logprobs`")
+        return self.topk(answer, [token for token, counts in zip(tokens, mask, strict=True) if counts], k=k)
 
     def topk(self, answer: Answer, ids: Sequence[int], *, k: int) -> TopK:
         """Thoughts at each place of `ids`. The tail is what the `k` told tokens leave of 1, and at least a millionth.
