@@ -219,6 +219,12 @@ def read(artifact: Artifact) -> Scored:
         raise ConfigError(
             f"{artifact} holds scores on a run's own sets; take one of a task, as `trueseed evaluate` makes"
         )
+    if "judges" in about:
+        raise ConfigError(
+            f"{artifact} holds what a judge said, and no score by a task's own check; to set models side by side by a "
+            f"judge let it compare them (`trueseed judge pairwise A B`), and rate those verdicts "
+            f"(`trueseed arena scores:<digest>`)"
+        )
     return of_lines(artifact.digest, about, artifact.path(SAMPLES_FILE).read_bytes().splitlines())
 
 
