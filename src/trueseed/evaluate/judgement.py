@@ -128,7 +128,10 @@ class Trial:
         if not any(judge.passed for judge in self.judges):
             found.append("no judge here is known to be any good: this win rate is not to be believed")
         tally = self.tally
-        if tally.win_rate is None:
+        if tally.order_decides:
+            of = f"{tally.by_order} of {len(tally.won)} samples that were decided"
+            found.append(f"there is no win rate: on {of} the verdict turned with the order of the answers")
+        elif tally.win_rate is None:
             found.append(f"there is no win rate: {tally.no_verdict} of {tally.samples} samples have no verdict")
         elif tally.no_verdict:
             found.append(f"{tally.no_verdict} of {tally.samples} samples have no verdict and are left out")
