@@ -138,8 +138,14 @@ def targets(
     for name, rungs in found.ladders.items():
         for line in (*_climbs(name, rungs), f"  {found.looks[name]}"):
             out.print(line, markup=False)
-    if found.comparisons > 1:
-        out.print(_by_chance(found.comparisons), markup=False)
+    if found.comparisons:
+        out.print(_IN_ORDER, markup=False)
+
+
+_IN_ORDER = (
+    "the first interval of a gap holds at 95 % by itself; the one after `surely`, by which it is met or not, is the "
+    "student's part of one error in twenty for all students of a target, in the order in which they were trained"
+)
 
 
 def _keep(name: str, of: "Sequence[Path | Artifact]", said: Any, workspace: "Workspace | None") -> None:
@@ -195,7 +201,7 @@ def _rated(board: "Leaderboard") -> Iterator[str]:
 
 
 def _stands(found: "Standing") -> Iterator[str]:
-    from trueseed.report.targets import left, projected, trend
+    from trueseed.report.targets import NOT_TOLD, left, projected, trend
 
     said = found.to_json()
     name, version, task = map(shown, (found.name, found.version, found.task))
@@ -207,14 +213,15 @@ def _stands(found: "Standing") -> Iterator[str]:
     for step in found.steps:
         gap = f"{step.gap.value:+.3f} [{step.gap.low:+.3f}, {step.gap.high:+.3f}]"
         score = f"{shown(step.student):40} {_with_interval(step.score)}"
-        yield f"  {step.on}  {score}  gap {gap}  wins {step.wins:.1%}  {step.status}"
+        surely = f"surely [{step.surely.low:+.3f}, {step.surely.high:+.3f}]"
+        yield f"  {step.on}  {score}  gap {gap}  {surely}  wins {step.wins:.1%}  {step.status or NOT_TOLD}"
         for name, rate in step.rates.items():
             if name != found.metric:
                 yield f"  {'':10}  {name:40} {_with_interval(rate)}"
         if step.undecided:
             yield f"  {'':10}  {step.undecided} of {found.samples} samples have no verdict"
     if not found.steps:
-        yield "  no student was measured yet"
+        yield "  no student has a score yet"
     if found.met_on is None and found.steps:
         yield "  " + ": ".join(filter(None, (trend(said), projected(said))))
     for told in found.judge["warnings"] if found.judge else ():

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from trueseed.report import timeline
 from trueseed.report.wording import change, count, days, figure, percent
 
+NOT_TOLD = "not told"  # where the judge is not to be believed
 SHOWN = 8  # students above the fold, the newest
 
 
@@ -18,6 +19,7 @@ class Student:
     name: str
     score: str
     gap: str
+    surely: str
     wins: str
     status: str
 
@@ -44,7 +46,7 @@ def of(said: Mapping[str, Any]) -> Target:
         title=f"{said['name']} ({said['version']}) on {said['task']}, by {said['by']}",
         left=left(said),
         late=said["days_left"] < 0,
-        status=steps[-1]["status"] if steps else "",
+        status=(steps[-1]["status"] or NOT_TOLD) if steps else "",
         facts=tuple(_facts(said)),
         plot=timeline.gaps(said) if steps else None,
         students=students[:SHOWN],
@@ -85,7 +87,7 @@ def _facts(said: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [("Target", f"{said['metric']} {goal}, {said['samples']} samples of {said['source']}")]
     facts += _judge(said["judge"]) if "judge" in said else []
     if not steps:
-        return [*facts, ("Students", "none was measured yet")]
+        return [*facts, ("Students", "none has a score yet")]
     facts += [
         (_RATES[name], _rate(rate)) for name, rate in steps[-1].get("rates", {}).items() if name != said["metric"]
     ]
@@ -126,6 +128,7 @@ def _student(step: Mapping[str, Any]) -> Student:
         name=step["student"],
         score=figure(score["value"]),
         gap=f"{change(gap['value'])} [{change(gap['low'])}, {change(gap['high'])}]",
+        surely=f"[{change(step['surely']['low'])}, {change(step['surely']['high'])}]",
         wins=percent(step["wins"]),
-        status=step["status"],
+        status=step["status"] or NOT_TOLD,
     )
