@@ -29,7 +29,8 @@ bench: $(DONE) $(addprefix .venv/tools/,litellm vllm lm-eval trl distilabel)  ##
 	TRUESEED_LITELLM=.venv/tools/litellm/bin/litellm TRUESEED_VLLM=$(CURDIR)/.venv/tools/vllm/bin/python \
 	TRUESEED_LMEVAL=$(CURDIR)/.venv/tools/lm-eval/bin/python TRUESEED_TRL=$(CURDIR)/.venv/tools/trl/bin/python \
 	$(BIN)/python -m bench
-	$(BIN)/python -m bench.half_depth --pace --minutes 2
+	$(BIN)/python -m bench.half_depth --pace --minutes 8
+	$(BIN)/python -m bench.half_depth --minutes 4 --methods sft
 	TRUESEED_DISTILABEL=$(CURDIR)/.venv/tools/distilabel/bin/python $(BIN)/python -m pytest tests/gateway/test_other_tools.py
 
 .venv/tools/litellm: PACKAGE = litellm[proxy]

@@ -9,7 +9,8 @@ without a peer: everybody against everybody on every prompt, 6.7 million meeting
 with 1,000 bootstrap draws. Seconds are of processor time.
 
 Choosing: models whose true ratings are drawn are judged forty pairs at a time, by Bradley and Terry's own law, until
-their mean standard error is 0.25 log-odds (43 points). They are paired at random, and where it tells most.
+their mean standard error is 0.25 log-odds (43 points). They are paired at random, where it tells most (chosen), and
+where it would tell most if their true ratings were known (known), which no way to choose can do.
 """
 
 import argparse
@@ -28,8 +29,8 @@ import numpy as np
 from bench.machine import save
 
 from trueseed.errors import ConfigError
-from trueseed.evaluate.bradley_terry import Battles, fit, interval, ranks
-from trueseed.evaluate.pairing import next_pairs
+from trueseed.evaluate.bradley_terry import PRIOR_SD, Battles, fit, interval, ranks
+from trueseed.evaluate.pairing import greedy, next_pairs
 
 MODELS, PROMPTS = 130, 805
 ERROR, BATCH = 0.25, 40
@@ -62,7 +63,7 @@ def main() -> None:
     result = {
         "verdicts": beside(asked.peer, asked.rounds, rng),
         "everybody": everybody(rng),
-        "choosing": [choosing(20, spread, asked.rounds) for spread in (0.5, 1.5, 2.5)] + [choosing(130, 1.5, 3)],
+        "choosing": [choosing(20, spread, 200) for spread in (0.5, 1.5, 2.5)] + [choosing(130, 1.5, 10)],
     }
     print(save("arena", result))
 
@@ -152,25 +153,26 @@ def seconds(work: Callable[[], object]) -> float:
 # ------------------------------------------------------------------------------------------------------------ verdicts
 
 
+HOW = ("random", "chosen", "known")
+
+
 def choosing(models: int, spread: float, rounds: int) -> dict[str, Any]:
-    """spread: standard deviation of the true ratings, log-odds. inside: true ratings that their 95 % intervals held."""
-    verdicts: dict[str, list[int]] = {"random": [], "chosen": []}
-    inside: dict[str, list[float]] = {"random": [], "chosen": []}
-    for seed in range(rounds):
-        for how in verdicts:
-            asked, held = until(models, spread, how, seed)
-            verdicts[how].append(asked)
-            inside[how].append(held)
-    middle = {how: statistics.median(each) for how, each in verdicts.items()}
-    found = {
+    """spread: standard deviation of the true ratings, log-odds. verdicts: medians. saved: beside random pairs. inside:
+    share of true ratings that their 95 % intervals held, and its standard error over rounds.
+    """
+    found = {how: np.array([until(models, spread, how, seed) for seed in range(rounds)]) for how in HOW}
+    verdicts = {how: float(np.median(each[:, 0])) for how, each in found.items()}
+    held = {how: (each[:, 1].mean(), each[:, 1].std(ddof=1) / rounds**0.5) for how, each in found.items()}
+    row = {
         "models": models,
         "spread": spread,
-        "verdicts": middle,
-        "saved": round(1 - middle["chosen"] / middle["random"], 3),
-        "inside": {how: round(statistics.mean(each), 3) for how, each in inside.items()},
+        "rounds": rounds,
+        "verdicts": verdicts,
+        "saved": {how: round(1 - verdicts[how] / verdicts["random"], 3) for how in HOW[1:]},
+        "inside": {how: [round(mean, 4), round(error, 4)] for how, (mean, error) in held.items()},
     }
-    print(found, flush=True)
-    return found
+    print(row, flush=True)
+    return row
 
 
 def until(models: int, spread: float, how: str, seed: int) -> tuple[int, float]:
@@ -181,12 +183,7 @@ def until(models: int, spread: float, how: str, seed: int) -> tuple[int, float]:
     names, rows = [f"m{n}" for n in range(models)], np.empty((0, 3))
     batch = BATCH * models // 20
     while True:
-        if how == "chosen":
-            pairs = next_pairs(names, battles_of(names, rows), count=batch, seed=len(rows))
-            places = np.array([(int(a[1:]), int(b[1:])) for a, b in pairs])
-        else:
-            first = rng.integers(0, models, batch)
-            places = np.stack([first, (first + rng.integers(1, models, batch)) % models], 1)
+        places = pairs(how, names, rows, truth, batch, rng)
         won = rng.random(batch) < 1 / (1 + np.exp(truth[places[:, 1]] - truth[places[:, 0]]))
         rows = np.concatenate([rows, np.column_stack([places, won])])
         try:
@@ -195,8 +192,28 @@ def until(models: int, spread: float, how: str, seed: int) -> tuple[int, float]:
             continue  # somebody met nobody yet
         if not fitted.regularised and np.sqrt(np.diag(fitted.covariance)).mean() < ERROR:
             bounds = [interval(fitted, at) for at in range(models)]
-            held = [low <= true <= high for true, (low, high) in zip(truth, bounds, strict=True) if low and high]
+            held = [low <= true <= high for true, (low, high) in zip(truth, bounds, strict=True)]
             return len(rows), float(np.mean(held))
+
+
+def pairs(
+    how: str, names: list[str], rows: np.ndarray, truth: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Places of whom to judge next (count, 2)."""
+    n = len(names)
+    if how == "random":
+        first = rng.integers(0, n, count)
+        return np.stack([first, (first + rng.integers(1, n, count)) % n], 1)
+    if how == "chosen":
+        told = next_pairs(names, battles_of(names, rows), count=count, seed=len(rows))
+        return np.array([(int(a[1:]), int(b[1:])) for a, b in told])
+    apart = truth[:, None] - truth[None, :]
+    weight = 1 / (2 + np.exp(apart) + np.exp(-apart))  # p(1 - p)
+    asked = np.zeros((n, n))
+    np.add.at(asked, (rows[:, 0].astype(int), rows[:, 1].astype(int)), 1)
+    told = (asked + asked.T) * weight
+    information = np.diag(told.sum(1)) - told + np.eye(n) / PRIOR_SD**2
+    return np.array(greedy(np.linalg.inv(information), weight, count, len(rows)))
 
 
 def battles_of(names: list[str], rows: np.ndarray) -> Battles:

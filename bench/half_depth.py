@@ -2,7 +2,7 @@
 
     python -m bench.half_depth --answers 1600                  # the teacher speaks, once; it goes on where it was
     python -m bench.half_depth --answers 1600 --pace           # seconds a step of each method: alone on the machine
-    python -m bench.half_depth --answers 1600 --minutes 2 --seeds 0 1 2 --methods sft online stored on_policy
+    python -m bench.half_depth --answers 1600 --minutes 8 --seeds 0 1 2 --methods sft online stored on_policy
 
 The student is SmolLM2-135M-Instruct without every other layer; its teacher is the whole. All methods learn from the
 same answers of the teacher and have the same learning rate; each takes as many steps as fit into the minutes at the
@@ -51,6 +51,7 @@ BRIEFLY = " Answer in one or two sentences."  # or most answers of so small a mo
 MAX_TOKENS = 96
 TOGETHER = 128  # answers, after which they are kept
 PACE_STEPS, WARM = 8, 3  # steps of a measurement of pace, of which the first are not counted
+PACE_RATE = 1e-6  # so few steps have no warm-up, and a student that diverges stops
 SHARED = {"learning_rate": 1e-3, "tokens_per_batch": 512, "num_train_epochs": 20, "save_steps": 10**6}
 ON_POLICY = {
     "lmbda": 1.0,
@@ -149,15 +150,21 @@ class Trained:
     hearing_s: float = 0.0
 
 
-def learn(here: Place, method: str, steps: int, seed: int, base: Path | None = None) -> Trained:
-    """By one of `METHODS`, so many steps of the optimizer; from the half-depth student unless told otherwise."""
+def learn(
+    here: Place, method: str, steps: int, seed: int, base: Path | None = None, rate: float | None = None
+) -> Trained:
+    """By one of `METHODS`, so many steps of the optimizer; from the half-depth student and at the method's learning
+    rate unless told otherwise.
+    """
     shared: dict[str, Any] = {**SHARED, "max_steps": steps, "seed": seed}
+    changed = {} if rate is None else {"learning_rate": rate}
     ended: list[float] = []
     here.workspace.report = lambda *told: ended.append(time.monotonic()) if told[3] == "steps" else None
     base, teacher = base or here.student, here.teacher.folder
     hearing_s, signals = 0.0, None
     if method == "stored":
         hearing_s, signals = _heard(here, settings.Distil(**shared))
+    shared |= changed
     said = {"method": method, "steps": steps, "seed": seed, "base": base.name}
     inputs = [here.dataset, *([signals] if signals else [])]
     ask = {here.teacher.source: Use.TRAIN} if method in ("online", "on_policy") else {}
@@ -170,7 +177,9 @@ def learn(here: Place, method: str, steps: int, seed: int, base: Path | None = N
             config = settings.Distil(**shared, signals="memory", loss_top_k=0)
             made = on_policy.train(config, here.dataset, base, teacher, step)
         else:
-            made = on_policy.train(settings.OnPolicy(**{**shared, **ON_POLICY}), here.dataset, base, teacher, step)
+            made = on_policy.train(
+                settings.OnPolicy(**{**shared, **ON_POLICY, **changed}), here.dataset, base, teacher, step
+            )
     curve = json.loads(made.path("curve.json").read_text())["curve"]
     took = tuple(later - before for before, later in zip(ended[WARM - 1 :], ended[WARM:], strict=False))
     return Trained(weights=made.folder, seconds=took, tokens=sum(p["tokens"] for p in curve), hearing_s=hearing_s)
@@ -246,7 +255,7 @@ def measured(here: Place, weights: Path) -> dict[str, Any]:
 
 def pace(here: Place, method: str) -> dict[str, float]:
     """Median seconds a step; and of hearing the teacher once, where that is done."""
-    trained = learn(here, method, PACE_STEPS, seed=999)
+    trained = learn(here, method, PACE_STEPS, seed=999, rate=PACE_RATE)
     found = {method: round(statistics.median(trained.seconds), 3)}
     return found | ({"hearing_s": round(trained.hearing_s, 1)} if method == "stored" else {})
 
@@ -271,15 +280,20 @@ def one(here: Place, method: str, seed: int, minutes: float, step_s: dict[str, f
     return line | measured(here, trained.weights)
 
 
-def summed(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds with 95 % intervals (Student's t); ratios are of the same seed."""
-    by = {m: {line["seed"]: line for line in lines if line["method"] == m} for m in METHODS}
+def summed(lines: Sequence[dict[str, Any]], minutes: float) -> dict[str, Any]:
+    """Means over seeds with 95 % intervals (Student's t); ratios are of the same seed. sft_best: that line of a seed,
+    of so many minutes or fewer, where fine-tuning ended nearest to the teacher.
+    """
+    by = {m: {x["seed"]: x for x in lines if x["method"] == m and x["minutes"] == minutes} for m in METHODS}
+    fewer = sorted((x for x in lines if x["method"] == "sft" and x["minutes"] <= minutes), key=_held_out, reverse=True)
+    by["sft_best"] = {x["seed"]: x for x in fewer}
     found: dict[str, Any] = {}
     for method, seeds in by.items():
         for name in ("held_out_kl", "own_forward_kl", "own_reverse_kl", "planned_s"):
             found.setdefault(method, {})[name] = _interval([line[name] for line in seeds.values()])
     for name, over, under, of in (
         ("online / sft, held-out KL", "online", "sft", "held_out_kl"),
+        ("online / sft at the best of its minutes, held-out KL", "online", "sft_best", "held_out_kl"),
         ("stored / online, held-out KL", "stored", "online", "held_out_kl"),
         ("stored / online, time", "stored", "online", "planned_s"),
         ("on_policy / online, forward KL on its own text", "on_policy", "online", "own_forward_kl"),
@@ -294,6 +308,10 @@ def summed(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
     ]
     found["stored and hearing / online, time"] = _interval(both)
     return found
+
+
+def _held_out(line: dict[str, Any]) -> float:
+    return float(line["held_out_kl"])
 
 
 def _interval(values: Sequence[float]) -> dict[str, Any] | None:
@@ -335,8 +353,9 @@ def main() -> None:
             line = one(here, method, seed, asked.minutes, state["pace"])
             state["lines"].append(line)
             print(json.dumps(line), flush=True)
-            same = [x for x in state["lines"] if x["minutes"] == asked.minutes]
-            save(NAME, {**about, **state, "untrained": kept["untrained"], "summary": summed(same)})
+            longest = max(x["minutes"] for x in state["lines"])
+            summary = {"minutes": longest, **summed(state["lines"], longest)}
+            save(NAME, {**about, **state, "untrained": kept["untrained"], "summary": summary})
 
 
 if __name__ == "__main__":

@@ -120,6 +120,36 @@ def test_what_was_written_is_written_over_by_nobody(workspace, sides, tmp_path):
         benchmarks.export(workspace, [sides[1].artifact], tmp_path / "out", "mt-bench")
 
 
+def test_a_folder_that_somebody_else_fills_is_left_alone(workspace, sides, tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ConfigError, match="not there yet"):
+        benchmarks.export(workspace, [sides[0].artifact], tmp_path / "out", "mt-bench")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_an_export_that_is_cut_short_leaves_nothing_and_is_handed_out_by_the_same_command(
+    workspace, sides, tmp_path, monkeypatch
+):
+    whole, written = Path.write_bytes, []
+
+    def little_room(path: Path, content: bytes) -> int:
+        written.append(path.name)
+        if len(written) > 1:
+            raise OSError(28, "No space left on device")
+        return whole(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", little_room)
+    with pytest.raises(OSError, match="No space left"):
+        benchmarks.export(workspace, [sides[0].artifact], tmp_path / "to" / "out", "mt-bench")
+    assert list((tmp_path / "to").iterdir()) == []
+    assert len(written) == 2 and of_step(workspace, benchmarks.STEP)[-1]["event"] == "failed"
+    monkeypatch.undo()
+    done = benchmarks.export(workspace, [sides[0].artifact], tmp_path / "to" / "out", "mt-bench")
+    assert sorted(path.name for path in (tmp_path / "to").rglob("*.json*")) == sorted(
+        name.split("/")[-1] for name in done.files
+    )
+
+
 def test_two_turns_do_not_go_where_there_is_one(workspace, sides, tmp_path):
     with pytest.raises(ConfigError, match="no questions of several turns"):
         benchmarks.export(workspace, [sides[0].artifact], tmp_path / "out", "arena-hard")

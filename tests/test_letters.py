@@ -147,7 +147,7 @@ def test_a_server_that_stands_open_past_its_last_day_is_told_so(workspace, monke
     weights = student(workspace)
     with workspace.step("serve", inputs=[weights], effect=Effect.SERVE) as step:
         step.look_on_a_new_day()
-        monkeypatch.setattr("trueseed.workspace.door._today", lambda: date(2030, 1, 1))
+        monkeypatch.setattr("trueseed.workspace.place._today", lambda: date(2030, 1, 1))
         with pytest.raises(Refused, match=r"may not go on today.*until 2030-01-01"):
             step.look_on_a_new_day()
 

@@ -116,7 +116,7 @@ def test_servers_that_run_and_what_left_are_named(workspace, tmp_path):
     assert (left.place, left.files, left.still_there) == (place, 1, True)
     place.unlink()
     said = CliRunner().invoke(app, ["recall", SMOL, "--dry-run", "--workspace", str(workspace.folder)]).stdout
-    assert f"by hand: {place} (1 files" in said
+    assert f"by hand: {place} (1 file" in said
     assert "not there any more" in said
 
 

@@ -70,12 +70,12 @@ def test_a_split_is_chosen_and_the_others_are_named(tmp_path):
 
 def test_list_and_export_name_what_is_here_and_hand_it_out_once(tmp_path):
     reference = brought(tmp_path)
-    assert trueseed(tmp_path, "records", "list").stdout.endswith("1 records of own/cook\n")
+    assert trueseed(tmp_path, "records", "list").stdout.endswith("1 record of own/cook\n")
     listed = json.loads(trueseed(tmp_path, "records", "list", "--json").stdout)
     assert listed == {"artifacts": [{"artifact": reference, "records": 1, "sources": ["own/cook"]}]}
     out = tmp_path / "out.jsonl"
     done = trueseed(tmp_path, "records", "export", reference, out)
-    assert done.stdout.replace("\n", "").endswith("1 records of own/cook")
+    assert done.stdout.replace("\n", "").endswith("1 record of own/cook")
     (row,) = map(json.loads, out.read_text().splitlines())
     assert row["messages"][-1]["content"] == ROW["completion"]
     assert row["trueseed"]["source"] == "own/cook"

@@ -228,6 +228,16 @@ def test_verdicts_of_a_file_are_rated_without_a_workspace(tmp_path):
     assert [line.split()[-1] for line in told.splitlines()[2:5]] == ["x", "y", "z"]
 
 
+def test_two_models_are_one_comparison_which_chance_is_not_told_of(tmp_path):
+    rows = [
+        {"sample": str(n), "a": "x", "b": "y", "winner": winner, "order": "ab", "judge": "own/j"}
+        for n, winner in enumerate("aab")
+    ]
+    (tmp_path / "v.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    told = cli("arena", tmp_path / "v.jsonl", "-w", tmp_path / "none").stdout
+    assert told.startswith("3 verdicts on 3 prompts;") and "comparison" not in told
+
+
 def test_a_task_that_nobody_was_measured_on_is_told(workspace):
     with pytest.raises(ConfigError, match="0 tasks that were measured here are called 'capitals'"):
         scoreboard.competing([], workspace, task="capitals")

@@ -307,7 +307,7 @@ def test_what_it_would_not_answer_counts_as_wrong_and_is_said(workspace, served,
     provider.behave(Behaviour(filtered="Say 2."))
     found = json.loads(evaluated(workspace, served(), "--scorer", "contains", "--task", written(tmp_path, ROWS)).stdout)
     assert found["counts"] == {"answers": 4, "skipped": 1}
-    assert "1 of 4 prompts got no answer, and count as wrong" in found["warnings"][0]
+    assert "1 of 4 prompts got no answer, and counts as wrong" in found["warnings"][0]
     lines = [json.loads(line) for line in _samples(workspace, found).read_text().splitlines()]
     assert "declined the prompt" in lines[2]["said"][0]["because"]
 

@@ -87,7 +87,7 @@ def test_a_run_files_endpoint_is_asked_and_calls_around_us_exit_with_four(truese
         around_us(provider)
         code, said = trueseed(*words, "--dry-run")
         assert code == 4
-        assert f"outside: {today}: 1 calls to simulated that TrueSeed never made" in said
+        assert f"outside: {today}: 1 call to simulated that TrueSeed never made" in said
         code, said = trueseed(*words, "--json")
         assert (code, json.loads(said)["outside"]) == (4, 1)
     code, said = trueseed("usage", "--maker", "deepseek", "--month", MONTH, "--json")

@@ -85,10 +85,11 @@ def rulings(
         document = catalog.governing(source, today, sources.features.get(source, ()))
         return Label(source=source, relation=relation, terms=document.digest if document else "")
 
+    def may(source: str, use: Use) -> Verdict:
+        return may_ask(source, use, facts, today, catalog, sources.features.get(source, ()))
+
     said: list[tuple[str, Iterable[Verdict]]] = []
-    for source in sources.examined:
-        may = may_ask(source, Use.BENCHMARK_TEACHER, facts, today, catalog, sources.features.get(source, ()))
-        said.append(("score", (may,)))
+    said += (("score", (may(source, Use.BENCHMARK_TEACHER),)) for source in sources.examined)
     said_of = [verdicts(each, catalog, facts, today, sources.features.get(each, ())) for each in sources.teachers]
     asked = dict(zip(USES, zip(*said_of, strict=True), strict=True)) if said_of else {}
     records = {*inherited, *(label(each, Relation.OUTPUT) for each in sources.imports)}
@@ -97,19 +98,16 @@ def rulings(
         records |= {label(each, RELATION_OF_USE[Use.TRAIN]) for each in sources.teachers}
         said.append(("generate", asked[ASKING["generate"]]))
     for step, source in sources.rewriters:
-        may = may_ask(source, Use.TRAIN, facts, today, catalog, sources.features.get(source, ()))
         records |= {label(source, RELATION_OF_USE[Use.TRAIN])}
-        said.append((step, (may, *may_flow(records, catalog, Effect.TRAIN, facts, today))))
+        said.append((step, (may(source, Use.TRAIN), *may_flow(records, catalog, Effect.TRAIN, facts, today))))
     dataset = records | {label(sources.held_out, Relation.FILTER)}
     hears: dict[str, tuple[Verdict, ...]] = {}
     if sources.distiller:
         step, source = sources.distiller
-        hears[step] = (may_ask(source, Use.TRAIN, facts, today, catalog, sources.features.get(source, ())),)
+        hears[step] = (may(source, Use.TRAIN),)
         dataset |= {label(source, RELATION_OF_USE[Use.TRAIN])}
     student = dataset | {label(sources.base, Relation.WEIGHTS)}
-    for source in sources.judges:
-        may = may_ask(source, Use.JUDGE, facts, today, catalog, sources.features.get(source, ()))
-        said.append(("judge", (may,)))
+    said += (("judge", (may(source, Use.JUDGE),)) for source in sources.judges)
     said += [
         ("curate", may_flow(records, catalog, Effect.NONE, facts)),
         ("baseline", asked.get(ASKING["baseline"], ())),

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trueseed.core.artifacts import Artifact
-from trueseed.core.canonical import sha256
-from trueseed.core.durable import write_atomic
+from trueseed.core.artifacts import Artifact, each_once
+from trueseed.core.canonical import file_digest, sha256
+from trueseed.core.durable import folder_atomic
 from trueseed.errors import ConfigError
 from trueseed.evaluate import verdicts
 from trueseed.evaluate.formats.row import Mark
@@ -48,30 +48,40 @@ def export(
 ) -> Written:
     """scores: of one task. public: the terms are asked whether it may be published.
 
-    Raises `Refused` where they do not permit that, `ConfigError` for an unknown format, for scores that are of other
-    tasks or hold no answers, for what the format cannot hold, and for files that are there already.
+    The folder appears whole, once the ledger knows of it. Raises `Refused` where they do not permit that, `ConfigError`
+    for an unknown format, for scores that are of other tasks or hold no answers, for what the format cannot hold, and
+    for a folder that is there already.
     """
     if form not in FORMS:
         raise ConfigError(f"there is no format {form!r}; the formats are {', '.join(FORMS)}")
+    if folder.exists():
+        raise ConfigError(f"{str(folder)!r} is there already; name a folder that is not there yet, or remove it")
     task = _task_of(scores, workspace)
-    inputs = {(each.kind, each.digest): each for each in (task, *scores, *_marked(scores, workspace))}
+    inputs = each_once([task, *scores, *_marked(scores, workspace)])
     config = {"format": form, "public": public, TO: seen_from(workspace.folder, folder)}
     effect = Effect.PUBLISH if public else Effect.NONE
-    with workspace.step(STEP, inputs=list(inputs.values()), effect=effect, config=config) as step:
-        for each in inputs.values():
+    with (
+        folder_atomic(folder) as staged,
+        workspace.step(STEP, inputs=inputs, effect=effect, config=config) as step,
+    ):
+        for each in inputs:
             step.read(each)
         made = files(_sheet(task, scores, workspace), form)
-        if there := [name for name in made if (folder / name).exists()]:
-            raise ConfigError(f"{folder / there[0]} is there already; name another folder, or remove it")
         hashed = {name: sha256(content) for name, content in made.items()}
+        _fill(staged, made)
         if step.earlier("report") is None:
             step.hands_out(hashed)
             step.write("report", _note(hashed), {"format": form, "files": len(made)})
         sources = tuple(sorted({label.source for label in step.labels}))
+    if any(not (folder / name).is_file() or file_digest(folder / name) != digest for name, digest in hashed.items()):
+        raise ConfigError(f"{str(folder)!r} was made by somebody else meanwhile; give another folder")
+    return Written(folder=folder, form=form, files=hashed, sources=sources)
+
+
+def _fill(folder: Path, made: Mapping[str, bytes]) -> None:
     for name, content in made.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(folder / name, content)
-    return Written(folder=folder, form=form, files=hashed, sources=sources)
+        (folder / name).write_bytes(content)
 
 
 def _note(said: Mapping[str, str]) -> Callable[[Path], None]:

@@ -19,15 +19,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from trueseed import models, scoring
-from trueseed.core.artifacts import Artifact
+from trueseed.asking import judges
+from trueseed.core.artifacts import Artifact, each_once
+from trueseed.core.canonical import digest
 from trueseed.core.chat import ChatModel
-from trueseed.errors import ConfigError
-from trueseed.evaluate.task import Config, thaw
+from trueseed.core.code import code_digest
+from trueseed.core.plural import form, many
+from trueseed.errors import ConfigError, Refused
+from trueseed.evaluate.task import Config, Task, read, thaw
+from trueseed.ledger.log import Entry
+from trueseed.lm.source import is_here
 from trueseed.runfile import Judging, RunFile
 from trueseed.teachers.judge import VERSION, Compares, Marks, Ruling
 from trueseed.teachers.rubric import Method, Rubric
 from trueseed.teachers.sitting import sitting
-from trueseed.terms.model import Relation, Use
+from trueseed.terms.model import Facts, Relation, Use
 from trueseed.terms.rules import may_ask
 from trueseed.workspace import Step, Workspace
 
@@ -38,7 +44,7 @@ if TYPE_CHECKING:
     from trueseed.evaluate.sample import Sample
 
 CARD_FILE, OPINIONS_FILE = "card.json", "opinions.jsonl"
-GOLD_NAME = "judge-gold"
+CARD_STEP, GOLD_NAME = "judge-check", "judge-gold"
 CHECKS: Literal["checks"] = "checks"  # stands for the judge that is no model
 _GOES_BY: Mapping[Method, str] = {"reference": "reference", "checks": "check"}  # a member of the sample's row
 
@@ -190,11 +196,15 @@ def by_scores(scores: Artifact, weights: Artifact | None, workspace: Workspace) 
 
 def gold(workspace: Workspace, file: Path | None = None, source: str | None = None) -> Artifact:
     """Pairs with known answers, held out: the shipped ones, or a file of `prompt`, `right`, `wrong` and `check`."""
+    return scoring.bring_task(workspace, _gold(file, source))
+
+
+def _gold(file: Path | None = None, source: str | None = None) -> Config:
     from trueseed.evaluate import judge_card
 
     if file is None:
         file, source = judge_card.GOLD, judge_card.GOLD_SOURCE
-    return scoring.bring_task(workspace, Config(scorer="gold", file=str(file), source=source, name=GOLD_NAME))
+    return Config(scorer="gold", file=str(file), source=source, name=GOLD_NAME)
 
 
 def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Artifact:
@@ -212,10 +222,8 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
         raise ConfigError(f"{len(samples)} of {len(every)} pairs have a `{seat.goes_by}`, by which this judge goes")
     own = _own_answers(seat, pairs, workspace)
     inputs = [pairs, *seat.weights, *([own.artifact] if own else [])]
-    limits = {name: limit.told for name, limit in judge_card.LIMITS.items()}
-    config = {**seat.identity, "limits": limits}
-    features = seat.model.features
-    with workspace.step("judge-check", inputs=inputs, ask=seat.asks, config=config, features=features) as step:
+    decides, features = _decides(seat), seat.model.features
+    with workspace.step(CARD_STEP, inputs=inputs, ask=seat.asks, config=decides, features=features) as step:
         if earlier := step.earlier("scores"):
             return earlier
         rivals = judge_card.rivals(samples, own.answers, seat.source) if own else None
@@ -239,6 +247,13 @@ def check(seat: Seat, workspace: Workspace, pairs: Artifact | None = None) -> Ar
         return step.write("scores", fill, {"judge": seat.source, "card": True, "passed": card.passed})
 
 
+def _decides(seat: Seat) -> dict[str, Any]:
+    """What its card is of, beside the pairs and its own answers."""
+    from trueseed.evaluate import judge_card
+
+    return {**seat.identity, "limits": {name: limit.told for name, limit in judge_card.LIMITS.items()}}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
     """What a judge's card said, and on which day. failed: the limits it did not keep."""
@@ -250,18 +265,59 @@ class Tried:
 
 def newest_card(source: str, method: Method, workspace: Workspace) -> Tried | None:
     """The last card of a judge here, by whichever rubric; None when it was never tried so, or the card is gone."""
-    lineage, found = workspace.lineage(), None
+    found = [tried for tried, _ in _cards(source, method, workspace)]
+    return found[-1] if found else None
+
+
+def _cards(source: str, method: Method, workspace: Workspace) -> Iterator[tuple[Tried, Entry]]:
+    """Of a judge, those that are still in the store, with the statements of the steps that made them."""
+    lineage = workspace.lineage()
     for made in lineage.artifacts():
         entry = lineage.maker(made.digest)
-        if made.kind != "scores" or entry is None or entry.predicate["step"] != "judge-check":
+        if made.kind != "scores" or entry is None or entry.predicate["step"] != CARD_STEP:
             continue
         if not (workspace.store.folder / "scores" / made.digest).is_dir():
             continue
         said = json.loads(workspace.store.get(f"scores:{made.digest}").path(CARD_FILE).read_bytes())
         if (said["judge"], said.get("method", "words")) == (source, method):
             on = date.fromisoformat(entry.predicate["at"][:10])
-            found = Tried(on=on, passed=said["passed"], failed=tuple(said["failed"]))
-    return found
+            yield Tried(on=on, passed=said["passed"], failed=tuple(said["failed"])), entry
+
+
+def kept_cards(file: RunFile, workspace: Workspace) -> dict[str, Tried]:
+    """Of the judges of a run file, by what they are told as, the cards that a run of it finds and does not make again.
+    Nobody is asked, and nothing is fetched.
+    """
+    found = ((name, _kept_card(judge, file, workspace)) for name, judge in judges(file).items())
+    return {name: tried for name, tried in found if tried}
+
+
+def _kept_card(judging: Judging, file: RunFile, workspace: Workspace) -> Tried | None:
+    cards = list(_cards(judging.named, judging.method, workspace))
+    if not cards or (judging.weights and not is_here(judging.weights)):
+        return None
+    try:
+        seat = seat_of(judging, file, workspace)
+    except (ConfigError, Refused):  # it will not be heard at all, and the run, or its plan, says why
+        return None
+    kept = (tried for tried, entry in cards if _is_as_now(entry, seat, file.facts, workspace))
+    return next(kept, None)
+
+
+def _is_as_now(entry: Entry, seat: Seat, facts: Facts, workspace: Workspace) -> bool:
+    """Whether a card was made as `check` would make it today: by this code, of the same judge, on the shipped pairs."""
+    from trueseed.evaluate.score import versions
+
+    said, lineage = entry.predicate, workspace.lineage()
+    if (said["code"], digest(said["config"])) != (code_digest(), digest(_decides(seat))):
+        return False
+    made_by = {each["kind"]: lineage.maker(each["digest"]) for each in said["inputs"]}
+    task, pairs, own = read(_gold()), made_by.get("prompts"), made_by.get("scores")
+    if pairs is None or pairs.predicate["config"].get("digest") != task.digest:
+        return False
+    if own is None:
+        return not _answers_too(seat, task, facts, workspace)
+    return _answers_too(seat, task, facts, workspace) and own.predicate["config"]["versions"] == versions()
 
 
 def _scope(seat: Seat, beyond: int) -> str:
@@ -273,23 +329,27 @@ def _scope(seat: Seat, beyond: int) -> str:
         "checks": f"{checked.SCOPE}: {checked.BY_CONSTRUCTION}",
         "reference": f"{reference.SCOPE}: of others it says nothing",
     }
-    left = f"; {beyond} pairs are beyond it" if beyond else ""
+    left = f"; {many(beyond, 'pair')} {form(beyond, 'is', 'are')} beyond it" if beyond else ""
     return f"{told[seat.method]}{left}" if seat.method in told else ""
 
 
 def _own_answers(seat: Seat, pairs: Artifact, workspace: Workspace) -> Entrant | None:
-    """The judge's own answers to the gold prompts; None where it has none, where its terms do not let it judge, or be
-    measured, and where no check tells whether they are right.
-    """
-    if seat.method == CHECKS:
-        return None
-    features = seat.model.features.get(seat.source, ())
-    for use in (Use.JUDGE, Use.BENCHMARK_TEACHER) if seat.model.asked else ():
-        if not may_ask(seat.source, use, workspace.facts, _today(), workspace.catalog, features).permitted:
-            return None
-    if any("check" not in sample.row for sample in thaw(pairs).samples):
+    """The judge's own answers to the gold prompts; None where it gives none."""
+    if not _answers_too(seat, thaw(pairs), workspace.facts, workspace):
         return None
     return speaking(seat.model, Config(scorer="gold", seed=seat.rubric.seed), pairs, workspace)
+
+
+def _answers_too(seat: Seat, pairs: Task, facts: Facts, workspace: Workspace) -> bool:
+    """Not where it is no model, where its terms do not let it judge, or be measured, and where no check tells whether
+    its answers are right.
+    """
+    if seat.method == CHECKS:
+        return False
+    features = seat.model.features.get(seat.source, ())
+    uses = (Use.JUDGE, Use.BENCHMARK_TEACHER) if seat.model.asked else ()
+    verdicts = (may_ask(seat.source, use, facts, _today(), workspace.catalog, features) for use in uses)
+    return all(each.permitted for each in verdicts) and all("check" in sample.row for sample in pairs.samples)
 
 
 # ------------------------------------------------------------------------------------------------------------ pairwise
@@ -315,7 +375,7 @@ def pairwise(
     one, other = _contestants(a, b)
     cards = [check(seat, workspace) if checked else None for seat in seats]
     heard = [_hear(seat, (a, b), (one, other), task, workspace) for seat in seats]
-    inputs = _each_once(task, a.artifact, b.artifact, *heard, *(card for card in cards if card))
+    inputs = each_once([task, a.artifact, b.artifact, *heard, *(card for card in cards if card)])
     said = {"seed": seed, "names": [one.name, other.name], "judges": [seat.identity for seat in seats]}
     with workspace.step("pairwise", inputs=inputs, config=said) as step:
         if earlier := step.earlier("scores"):
@@ -351,7 +411,7 @@ def _hear(
     """What one judge says, in a step of its own."""
     from trueseed.evaluate.conversation import Conversations
 
-    inputs = _each_once(task, *(each.artifact for each in entrants), *seat.weights)
+    inputs = each_once([task, *(each.artifact for each in entrants), *seat.weights])
     features = seat.model.features
     with workspace.step("judge", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
         if earlier := step.earlier("scores"):
@@ -453,7 +513,7 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
             f"a judge by {seat.method} compares two answers and gives no marks; take `words`, `likelihood`"
         )
     card = check(seat, workspace) if checked else None
-    inputs = _each_once(task, entrant.artifact, *seat.weights, *([card] if card else []))
+    inputs = each_once([task, entrant.artifact, *seat.weights, *([card] if card else [])])
     features = seat.model.features
     with workspace.step("mark", inputs=inputs, ask=seat.asks, config=seat.identity, features=features) as step:
         if earlier := step.earlier("scores"):
@@ -504,7 +564,7 @@ def _marks(
     }
     left_out = len(rulings) - len(given)
     warnings = [*judge.doubts(decides=True), *([kin] if kin else [])]
-    warnings += [f"{left_out} of {len(rulings)} answers have no mark"] if left_out else []
+    warnings += [f"{left_out} of {len(rulings)} answers {form(left_out, 'has', 'have')} no mark"] if left_out else []
     told: dict[str, Any] = {
         "name": judge.called,
         "source": judge.source,
@@ -525,10 +585,6 @@ def _marks(
 
 
 # -------------------------------------------------------------------------------------------------------------- writing
-
-
-def _each_once(*artifacts: Artifact) -> list[Artifact]:
-    return list({(each.kind, each.digest): each for each in artifacts}.values())
 
 
 def _write_json(path: Path, value: Any) -> None:

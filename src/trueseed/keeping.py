@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trueseed.core.artifacts import Artifact
+from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.canonical import digest
 from trueseed.report.results import Results
 from trueseed.workspace import Workspace
@@ -28,8 +28,7 @@ def kept(workspace: Workspace, name: str, of: Sequence[Artifact], said: Any) -> 
         text = json.dumps(said, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / FILES[name]).write_text(text + "\n", encoding="utf-8")
 
-    inputs = list({each.digest: each for each in of}.values())
-    with workspace.step(name, inputs=inputs, config={"said": digest(said)}) as step:
+    with workspace.step(name, inputs=each_once(of), config={"said": digest(said)}) as step:
         return step.earlier("scores") or step.write("scores", fill, {"kept": name})
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from trueseed.core.canonical import digest
+from trueseed.core.plural import many
 from trueseed.ledger.lineage import CLOSINGS, labels_of
 from trueseed.ledger.log import Ledger
 from trueseed.ledger.statement import STEP
@@ -71,7 +72,7 @@ class HandedOut:
     def __str__(self) -> str:
         place = str(self.place or "an unknown place")
         there = "" if self.still_there else ", not there any more"
-        return f"{place} ({self.files} files, sha256 {self.sha256[:12]}, entry {self.entry}, {self.at}{there})"
+        return f"{place} ({many(self.files, 'file')}, sha256 {self.sha256[:12]}, entry {self.entry}, {self.at}{there})"
 
 
 def seen_from(workspace: Path, place: Path) -> str:

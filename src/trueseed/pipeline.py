@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from trueseed import ahead, distilling, failover, judging, keeping, measured, models, scoreboard, scoring, transforming
 from trueseed.checks import TRAIN_KINDS
-from trueseed.core.artifacts import Artifact
+from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
 from trueseed.errors import ConfigError, Refused
@@ -39,8 +39,8 @@ from trueseed.workspace import Workspace
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What a finished run leaves. parts: of each teacher that was asked, in order; none of a run on imported records.
-    teacher_source: the one that the baseline is of: then it is the base's. tasks: scores on the run file's own tasks.
-    board: how far the students are from its targets.
+    teacher_source: the one that the baseline is of: then it is the base's. tasks: scores on the run file's own tasks,
+    each once where one model plays two parts. board: how far the students are from its targets.
     """
 
     parts: tuple[Part, ...]
@@ -108,7 +108,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
             student=student,
             scores=scores,
             teacher_source=before.source,
-            tasks=(*of_tasks, *of_targets, *(each for each in board.verdicts if each not in of_tasks)),
+            tasks=tuple(each_once([*of_tasks, *of_targets, *board.verdicts])),
             board=board,
         )
 

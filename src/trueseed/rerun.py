@@ -14,8 +14,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trueseed import ahead, distilling, failover, models, pipeline, scoring, transforming
-from trueseed.core.artifacts import Artifact
+from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.canonical import now
+from trueseed.core.plural import many
 from trueseed.errors import Refused
 from trueseed.failover import Baseline, Part
 from trueseed.ledger.entered import Entered
@@ -85,11 +86,11 @@ class Course:
             yield f"a rebuild without what entry {each.index} recalls: {each}"
         yield from (f"  {line}" for line in self.cost.lines())
         for kept in self.kept:
-            yield f"  kept: {kept.records} records of {kept.source}, which are not asked for again"
+            yield f"  kept: {many(kept.records, 'record')} of {kept.source}, which are not asked for again"
         if self.wanted and self.ask:
-            yield f"  asked: {self.wanted} records of {', then '.join(each.named for each in self.ask)}"
+            yield f"  asked: {many(self.wanted, 'record')} of {', then '.join(each.named for each in self.ask)}"
         elif self.wanted:
-            yield f"  asked: none; {self.wanted} records fewer, since no teacher in the run file may be asked for them"
+            yield f"  asked: none; {many(self.wanted, 'record')} fewer, since no teacher in the run file may be asked"
 
 
 def look(file: RunFile, workspace: Workspace) -> Course | None:
@@ -156,7 +157,7 @@ def rebuild(course: Course, file: RunFile, workspace: Workspace) -> Outcome:
         student=student,
         scores=scores,
         teacher_source=before.source,
-        tasks=tuple(of_tasks),
+        tasks=tuple(each_once(of_tasks)),
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from trueseed import contests, scoring
 from trueseed.core.artifacts import Artifact
+from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 from trueseed.evaluate.formats import reading
 from trueseed.evaluate.formats.arena_hard import MUCH
@@ -225,7 +226,8 @@ def arena(
 def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Sequence[Verdict]":
     found = reading.judgments(path, baseline)
     if found.format:
-        note(f"{path.name}: {found.format}, {len(found.verdicts):,} verdicts; {found.none:,} judgments were none")
+        none = f"{many(found.none, 'judgment')} {form(found.none, 'was', 'were')} none"
+        note(f"{path.name}: {found.format}, {many(len(found.verdicts), 'verdict')}; {none}")
     return found.verdicts
 
 

@@ -6,6 +6,7 @@ Read off scores.json, where `evaluate.contamination` put both, for the command l
 from collections.abc import Mapping
 from typing import Any
 
+from trueseed.core.plural import form, many
 from trueseed.ledger.looks import told
 from trueseed.similarity.leaks import IN_A_ROW
 
@@ -28,12 +29,14 @@ def of_training(scores: Mapping[str, Any]) -> list[str]:
     if found and "contaminated" in found:
         ways = f"{found['same']} the same, {found['near']} nearly, {found['run']} by {IN_A_ROW} words in a row"
         of = f"{found['contaminated']} of {found['samples']} samples ({found['share']:.1%})"
-        words.append(f"in the training data ({found['records']:,} records): {of}: {ways}")
+        words.append(f"in the training data ({many(found['records'], 'record')}): {of}: {ways}")
         for name, each in (found.get("without") or {}).items():
             interval = f"[{each['low']:.3f}, {each['high']:.3f}]"
             words.append(f"without these, {name} {each['value']:.3f}  95 % {interval}  n {each['n']}")
         if found["contaminated"] and not found.get("without"):
             words.append("without these there is no score: too few samples are left, or it was measured elsewhere")
         if (examples := found.get("examples")) and examples["contaminated"]:
-            words.append(f"of {examples['shown']} examples shown, {examples['contaminated']} are in the training data")
+            known = examples["contaminated"]
+            shown = many(examples["shown"], "example")
+            words.append(f"of {shown} shown, {known} {form(known, 'is', 'are')} in the training data")
     return words + [f"training data unknown: {each}" for each in (found or {}).get("unknown", ())]

@@ -65,7 +65,7 @@ def test_a_task_that_is_well_is_read_scored_and_compared_with_the_prompts(look, 
     findings = look(tasks=task())
     found = of(findings, "task task")
     assert {name: check.status for name, check in found.items()} == {
-        "samples": "ok", "scorer": "ok", "training prompts": "ok",
+        "samples": "ok", "scorer": "ok", "training data": "ok",
     }  # fmt: skip
     assert findings.exit_code == 0
     assert provider.counts()["billed"] == 0
@@ -92,9 +92,31 @@ def test_samples_that_stand_in_the_training_prompts_are_named(look, tmp_path):
     prompt = {"id": "leaky", "prompt": "say 2, in a WORD of your own", "topic": "words"}
     (tmp_path / "mine.jsonl").write_text(json.dumps(prompt) + "\n")
     findings = look(tasks=task(), prompts={"file": "mine.jsonl", "source": "own/me"})
-    check = of(findings, "task task")["training prompts"]
+    check = of(findings, "task task")["training data"]
     assert check.status == "warning"
-    assert "1 of 4 samples stand in them, as '2' in prompt 'leaky'" in check.meaning
+    assert "1 of 4 samples stands in 1 prompt, as the prompt of '2' in prompt 'leaky'" in check.meaning
+
+
+def test_samples_that_stand_in_imported_questions_and_answers_are_named(look, tmp_path):
+    chats = [("Say a word.", "Soup."), ("Repeat after me.", ROWS[1]["prompt"]), (ROWS[3]["prompt"], "Three.")]
+    rows = [
+        {"messages": [{"role": "user", "content": asked}, {"role": "assistant", "content": said}]}
+        for asked, said in chats
+    ]
+    (tmp_path / "theirs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    brought = [{"file": "theirs.jsonl", "source": "own/cook"}]
+    check = of(look(tasks=task(), **{"import": brought}), "task task")["training data"]
+    assert check.status == "warning"
+    assert "2 of 4 samples stand in" in check.meaning and "and 3 imported records" in check.meaning
+    assert f"as the prompt of '1' in line 2 of {tmp_path / 'theirs.jsonl'}" in check.meaning
+
+
+def test_training_data_that_cannot_be_read_is_told_as_not_compared(look, tmp_path):
+    brought = [{"file": "nowhere.jsonl", "source": "own/cook"}]
+    findings = look(tasks=task(), **{"import": brought})
+    told = [check for check in findings.checks if (check.of, check.name) == ("task task", "training data")]
+    assert [check.status for check in told] == ["warning", "ok"]
+    assert "nowhere.jsonl cannot be read" in told[0].meaning
 
 
 def test_code_is_not_executed_where_no_sandbox_can_be_built(look, monkeypatch):

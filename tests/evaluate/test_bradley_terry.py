@@ -162,6 +162,24 @@ def test_chosen_pairs_take_fewer_verdicts_than_random_ones_to_the_same_interval(
     assert chosen <= 0.75 * random
 
 
+def test_intervals_hold_as_often_where_pairs_were_chosen():
+    rng, held, names = np.random.default_rng(2), [], [f"m{n}" for n in range(8)]
+    for seed in range(80):
+        truth, rows = rng.normal(0, 1.5, 8), []
+        truth -= truth.mean()
+        for _ in range(8):
+            asked = next_pairs(names, battles_of(names, rows) if rows else None, count=40, seed=seed)
+            pairs = [(names.index(a), names.index(b)) for a, b in asked]
+            rows += [(i, j, float(rng.random() < 1 / (1 + np.exp(truth[j] - truth[i])))) for i, j in pairs]
+        found = fit(battles_of(names, rows))
+        bounds = [interval(found, at) for at in range(8)]
+        held += [
+            (low is None or low <= t) and (high is None or t <= high)
+            for t, (low, high) in zip(truth, bounds, strict=True)
+        ]
+    assert 0.925 <= np.mean(held) <= 0.975
+
+
 def verdicts_to(error: float, how: str, seed: int, models: int = 14, batch: int = 40) -> int:
     """How many it takes until the ratings have this standard error on average."""
     rng = np.random.default_rng(seed)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from tests.tiny_run import run_file
 
-from trueseed import pipeline, runfile, scoring
+from trueseed import judging, pipeline, runfile, scoring
 from trueseed.errors import Refused
+from trueseed.evaluate import judge_card
 from trueseed.evaluate.task import Config
 from trueseed.plan import making, words
 from trueseed.plan.calendar import Finish
@@ -101,6 +102,26 @@ def test_answers_and_verdicts_are_counted_and_paid_at_the_price_of_whoever_gives
     assert made.to_json()["deadlines"][0]["time"] == "before"
     uses = {(row.source, use) for row in words.verdicts(made) for use in row.uses.split(", ") if row.permitted}
     assert {("own/judge", "judge"), ("own/gpt", "benchmark_teacher")} <= uses
+
+
+def test_a_card_that_is_kept_is_not_counted_and_is_said_to_be(read, workspace, provider, tmp_path, monkeypatch):
+    gold = judge_card.GOLD.read_text().splitlines()[20:28]
+    (tmp_path / "gold.jsonl").write_text("".join(f"{line}\n" for line in gold))
+    monkeypatch.setattr(judge_card, "GOLD", tmp_path / "gold.jsonl")
+    file = read()
+    workspace.declare(file.project, file.facts)
+    seat = judging.seat_of(file.judges[0], file, workspace)
+    judging.check(seat, workspace)
+    asked = provider.counts()["arrived"]
+    judging.check(seat, workspace)
+    made = making.make(file, workspace, rows=0)
+    assert provider.counts()["arrived"] == asked
+    assert {each.step for each in made.estimate.steps if each.step.startswith("judge")} == {"judge 1"}
+    assert made.measures[0] == f"judge 1: its card of {TODAY} is kept (failed): nothing is asked for it"
+    stricter = {**remote(provider, "own/judge", {"input": 1.0, "output": 1.0}), "rubric": {"seed": 8}}
+    anew = making.make(read(judges=[stricter]), workspace, rows=0)
+    assert "judge 1: its card" in {each.step for each in anew.estimate.steps}
+    assert not any("is kept" in line for line in anew.measures)
 
 
 def test_a_judge_whose_price_nobody_knows_ends_plan_and_run_alike_before_any_call(read, workspace, provider):

@@ -169,6 +169,11 @@ def test_a_leaderboard_shows_ratings_and_the_ranks_each_may_have():
     assert "without a bound" in text
 
 
+def test_one_meeting_is_told_as_one():
+    one = {**a_board(("own/x", "own/y")).to_json(), "verdicts": 1, "samples": 1}
+    assert leaderboard.of("", one).told.startswith("1 meeting on 1 prompt;")
+
+
 def test_a_long_leaderboard_is_folded():
     board = a_board(tuple(f"own/{n}" for n in range(18)))
     shown = leaderboard.of("", board.to_json())

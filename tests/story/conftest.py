@@ -13,7 +13,7 @@ from tests.story.people import ANOTHER_KEY, KEY, Place
 from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 
 On = Callable[[str], None]
-KNOW_THE_DAY = ("core.canonical", "workspace.door", "pipeline", "models", "exchange.look", "cli.show", "recall")
+KNOW_THE_DAY = ("core.canonical", "workspace.place", "pipeline", "models", "exchange.look", "cli.show", "recall")
 
 
 @pytest.fixture

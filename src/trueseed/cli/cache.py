@@ -7,6 +7,7 @@ import typer
 from rich.table import Table
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
+from trueseed.core.plural import many
 
 app = typer.Typer()
 cache_app = typer.Typer(help="Answers that need not be asked for again.", no_args_is_help=True)
@@ -50,7 +51,7 @@ def cache_export(
         print_json({**written.to_json(), "key": key})
         return
     for name, n in sorted(written.answers.items()):
-        out.print(f"{name}  {n} answers", markup=False)
+        out.print(f"{name}  {many(n, 'answer')}", markup=False)
     for reason, n in sorted(written.left_out.items()):
         out.print(f"  left out, {reason}: {n}", markup=False)
     err.print(f"whoever imports it needs your key, from you and not from the file: {key}", markup=False)
@@ -78,8 +79,9 @@ def cache_import(
     if as_json:
         print_json(taken.to_json())
         return
-    out.print(f"{'taken before' if taken.known else 'taken'}: asked under {taken.log}, {taken.checkpoint[0]} entries")
+    log = f"{taken.log}, {many(taken.checkpoint[0], 'entry', 'entries')}"
+    out.print(f"{'taken before' if taken.known else 'taken'}: asked under {log}")
     for name, n in taken.answers.items():
-        out.print(f"  {name}  {n} answers", markup=False)
+        out.print(f"  {name}  {many(n, 'answer')}", markup=False)
     for digest, document in taken.terms.items():
         out.print(f"  under {document} as they read it ({digest[:12]})", markup=False)

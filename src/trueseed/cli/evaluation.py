@@ -13,9 +13,11 @@ from trueseed.cli.grouped import grouped
 from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
+from trueseed.core.plural import many
 
 if TYPE_CHECKING:
     from trueseed.core.artifacts import Artifact
+    from trueseed.evaluate.harness import Config as HarnessConfig
     from trueseed.evaluate.task import Config
     from trueseed.scoring import Model
     from trueseed.workspace import Workspace
@@ -113,40 +115,61 @@ def _chosen(place: "Workspace", model: str, heard: Heard) -> "Model":
     return scoring.ours(place, model, Speed(dtype="float32") if heard.float32 else None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Tasks of the harness, and how they are asked."""
+
+    source: Annotated[str, typer.Option(help="Where the samples come from: maker/name@dataset, or own/<name>.")]
+    task: Annotated[list[str] | None, typer.Option(help="A task of the harness; several times for several.")] = None
+    include: Annotated[Path | None, typer.Option(help="A folder of task files of your own.")] = None
+    shots: Annotated[int | None, typer.Option(help="Examples before each question.")] = None
+    limit: Annotated[int | None, typer.Option(help="So many samples, from the beginning.")] = None
+    chat: Annotated[bool, typer.Option("--chat", help="Questions in the model's chat template.")] = False
+
+    @property
+    def config(self) -> "HarnessConfig":
+        """Raises `ConfigError`."""
+        from trueseed.core.settings import checked
+        from trueseed.evaluate.harness import Config
+
+        said = asdict(self)
+        tasks, include = said.pop("task"), said.pop("include")
+        return checked(Config, {**said, "tasks": tasks, "include": str(include) if include else None})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Elsewhere:
+    """What the harness left when it ran elsewhere."""
+
+    results: Annotated[Path | None, typer.Option(help="Import this results_….json instead of running.")] = None
+    samples: Annotated[list[Path] | None, typer.Option(help="Its samples_….jsonl, for intervals and pairs.")] = None
+
+
 @app.command()
+@grouped
 def harness(
     model: Annotated[str, typer.Argument(help=f"{MODEL}.")],
-    source: Annotated[str, typer.Option(help="Where the samples come from: maker/name@dataset, or own/<name>.")],
-    task: Annotated[list[str] | None, typer.Option(help="A task of the harness; several times for several.")] = None,
-    include: Annotated[Path | None, typer.Option(help="A folder of task files of your own.")] = None,
-    shots: Annotated[int | None, typer.Option(help="Examples before each question.")] = None,
-    limit: Annotated[int | None, typer.Option(help="So many samples, from the beginning.")] = None,
-    chat: Annotated[bool, typer.Option("--chat", help="Questions in the model's chat template.")] = False,
+    asked: Asked,
+    left: Elsewhere,
     float32: Annotated[bool, typer.Option("--float32", help="Compute in float32, to compare with others.")] = False,
-    results: Annotated[Path | None, typer.Option(help="Import this results_….json instead of running.")] = None,
-    samples: Annotated[list[Path] | None, typer.Option(help="Its samples_….jsonl, for intervals and pairs.")] = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
     """Run tasks of lm-evaluation-harness on weights that are here, or import what it measured elsewhere."""
     from trueseed import harnessing, scoring, screen
-    from trueseed.core.settings import checked
     from trueseed.errors import ConfigError
-    from trueseed.evaluate.harness import Config
     from trueseed.lm.speed import Speed
     from trueseed.workspace import Workspace
 
-    if bool(task) == bool(results):
+    if bool(asked.task) == bool(left.results):
         raise ConfigError("give either --task, to run it, or --results, to import what was measured elsewhere")
     with screen.Screen(err) as watching, pausing():
         place = Workspace.open(workspace, create=True, report=watching)
         measured = scoring.ours(place, model, Speed(dtype="float32") if float32 else None)
-        if results:
-            found = list(harnessing.imported(measured, results, samples or [], source, place))
+        if left.results:
+            found = list(harnessing.imported(measured, left.results, left.samples or [], asked.source, place))
         else:
-            said: dict[str, Any] = {"tasks": task, "source": source, "include": str(include) if include else None}
-            said |= {"shots": shots, "limit": limit, "chat": chat}
-            found = list(harnessing.by_harness(measured, checked(Config, said), place))
+            found = list(harnessing.by_harness(measured, asked.config, place))
     told = [{"artifact": f"{each.kind}:{each.digest}", **_scores(each)} for each in found]
     if as_json:
         print_json(told)
@@ -194,7 +217,7 @@ def table(scores: Mapping[str, Any]) -> list[str]:
 
     task = scores["task"]
     told = f"{shown(task['name'])}: {task['samples']} samples of {shown(task['source'])}, scorer {task['scorer']}"
-    told += f", {task['fewshot']} examples before each" if "fewshot" in task else ""
+    told += f", {many(task['fewshot'], 'example')} before each" if "fewshot" in task else ""
     told += f", read as {task['format']}" if "format" in task else ""
     against = f" against {shown(scores['against']['source'])}" if "against" in scores else ""
     lines = [f"{shown(scores['model']['source'])}{against} on {told}"]

@@ -1,15 +1,17 @@
 """The verbs of the ledger: check it, prove a student to others, and withdraw a source."""
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trueseed.cli.grouped import grouped
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, out, print_json, shown
 from trueseed.errors import Broken, ConfigError
 
 if TYPE_CHECKING:
-    from trueseed.recall import Part
+    from trueseed.recall import Part, Reach
     from trueseed.workspace import Workspace
 
 app = typer.Typer()
@@ -61,22 +63,39 @@ def proof(
     out.print(f"it is checked with `trueseed verify {output} --key {place.ledger.identity.operator}`")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which part of what the source was asked is meant; all of it when nothing is said."""
+
+    terms: Annotated[str, typer.Option(help="Only what was asked under this document (id or digest).")] = ""
+    use: Annotated[str, typer.Option(help="Only what was asked for this use.")] = ""
+    project: Annotated[str, typer.Option(help="Only what this project asked.")] = ""
+    asked_between: Annotated[
+        tuple[str, str], typer.Option(help="Only what was asked from the first to the last day (UTC); '-' for no end.")
+    ] = ("-", "-")
+    asking_goes_on: Annotated[
+        bool, typer.Option("--asking-goes-on", help="Withdraw what was asked; it may be asked again.")
+    ] = False
+
+    @property
+    def part(self) -> "Part":
+        """Raises `ConfigError`."""
+        from trueseed.recall import Part
+
+        said = asdict(self)
+        return Part(asked=said.pop("asked_between"), **said)
+
+
 @app.command()
+@grouped
 def recall(
     source: Annotated[str, typer.Argument(help="maker/model@route")],
+    *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would stop; change nothing.")] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what a rebuild without those records costs; change nothing.")
     ] = False,
-    terms: Annotated[str, typer.Option(help="Only what was asked under this document (id or digest).")] = "",
-    use: Annotated[str, typer.Option(help="Only what was asked for this use.")] = "",
-    project: Annotated[str, typer.Option(help="Only what this project asked.")] = "",
-    asked_between: Annotated[
-        tuple[str, str], typer.Option(help="Only what was asked from the first to the last day (UTC); '-' for no end.")
-    ] = ("-", "-"),
-    asking_goes_on: Annotated[
-        bool, typer.Option("--asking-goes-on", help="Withdraw what was asked; it may be asked again.")
-    ] = False,
+    asked: Asked,
     reason: Annotated[
         str, typer.Option("--why", "--reason", help="Goes into the ledger.")
     ] = "withdrawn by the operator",
@@ -90,8 +109,7 @@ def recall(
     from trueseed import recall as recalling
     from trueseed.workspace import Workspace
 
-    place = Workspace.open(workspace)
-    part = recalling.Part(terms=terms, use=use, project=project, asked=asked_between, asking_goes_on=asking_goes_on)
+    place, part = Workspace.open(workspace), asked.part
     if plan:
         _show_rebuild(place, source, part, as_json=as_json)
         return
@@ -100,10 +118,14 @@ def recall(
         print_json({**reach.to_json(), "dry_run": dry_run})
         return
     out.print(f"{source}: {'would stop' if dry_run else 'stopped'}")
+    _show_reach(reach, "would stop" if dry_run else "stops")
+
+
+def _show_reach(reach: "Reach", stops: str) -> None:
     for artifact in reach.stops:
         out.print(f"  {artifact}")
     for server in reach.servers:
-        out.print(f"  {shown(str(server))}: {'would stop' if dry_run else 'stops'} within seconds", markup=False)
+        out.print(f"  {shown(str(server))}: {stops} within seconds", markup=False)
     for handed in reach.exports:
         out.print(f"  beyond our reach, to be dealt with by hand: {shown(str(handed))}", markup=False)
     out.print("when its licence ends (`trueseed destroy SOURCE --by-licence`):")

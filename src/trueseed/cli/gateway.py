@@ -1,5 +1,6 @@
 """The verbs of the gateway: serve other tools, and the keys they ask with."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,10 +9,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from trueseed.cli.grouped import grouped
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json
 
 if TYPE_CHECKING:
-    from trueseed.access.keys import Keys
+    from trueseed.access.keys import Grant, Keys
 
 app = typer.Typer()
 keys_app = typer.Typer(help="API keys for the gateway: who may ask, for what, and how much.", no_args_is_help=True)
@@ -41,37 +43,49 @@ def gateway(
         crew.serve(opened, settings, host=host, port=port, workers=workers)
 
 
-@keys_app.command("issue")
-def keys_issue(
-    owner: Annotated[str, typer.Argument(help="Who gets it: a person or a tool.")],
-    project: Annotated[str, typer.Option(help="What its calls are counted under.")],
-    use: Annotated[list[str], typer.Option(help="A use that it permits: judge, train, reward, … May be repeated.")],
-    model: Annotated[list[str] | None, typer.Option(help="Sources that it reaches, as patterns: 'openai/*'.")] = None,
-    region: Annotated[str | None, typer.Option(help="Country it is used from; the workspace's when left out.")] = None,
+@dataclass(frozen=True, kw_only=True)
+class Granted:
+    """What a key permits."""
+
+    project: Annotated[str, typer.Option(help="What its calls are counted under.")]
+    use: Annotated[list[str], typer.Option(help="A use that it permits: judge, train, reward, … May be repeated.")]
+    model: Annotated[list[str] | None, typer.Option(help="Sources that it reaches, as patterns: 'openai/*'.")] = None
+    region: Annotated[str | None, typer.Option(help="Country it is used from; the workspace's when left out.")] = None
     feature: Annotated[
         list[str] | None, typer.Option(help="Of the service, with which all is asked: search, … May be repeated.")
-    ] = None,
-    market: Annotated[str | None, typer.Option(help="Country whose people are given the answers.")] = None,
-    budget: Annotated[float | None, typer.Option(min=0, help="US dollars over its whole life.")] = None,
-    expires: Annotated[str | None, typer.Option(help="The first day on which it is not valid, as 2027-01-31.")] = None,
+    ] = None
+    market: Annotated[str | None, typer.Option(help="Country whose people are given the answers.")] = None
+    budget: Annotated[float | None, typer.Option(min=0, help="US dollars over its whole life.")] = None
+    expires: Annotated[str | None, typer.Option(help="The first day on which it is not valid, as 2027-01-31.")] = None
+
+    def to(self, owner: str) -> "Grant":
+        """Raises `ConfigError`."""
+        from trueseed.access.keys import Grant
+        from trueseed.terms.answers import use_named
+
+        last = day(self.expires, "--expires") if self.expires else None
+        return Grant(
+            owner=owner,
+            project=self.project,
+            uses=frozenset(use_named(each) for each in self.use),
+            sources=tuple(self.model or ["*"]),
+            region=self.region,
+            features=tuple(self.feature or ()),
+            market=self.market,
+            budget_micros=None if self.budget is None else round(self.budget * 1_000_000),
+            expires_at=datetime.combine(last, datetime.min.time(), UTC) if last else None,
+        )
+
+
+@keys_app.command("issue")
+@grouped
+def keys_issue(
+    owner: Annotated[str, typer.Argument(help="Who gets it: a person or a tool.")],
+    granted: Granted,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key. It is shown once, now."""
-    from trueseed.access.keys import Grant
-    from trueseed.terms.answers import use_named
-
-    grant = Grant(
-        owner=owner,
-        project=project,
-        uses=frozenset(use_named(each) for each in use),
-        sources=tuple(model or ["*"]),
-        region=region,
-        features=tuple(feature or ()),
-        market=market,
-        budget_micros=None if budget is None else round(budget * 1_000_000),
-        expires_at=datetime.combine(day(expires, "--expires"), datetime.min.time(), UTC) if expires else None,
-    )
-    issued = _keys().issue(grant)
+    issued = _keys().issue(granted.to(owner))
     if as_json:
         print_json({**issued.key.to_json(), "token": issued.token})
         return

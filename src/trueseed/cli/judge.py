@@ -13,6 +13,7 @@ from trueseed.cli.evaluation import DESCRIBED, print_scores, task_config
 from trueseed.cli.grouped import grouped
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
+from trueseed.core.plural import many
 from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -214,7 +215,8 @@ def card_table(card: Mapping[str, Any]) -> Iterator[str]:
     faults = ", ".join(f"{n} {name}" for name, n in card["faults"].items()) or "none"
     yield f"  replies that were no verdict: {faults}; mended by asking again: {card['repaired']}"
     for each in card["calibration"]:
-        yield f"  where it was sure by {each['sure']:.2f} it was right in {each['right']:.2f} of {each['pairs']} pairs"
+        of = many(each["pairs"], "pair")
+        yield f"  where it was sure by {each['sure']:.2f} it was right in {each['right']:.2f} of {of}"
     cost = card["cost"]
     usd = f", {cost['usd']:.6f} USD" if "usd" in cost else ""
     tokens = f"{cost['prompt_tokens']:.0f} tokens read and {cost['completion_tokens']:.0f} said"

@@ -7,6 +7,7 @@ import typer
 
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json
+from trueseed.core.plural import many
 
 if TYPE_CHECKING:
     from trueseed.generate.rewriting import Config
@@ -34,7 +35,7 @@ def import_(
     if as_json:
         print_json(brought.to_json())
         return
-    out.print(f"{brought.records}  {brought.records.meta['records']} records", markup=False)
+    out.print(f"{brought.records}  {many(brought.records.meta['records'], 'record')}", markup=False)
     for label in brought.labels:
         which = "inherited" if label in brought.inherited else "declared"
         out.print(f"  {label.source} ({label.relation}), {which}", markup=False)
@@ -59,9 +60,8 @@ def records_list(workspace: WorkspaceOption = WORK, as_json: JsonOption = False)
         return
     for row in rows:
         flags = "".join(f", {flag}" for flag in FLAGS if row.get(flag))
-        out.print(
-            f"{row['artifact'][:24]}  {row['records']} records of {', '.join(row['sources'])}{flags}", markup=False
-        )
+        of = f"{many(row['records'], 'record')} of {', '.join(row['sources'])}"
+        out.print(f"{row['artifact'][:24]}  {of}{flags}", markup=False)
 
 
 @records_app.command("export")
@@ -81,7 +81,7 @@ def records_export(
     if as_json:
         print_json(written.to_json())
         return
-    out.print(f"{written.file}  {written.records} records of {', '.join(written.sources)}", markup=False)
+    out.print(f"{written.file}  {many(written.records, 'record')} of {', '.join(written.sources)}", markup=False)
 
 
 @app.command()

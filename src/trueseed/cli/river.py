@@ -8,6 +8,7 @@ import typer
 from trueseed.cli.evaluation import table
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
+from trueseed.core.plural import many
 
 if TYPE_CHECKING:
     from trueseed.pipeline import Outcome
@@ -60,7 +61,7 @@ def run(
             out.print(f"train   {how['method']} of {how['distiller']}, {how['route']}: {why}", markup=False)
         for brought in report.imports:
             also = f"; they carry {', '.join(brought.inherited)} too" if brought.inherited else ""
-            out.print(f"import  {brought.rows} records said to come from {brought.source}{also}", markup=False)
+            out.print(f"import  {many(brought.rows, 'record')} said to come from {brought.source}{also}", markup=False)
         for line in (line for scores in report.tasks for line in table(scores)):
             out.print(line, markup=False)
         out.print(f"report  {workspace / 'report.html'}")

@@ -15,7 +15,7 @@ app.add_typer(scores_app, name="scores")
 @scores_app.command()
 def export(
     scores: Annotated[list[str], typer.Argument(help="scores:<digest> of answers, verdicts or marks, on one task.")],
-    to: Annotated[Path, typer.Option(help="The folder to write them in.")],
+    to: Annotated[Path, typer.Option(help="The folder to make for them.")],
     form: Annotated[str, typer.Option("--as", help="alpaca-eval, mt-bench or arena-hard.")],
     public: Annotated[bool, typer.Option("--public", help="To be published: ask the terms whether it may.")] = False,
     workspace: WorkspaceOption = WORK,

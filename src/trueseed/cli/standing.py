@@ -1,14 +1,17 @@
 """The verbs of standing: who is better, of two or of many, and how far it is to the targets."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trueseed.cli.grouped import grouped
 from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, day, err, out, print_json, shown
+from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,20 +62,36 @@ def compare(
         out.print(f"p is corrected for {len(found)} tasks (Holm)", markup=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """Whose verdicts are counted, and as what; or which task's scores."""
+
+    task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = ""
+    judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = ""
+    metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None
+    much: Annotated[int, typer.Option(min=1, help="Verdicts that a much better answer (A>>B) counts as.")] = 3
+    baseline: Annotated[str, typer.Option(help="Whom the models of an arena-hard v0.1 file met.")] = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rating:
+    """How they are rated, and what to judge next."""
+
+    anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = ""
+    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0
+    pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0
+
+
 @app.command()
+@grouped
 def arena(
     verdicts: Annotated[
         list[str] | None,
         typer.Argument(help="Files of verdicts (ours, MT-bench's, arena-hard's, AlpacaEval's), or scores:<digest>."),
     ] = None,
-    task: Annotated[str, typer.Option(help="Everybody who was measured on this task, by its name or digest.")] = "",
-    judge: Annotated[str, typer.Option(help="Only the verdicts of this judge.")] = "",
-    metric: Annotated[str | None, typer.Option(help="Of the task; the scorer's own when left out.")] = None,
-    much: Annotated[int, typer.Option(min=1, help="Verdicts that a much better answer (A>>B) counts as.")] = 3,
-    baseline: Annotated[str, typer.Option(help="Whom the models of an arena-hard v0.1 file met.")] = "",
-    anchor: Annotated[str, typer.Option(help="The model that has 1000 points, instead of the average.")] = "",
-    resamples: Annotated[int, typer.Option(min=0, help="Bootstrap draws; 0 for sandwich errors.")] = 0,
-    pairs: Annotated[int, typer.Option(min=0, help="So many pairs to judge next, where it tells most.")] = 0,
+    *,
+    heard: Heard,
+    rating: Rating,
     keep: KeepOption = False,
     html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
@@ -86,22 +105,22 @@ def arena(
     from trueseed.workspace import Workspace
 
     place = Workspace.open(workspace) if (workspace / "format").exists() else None
-    held = scoreboard.competing(verdicts or [], place, task=task)
+    held = scoreboard.competing(verdicts or [], place, task=heard.task)
     battles, first = scoreboard.arena(
         held,
-        judge=judge,
-        metric=metric,
-        much=much,
-        baseline=baseline,
+        judge=heard.judge,
+        metric=heard.metric,
+        much=heard.much,
+        baseline=heard.baseline,
         note=lambda said: err.print(said, markup=False),
     )
-    board = leaderboard(battles, anchor=anchor, resamples=resamples, first=first)
-    asked = next_pairs(battles.models, battles, count=pairs) if pairs else []
+    board = leaderboard(battles, anchor=rating.anchor, resamples=rating.resamples, first=first)
+    asked = next_pairs(battles.models, battles, count=rating.pairs) if rating.pairs else []
     said = {**board.to_json(), "next": [list(pair) for pair in asked]}
     if keep:
         _keep("arena", held, [said], place)
     if html:
-        write_page(html, "The arena", Results(leaderboards=({"title": task, **said},)))
+        write_page(html, "The arena", Results(leaderboards=({"title": heard.task, **said},)))
     if as_json:
         print_json(said)
         return
@@ -168,8 +187,8 @@ def _compared(found: "Comparison", flips: int) -> Iterator[str]:
     change = f"{found.difference.value:+.3f}  95 % [{found.difference.low:+.3f}, {found.difference.high:+.3f}]"
     yield f"  B - A  {change}  p {found.holm:.3g} ({found.test})"
     yield (
-        f"  B is better on {found.better} samples, worse on {found.worse}; so many samples show a difference of "
-        f"{found.detectable:.3f}, and one of 0.03 takes {found.needed:,}"
+        f"  B is better on {many(found.better, 'sample')}, worse on {found.worse}; so many samples show a difference "
+        f"of {found.detectable:.3f}, and one of 0.03 takes {found.needed:,}"
     )
     for name, held in zip("AB", found.held, strict=True):
         yield from (f"  {name} {shown(said)}" for said in held)
@@ -186,7 +205,7 @@ def _compared(found: "Comparison", flips: int) -> Iterator[str]:
 
 
 def _rated(board: "Leaderboard") -> Iterator[str]:
-    yield f"{board.verdicts:,} verdicts on {board.samples:,} prompts; {board.method}"
+    yield f"{many(board.verdicts, 'verdict')} on {many(board.samples, 'prompt')}; {board.method}"
     yield f"{'rank':>4}  {'may be':>9}  {'points':>6}  {'95 %':>14}  {'wins':>6}  {'met':>8}  model"
     for row in board.rows:
         low, high = ("open" if bound is None else f"{bound:.0f}" for bound in (row.low, row.high))
@@ -195,7 +214,8 @@ def _rated(board: "Leaderboard") -> Iterator[str]:
             f"{row.rank:>4}  {possible:>9}  {row.rating:>6.0f}  {f'[{low}, {high}]':>14}  {row.wins:>6.1%}  "
             f"{row.met:>8,}  {shown(row.model)}"
         )
-    yield _by_chance(board.comparisons)
+    if board.comparisons > 1:
+        yield _by_chance(board.comparisons)
     for note in board.notes:
         yield f"note: {shown(note)}"
 
@@ -219,7 +239,8 @@ def _stands(found: "Standing") -> Iterator[str]:
             if name != found.metric:
                 yield f"  {'':10}  {name:40} {_with_interval(rate)}"
         if step.undecided:
-            yield f"  {'':10}  {step.undecided} of {found.samples} samples have no verdict"
+            have = form(step.undecided, "has", "have")
+            yield f"  {'':10}  {step.undecided} of {found.samples} samples {have} no verdict"
     if not found.steps:
         yield "  no student has a score yet"
     if found.met_on is None and found.steps:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,12 +11,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from trueseed.cli.grouped import grouped
 from trueseed.cli.show import WORK, JsonOption, day, err, out, print_json, shown
+from trueseed.core.plural import form, many
 from trueseed.errors import Broken, ConfigError
 
 if TYPE_CHECKING:
     from trueseed.teachers.api.providers import Endpoint
     from trueseed.teachers.supplier.bill import Bill
+    from trueseed.teachers.supplier.compare import Cell
     from trueseed.teachers.supplier.reconcile import Asked, Reconciled
     from trueseed.teachers.supplier.usage_report import Report, Sums
 
@@ -72,24 +75,39 @@ def usage(
         out.print(f"key     {signer.key(SIGNER)}", markup=False)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Where the maker's own come from: a file, or its usage endpoint."""
+
+    csv: Annotated[Path | None, typer.Option(help="The usage that the maker exported.")] = None
+    endpoint_from: Annotated[
+        Path | None, typer.Option(help="Ask the usage endpoint of the teacher in this run file or gateway.yaml.")
+    ] = None
+    key_from: Annotated[
+        str | None, typer.Option(help="Variable that holds the administrator's key, if not OPENAI_ADMIN_KEY.")
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What they are about."""
+
+    source: Annotated[str, typer.Option(help="Which of our sources the figures are about, as a pattern.")] = "*"
+    model: Annotated[list[str] | None, typer.Option(help="NAME=SOURCE: what the maker calls it. May be repeated.")] = (
+        None
+    )
+    through: Annotated[
+        str | None, typer.Option(help="The last day (UTC) that the figures hold whole, as 2026-11-30.")
+    ] = None
+
+
 @app.command()
+@grouped
 def reconcile(
     maker: MakerOption,
     month: MonthOption,
-    csv: Annotated[Path | None, typer.Option(help="The usage that the maker exported.")] = None,
-    endpoint_from: Annotated[
-        Path | None, typer.Option(help="Ask the usage endpoint of the teacher in this run file or gateway.yaml.")
-    ] = None,
-    key_from: Annotated[
-        str | None, typer.Option(help="Variable that holds the administrator's key, if not OPENAI_ADMIN_KEY.")
-    ] = None,
-    source: Annotated[str, typer.Option(help="Which of our sources the figures are about, as a pattern.")] = "*",
-    model: Annotated[
-        list[str] | None, typer.Option(help="NAME=SOURCE: what the maker calls it. May be repeated.")
-    ] = None,
-    through: Annotated[
-        str | None, typer.Option(help="The last day (UTC) that the figures hold whole, as 2026-11-30.")
-    ] = None,
+    figures: Figures,
+    about: About,
     workspace: Annotated[
         list[Path] | None,
         typer.Option("--workspace", "-w", help="Whose recalls count; the first one's ledger keeps the result."),
@@ -109,13 +127,13 @@ def reconcile(
 
     now = datetime.now(UTC)
     asked = reconciling.Asked(
-        scope=Scope(maker=maker, pattern=source),
+        scope=Scope(maker=maker, pattern=about.source),
         month=Month.parse(month),
-        through=day(through, "--through") if through else None,
-        told=told(model or []),
+        through=day(about.through, "--through") if about.through else None,
+        told=told(about.model or []),
         dry_run=dry_run,
     )
-    bill, asked, account, entity = _figures(csv, endpoint_from, asked, now=now, key_from=key_from)
+    bill, asked, account, entity = _read(figures, asked, now)
     places = workspace or ([] if dry_run and not WORK.exists() else [WORK])
     ledgers = [Workspace.open(place).ledger for place in places]
     found = reconciling.reconcile(bill, asked, account=Account.open(account), entity=entity, ledgers=ledgers, now=now)
@@ -127,21 +145,20 @@ def reconcile(
         raise typer.Exit(Broken.exit_code)
 
 
-def _figures(
-    csv: Path | None, endpoint_from: Path | None, asked: "Asked", *, now: datetime, key_from: str | None
-) -> "tuple[Bill, Asked, str | None, str]":
+def _read(figures: Figures, asked: "Asked", now: datetime) -> "tuple[Bill, Asked, str | None, str]":
     """The maker's own, what they are about, and the account and entity that they bill."""
     from trueseed.teachers.account.state import our_entity
     from trueseed.teachers.supplier import exports, usage_api
 
-    if csv is not None and endpoint_from is None:
-        return exports.read(csv), asked, None, our_entity()
-    if csv is not None or endpoint_from is None:
+    if figures.csv is not None and figures.endpoint_from is None:
+        return exports.read(figures.csv), asked, None, our_entity()
+    if figures.csv is not None or figures.endpoint_from is None:
         raise ConfigError("give the maker's figures: either --csv FILE, or --endpoint-from RUN.yaml")
-    named, account, entity = _named_in(endpoint_from)
+    named, account, entity = _named_in(figures.endpoint_from)
     chosen = usage_api.of_one_account(named, asked.scope)
     asked = replace(asked, scope=chosen.scope, told={**chosen.models, **asked.told})
-    return usage_api.fetch(chosen.endpoint, asked.month, now=now, key_from=key_from), asked, account, entity
+    bill = usage_api.fetch(chosen.endpoint, asked.month, now=now, key_from=figures.key_from)
+    return bill, asked, account, entity
 
 
 def _named_in(file: Path) -> "tuple[list[Endpoint], str | None, str]":
@@ -181,7 +198,8 @@ def _show_usage(made: "Report") -> None:
     _row(table, ("in all", "", ""), made.totals)
     out.print(table)
     if made.unknown:
-        out.print(f"of {made.unknown} calls nobody knows what became; `trueseed reconcile` settles them", markup=False)
+        unknown = f"of {many(made.unknown, 'call')} nobody knows what became"
+        out.print(f"{unknown}; `trueseed reconcile` settles that", markup=False)
     for hold in made.holds:
         until = f"released {hold.released_at}" if hold.released_at else "it stands"
         out.print(f"on hold since {hold.placed_at} ({hold.reason}); {until}", markup=False)
@@ -212,18 +230,24 @@ def _row(table: Table, names: Sequence[str], sums: "Sums") -> None:
 def _show_reconciled(found: "Reconciled") -> None:
     of = f"{found.asked.scope.maker} in {found.asked.month}, {found.bill.kind} ({found.bill.digest[:12]})"
     out.print(f"{found.verdict}: {of}", markup=False)
-    columns = (
-        "day",
-        "model",
-        "maker counts",
-        "ours",
-        "unknown",
-        "settled as billed",
-        "not billed",
-        "outside",
-        "missing",
-    )
-    table = _table(*columns)
+    out.print(_days(found))
+    for cell, _ in found.days:
+        _show_unlike(cell)
+    for past in found.past:
+        err.print(f"  PAST A STOP: {shown(str(past))}", markup=False)
+    if found.tokens_beyond:
+        out.print(f"  tokens: the maker counts {found.tokens_beyond:+d} beyond ours", markup=False)
+    if found.left:
+        out.print(f"  {many(found.left, 'call')} {form(found.left, 'is', 'are')} still unknown", markup=False)
+    for note in found.notes:
+        out.print(f"  note: {note}", markup=False)
+    if found.asked.dry_run:
+        out.print("nothing was settled or written (--dry-run)", markup=False)
+
+
+def _days(found: "Reconciled") -> Table:
+    settled = ("settled as billed", "not billed", "outside", "missing")
+    table = _table("day", "model", "maker counts", "ours", "unknown", *settled)
     for cell, done in found.days:
         said = 0 if cell.said is None else cell.said.calls if cell.counted else cell.said.tokens
         unit = "" if cell.counted else " tokens"
@@ -239,25 +263,14 @@ def _show_reconciled(found: "Reconciled") -> None:
             f"{cell.outside}{unit}" if cell.outside else "",
             f"{cell.missing}{unit}" if cell.missing else "",
         )
-    out.print(table)
-    for cell, _ in found.days:
-        if cell.outside:
-            unit = "calls" if cell.counted else "tokens"
-            err.print(
-                f"  outside: {cell.day}: {cell.outside} {unit} to {shown(str(cell.group))} that TrueSeed never made",
-                markup=False,
-            )
-        if cell.missing:
-            out.print(
-                f"  missing: {cell.day}: the maker has {cell.missing} fewer for {shown(str(cell.group))}", markup=False
-            )
-    for past in found.past:
-        err.print(f"  PAST A STOP: {shown(str(past))}", markup=False)
-    if found.tokens_beyond:
-        out.print(f"  tokens: the maker counts {found.tokens_beyond:+d} beyond ours", markup=False)
-    if found.left:
-        out.print(f"  {found.left} calls are still unknown", markup=False)
-    for note in found.notes:
-        out.print(f"  note: {note}", markup=False)
-    if found.asked.dry_run:
-        out.print("nothing was settled or written (--dry-run)", markup=False)
+    return table
+
+
+def _show_unlike(cell: "Cell") -> None:
+    """What only one of the two counted."""
+    whom = shown(str(cell.group))
+    if cell.outside:
+        outside = many(cell.outside, "call" if cell.counted else "token")
+        err.print(f"  outside: {cell.day}: {outside} to {whom} that TrueSeed never made", markup=False)
+    if cell.missing:
+        out.print(f"  missing: {cell.day}: the maker has {cell.missing} fewer for {whom}", markup=False)

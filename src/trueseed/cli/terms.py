@@ -1,7 +1,7 @@
 """The verbs of the terms: may I, and what do the documents say."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,17 +20,33 @@ terms_app = typer.Typer(help="The terms documents that decide what may be done."
 app.add_typer(terms_app, name="terms")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Imagined:
+    """Facts that the answer takes in the place of those that were declared."""
+
+    student: Annotated[str | None, typer.Option(help="chat, classifier or embedding")] = None
+    distributed: Annotated[bool | None, typer.Option("--distributed/--internal")] = None
+    name: Annotated[str | None, typer.Option(help="Name of the student.")] = None
+    region: Annotated[str | None, typer.Option(help="Country the source is asked from, as two letters.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfSource:
+    """What only a source can be asked about, and nothing that was made here."""
+
+    relation: Annotated[str | None, typer.Option(help="output, filter, score, or weights: the model itself")] = None
+    feature: Annotated[list[str] | None, typer.Option(help="Of the service, as a search; may be repeated.")] = None
+
+
 @app.command()
+@grouped
 def may(
     use: Annotated[str, typer.Argument(help=_USES)],
     subject: Annotated[str, typer.Argument(help=_SUBJECT)] = "student",
+    *,
     at: Annotated[str | None, typer.Option(help="A day, as 2024-02-27; today when left out.")] = None,
-    student: Annotated[str | None, typer.Option(help="chat, classifier or embedding")] = None,
-    distributed: Annotated[bool | None, typer.Option("--distributed/--internal")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the student.")] = None,
-    region: Annotated[str | None, typer.Option(help="Country the source is asked from, as two letters.")] = None,
-    relation: Annotated[str | None, typer.Option(help="output, filter, score, or weights: the model itself")] = None,
-    feature: Annotated[list[str] | None, typer.Option(help="Of the service, as a search; may be repeated.")] = None,
+    imagined: Imagined,
+    of: OfSource,
     without: Annotated[list[str] | None, typer.Option(help="A source to imagine away; may be repeated.")] = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
@@ -44,15 +60,15 @@ def may(
 
     documents(workspace)
     place, catalog, declared = asking.known(workspace)
-    facts = answers.given(declared, student=student, distributed=distributed, name=name, region=region)
+    facts = answers.given(declared, **asdict(imagined))
     if asking.is_made_here(subject):
-        asking.only_of_sources(relation=relation, feature=feature)
+        asking.only_of_sources(**asdict(of))
         found = asking.answer(place, subject, answers.use_named(use), day(at), facts=facts, without=without or [])
         _tell(found.to_json(), found.lines(whole=False), as_json, found.verdict == "permit")
         return
     asking.only_of_what_was_made(without=without)
     verdict = answers.may(
-        use, subject, at=day(at), catalog=catalog, facts=facts, relation=relation, features=feature or []
+        use, subject, at=day(at), catalog=catalog, facts=facts, relation=of.relation, features=of.feature or []
     )
     _tell(verdict.to_json(), answers.sentences(verdict), as_json, verdict.permitted)
 

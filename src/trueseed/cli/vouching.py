@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, out, print_json, shown
+from trueseed.core.plural import many
 from trueseed.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def add_cosignature(
 
     size, found = take_cosignature(Workspace.open(workspace).ledger, _text(file), _key(key))
     remember_witness(state_folder(), found.witness)
-    _taken({"size": size, "witness": found.witness.name, "at": found.at}, f"witness {found}: {size} entries", as_json)
+    said = {"size": size, "witness": found.witness.name, "at": found.at}
+    _taken(said, f"witness {found}: {many(size, 'entry', 'entries')}", as_json)
 
 
 @timestamp.command("request")
@@ -112,7 +114,7 @@ def add_stamp(
     size, found = take_stamp(Workspace.open(workspace).ledger, _bytes(file), [root])
     remember_authority(state_folder(), root)
     said = {"size": size, "authority": found.authority, "at": found.at.isoformat()}
-    _taken(said, f"time stamp of {found}: {size} entries", as_json)
+    _taken(said, f"time stamp of {found}: {many(size, 'entry', 'entries')}", as_json)
 
 
 def _written(data: bytes, output: Path | None, said: dict[str, Any], as_json: bool) -> None:

@@ -10,7 +10,7 @@ appears in one rename and is never changed.
 import json
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +124,11 @@ class Store:
         if kind not in get_args(Kind):
             raise Broken(f"artifact {folder} is of unknown kind {kind!r}")
         return Artifact(kind, folder.name, folder, meta)
+
+
+def each_once(artifacts: Iterable[Artifact]) -> list[Artifact]:
+    """In their order, without those that came before."""
+    return list({(each.kind, each.digest): each for each in artifacts}.values())
 
 
 def check(artifact: Artifact) -> None:

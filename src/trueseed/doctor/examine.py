@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trueseed.asking import beside, in_order, targets_of, uses_of
 from trueseed.asking import judges as judges_of
-from trueseed.doctor import imports, judges, method, permission, reach, targets, tasks, weights
+from trueseed.doctor import imports, judges, method, permission, reach, targets, tasks, training, weights
 from trueseed.doctor.check import Check, Findings, Subject
 from trueseed.doctor.known import Known
 from trueseed.errors import ConfigError, TrueSeedError
@@ -41,14 +41,15 @@ def examine(file: RunFile, workspace: Path, environment: Mapping[str, str] = os.
     catalog = place.catalog if place else catalog
     known = Known(file=file, catalog=catalog, now=now, folder=workspace, workspace=place, environment=environment)
     found += _prompts(known) if file.generate else ()
-    for n, each in enumerate(file.imports, start=1):
-        found += imports.checks(f"import {n}" if len(file.imports) > 1 else "import", each, known)
+    brought = imports.seen_by(known)
+    for n, each in enumerate(brought, start=1):
+        found += imports.checks(f"import {n}" if len(brought) > 1 else "import", each)
     teachers = in_order(file) | beside(file)
     for of, asked in teachers.items():
         found += _teacher(of, asked, known)
     found += _base(known)
     found += method.checks(file)
-    found += _measuring(known)
+    found += _measuring(known, training.lessons(file, brought))
     is_remote = any(asked.remote for asked in teachers.values())
     return Findings(checks=tuple(found), unchecked=reach.UNCHECKED if is_remote else ())
 
@@ -80,11 +81,11 @@ def _teacher(of: str, asked: Asked, known: Known) -> Iterator[Check]:
         yield Subject(of, "").error("run file", err)
 
 
-def _measuring(known: Known) -> Iterator[Check]:
+def _measuring(known: Known, lessons: training.Lessons) -> Iterator[Check]:
     """Tasks; judges and targets, beside what is looked at of them as of teachers."""
     file = known.file
     for config in file.tasks:
-        yield from tasks.checks(config, known)
+        yield from tasks.checks(config, known, lessons)
     for of, judge in judges_of(file).items():
         try:
             yield from judges.checks(of, judge, known)

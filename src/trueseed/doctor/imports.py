@@ -5,22 +5,31 @@ from collections.abc import Iterator
 from trueseed.doctor.check import Check, Subject
 from trueseed.doctor.known import Known
 from trueseed.doctor.permission import verdict_check
-from trueseed.errors import TrueSeedError
+from trueseed.errors import ConfigError, Refused, TrueSeedError
 from trueseed.exchange.look import Config
 from trueseed.exchange.seen import Seen, see
 from trueseed.terms.model import Effect
 
 
-def checks(of: str, config: Config, known: Known) -> Iterator[Check]:
-    subject = Subject(of, config.source)
+def seen_by(known: Known) -> tuple[Seen, ...]:
+    """Each import of the run file, as it will go."""
+    return tuple(_seen(config, known) for config in known.file.imports)
+
+
+def _seen(config: Config, known: Known) -> Seen:
     try:
-        catalog = known.workspace.catalog if known.workspace else known.catalog
-        seen = see(config, catalog, known.workspace, known.file.facts)
+        return see(config, known.catalog, known.workspace, known.file.facts)
     except TrueSeedError as err:  # what this user holds cannot be read
-        yield subject.error("known texts", err)
-        return
+        return Seen(config=config, ending=err)
+
+
+def checks(of: str, seen: Seen) -> Iterator[Check]:
+    config, subject = seen.config, Subject(of, seen.config.source)
     if seen.looked is None:
         assert seen.ending is not None
+        if not isinstance(seen.ending, (ConfigError, Refused)):
+            yield subject.error("known texts", seen.ending)
+            return
         yield subject.fails(
             "rows", str(seen.ending), "correct the file, or what `import` says of it", type(seen.ending)
         )

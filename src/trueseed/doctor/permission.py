@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from trueseed.asking import USES, must_be_in_force, verdicts
+from trueseed.core.plural import many
 from trueseed.doctor.check import Check, Subject
 from trueseed.doctor.known import Known
 from trueseed.errors import ConfigError, Refused, TrueSeedError
@@ -49,7 +50,7 @@ def verdict_check(subject: Subject, name: str, verdict: Verdict) -> Check:
     if verdict.permitted:
         n = len(verdict.obligations)
         told = f"`trueseed terms show {verdict.document}`"
-        owed = f"; {n} obligation{'s' if n > 1 else ''}, listed by {told}" if n else ""
+        owed = f"; {many(n, 'obligation')}, listed by {told}" if n else ""
         return subject.ok(name, f"permitted by {text}{verdict.because}{owed}")
     settle = verdict.settle_by or "choose another source: `trueseed plan` names what one may use"
     return subject.fails(name, f"refused: {text}{verdict.because}", settle, Refused)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import date
 
 from trueseed.asking import verdicts
+from trueseed.core.plural import many
 from trueseed.doctor.check import Check, Subject
 from trueseed.doctor.known import Known
 from trueseed.doctor.permission import verdict_check
@@ -84,7 +85,7 @@ def _day(subject: Subject, target: Target, today: date) -> Check:
     if on > today:
         return subject.fails("day", f"`on` is {on}, which is still to come", "give the day it answered", ConfigError)
     if target.teacher is None:
-        return subject.ok("day", f"it answered on {on}, {(today - on).days} days ago")
+        return subject.ok("day", f"it answered on {on}, {many((today - on).days, 'day')} ago")
     return subject.warning(
         "day", f"`on` is {on}: what it answers today would go by that day, unless it was asked then",
         f"for the model of today, give `on: {today}`",
@@ -94,5 +95,5 @@ def _day(subject: Subject, target: Target, today: date) -> Check:
 def _deadline(subject: Subject, by: date, today: date) -> Check:
     left = (by - today).days
     if left < 0:
-        return subject.warning("deadline", f"{by} is {-left} days past: whatever the run makes is late")
-    return subject.ok("deadline", f"{left} days left, until {by}")
+        return subject.warning("deadline", f"{by} is {many(-left, 'day')} past: whatever the run makes is late")
+    return subject.ok("deadline", f"{many(left, 'day')} left, until {by}")

@@ -3,21 +3,20 @@
 from collections.abc import Iterator
 
 from trueseed.checks import sandbox
+from trueseed.doctor import training
 from trueseed.doctor.check import Check, Subject
 from trueseed.doctor.known import Known
+from trueseed.doctor.training import Lessons
 from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.evaluate.task import Config, Task, read
-from trueseed.generate import prompts
 from trueseed.runfile import RunFile
-from trueseed.similarity.held_out import sample_of
-from trueseed.similarity.leaks import Leaks
 from trueseed.teachers.api.providers import provider
 
 TRIED = "An answer of a few words."  # that every scorer can be tried on
 
 
-def checks(config: Config, known: Known) -> Iterator[Check]:
-    """Nobody is asked: the samples are read, and each is scored on words of ours."""
+def checks(config: Config, known: Known, found: Lessons) -> Iterator[Check]:
+    """found: what the run would train on. Nobody is asked: samples are read, and each is scored on words of ours."""
     subject = Subject(f"task {config.named}", config.source or "")
     try:
         task = read(config)
@@ -31,8 +30,7 @@ def checks(config: Config, known: Known) -> Iterator[Check]:
         yield _sandbox(subject)
     if task.scorer.needs != "answers" and "teacher" in config.of:
         yield from _likelihoods(subject, known.file)
-    if known.file.generate:
-        yield _prompts(subject, task, known.file)
+    yield from training.checks(subject, task, found)
 
 
 def _scorer(subject: Subject, task: Task) -> Check:
@@ -72,21 +70,3 @@ def _likelihoods(subject: Subject, file: RunFile) -> Iterator[Check]:
             "likelihoods", f"{name} does not tell how probable a given text is, so the teacher cannot be measured",
             "take `teacher` out of `of`, or a scorer that reads answers", ConfigError,
         )  # fmt: skip
-
-
-def _prompts(subject: Subject, task: Task, file: RunFile) -> Check:
-    """Whether the prompts that records come from hold samples of it."""
-    try:
-        asked = prompts.named(file.prompts.file).prompts
-    except TrueSeedError:  # told of the prompts themselves
-        return subject.warning("training prompts", "they cannot be read, so nothing was compared")
-    index = Leaks(sample_of(each.id, each.to_json()) for each in task.samples)
-    met = {leak.sample: prompt.id for prompt in asked for leak in index.found([("prompt", prompt.text)])}
-    if not met:
-        return subject.ok("training prompts", f"none of {len(asked)} holds a sample, or nearly does")
-    first = next(iter(met))
-    return subject.warning(
-        "training prompts",
-        f"{len(met)} of {len(task.samples)} samples stand in them, as {first!r} in prompt {met[first]!r}",
-        "take these prompts out: curation leaves records that are nearly a sample out, and scores tell of the others",
-    )

@@ -7,7 +7,7 @@
 A model from outside is never said to be clean: its training data is not here.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from trueseed.ledger.lineage import Lineage, Made
 from trueseed.ledger.looks import Looks, is_trained, looks_at
 from trueseed.similarity import leaks
 from trueseed.similarity.held_out import learned_from, said
-from trueseed.similarity.leaks import Leak, Leaks, Sample
+from trueseed.similarity.leaks import Leak, Leaks, Said, Sample
 from trueseed.workspace import Step, Workspace
 
 NOT_HERE = "its training data is not here"
@@ -105,14 +105,14 @@ def _told(best: Mapping[str, tuple[Leak, str]]) -> dict[str, Any]:
 
 def _found(samples: Iterable[Sample], learned: Learned, step: Step) -> tuple[dict[str, tuple[Leak, str]], int]:
     """Of each sample that was learned, the strongest way and the record; and how many records there are."""
-    index, best, seen = Leaks(samples), dict[str, tuple[Leak, str]](), set[str]()
-    for artifact in learned.datasets:
-        step.read(artifact)
-        for record in learned_from(artifact):
-            if record.id in seen:
-                continue
-            seen.add(record.id)
-            for leak in index.found(said(record)):
-                if leak.sample not in best or leak.strength < best[leak.sample][0].strength:
-                    best[leak.sample] = leak, record.id
-    return best, len(seen)
+    seen = set[str]()
+
+    def records() -> Iterator[tuple[str, Iterator[Said]]]:
+        for artifact in learned.datasets:
+            step.read(artifact)
+            for record in learned_from(artifact):
+                if record.id not in seen:
+                    seen.add(record.id)
+                    yield record.id, said(record)
+
+    return Leaks(samples).met(records()), len(seen)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from trueseed.core.plural import form, many
 from trueseed.evaluate.judge_card import cost, faults
 from trueseed.evaluate.pairwise import Contestant, Opinion, Tally, decided, kinship, summarise
 from trueseed.evaluate.sample import Sample
@@ -20,8 +21,8 @@ from trueseed.evaluate.verdicts import Verdict
 from trueseed.teachers.rubric import Method
 
 _WHY_NONE = {
-    "too_long": "samples are too long for its context",
-    "out_of_scope": "samples hold nothing that it goes by",
+    "too_long": ("is", "are", "too long for its context"),
+    "out_of_scope": ("holds", "hold", "nothing that it goes by"),
 }
 
 
@@ -128,15 +129,19 @@ class Trial:
         if not any(judge.passed for judge in self.judges):
             found.append("no judge here is known to be any good: this win rate is not to be believed")
         tally = self.tally
+        have = form(tally.no_verdict, "has", "have")
+        undecided = f"{tally.no_verdict} of {many(tally.samples, 'sample')} {have} no verdict"
         if tally.order_decides:
-            of = f"{tally.by_order} of {len(tally.won)} samples that were decided"
+            of = f"{tally.by_order} of {many(len(tally.won), 'sample')} that were decided"
             found.append(f"there is no win rate: on {of} the verdict turned with the order of the answers")
         elif tally.win_rate is None:
-            found.append(f"there is no win rate: {tally.no_verdict} of {tally.samples} samples have no verdict")
+            found.append(f"there is no win rate: {undecided}")
         elif tally.no_verdict:
-            found.append(f"{tally.no_verdict} of {tally.samples} samples have no verdict and are left out")
+            found.append(f"{undecided} and {form(tally.no_verdict, 'is', 'are')} left out")
         for judge in self.judges:
-            found += [f"{judge.called}: {n} {_WHY_NONE[why]}" for why, n in self._not_asked(judge).items()]
+            for why, n in self._not_asked(judge).items():
+                one, several, what = _WHY_NONE[why]
+                found.append(f"{judge.called}: {many(n, 'sample')} {form(n, one, several)} {what}")
         return found
 
     def _not_asked(self, judge: Judgement) -> dict[str, int]:

@@ -35,13 +35,18 @@ def next_pairs(
     ratings, covariance = _known(models, battles)
     apart = ratings[:, None] - ratings[None, :]
     weight = np.where(np.abs(apart) < NEAR, EVEN, expit(apart) * expit(-apart))
+    return [(models[i], models[j]) for i, j in greedy(covariance, weight, count, seed)]
+
+
+def greedy(covariance: Array, weight: Array, count: int, seed: int) -> list[tuple[int, int]]:
+    """One after the other what tells most. covariance, weight (N, N): of ratings; information of a verdict on a pair."""
     lot = np.random.default_rng(seed)
     chosen = []
     for _ in range(count):
         gain = np.triu(_gain(covariance, weight), 1)
         even = np.argwhere(gain >= gain.max() * (1 - 1e-9))
         i, j = even[lot.integers(len(even))]
-        chosen.append((models[i], models[j]))
+        chosen.append((int(i), int(j)))
         covariance = _after(covariance, weight[i, j], i, j)
     return chosen
 

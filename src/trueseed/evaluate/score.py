@@ -22,6 +22,7 @@ from trueseed.checks import sandbox
 from trueseed.core.artifacts import Artifact
 from trueseed.core.chat import Answer, ChatModel, Message, Request, user
 from trueseed.core.code import code_digest
+from trueseed.core.plural import form
 from trueseed.errors import ConfigError, TeacherError
 from trueseed.evaluate import contamination, stats
 from trueseed.evaluate.contamination import Learned
@@ -160,7 +161,8 @@ def _unanswered(lines: Sequence[Line]) -> dict[str, Any]:
     gone = [each for each in said if each.get("finish") == "skipped"]
     if not gone:
         return {}
-    why = f"{len(gone)} of {len(said)} prompts got no answer, and count as wrong: {gone[0]['because']}"
+    count = form(len(gone), "counts", "count")
+    why = f"{len(gone)} of {len(said)} prompts got no answer, and {count} as wrong: {gone[0]['because']}"
     return {"counts": {"answers": len(said), "skipped": len(gone)}, "warnings": [why]}
 
 

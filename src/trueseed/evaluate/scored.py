@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
+from trueseed.core.plural import form, many
 from trueseed.errors import ConfigError
 from trueseed.evaluate import stats
 from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE
@@ -294,8 +295,8 @@ def _paired(a: Scored, b: Scored) -> list[str]:
     """Ids of the samples, in a's order. Raises `ConfigError` naming those that only one of them has."""
     if apart := sorted(a.lines.keys() ^ b.lines.keys()):
         raise ConfigError(
-            f"{a.name}: {len(apart)} samples were scored for only one of {a.model} and {b.model}, {apart[0]!r} for "
-            f"instance; measure both on the same samples"
+            f"{a.name}: {many(len(apart), 'sample')} {form(len(apart), 'was', 'were')} scored for only one of "
+            f"{a.model} and {b.model}, {apart[0]!r} for instance; measure both on the same samples"
         )
     return list(a.lines)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from trueseed.core.plural import many
 from trueseed.ledger.lineage import Edge, Lineage
 from trueseed.ledger.log import Entry
 
@@ -34,9 +35,9 @@ class Looks:
         return asdict(self)
 
     def __str__(self) -> str:
-        who = _many(self.students, "student") + (f" and {_many(self.others, 'other')}" if self.others else "")
+        who = many(self.students, "student") + (f" and {many(self.others, 'other')}" if self.others else "")
         since = f" since {self.since}" if self.since else ""
-        return f"looked at {_many(self.times, 'time')} by {who}{since}"
+        return f"looked at {many(self.times, 'time')} by {who}{since}"
 
 
 def looks_at(held_out: str, lineage: Lineage, *, now_by: str = "", trained: bool = False) -> Looks:
@@ -83,7 +84,3 @@ def is_trained(weights: str, lineage: Lineage) -> bool:
 def _asked(entry: Entry) -> Iterator[str]:
     for each in entry.predicate["asks"]:
         yield str(each["source"])
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"

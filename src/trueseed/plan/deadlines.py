@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any, Literal
 
+from trueseed.core.plural import many
 from trueseed.plan.schedule import Calendar
 from trueseed.runfile import RunFile
 
@@ -40,10 +41,10 @@ class Deadline:
         return f"{self.name}{version} ({how}) on {self.task} by {self.by}: {self._when()}"
 
     def _when(self) -> str:
-        days = f"{abs(self.spare or 0)} day{'' if abs(self.spare or 0) == 1 else 's'}"
+        days = many(abs(self.spare or 0), "day")
         match self.time:
             case "late":
-                return f"that day is {-self.left} days past, so whatever the run makes is late for it"
+                return f"that day is {many(-self.left, 'day')} past, so whatever the run makes is late for it"
             case "before":
                 return f"the run is done {days} before"
             case "perhaps":
@@ -52,7 +53,7 @@ class Deadline:
                 return f"the run is likely done {days} after, so it makes no student in time"
             case "never":
                 return "the run is never done under its limits, so it makes no student in time"
-        return f"{self.left} days left; when the run is done is not known"
+        return f"{many(self.left, 'day')} left; when the run is done is not known"
 
 
 def deadlines(file: RunFile, calendar: Calendar, today: date) -> tuple[Deadline, ...]:

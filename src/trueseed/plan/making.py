@@ -10,13 +10,13 @@ not hide the rest of the plan.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trueseed import failover, pipeline, scoreboard
+from trueseed import failover, judging, pipeline, scoreboard
 from trueseed.ahead import OF_THE_RUN, Ruling, Sources, rulings, sources_of
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
@@ -114,19 +114,15 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     sources = sources_of(file)
     imports = tuple(see(each, workspace.catalog, workspace, file.facts) for each in file.imports)
     said = _rulings(sources, imports, workspace, file, now)
-    asks, unread = _to_be_measured(file, workspace, now)
-    endings = [*_endings(teachers, imports, sources, workspace), *unread]
-    endings.sort(key=lambda ending: not isinstance(ending, Refused))  # a refusal is told before a mistake
+    kept = judging.kept_cards(file, workspace)
+    asks, unread = _to_be_measured(file, workspace, now, kept)
+    endings = _endings(teachers, imports, sources, workspace, unread)
     barred = tuple(str(ending) for ending in endings if isinstance(ending, Refused))
     forbidden = bool(endings) or any(each.refused for each in teachers)
     forbidden |= any(ruling.refused and ruling.step in OF_THE_RUN for ruling in said)
-    asked = _Asked(Answered(), None, None)
     wire = wire_of(file)
     given = Given(rows=sum(each.rows for each in imports), messages=sum(each.messages for each in imports))
-    try:
-        asked = _ask(file, workspace, wire, given, asks, 0 if forbidden else rows)
-    except TrueSeedError as err:
-        asked = _Asked(Answered(), None, err)
+    asked = _ask_if_it_goes(file, workspace, wire, given, asks, 0 if forbidden else rows)
     known = tempos(workspace.ledger.entries())
     made = asked.estimate or estimate(file, asked.answered, Machine(), wire, known, identity={}, given=given, asks=asks)
     when = calendar(file, made, asked.answered, wire, asks, source=sources.teacher, now=now)
@@ -143,7 +139,7 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         teachers=teachers,
         strict_upstream=file.facts.strict_upstream,
         barred=barred,
-        measures=tasks.told(asks),
+        measures=tasks.told(asks, kept),
         deadlines=deadlines(file, when, now.date()),
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()) if file.teacher else (),
         flags=flags_of(file, imports),
@@ -154,12 +150,22 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
 
 
 def _endings(
-    teachers: tuple[Standing, ...], imports: tuple[Seen, ...], sources: Sources, workspace: Workspace
-) -> Iterator[TrueSeedError]:
-    """What the run would end with, for the sake of whom it asks, takes records from, or begins with."""
-    yield from (ending for each in teachers for ending in each.endings)
-    yield from (each.ending for each in imports if each.ending)
-    yield from _recalled(sources, workspace)
+    teachers: tuple[Standing, ...],
+    imports: tuple[Seen, ...],
+    sources: Sources,
+    workspace: Workspace,
+    unread: Sequence[TrueSeedError],
+) -> list[TrueSeedError]:
+    """What the run would end with, for the sake of whom it asks, takes records from, or begins with, and of files that
+    cannot be read: refusals first, which are told before a mistake.
+    """
+    endings = [
+        *(ending for each in teachers for ending in each.endings),
+        *(each.ending for each in imports if each.ending),
+        *_recalled(sources, workspace),
+        *unread,
+    ]
+    return sorted(endings, key=lambda ending: not isinstance(ending, Refused))
 
 
 def flags_of(file: RunFile, imports: tuple[Seen, ...]) -> tuple[str, ...]:
@@ -207,16 +213,16 @@ class _Asked:
 
 
 def _to_be_measured(
-    file: RunFile, workspace: Workspace, now: datetime
+    file: RunFile, workspace: Workspace, now: datetime, kept: Collection[str]
 ) -> tuple[tuple[tasks.Asks, ...], list[TrueSeedError]]:
-    """What tasks, judges and targets ask, and what in their files the run would end with."""
+    """What tasks, judges and targets ask, and what in their files the run would end with. kept: as `tasks.asked`."""
 
     def may(asked: Asked, use: Use) -> bool:
         return may_ask(asked.named, use, file.facts, now.date(), workspace.catalog, asked.features).permitted
 
     try:
         read = tasks.read(file)
-        asks = tasks.asked(file, read, may)
+        asks = tasks.asked(file, read, may, kept)
         samples = {config.named: task.samples for config, task in zip(file.tasks, read, strict=True)}
         for target in file.targets:
             if target.outputs:
@@ -224,6 +230,16 @@ def _to_be_measured(
     except ConfigError as err:
         return (), [err]
     return asks, []
+
+
+def _ask_if_it_goes(
+    file: RunFile, workspace: Workspace, wire: Wire, given: Given, asks: Sequence[tasks.Asks], rows: int
+) -> _Asked:
+    """As `_ask`; what goes wrong does not hide the rest of the plan."""
+    try:
+        return _ask(file, workspace, wire, given, asks, rows)
+    except TrueSeedError as err:
+        return _Asked(Answered(), None, err)
 
 
 def _ask(

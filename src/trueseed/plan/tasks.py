@@ -1,6 +1,6 @@
 """What tasks, judges and targets ask of whom, counted from the samples as they lie in their files.
 
-    asks = asked(file, read(file), may)            # pure: how many calls, of whom, for which use, how large at most
+    asks = asked(file, read(file), may, kept)      # pure: how many calls, of whom, for which use, how large at most
     Examining(asks, tempos, pace, rng).parts()     # the same as intervals, in each one's own price
 
 How many answers and verdicts there are is known; a verdict is asked for once, or once more when the first reply is
@@ -8,7 +8,7 @@ none. How many tokens they have is not: a prompt has a token for every 2 to 6 of
 code and other scripts fewer), and of an answer only its bound is known.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from trueseed.errors import Refused
 from trueseed.evaluate.fewshot import in_text
 from trueseed.evaluate.task import Task, Whom
 from trueseed.evaluate.task import read as read_task
+from trueseed.judging import Tried
 from trueseed.plan.draws import Floats, between, interval
 from trueseed.plan.history import Tempos
 from trueseed.plan.part import ASKS_NOTHING, NO_SPEED, Asking, Part, part
@@ -89,9 +90,9 @@ def read(file: RunFile) -> tuple[Task, ...]:
     return tuple(map(read_task, file.tasks))
 
 
-def asked(file: RunFile, tasks: Sequence[Task], may: May) -> tuple[Asks, ...]:
-    """In the order of a run: targets, then everybody who is measured, then the judges."""
-    return (*_of_targets(file, tasks), *_of_models(file, tasks), *_of_judges(file, tasks, may))
+def asked(file: RunFile, tasks: Sequence[Task], may: May, kept: Collection[str] = ()) -> tuple[Asks, ...]:
+    """In the order of a run: targets, then everybody who is measured, then the judges. kept: judges whose cards are."""
+    return (*_of_targets(file, tasks), *_of_models(file, tasks), *_of_judges(file, tasks, may, kept))
 
 
 def _of_targets(file: RunFile, tasks: Sequence[Task]) -> Iterator[Asks]:
@@ -134,7 +135,7 @@ def _answers(step: str, whom: Asked | None, file: RunFile, place: int, task: Tas
     )
 
 
-def _of_judges(file: RunFile, tasks: Sequence[Task], may: May) -> Iterator[Asks]:
+def _of_judges(file: RunFile, tasks: Sequence[Task], may: May, kept: Collection[str]) -> Iterator[Asks]:
     compared = [
         (task, config.max_tokens or task.scorer.max_tokens, len(set(config.of) - {"student", *_absent(file)}))
         for config, task in zip(file.tasks, tasks, strict=True)
@@ -142,7 +143,8 @@ def _of_judges(file: RunFile, tasks: Sequence[Task], may: May) -> Iterator[Asks]
     ]
     places = {config.named: place for place, config in enumerate(file.tasks)}
     for name, judge in judges(file).items():
-        yield from _of_card(f"{name}: its card", judge, may)
+        if name not in kept:
+            yield from _of_card(f"{name}: its card", judge, may)
         questions = [(each.prompt, bound) for task, bound, others in compared for each in task.samples * others]
         for target in file.targets:  # the student that the run makes; earlier ones were compared when they were made
             if target.judge == judge.called:
@@ -208,9 +210,13 @@ def _largest(texts: Sequence[str]) -> int:
     return max(len(text.encode()) for text in texts)
 
 
-def told(asks: Sequence[Asks]) -> tuple[str, ...]:
-    """How much is asked of whom, a line each; how it is counted, and what is not counted."""
+def told(asks: Sequence[Asks], kept: Mapping[str, Tried]) -> tuple[str, ...]:
+    """How much is asked of whom, a line each; how it is counted, and what is not counted. kept: judges' cards."""
     lines = [
+        f"{name}: its card of {card.on} is kept ({'passed' if card.passed else 'failed'}): nothing is asked for it"
+        for name, card in kept.items()
+    ]
+    lines += [
         f"{each.step}: {each.source} {_counted(each)}, for {each.use.value}"
         if each.asked
         else f"{each.step}: {_counted(each)} of our own"

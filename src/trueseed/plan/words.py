@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trueseed.core.plural import many
 from trueseed.exchange.look import SHOWN
 from trueseed.plan.making import Plan
 from trueseed.plan.schedule import sentence
@@ -27,7 +28,8 @@ def rows(plan: Plan) -> str:
         tally[0], tally[1] = tally[0] + 1, tally[1] + row.accepted
     told = ", ".join(f"{rung} {right} of {n}" for rung, (n, right) in rungs.items())
     pace = f"; {sum(asked.seconds) / len(asked.seconds):.2f} s an answer" if asked.seconds else ""
-    return f"asked      {len(asked.rows)} questions of {plan.sources.teacher}: {asked.accepted} right ({told}){pace}"
+    questions = many(len(asked.rows), "question")
+    return f"asked      {questions} of {plan.sources.teacher}: {asked.accepted} right ({told}){pace}"
 
 
 def steps(plan: Plan) -> Iterator[tuple[str, ...]]:
@@ -70,7 +72,7 @@ def imports(plan: Plan) -> Iterator[str]:
             continue
         counted = each.looked.counted
         found = ", ".join(f"{LOOKED_FOR[kind]} {n}" for kind, n in counted.items())
-        yield f"{head}: {each.rows} rows; looked for what contradicts it: {found}"
+        yield f"{head}: {many(each.rows, 'row')}; looked for what contradicts it: {found}"
         yield from (f"           {against.words}" for against in each.looked.against[:SHOWN])
         if each.inherited:
             yield f"           inherits {', '.join(sorted({label.source for label in each.inherited}))}"

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.plural import many
 from trueseed.ledger.lineage import Lineage
 from trueseed.ledger.withdrawals import HOLD_RECORDS
 from trueseed.rebuild import remains
@@ -82,8 +83,9 @@ class Rebuild:
         for step in self.again:
             likely = "" if step.likely_s is None else f", about {step.likely_s:.0f} s for what is left"
             yield f"{step.step} again, for {step.made}: {step.took_s:.0f} s last time{likely}"
-        yield f"{self.missing} records to be had from a source that may be asked, for as many as before"
-        yield f"{len(self.reused)} artifacts stay as they are"
+        yield f"{many(self.missing, 'record')} to be had from a source that may be asked, for as many as before"
+        stay = "stays as it is" if len(self.reused) == 1 else "stay as they are"
+        yield f"{many(len(self.reused), 'artifact')} {stay}"
 
 
 def plan_rebuild(workspace: Workspace, source: str, part: Part = WHOLE) -> Rebuild:

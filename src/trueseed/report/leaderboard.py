@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from trueseed.report import plots
 from trueseed.report.tasks import ticks
-from trueseed.report.wording import count, percent
+from trueseed.report.wording import count, many, percent
 
 SHOWN = 15  # rows above the fold
 
@@ -48,7 +48,7 @@ def of(title: str, said: Mapping[str, Any]) -> Leaderboard:
     scale = min(bounds) - margin, max(bounds) + margin
     rows = tuple(_row(row, scale, len(said["rows"])) for row in said["rows"])
     average = f"{said['anchor']} has 1000 points" if said["anchor"] else "their average is 1000 points"
-    told = f"{count(said['verdicts'])} meetings on {count(said['samples'])} prompts; {average}; {said['method']}."
+    told = f"{many(said['verdicts'], 'meeting')} on {many(said['samples'], 'prompt')}; {average}; {said['method']}."
     return Leaderboard(
         title=title,
         told=told,

@@ -12,6 +12,7 @@ FILTERS = (
     wording.points,
     wording.signed,
     wording.count,
+    wording.many,
     wording.duration,
     wording.p_value,
     wording.breakable,

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from trueseed.core.artifacts import Artifact, Kind, Store, check
 from trueseed.core.durable import state_folder
+from trueseed.core.plural import many
 from trueseed.errors import Broken, ConfigError
 from trueseed.evidence import Document
 from trueseed.evidence import faults as faults_of_documents
@@ -55,7 +56,8 @@ class Verification:
     def lines(self) -> list[str]:
         head = "BROKEN" if self.broken else "whole"
         told = [
-            f"{head}: {self.ledger.size} ledger entries, {self.artifacts} artifacts re-read; root {self.ledger.root}"
+            f"{head}: {many(self.ledger.size, 'ledger entry', 'ledger entries')}, "
+            f"{many(self.artifacts, 'artifact')} re-read; root {self.ledger.root}"
         ]
         told += [f"  compared with: {text}" for text in self.ledger.evidence]
         return told + [f"  broken: {text}" for text in self.findings] + [f"  note: {text}" for text in self.notes]

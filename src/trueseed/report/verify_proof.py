@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from trueseed.core.canonical import canonical, sha256
 from trueseed.core.durable import state_folder
+from trueseed.core.plural import many
 from trueseed.errors import Broken, ConfigError
 from trueseed.ledger import outside
 from trueseed.ledger.checkpoint import Checkpoint
@@ -76,7 +77,7 @@ class Proof:
         head = "BROKEN" if self.broken else "whole"
         told = [
             f"{head}: a proof of {self.subject}: {self.statements} of {self.entries} statements of {self.origin}, "
-            f"{self.verdicts} verdicts derived again"
+            f"{many(self.verdicts, 'verdict')} derived again"
         ]
         told += [f"  compared with: {text}" for text in self.evidence]
         told += [f"  broken: {text}" for text in self.findings]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trueseed.core.durable import state_folder
+from trueseed.core.plural import many
 from trueseed.errors import ConfigError
 from trueseed.ledger.signing import Key, load
 from trueseed.report import verify, verify_proof
@@ -39,7 +40,8 @@ class Paper:
             totals = report.totals
             about += (
                 f" on {report.maker!r} in {report.month} by {report.entity!r}, made {report.at}: "
-                f"{len(report.lines)} lines, {totals.calls.answered} calls answered, {totals.charged.tokens} tokens, "
+                f"{many(len(report.lines), 'line')}, {many(totals.calls.answered, 'call')} answered, "
+                f"{many(totals.charged.tokens, 'token')}, "
                 f"{totals.charged.micros / 1e6:.2f} US dollars"
             )
         told = [f"{head}: {about}"] + [f"  broken: {text}" for text in self.opened.findings]

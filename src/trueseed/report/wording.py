@@ -4,6 +4,8 @@ import re
 
 from markupsafe import Markup
 
+from trueseed.core.plural import form
+
 
 def percent(share: float) -> str:
     """0.3281 → 32.8 %, with a space that does not break."""
@@ -23,6 +25,11 @@ def signed(number: float) -> str:
 def count(number: int) -> str:
     """12345 → 12 345."""
     return f"{number:,}".replace(",", "\u202f")
+
+
+def many(number: int, what: str, several: str = "") -> str:
+    """How many of what: 1 prompt, 12 345 prompts."""
+    return f"{count(number)} {form(number, what, several)}"
 
 
 def duration(seconds: float) -> str:
@@ -59,4 +66,4 @@ def change(number: float) -> str:
 
 def days(number: int) -> str:
     """How many, whichever way."""
-    return f"{abs(number)} day{'' if abs(number) == 1 else 's'}"
+    return many(abs(number), "day")

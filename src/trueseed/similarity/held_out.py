@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.chat import Message
 from trueseed.core.records import PARTS, Record, read_parquet
 from trueseed.similarity.leaks import Leak, Leaks, Said, Sample, words_of
 
@@ -47,7 +48,12 @@ def said(record: Record) -> Iterator[Said]:
     """Every text of a record, and its question without what was asked of its form."""
     if isinstance(bare := record.task.get("prompt"), str):
         yield "prompt", bare
-    for message in record.messages:
+    yield from said_in(record.messages)
+
+
+def said_in(messages: Iterable[Message]) -> Iterator[Said]:
+    """Every text of a chat."""
+    for message in messages:
         yield "answer" if message.role == "assistant" else "prompt", message.content
 
 

@@ -107,6 +107,15 @@ class Leaks:
                     best[leak.sample] = leak
         return list(best.values())
 
+    def met(self, texts: Iterable[tuple[str, Iterable[Said]]]) -> dict[str, tuple[Leak, str]]:
+        """Of each sample that stands in any of many texts, the strongest way, and the name of the first such text."""
+        best: dict[str, tuple[Leak, str]] = {}
+        for name, said in texts:
+            for leak in self.found(said):
+                if leak.sample not in best or leak.strength < best[leak.sample][0].strength:
+                    best[leak.sample] = leak, name
+        return best
+
     def _of(self, words: Words, where: Part) -> Iterator[Leak]:
         if not words:
             return

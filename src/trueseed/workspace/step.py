@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import date
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trueseed.core.artifacts import Artifact, Kind, Store
 from trueseed.core.canonical import now
@@ -30,9 +30,7 @@ from trueseed.terms.admission import Admission
 from trueseed.terms.model import Effect, Label, Obligation, Relation, Use
 from trueseed.terms.rules import RELATION_OF_USE, Verdict, judge_earlier, may_flow
 from trueseed.workspace.opening import Opening, Told
-
-if TYPE_CHECKING:
-    from trueseed.workspace.door import Workspace
+from trueseed.workspace.place import Place
 
 FLAGS = ("identity_filter", "redacted")  # what was taken out of a dataset is said of all that comes of it
 
@@ -40,7 +38,7 @@ FLAGS = ("identity_filter", "redacted")  # what was taken out of a dataset is sa
 class Step:
     """An open step. All that a stage may do with the outside goes through here."""
 
-    def __init__(self, workspace: "Workspace", opening: Opening, admission: Admission, folder: Path) -> None:
+    def __init__(self, workspace: Place, opening: Opening, admission: Admission, folder: Path) -> None:
         self.workspace = workspace
         self.name = opening.name
         self.run = secrets.token_hex(8)

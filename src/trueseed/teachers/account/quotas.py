@@ -31,7 +31,7 @@ from trueseed.teachers.account.holds import reviewer
 from trueseed.teachers.account.state import Account
 from trueseed.teachers.account.way import Way, known_again
 from trueseed.terms.model import parse_source
-from trueseed.workspace import Workspace
+from trueseed.workspace import Place
 
 MOST_KEPT = 2_000  # characters of the provider's words
 MOST_SHOWN = 200
@@ -183,7 +183,7 @@ class Quotas:
         with self._account.reading() as connection:
             return must_have_quota(Driver.of(connection), self.entity, source, way)
 
-    def release(self, workspace: Workspace, maker: str, evidence: Path) -> list[Mark]:
+    def release(self, workspace: Place, maker: str, evidence: Path) -> list[Mark]:
         """Ends the marks on `maker`: in the ledger, signed by the reviewer, then in account state. evidence: a file
         that shows why other ways may be gone (a contract for a second account), which is kept in the workspace.
 
@@ -204,7 +204,7 @@ class Quotas:
             connection.execute(_RELEASE, {"entity": self.entity, "maker": maker, "release": signed, "at": at})
         return marks
 
-    def write_down(self, workspace: Workspace, maker: str) -> None:
+    def write_down(self, workspace: Place, maker: str) -> None:
         """Brings into the ledger what the account knows of the maker's quotas and the ledger does not: a kill between
         the two is made up for by whoever comes next. What the provider said is kept beside it, as evidence.
 

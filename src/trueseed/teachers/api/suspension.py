@@ -15,7 +15,7 @@ from trueseed.teachers.account.holds import Hold, Holds, hold
 from trueseed.teachers.account.way import Way
 from trueseed.teachers.api.actions import Failure
 from trueseed.terms.model import parse_source
-from trueseed.workspace import Workspace
+from trueseed.workspace import Place
 
 
 def words(failure: Failure, key: str) -> str:
@@ -29,7 +29,7 @@ def evidence(said: str) -> str:
     return hashlib.sha256(said.encode(errors="replace")).hexdigest()
 
 
-def suspended(workspace: Workspace, holds: Holds, *, source: str, because: str, said: str, way: Way) -> Hold:
+def suspended(workspace: Place, holds: Holds, *, source: str, because: str, said: str, way: Way) -> Hold:
     """The maker of `source` said `said` when it was asked this way. Returns the hold that stands.
 
     It binds before its words are written, so that no full disk is a way around it. Raises as `Holds.place`, `OSError`.
