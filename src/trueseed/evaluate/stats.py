@@ -291,7 +291,7 @@ def _numbers(*columns: Sequence[float] | Array) -> tuple[Array, ...]:
 
 
 def _one_each(top: Array, bottom: Array) -> bool:
-    return bool(np.isin(top, (0, 1)).all() and (bottom == 1).all())
+    return bool(((top == 0) | (top == 1)).all() and (bottom == 1).all())
 
 
 def _over(top: Any, bottom: Any) -> Array:
