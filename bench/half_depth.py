@@ -2,12 +2,14 @@
 
     python -m bench.half_depth --answers 1600                  # the teacher speaks, once; it goes on where it was
     python -m bench.half_depth --answers 1600 --pace           # seconds a step of each method: alone on the machine
-    python -m bench.half_depth --answers 1600 --minutes 8 --seeds 0 1 2 --methods sft online stored on_policy
+    python -m bench.half_depth --answers 1600 --minutes 8 --seeds 0 1 2 --methods sft online stored drawn on_policy
 
 The student is SmolLM2-135M-Instruct without every other layer; its teacher is the whole. All methods learn from the
 same answers of the teacher and have the same learning rate; each takes as many steps as fit into the minutes at the
-pace that was measured, so a run means the same on a busy machine. `stored` takes the steps of `online`, at its own
-pace. `on_policy` begins with the student of half the minutes of `online`, and then learns from its own words.
+pace that was measured, so a run means the same on a busy machine. `stored` and `drawn` take the steps of `online`, at
+their own pace: 32 most probable tokens are kept and the others count as one, or 24 and 8 drawn from the others
+(`tail_draws`), which takes as many bytes. `on_policy` begins with the student of half the minutes of `online`, and then
+learns from its own words.
 
 Distances are KL divergences in nats a token over the whole vocabulary, in float32, on answers to prompts nobody
 trained on: the teacher's (forward), and what each student says itself (forward and reverse). One line of the result a
@@ -45,7 +47,7 @@ from trueseed.train import collect, distil, on_policy, settings, sft
 from trueseed.workspace import Workspace
 
 NAME = "half_depth"
-METHODS = ("sft", "online", "stored", "on_policy")
+METHODS = ("sft", "online", "stored", "drawn", "on_policy")
 HELD_OUT_EVERY, HELD_OUT_DRAWS = 11, 2  # of the prompts, one in so many is nobody's to learn; answers to each
 BRIEFLY = " Answer in one or two sentences."  # or most answers of so small a model have no end
 MAX_TOKENS = 96
@@ -53,6 +55,7 @@ TOGETHER = 128  # answers, after which they are kept
 PACE_STEPS, WARM = 8, 3  # steps of a measurement of pace, of which the first are not counted
 PACE_RATE = 1e-6  # so few steps have no warm-up, and a student that diverges stops
 SHARED = {"learning_rate": 1e-3, "tokens_per_batch": 512, "num_train_epochs": 20, "save_steps": 10**6}
+KEPT = {"stored": {"loss_top_k": 32}, "drawn": {"loss_top_k": 24, "tail_draws": 8}}
 ON_POLICY = {
     "lmbda": 1.0,
     "beta": 1.0,
@@ -162,8 +165,9 @@ def learn(
     here.workspace.report = lambda *told: ended.append(time.monotonic()) if told[3] == "steps" else None
     base, teacher = base or here.student, here.teacher.folder
     hearing_s, signals = 0.0, None
-    if method == "stored":
-        hearing_s, signals = _heard(here, settings.Distil(**shared))
+    if method in KEPT:
+        shared |= KEPT[method]
+        hearing_s, signals = _heard(here, settings.Distil(**shared), KEPT[method])
     shared |= changed
     said = {"method": method, "steps": steps, "seed": seed, "base": base.name}
     inputs = [here.dataset, *([signals] if signals else [])]
@@ -185,12 +189,12 @@ def learn(
     return Trained(weights=made.folder, seconds=took, tokens=sum(p["tokens"] for p in curve), hearing_s=hearing_s)
 
 
-def _heard(here: Place, config: settings.Distil) -> tuple[float, Artifact]:
+def _heard(here: Place, config: settings.Distil, kept: dict[str, int]) -> tuple[float, Artifact]:
     """Once a workspace; how long it took is kept beside it."""
-    took = here.workspace.folder / "hearing.json"
+    took = here.workspace.folder / f"hearing-{config.tail_draws}.json"
     began = time.monotonic()
     ask = {here.teacher.source: Use.TRAIN}
-    with here.workspace.step("signals", inputs=[here.dataset], ask=ask, effect=Effect.TRAIN, config={"k": 32}) as step:
+    with here.workspace.step("signals", inputs=[here.dataset], ask=ask, effect=Effect.TRAIN, config=kept) as step:
         if (signals := step.earlier("signals")) is None:
             engine = Engine(here.teacher.folder, here.teacher.source)
             signals = collect.collect(config, here.dataset, here.teacher.folder, engine, step)
@@ -257,7 +261,7 @@ def pace(here: Place, method: str) -> dict[str, float]:
     """Median seconds a step; and of hearing the teacher once, where that is done."""
     trained = learn(here, method, PACE_STEPS, seed=999, rate=PACE_RATE)
     found = {method: round(statistics.median(trained.seconds), 3)}
-    return found | ({"hearing_s": round(trained.hearing_s, 1)} if method == "stored" else {})
+    return found | ({"hearing_s": round(trained.hearing_s, 1)} if method in KEPT else {})
 
 
 def one(here: Place, method: str, seed: int, minutes: float, step_s: dict[str, float]) -> dict[str, Any]:
@@ -270,12 +274,12 @@ def one(here: Place, method: str, seed: int, minutes: float, step_s: dict[str, f
         steps = max(1, n["on_policy"] // 2)
         planned = half * step_s["online"] + steps * step_s["on_policy"]
     else:
-        steps = n["online"] if method == "stored" else n[method]
+        steps = n["online"] if method in KEPT else n[method]
         planned = steps * step_s[method]
     trained = learn(here, method, steps, seed, base)
     took = time.monotonic() - began
     line = {"method": method, "seed": seed, "minutes": minutes, "steps": steps, "tokens": trained.tokens}
-    line |= {"hearing_s": step_s["hearing_s"]} if method == "stored" else {}
+    line |= {"hearing_s": step_s["hearing_s"]} if method in KEPT else {}
     line |= {"planned_s": round(planned, 1), "took_s": round(took, 1), "load": round(os.getloadavg()[0], 1)}
     return line | measured(here, trained.weights)
 
@@ -295,6 +299,7 @@ def summed(lines: Sequence[dict[str, Any]], minutes: float) -> dict[str, Any]:
         ("online / sft, held-out KL", "online", "sft", "held_out_kl"),
         ("online / sft at the best of its minutes, held-out KL", "online", "sft_best", "held_out_kl"),
         ("stored / online, held-out KL", "stored", "online", "held_out_kl"),
+        ("drawn / online, held-out KL", "drawn", "online", "held_out_kl"),
         ("stored / online, time", "stored", "online", "planned_s"),
         ("on_policy / online, forward KL on its own text", "on_policy", "online", "own_forward_kl"),
         ("on_policy / online, reverse KL on its own text", "on_policy", "online", "own_reverse_kl"),

@@ -147,11 +147,11 @@ def test_a_killed_step_hears_only_of_what_is_missing(place, monkeypatch):
     asked: list[int] = []
     hear = Engine.topk
 
-    def counted(self: Engine, chats: Any, k: int) -> Any:
+    def counted(self: Engine, chats: Any, k: int, **how: Any) -> Any:
         asked.append(len(chats))
         if len(asked) == 3:
             raise KeyboardInterrupt
-        return hear(self, chats, k)
+        return hear(self, chats, k, **how)
 
     monkeypatch.setattr(Engine, "topk", counted)
     monkeypatch.setattr(collect, "TOGETHER", 2)

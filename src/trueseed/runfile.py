@@ -375,7 +375,8 @@ class RunFile(Settings):
         """What the step `signals` is opened with, beside who is heard."""
         assert isinstance(self.train, Distil), "nothing is stored"
         drops = {"incomparable": "drop"} if self.train.incomparable == "drop" else {}
-        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length, **drops}
+        draws = {"tail_draws": self.train.tail_draws} if self.train.tail_draws else {}
+        return {"loss_top_k": self.train.loss_top_k, "max_length": self.train.max_length, **draws, **drops}
 
     @property
     def training(self) -> training.Training:

@@ -97,3 +97,23 @@ def test_a_sequence_that_cannot_be_read_is_refused_before_anything_is_computed(
 ) -> None:
     with pytest.raises(ConfigError, match=said):
         engine.topk([*CHATS, chat], 3)
+
+
+def test_draws_are_of_the_others_by_their_share_and_the_same_for_a_seed(tiny_llama: Path, engine: Engine) -> None:
+    k, draws = 3, 400
+    (one,), (again,), (other,) = (list(engine.topk(CHATS[:1], k, draws=draws, seed=seed)) for seed in (1, 1, 2))
+    assert (one.ids == again.ids).all() and not (one.ids == other.ids).all()
+    assert (one.k, one.drawn, one.ids.shape[1]) == (k, draws, k + draws)
+    logp = dense(tiny_llama, CHATS[0])
+    np.testing.assert_allclose(one.logprobs, logp.gather(1, torch.from_numpy(one.ids).long()).numpy(), atol=1e-4)
+    for row in one.ids:
+        assert not set(row[:k]) & set(row[k:])
+    share = (logp - torch.from_numpy(one.tail)[:, None]).exp().scatter(1, torch.from_numpy(one.ids[:, :k]).long(), 0.0)
+    found = torch.stack([torch.bincount(torch.from_numpy(row[k:]).long(), minlength=logp.shape[1]) for row in one.ids])
+    chi = ((found - draws * share) ** 2 / (draws * share).clamp_min(1e-9))[share > 0].sum()
+    assert chi < 1.3 * (share > 0).sum()  # its mean over so many tokens is 1 each
+
+
+def test_who_leaves_nothing_cannot_draw(engine: Engine) -> None:
+    with pytest.raises(ConfigError):
+        list(engine.topk(CHATS, engine._network(torch.float32).vocabulary, draws=1))

@@ -30,6 +30,7 @@ def thoughts(draw: st.DrawFn) -> tuple[TopK, int]:
         ids=np.array(draw(ids), np.int32).reshape(places, k),
         logprobs=-np.array(draw(logprobs), np.float32).reshape(places, k),
         tail=-np.array(draw(tail), np.float32),
+        drawn=draw(st.integers(0, k - 1)),
     ), vocabulary
 
 
@@ -47,11 +48,14 @@ def spoken(places: int, k: int, vocabulary: int, *, seed: int = 0) -> TopK:
 
 
 def same(one: TopK, other: TopK) -> bool:
-    return all(
-        getattr(one, name).tobytes() == getattr(other, name).tobytes()
-        and getattr(one, name).dtype == getattr(other, name).dtype
-        and getattr(one, name).shape == getattr(other, name).shape
-        for name in ("ids", "logprobs", "tail")
+    return (
+        all(
+            getattr(one, name).tobytes() == getattr(other, name).tobytes()
+            and getattr(one, name).dtype == getattr(other, name).dtype
+            and getattr(one, name).shape == getattr(other, name).shape
+            for name in ("ids", "logprobs", "tail")
+        )
+        and one.drawn == other.drawn
     )
 
 

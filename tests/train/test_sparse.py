@@ -218,3 +218,84 @@ def test_a_token_that_the_student_does_not_have_is_refused_never_bent() -> None:
 def as_stored(thought: Thought) -> TopK:
     logp = thought.logp.float().numpy()
     return TopK(ids=thought.ids.int().numpy(), logprobs=logp[:, :-1], tail=logp[:, -1])
+
+
+# tokens drawn from the tail
+
+
+def drawn(logits_AV: Tensor, k: int, draws: int, seed: int = 0) -> TopK:
+    """A teacher's k most probable tokens and so many of the others by chance, in float64."""
+    logp = logits_AV.log_softmax(-1)
+    kept, ids = logp.sort(-1, descending=True)
+    others = torch.multinomial(kept[:, k:].exp(), draws, True, generator=torch.Generator().manual_seed(seed)) + k
+    chosen = torch.cat([torch.arange(k).expand(len(ids), k), others], 1)
+    return TopK(
+        ids=ids.gather(1, chosen).numpy().astype(np.int32),
+        logprobs=kept.gather(1, chosen).numpy(),
+        tail=kept[:, k:].logsumexp(-1).numpy(),
+        drawn=draws,
+    )
+
+
+def test_draws_that_hold_every_other_token_by_its_share_are_the_dense_kl() -> None:
+    hidden, head, labels = student()
+    logits = teacher()
+    kept = logits.sort(-1, descending=True).indices[:, :4]
+    even = torch.full_like(logits, -1.0).scatter(1, kept, logits.gather(1, kept).abs())  # all others are alike
+    once = np.concatenate([np.argsort(-even.numpy(), 1, kind="stable")[:, :4], np.zeros((A, V - 4), int)], 1)
+    for row, top_ids in enumerate(once[:, :4]):
+        once[row, 4:] = np.setdiff1d(np.arange(V), top_ids)
+    logp = even.log_softmax(-1).numpy()
+    tail = np.log(np.exp(np.take_along_axis(logp, once[:, 4:], 1)).sum(1))
+    said = TopK(ids=once.astype(np.int32), logprobs=np.take_along_axis(logp, once, 1), tail=tail, drawn=V - 4)
+    found = sparse(hidden, head, labels, Thought.of(said, k=4, vocabulary=V, draws=V - 4), Divergence())
+    must_agree(found.total, dense(hidden @ head.T, even, 0.0), (hidden, head))
+
+
+def test_on_average_over_draws_loss_and_gradient_are_the_dense_forward_kl() -> None:
+    hidden, head, labels = student()
+    expected = dense(hidden @ head.T, teacher(), 0.0)
+    (aim,) = torch.autograd.grad(expected, hidden)
+    values, gradients = [], []
+    for seed in range(400):
+        thought = Thought.of(drawn(teacher(), 3, 4, seed), k=3, vocabulary=V, draws=4)
+        found = sparse(hidden, head, labels, thought, Divergence())
+        values.append(float(found.total.detach()))
+        gradients.append(torch.autograd.grad(found.total, hidden)[0])
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    assert abs(np.mean(values) - float(expected.detach())) < 4 * error
+    stacked = torch.stack(gradients)
+    apart = (stacked.mean(0) - aim) / (stacked.std(0) / len(gradients) ** 0.5)
+    assert apart.square().mean() == pytest.approx(1, abs=0.5)  # no farther than chance takes an average of so many
+
+
+def test_without_draws_mass_in_the_tail_moved_from_likely_to_unlikely_tokens_is_not_felt_and_with_them_it_is() -> None:
+    logits = torch.tensor([[5.0, 2.0, 1.0, -9.0]], dtype=torch.float64)
+    wrong = torch.tensor([[5.0, 2.0, -9.0, 1.0]], dtype=torch.float64)  # the last two, changed over
+    said = drawn(logits, 2, 8)
+    blind, seeing = (
+        sparse_of_logits(wrong, torch.tensor([0]), Thought.of(said, k=2, vocabulary=4, draws=m), Divergence())
+        for m in (0, 8)
+    )
+    assert blind.kl == pytest.approx(0, abs=1e-9)
+    assert seeing.kl > 0.1
+
+
+@given(st.integers(0, 99))
+@settings(max_examples=10, deadline=None)
+def test_gradients_with_draws_are_right_by_finite_differences(seed: int) -> None:
+    hidden, head, labels = student(seed)
+    thought = Thought.of(drawn(teacher(seed), 3, 5, seed), k=3, vocabulary=V, draws=5)
+    part = (hidden[:3].detach().requires_grad_(), head)
+    split = thought.take(torch.arange(3))
+    how = Divergence(ce_weight=0.3)
+    assert torch.autograd.gradcheck(lambda h, w: sparse(h, w, labels[:3], split, how).total, part)
+
+
+def test_draws_are_taken_as_they_were_made_or_not_at_all() -> None:
+    said = drawn(teacher(), 3, 4)
+    with pytest.raises(ConfigError, match="not what is stored, 4 beside 3"):
+        Thought.of(said, k=2, vocabulary=V, draws=4)
+    with pytest.raises(ConfigError, match="not what is stored, 4 beside 3"):
+        Thought.of(said, k=3, vocabulary=V, draws=2)
+    assert Thought.of(said, k=2, vocabulary=V).weight is None

@@ -39,7 +39,9 @@ def next_pairs(
 
 
 def greedy(covariance: Array, weight: Array, count: int, seed: int) -> list[tuple[int, int]]:
-    """One after the other what tells most. covariance, weight (N, N): of ratings; information of a verdict on a pair."""
+    """Pairs one after the other, each where it tells most. covariance (N, N): of the ratings. weight (N, N):
+    information of a verdict on each pair.
+    """
     lot = np.random.default_rng(seed)
     chosen = []
     for _ in range(count):

@@ -170,17 +170,21 @@ class Engine:
             sums[position] = Scored(sums[position].nll + score.nll, sums[position].tokens + score.tokens)
         return sums
 
-    def topk(self, chats: Sequence[Chat], k: int, *, dtype: Arithmetic | None = None) -> Iterator[TopK]:
+    def topk(
+        self, chats: Sequence[Chat], k: int, *, draws: int = 0, seed: int = 0, dtype: Arithmetic | None = None
+    ) -> Iterator[TopK]:
         """What the model thinks of each answer token of given token sequences: of each, in order, its `k` most probable
         tokens and the mass they leave, at the positions where `mask[1:]` is true.
 
         chats: ids and a mask that is true where the loss counts (as `Format.training` gives them). k: up to the whole
-        vocabulary, then nothing is left. dtype: as of `score`. Raises `ConfigError` for a k, an id or a length that
-        cannot be, before anything is computed.
+        vocabulary, then nothing is left. draws: so many of the others are drawn beside; the same `seed` and chats draw
+        the same. dtype: as of `score`. Raises `ConfigError` for a k, an id or a length that cannot be, before anything
+        is computed.
         """
-        self._refuse_k(k)
+        self._refuse_k(k + min(draws, 1))
         reader = self._reader(dtype, chats)
-        return _in_order(chats, lambda some: reader.topk(some, k))
+        chance = torch.Generator().manual_seed(seed)
+        return _in_order(chats, lambda some: reader.topk(some, k, draws, chance))
 
     def told(self, chats: Sequence[Chat], k: int, *, dtype: Arithmetic | None = None) -> Iterator[Told]:
         """How probable each answer token of given sequences is, and the `k` most probable ones beside it; of each, in

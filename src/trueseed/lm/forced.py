@@ -96,12 +96,16 @@ class Reader:
                 of = each.of[places]
                 yield member, Told(logprobs[places].tolist(), likely[of].tolist(), likely_logprobs[of].tolist())
 
-    def topk(self, chats: Sequence[Chat], k: int) -> Iterator[tuple[int, TopK]]:
-        """The `k` most probable tokens at each answer token's place, with the chat's number."""
+    def topk(
+        self, chats: Sequence[Chat], k: int, draws: int = 0, chance: torch.Generator | None = None
+    ) -> Iterator[tuple[int, TopK]]:
+        """The `k` most probable tokens at each answer token's place, and `draws` of the others, with the chat's
+        number.
+        """
         for each in self._read(chats):
-            found = _topk(self._network, each.hidden, k)
+            found = _topk(self._network, each.hidden, k, draws, chance)
             for member, of in _split(each.owners, each.of):
-                yield member, TopK(ids=found.ids[of], logprobs=found.logprobs[of], tail=found.tail[of])
+                yield member, TopK(ids=found.ids[of], logprobs=found.logprobs[of], tail=found.tail[of], drawn=draws)
 
     def _read(self, chats: Sequence[Chat]) -> Iterator[_Predictions]:
         sequences = [tuple(ids[:-1]) for ids, _ in chats]  # nothing is predicted from the last token
@@ -213,16 +217,19 @@ def _few_places(network: Network, each: _Predictions) -> Iterator[tuple[Tensor, 
 
 
 @torch.inference_mode()
-def _topk(network: Network, hidden_UH: Tensor, k: int) -> TopK:
-    parts = [top(logits_RV, k) for logits_RV in _few_rows(network, hidden_UH)]
-    nothing = torch.empty(0, k)
+def _topk(network: Network, hidden_UH: Tensor, k: int, draws: int, chance: torch.Generator | None) -> TopK:
+    parts = [top(logits_RV, k, draws, chance) for logits_RV in _few_rows(network, hidden_UH)]
+    nothing = torch.empty(0, k + draws)
     parts = parts or [(nothing.int(), nothing, nothing[:, 0])]
     ids, logprobs, tail = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    return TopK(ids=ids.numpy(), logprobs=logprobs.numpy(), tail=tail.numpy())
+    return TopK(ids=ids.numpy(), logprobs=logprobs.numpy(), tail=tail.numpy(), drawn=draws)
 
 
-def top(logits_RV: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `k` most probable tokens of each row, int32, their log-probabilities and the log of the mass they leave.
+def top(
+    logits_RV: Tensor, k: int, draws: int = 0, chance: torch.Generator | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The `k` most probable tokens of each row, int32, then `draws` of the others by chance; their log-probabilities,
+    and the log of the mass that the k leave.
 
     The tail is summed from its own logits and joined to the others as log(1 + e^x): nothing is subtracted from one,
     and nothing but the result leaves float32's range. So a mass of 1e-60 beside one of nearly 1 keeps its digits, and
@@ -234,11 +241,16 @@ def top(logits_RV: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
     ids_Rk, first_R1, next_R1 = ids_RC[:, :k], likely_RC[:, :1], likely_RC[:, -1:]
     kept_Rk = likely_RC[:, :k] - first_R1
     kept_R1 = kept_Rk[:, 1:].exp().sum(-1, keepdim=True).log1p()
-    rest_RV = wide_RV.scatter(1, ids_Rk, -torch.inf)
-    rest_R1 = rest_RV.sub_(next_R1).exp_().sum(-1, keepdim=True).log() + (next_R1 - first_R1)
+    rest_RV = wide_RV.scatter(1, ids_Rk, -torch.inf).sub_(next_R1).exp_()
+    rest_R1 = rest_RV.sum(-1, keepdim=True).log() + (next_R1 - first_R1)
+    likely_Rk, told_Rk = ids_Rk, kept_Rk
+    if draws:
+        drawn_Rm = torch.multinomial(rest_RV.cpu(), draws, replacement=True, generator=chance).to(ids_Rk.device)
+        likely_Rk = torch.cat([ids_Rk, drawn_Rm], 1)
+        told_Rk = torch.cat([kept_Rk, wide_RV.gather(1, drawn_Rm) - first_R1], 1)
     return (
-        ids_Rk.int(),
-        kept_Rk - kept_R1 - _softplus(rest_R1 - kept_R1),
+        likely_Rk.int(),
+        told_Rk - kept_R1 - _softplus(rest_R1 - kept_R1),
         -_softplus(kept_R1 - rest_R1)[:, 0],
     )
 

@@ -6,7 +6,7 @@
 Token ids, their order and the tail are kept for good; log-probabilities are rounded (`kept` says to what). The bytes
 are described in docs/distillation.md ("The format"); they are little-endian, and a change of them is a new `VERSION`.
 
-Shapes: A answer tokens, k of the teacher's most probable ones.
+Shapes: A answer tokens, k of the teacher's most probable ones and m drawn from the others.
 """
 
 import itertools
@@ -21,10 +21,11 @@ from trueseed.lm.topk import TopK
 
 VERSION = 1
 LARGEST_VOCABULARY = 1 << 24
+MOST_DRAWS = 255
 ROUNDING = 1 / 512  # |lp - kept lp| is at most this share of |lp|, or 1/1024 where that is more
 LEAST = -63.75  # nats; what is less probable than e^LEAST, 2e-28, but not impossible, is kept as that probable
 
-_HEAD = struct.Struct("<3sBHBxI")  # magic, version, k, bits of an id above its lowest 16, A
+_HEAD = struct.Struct("<3sBHBBI")  # magic, version, k + m, bits of an id above its lowest 16, m, A
 _MAGIC = b"TSL"
 _LOW_BITS = 3  # of a log-probability's 11; the other 8 are a byte
 _SPREAD = (0, 2, 8)  # widths that the part of an id above its lowest 16 bits may have
@@ -42,7 +43,7 @@ def encode(topk: TopK, *, vocabulary: int) -> bytes:
     ids = topk.ids.astype("<u4").ravel()
     codes = _to_code(topk.logprobs.ravel(), bits=11)
     body = (
-        _HEAD.pack(_MAGIC, VERSION, k, above, places)
+        _HEAD.pack(_MAGIC, VERSION, k, above, topk.drawn, places)
         + _to_code(topk.tail, bits=16).astype("<u2").tobytes()
         + (ids & 0xFFFF).astype("<u2").tobytes()
         + _packed(ids >> 16, above)
@@ -54,7 +55,7 @@ def encode(topk: TopK, *, vocabulary: int) -> bytes:
 
 def decode(blob: bytes) -> TopK:
     """Raises `Broken` for bytes that `encode` did not write: cut, changed, or of another version."""
-    places, k, above = _head(blob)
+    places, k, above, drawn = _head(blob)
     n = places * k
     sizes = (2 * places, 2 * n, -(-n * above // 8), n, -(-n * _LOW_BITS // 8))
     if len(blob) != _HEAD.size + sum(sizes) + 4:
@@ -67,6 +68,7 @@ def decode(blob: bytes) -> TopK:
         ids=ids.reshape(places, k),
         logprobs=_VALUES[11][codes].reshape(places, k),
         tail=_VALUES[16][np.frombuffer(tail, "<u2")],
+        drawn=drawn,
     )
 
 
@@ -76,14 +78,15 @@ def kept(topk: TopK) -> TopK:
         ids=topk.ids.astype(np.int32),
         logprobs=_VALUES[11][_to_code(topk.logprobs, bits=11)],
         tail=_VALUES[16][_to_code(topk.tail, bits=16)],
+        drawn=topk.drawn,
     )
 
 
-def _head(blob: bytes) -> tuple[int, int, int]:
-    """A, k, and the bits of an id above its lowest 16."""
+def _head(blob: bytes) -> tuple[int, int, int, int]:
+    """A, k + m, the bits of an id above its lowest 16, and m."""
     if len(blob) < _HEAD.size + 4:
         raise Broken(f"stored log-probabilities were cut: {len(blob)} bytes remain")
-    magic, version, k, above, places = _HEAD.unpack_from(blob)
+    magic, version, k, above, drawn, places = _HEAD.unpack_from(blob)
     if magic != _MAGIC:
         raise Broken(f"these are no stored log-probabilities: they begin with {magic!r}")
     if version != VERSION:
@@ -92,13 +95,17 @@ def _head(blob: bytes) -> tuple[int, int, int]:
         raise Broken("stored log-probabilities were changed or cut: their checksum differs; make the signals again")
     if above not in _SPREAD:
         raise Broken(f"stored log-probabilities say that an id takes {16 + above} bits")
-    return places, k, above
+    if drawn >= k:
+        raise Broken(f"stored log-probabilities say that {drawn} of {k} tokens are drawn")
+    return places, k, above, drawn
 
 
 def _must_be_thinkable(topk: TopK, vocabulary: int) -> None:
     ids, logprobs, tail = topk.ids, topk.logprobs, topk.tail
     if ids.ndim != 2 or logprobs.shape != ids.shape or tail.shape != ids.shape[:1] or not 1 <= ids.shape[1] < 1 << 16:
         raise ConfigError(f"top-k of shapes {ids.shape}, {logprobs.shape} and {tail.shape} do not belong together")
+    if not 0 <= topk.drawn <= min(MOST_DRAWS, ids.shape[1] - 1):
+        raise ConfigError(f"{topk.drawn} of {ids.shape[1]} tokens cannot be drawn ones; at most {MOST_DRAWS} can")
     if not 1 <= vocabulary <= LARGEST_VOCABULARY:
         raise ConfigError(f"a vocabulary of {vocabulary} tokens cannot be stored; at most {LARGEST_VOCABULARY}")
     if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:

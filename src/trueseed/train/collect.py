@@ -35,14 +35,14 @@ def collect(config: Distil, dataset: Artifact, weights: Path, teacher: Engine, s
     `Refused` when something of this step is recalled meanwhile.
     """
     rows = [row for _, row in _rows(step.read(dataset), teacher.format, config)]
-    about = About.teacher(teacher.source, Vocabulary.of(weights, teacher.format), config.loss_top_k)
+    about = About.teacher(teacher.source, Vocabulary.of(weights, teacher.format), config.loss_top_k, config.tail_draws)
     parts = [step.checkpoint("signals") / f"from-{start:08d}" for start in range(0, len(rows), TOGETHER)]
     for at, part in enumerate(parts):
         some = rows[at * TOGETHER : (at + 1) * TOGETHER]
         if not part.exists():
             step.look_if_grown()
             with folder_atomic(part) as folder:
-                signals.write(folder, about, _heard(teacher, some, config.loss_top_k))
+                signals.write(folder, about, _heard(teacher, some, config, at))
         done = at * TOGETHER + len(some)
         step.progress(done, len(rows), "records", f"top {config.loss_top_k} of {teacher.source}")
     about = signals.together([Signals.open(part).about for part in parts])
@@ -56,6 +56,11 @@ def gathered(config: Distil, dataset: Artifact, student: Path, teacher: Teacher,
     A record that it told nothing of, or spoke as other tokens than the student reads, is left out, counted and named in
     the signals where `config.incomparable` is `drop`. Raises `ConfigError` for it otherwise, and when none remains.
     """
+    if config.tail_draws:
+        raise ConfigError(
+            f"{teacher.source} tells its most probable tokens and none drawn from the others; set `tail_draws: 0`, or "
+            f"distil from weights that run here"
+        )
     form = Format(student)
     spelling, pairs = Spelling.of(form), _rows(step.read(dataset), form, config)
     about = About.teacher(teacher.source, Vocabulary.of(student, form), config.loss_top_k)
@@ -131,7 +136,8 @@ def _rows(folder: Path, form: Format, config: Distil) -> list[tuple[Record, Exam
 Entry = tuple[str, Sequence[int], Sequence[bool], TopK]
 
 
-def _heard(teacher: Engine, rows: Sequence[Example], k: int) -> Iterator[Entry]:
-    found = teacher.topk([(list(row.tokens), list(row.mask)) for row in rows], k)
+def _heard(teacher: Engine, rows: Sequence[Example], config: Distil, seed: int) -> Iterator[Entry]:
+    chats = [(list(row.tokens), list(row.mask)) for row in rows]
+    found = teacher.topk(chats, config.loss_top_k, draws=config.tail_draws, seed=seed)
     for row, topk in zip(rows, found, strict=True):
         yield row.id, row.tokens, row.mask, topk

@@ -110,7 +110,7 @@ class Loss:
     """Sum over a batch's answer tokens. Adds up its parts until somebody asks for them."""
 
     def __init__(self, model: Any, signals: Signals, config: Config) -> None:
-        self._model, self._signals, self._k = model, signals, config.loss_top_k
+        self._model, self._signals, self._k, self._draws = model, signals, config.loss_top_k, config.tail_draws
         self._how = Divergence(beta=config.beta, temperature=config.temperature, ce_weight=config.ce_weight)
         self._vocabulary = len(model.get_output_embeddings().weight)
         self._kl = self._ce = 0.0
@@ -134,6 +134,7 @@ class Loss:
 
     def _thought(self, batch: Batch) -> Thought:
         """The teacher's side of each answer of the batch, in its order."""
-        found = [Thought.of(self._signals[record], k=self._k, vocabulary=self._vocabulary) for record in batch.ids]
+        read = (self._signals[record] for record in batch.ids)
+        found = [Thought.of(each, k=self._k, vocabulary=self._vocabulary, draws=self._draws) for each in read]
         starts = torch.tensor([0, *(len(each.ids) for each in found)]).cumsum(0)
         return Thought.together(found).take(starts[batch.row.cpu()] + batch.place.cpu()).to(batch.tokens.device)

@@ -101,12 +101,20 @@ def _asked_for(config: Distilling) -> Name:
 def _as_configured(config: Distilling) -> tuple[str, ...]:
     if not config.loss_top_k:
         return ("the whole vocabulary is compared",)
-    found = f"the teacher's {config.loss_top_k} most probable tokens are compared, all others together as one"
+    draws = config.tail_draws if isinstance(config, Distil) else 0
+    others = f"{draws} drawn from the others stand for these" if draws else "all others together as one"
+    found = f"the teacher's {config.loss_top_k} most probable tokens are compared, {others}"
     soft = isinstance(config, Distil) and config.signals == "stored" and config.temperature != 1
     return (found, f"temperature {config.temperature:g} softens these, the others keep their share")[: 1 + soft]
 
 
 def _stored(config: Distilling, own: Vocabulary, about: About) -> tuple[str, ...]:
+    draws = config.tail_draws if isinstance(config, Distil) else 0
+    if draws and (config.loss_top_k, draws) != (about.k, about.draws):
+        raise ConfigError(
+            f"`loss_top_k: {config.loss_top_k}` with `tail_draws: {draws}` is not what is stored of {about.source}, "
+            f"{about.k} with {about.draws}; set these, or make the signals again"
+        )
     if config.loss_top_k > about.k:
         raise ConfigError(
             f"`loss_top_k: {config.loss_top_k}` compares more tokens than the {about.k} that are stored of "

@@ -92,12 +92,16 @@ class Distil(Distilling):
     """The student learns how probable the teacher finds each token of the records.
 
     signals: `stored`, the teacher is heard once and its log-probabilities are kept; `memory`, it stays in memory and is
-    heard at every step, which a `loss_top_k` of 0 needs. incomparable: a record whose tokens a server told nothing of,
-    or spoke as others than the student reads, stops the run (refuse) or is left out and counted (drop).
+    heard at every step, which a `loss_top_k` of 0 needs. tail_draws: so many of the other tokens are drawn when the
+    teacher is heard, each by its share of what the `loss_top_k` leave, and stand for all of these, so that the loss is
+    the KL over the whole vocabulary on average (0: the others count as one). incomparable: a record whose tokens a
+    server told nothing of, or spoke as others than the student reads, stops the run (refuse) or is left out and counted
+    (drop).
     """
 
     method: Literal["distil"] = "distil"
     signals: Literal["stored", "memory"] = "stored"
+    tail_draws: int = Field(default=0, ge=0, le=255)
     incomparable: Literal["refuse", "drop"] = "refuse"
 
     @model_validator(mode="after")
@@ -105,6 +109,15 @@ class Distil(Distilling):
         if self.signals == "stored" and not self.loss_top_k:
             raise ValueError(
                 "`loss_top_k: 0` compares the whole vocabulary, which is not stored; add `signals: memory`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _draws_stand_for_the_tail(self) -> "Distil":
+        if self.tail_draws and (self.signals != "stored" or self.beta or self.temperature != 1):
+            raise ValueError(
+                "`tail_draws` are stored (`signals: stored`), and tell the forward KL at temperature 1 alone: set "
+                "`beta: 0` and `temperature: 1`, or `tail_draws: 0`"
             )
         return self
 

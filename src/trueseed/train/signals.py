@@ -32,6 +32,7 @@ FILE, ABOUT_FILE = "signals.parquet", "signals.json"
 LEFT_OUT_FILE = "left_out.json"  # only where records were
 _TOGETHER = 32  # records of a row group, which is what one look-up reads
 _ABOVE_ONE = 1e-3  # nats by which probabilities may sum to more: float32 and an API's rounding, not another teacher
+_NEWER = {"draws"}  # what older signals do not say, and have none of
 _SCHEMA = pa.schema(
     [("record", pa.string()), ("tokens", pa.binary(32)), ("places", pa.int32()), ("topk", pa.large_binary())]
 )
@@ -39,9 +40,10 @@ _SCHEMA = pa.schema(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """source: the teacher's. k: how many tokens are kept at each place. vocabulary: how many the teacher knows.
-    tokenizer: digest of which id is which string; template: of the chat template. records, places: how many are kept.
-    mass: mean probability of the k tokens together. bytes_per_token: mean size. codec: version of the bytes.
+    """source: the teacher's. k: how many tokens are kept at each place. draws: and so many of the others, by chance.
+    vocabulary: how many the teacher knows. tokenizer: digest of which id is which string; template: of the chat
+    template. records, places: how many are kept. mass: mean probability of the k tokens together. bytes_per_token: mean
+    size. codec: version of the bytes.
     temperature: at which probabilities are kept, always 1; a training may soften them.
     """
 
@@ -52,17 +54,19 @@ class About:
     template: str
     records: int = 0
     places: int = 0
+    draws: int = 0
     mass: float = 0.0
     bytes_per_token: float = 0.0
     codec: int = codec.VERSION
     temperature: float = 1.0
 
     @classmethod
-    def teacher(cls, source: str, vocabulary: Vocabulary, k: int) -> "About":
+    def teacher(cls, source: str, vocabulary: Vocabulary, k: int, draws: int = 0) -> "About":
         """Before anything is kept of it."""
         return cls(
             source=source,
             k=k,
+            draws=draws,
             vocabulary=len(vocabulary.tokens),
             tokenizer=vocabulary.digest(),
             template=vocabulary.template,
@@ -75,7 +79,9 @@ class About:
     def from_json(cls, said: Mapping[str, Any]) -> "About":
         """Ignores what is not its own: a manifest says more. Raises `Broken` when something is missing."""
         try:
-            return cls(**{each.name: said[each.name] for each in fields(cls)})
+            return cls(
+                **{each.name: said[each.name] for each in fields(cls) if each.name in said or each.name not in _NEWER}
+            )
         except KeyError as err:
             raise Broken(f"the description of signals lacks {err}; make them again") from err
 
@@ -104,10 +110,11 @@ class Writing:
         places = sum(mask[1:])
         if record in self._seen:
             raise ConfigError(f"record {record[:16]} was given twice; a dataset has each record once")
-        if topk.ids.shape != (places, self._about.k):
+        if (len(topk.ids), topk.k, topk.drawn) != (places, self._about.k, self._about.draws):
             raise ConfigError(
                 f"record {record[:16]} has {places} answer tokens and the teacher was to give {self._about.k} "
-                f"log-probabilities for each; it gave {topk.ids.shape[0]} times {topk.ids.shape[1:]}"
+                f"log-probabilities for each, and {self._about.draws} drawn ones; it gave {len(topk.ids)} times "
+                f"{topk.k} and {topk.drawn}"
             )
         try:
             must_be_a_distribution(topk)
@@ -176,7 +183,7 @@ def join(folder: Path, parts: Sequence[Path]) -> None:
     about = together([each.about for each in opened])
     with pq.ParquetWriter(folder / FILE, _SCHEMA, compression="none", write_page_checksum=True) as file:
         for each in opened:
-            if (each.about.source, each.about.tokenizer, each.about.k) != (about.source, about.tokenizer, about.k):
+            if any(getattr(each.about, of) != getattr(about, of) for of in ("source", "tokenizer", "k", "draws")):
                 raise ConfigError(f"signals of {each.about.source} and of {about.source} do not go together")
             for group in range(each._file.num_row_groups):
                 file.write_table(each._file.read_row_group(group))
@@ -190,15 +197,21 @@ def leave_out(folder: Path, records: Mapping[str, str]) -> None:
 
 
 def must_be_a_distribution(topk: TopK) -> None:
-    """Raises `ConfigError` when probabilities are not numbers, sum to more than 1, or name a token twice."""
+    """Raises `ConfigError` when probabilities are not numbers, sum to more than 1, or name a token twice; and when a
+    token was drawn that is among the most probable ones.
+    """
+    top, drawn = topk.ids[:, : topk.k], topk.ids[:, topk.k :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        total = np.logaddexp(np.logaddexp.reduce(topk.logprobs.astype(np.float64), 1), topk.tail.astype(np.float64))
+        kept = np.logaddexp.reduce(topk.logprobs[:, : topk.k].astype(np.float64), 1)
+        total = np.logaddexp(kept, topk.tail.astype(np.float64))
     if np.isnan(total).any():
         raise ConfigError("a log-probability is not a number; the teacher's numbers are broken")
     if total.size and (most := float(total.max())) > _ABOVE_ONE:
         raise ConfigError(f"probabilities of a token sum to {math.exp(most):.4f}, which is more than 1")
-    if (np.diff(np.sort(topk.ids, 1), axis=1) == 0).any():
+    if (np.diff(np.sort(top, 1), axis=1) == 0).any():
         raise ConfigError("the same token stands twice among the most probable ones")
+    if topk.drawn and (drawn[:, :, None] == top[:, None, :]).any():
+        raise ConfigError("a token that is among the most probable ones was drawn from the others")
 
 
 class Signals:
@@ -260,8 +273,11 @@ class Signals:
             raise Broken(f"stored signals of record {record[:16]} cannot be read ({err}); make them again") from err
         except Broken as err:
             raise Broken(f"record {record[:16]}: {err}") from err
-        if topk.ids.shape[1] != self.about.k:
-            raise Broken(f"record {record[:16]}: {topk.ids.shape[1]} tokens are kept at each place, not {self.about.k}")
+        if (topk.k, topk.drawn) != (self.about.k, self.about.draws):
+            raise Broken(
+                f"record {record[:16]}: {topk.k} tokens and {topk.drawn} drawn ones are kept at each place, not "
+                f"{self.about.k} and {self.about.draws}"
+            )
         return topk
 
     def must_cover(self, rows: Iterable[tuple[str, Sequence[int], Sequence[bool]]]) -> None:
