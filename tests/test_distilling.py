@@ -166,6 +166,16 @@ def test_a_killed_step_hears_only_of_what_is_missing(place, monkeypatch):
     assert sum(asked[3:]) == records - killed_after
 
 
+def test_tokens_drawn_from_the_tail_are_stored_and_learned_from(place):
+    outcome = place.run(method="distil", loss_top_k=4, tail_draws=3)
+    signals = place.newest("signals", "signals")
+    assert (Signals.open(signals.folder).about.k, Signals.open(signals.folder).about.draws) == (4, 3)
+    assert "3 drawn from the others stand for these" in str(place.training)
+    assert outcome.student
+    again = place.run(method="distil", loss_top_k=4, tail_draws=3)
+    assert again.student == outcome.student
+
+
 @pytest.mark.parametrize(
     ("train", "route"),
     [
@@ -315,6 +325,7 @@ def _as_told(chat: tuple[list[int], list[bool]], topk: TopK, written: dict[int, 
     [
         ({}, "rungs: \\[plain\\]"),
         ({"generate": {"rungs": ["plain"]}, "train": {"loss_top_k": 32}}, "20 tokens at most"),
+        ({"generate": {"rungs": ["plain"]}, "train": {"tail_draws": 4}}, "set `tail_draws: 0`"),
         ({"generate": {"rungs": ["plain"]}, "train": {"signals": "memory"}}, "words that are not its own"),
         ({"generate": {"rungs": ["plain"]}, "cache": False}, "take `cache: false` out"),
     ],

@@ -318,6 +318,8 @@ class RunFile(Settings):
             return "and what it told is taken from the kept answers; take `cache: false` out"
         if self.train.method == "distil" and self.train.loss_top_k > TOLD:
             return f"and servers tell {TOLD} tokens at most: lower `loss_top_k`"
+        if self.train.method == "distil" and self.train.tail_draws:
+            return "and servers draw none from the tokens they do not tell: set `tail_draws: 0`"
         return ""
 
     @model_validator(mode="after")
