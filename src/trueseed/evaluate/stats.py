@@ -307,7 +307,8 @@ def _wilson(share: float, n: float) -> tuple[float, float]:
     """n: samples, or what as many independent ones amount to."""
     z2 = _Z**2
     middle, reach = share + z2 / (2 * n), _Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, (middle - reach) / (1 + z2 / n)), min(1.0, (middle + reach) / (1 + z2 / n))
+    low, high = (middle - reach) / (1 + z2 / n), (middle + reach) / (1 + z2 / n)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))  # rounding leaves 0 and 1 outside by 1e-17
 
 
 def _differing(top: Array, bottom: Array, other_top: Array, other_bottom: Array) -> Measured:
