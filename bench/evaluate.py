@@ -1,6 +1,7 @@
 """Evaluation beside lm-evaluation-harness with its `hf` model: the same task files, weights, type and cores.
 
     TRUESEED_LMEVAL=<python with lm_eval[hf,ifeval]> python -m bench.evaluate [ROW …] [--turns 0 1 2] [--batch 40]
+        [--gsm8k gsm8k_test.jsonl]
 
 instructions: the 200 prompts of `bench/evaluate_prompts.jsonl`, in IFEval's own form and with all of its 25
 instructions, answered greedily with at most 256 tokens and checked. choices: 5,000 log-likelihood requests, 1,250
@@ -11,7 +12,8 @@ size that was fastest when tried on the last slice. Both in bf16. What a process
 weights, a few short requests) is told apart, as `load_s`. Turns of several sittings add up: `--turns 3 4`.
 
 Two implementations of bf16 round differently, so that some greedy answers part at some word: how many did, and how many
-verdicts are others for it, is told; a small slice is run in float32 too, where both must say the same.
+verdicts are others for it, is told; a small slice is run in float32 too, where both must say the same. With `--gsm8k`,
+a copy of GSM8K's own file, its first questions are among that: as plain text after examples out of its last rows.
 
 arena: the bootstrap of 130 models on 805 prompts, by `bench.arena`.
 """
@@ -31,7 +33,7 @@ from typing import Any
 
 import numpy as np
 from bench.arena import everybody
-from bench.evaluate_worker import COUNTED
+from bench.evaluate_worker import COUNTED, SHOTS
 from bench.machine import RESULTS, machine, save
 from bench.punkt import punkt_for_nltk
 from bench.score import WHEEL, choices
@@ -42,7 +44,9 @@ PROMPTS = Path(__file__).with_name("evaluate_prompts.jsonl")
 MAX_TOKENS = 256
 SLICES = 5  # of the file; a turn takes one
 BATCHES = {"instructions": (20, 40), "choices": (8, 16, 32, 64)}
-FEW = {"instructions": 8, "choices": 16}  # samples in float32
+TIMED = ("instructions", "choices")
+FEW = {"instructions": 8, "choices": 16, "gsm8k": 16}  # samples in float32
+SHORT = {"instructions": 64, "choices": 64, "gsm8k": 128}  # their answers in tokens, at most
 SIDES = ("trueseed", "lm-eval")
 ROWS = ("instructions", "choices", "float32", "arena")
 
@@ -70,12 +74,16 @@ class Side:
         self._files = 0
         self.load_s = 0.0
 
-    def evaluate(self, rows: Sequence[Row], max_tokens: int = MAX_TOKENS, batch: int = 8) -> Told:
+    def evaluate(
+        self, rows: Sequence[Row], max_tokens: int = MAX_TOKENS, batch: int = 8, examples: Sequence[Row] = ()
+    ) -> Told:
         assert self._process.stdin
         self._files += 1
-        file = self._scratch / f"{self._files}.jsonl"
-        file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        file, shown = (self._scratch / f"{self._files}{end}.jsonl" for end in ("", "-examples"))
+        for path, some in ((file, rows), (shown, examples)):
+            path.write_text("".join(json.dumps(row) + "\n" for row in some), encoding="utf-8")
         order = {"kind": self._kind, "file": str(file), "max_tokens": max_tokens, "batch": batch}
+        order["examples"] = str(shown) if examples else ""
         self._process.stdin.write(json.dumps(order) + "\n")
         self._process.stdin.flush()
         return self.line()
@@ -92,7 +100,7 @@ class Side:
 
 @contextmanager
 def side(name: str, kind: str, few: Sequence[Row], *, dtype: str = "bfloat16") -> Iterator[Side]:
-    """Loaded, and warm by a few prompts that no turn has; `load_s` is what that took."""
+    """Loaded, and warm by a few prompts, where there are any, that no turn has; `load_s` is what that took."""
     with tempfile.TemporaryDirectory() as temporary:
         scratch = Path(temporary)
         how = {"model": f"pypi:{WHEEL}", "folder": str(resolve(f"pypi:{WHEEL}").folder)}
@@ -113,7 +121,8 @@ def side(name: str, kind: str, few: Sequence[Row], *, dtype: str = "bfloat16") -
             try:
                 found = Side(process, kind, scratch)
                 found.line()
-                found.evaluate([{**row, "prompt": f"Once more: {row['prompt']}"} for row in few], max_tokens=8)
+                if few:
+                    found.evaluate([{**row, "prompt": f"Once more: {row['prompt']}"} for row in few], max_tokens=8)
                 found.load_s = time.perf_counter() - begun
                 yield found
             finally:
@@ -176,7 +185,7 @@ def agreement(kind: str, ours: Told, theirs: Told) -> dict[str, Any]:
         sums = [[sum(one[metric][at] for one in of.values()) for at in (0, 1)] for of in (ours, theirs)]
         differ = sum(one[metric][0] != other[metric][0] for one, other in pairs)
         found[metric] = {**dict(zip(SIDES, sums, strict=True)), "differ": differ}
-    if kind == "instructions":
+    if kind != "choices":
         found["other_text"] = sum(one["said"].strip() != other["said"].strip() for one, other in pairs)
     else:
         apart = [abs(a - b) for one, other in pairs for a, b in zip(one["said"], other["said"], strict=True)]
@@ -184,12 +193,24 @@ def agreement(kind: str, ours: Told, theirs: Told) -> dict[str, Any]:
     return found
 
 
-def in_float32(kind: str) -> dict[str, Any]:
-    rows, told = samples(kind)[: FEW[kind]], []
+def in_float32(kind: str, rows: Sequence[Row], examples: Sequence[Row] = ()) -> dict[str, Any]:
+    """examples: shown before each; then `with_mark` says how many answers hold ####, which the strict filter reads."""
+    told = []
     for name in SIDES:
-        with side(name, kind, rows[:2], dtype="float32") as one:
-            told.append(one.evaluate(rows, max_tokens=64)["samples"])
-    return agreement(kind, *told)
+        with side(name, kind, (), dtype="float32") as one:
+            told.append(one.evaluate(rows, SHORT[kind], examples=examples)["samples"])
+    found = agreement(kind, *told)
+    if examples:
+        marks = [sum("####" in each["said"] for each in samples.values()) for samples in told]
+        found |= {"examples": len(examples), "with_mark": dict(zip(SIDES, marks, strict=True))}
+    return found
+
+
+def gsm8k(file: Path) -> tuple[list[Row], list[Row]]:
+    """Its first questions, and its last rows as examples."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    rows = [{"key": key, **json.loads(line)} for key, line in enumerate(lines, start=1)]
+    return rows[: FEW["gsm8k"]], rows[-SHOTS:]
 
 
 def main() -> None:
@@ -197,6 +218,7 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", default=ROWS, metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--turns", type=int, nargs="+", default=range(5), help="which; those measured before are kept")
     parser.add_argument("--batch", type=int, default=0, help="of the harness; by default the fastest is looked for")
+    parser.add_argument("--gsm8k", type=Path, help="GSM8K's file of test questions, for the row float32")
     asked = parser.parse_args()
     if not os.environ.get("TRUESEED_LMEVAL"):
         print("all but the arena left out: TRUESEED_LMEVAL names no Python with lm_eval")
@@ -212,11 +234,15 @@ def main() -> None:
 
 
 def measured(row: str, before: dict[str, Any], asked: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """What is known of a row, after each turn."""
+    """What is known of a row, after each turn or kind."""
     if row == "arena":
         yield everybody(np.random.default_rng(0))
     elif row == "float32":
-        yield {kind: in_float32(kind) for kind in COUNTED}
+        found = dict(before)
+        for kind in ("gsm8k", *TIMED) if asked.gsm8k else TIMED:
+            some = gsm8k(asked.gsm8k) if kind == "gsm8k" else (samples(kind)[: FEW[kind]],)
+            found[kind] = in_float32(kind, *some)
+            yield found
     else:
         tried = before.get("lm_eval_s_by_batch", {})
         batch = asked.batch or before.get("batch_of_lm_eval")
@@ -233,9 +259,9 @@ def measured(row: str, before: dict[str, Any], asked: argparse.Namespace) -> Ite
 
 def whole(rows: dict[str, Any]) -> dict[str, Any]:
     """Both kinds together, once both were measured."""
-    if not COUNTED.keys() <= rows.keys():
+    if not set(TIMED) <= rows.keys():
         return {}
-    seconds = {name: round(sum(rows[kind][name]["whole_s"] for kind in COUNTED), 1) for name in SIDES}
+    seconds = {name: round(sum(rows[kind][name]["whole_s"] for kind in TIMED), 1) for name in SIDES}
     return {"whole_s": seconds, "whole_is_times": round(seconds["lm-eval"] / seconds["trueseed"], 2)}
 
 

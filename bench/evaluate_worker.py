@@ -2,9 +2,10 @@
 
     python evaluate_worker.py trueseed|lm-eval '{"folder": …, "dtype": "bfloat16", "scratch": …}'
 
-A line on standard input is an order: {"kind": "instructions" | "choices", "file": …, "max_tokens": …, "batch": …}. A
-line comes back when it is ready, and one for each order: samples by id, wall and processor seconds, the most memory so
-far. The other side runs in an environment without trueseed, so nothing of it is imported but by our own side.
+A line on standard input is an order: {"kind": "instructions" | "choices" | "gsm8k", "file": …, "max_tokens": …,
+"batch": …, "examples": …}, the last a file of examples, of GSM8K alone. A line comes back when it is ready, and one for
+each order: samples by id, wall and processor seconds, the most memory so far. The other side runs in an environment
+without trueseed, so nothing of it is imported but by our own side.
 """
 
 import json
@@ -19,7 +20,7 @@ How = dict[str, Any]
 Samples = dict[str, dict[str, Any]]  # by id: said (text, or a log-probability of each choice), and what it counts for
 Work = Callable[[How], Samples]
 
-COUNTED = {  # our metrics, and theirs
+COUNTED = {  # our metrics, and theirs, with the filter where there are several
     "instructions": {
         "prompt_strict": "prompt_level_strict_acc",
         "instruction_strict": "inst_level_strict_acc",
@@ -27,12 +28,25 @@ COUNTED = {  # our metrics, and theirs
         "instruction_loose": "inst_level_loose_acc",
     },
     "choices": {"acc": "acc", "acc_norm": "acc_norm"},
+    "gsm8k": {"strict_match": "exact_match,strict-match", "flexible_extract": "exact_match,flexible-extract"},
 }
+SCORERS = {"instructions": "ifeval", "choices": "choice", "gsm8k": "gsm8k"}
+SHOTS = 3  # examples before a question of GSM8K: enough that this model ends its answers as they do, with ####
 IFEVAL = """task: instructions
 include: {tasks}/ifeval/ifeval.yaml
 dataset_path: json
 dataset_kwargs: {{data_files: {{train: {file}}}}}
 generation_kwargs: {{until: [], do_sample: false, temperature: 0.0, max_gen_toks: {max_tokens}}}
+"""
+GSM8K = """task: gsm8k
+include: {tasks}/gsm8k/gsm8k.yaml
+dataset_path: json
+dataset_name: null
+dataset_kwargs: {{data_files: {{train: {examples}, test: {file}}}}}
+fewshot_config: {{sampler: first_n}}
+num_fewshot: {shots}
+generation_kwargs:
+  {{until: ["Question:", "</s>", "<|im_end|>"], do_sample: false, temperature: 0.0, max_gen_toks: {max_tokens}}}
 """
 CHOICE = """task: choices
 dataset_path: json
@@ -59,8 +73,10 @@ def trueseed(how: How) -> Work:
     model = scoring.ours(workspace, how["model"], Speed(dtype=how["dtype"]))
 
     def work(order: How) -> Samples:
-        scorer = {"instructions": "ifeval", "choices": "choice"}[order["kind"]]
-        config = Config(file=order["file"], scorer=scorer, source="own/bench", max_tokens=order["max_tokens"])
+        said = {"file": order["file"], "scorer": SCORERS[order["kind"]], "max_tokens": order["max_tokens"]}
+        if order["examples"]:
+            said |= {"form": "text", "fewshot": {"n": SHOTS, "file": order["examples"]}}
+        config = Config(source="own/bench", **said)
         scores = scoring.on(model, config, scoring.bring_task(workspace, config), workspace)
         lines = map(json.loads, scores.path("samples.jsonl").read_bytes().splitlines())
         return {line["id"]: {"said": _said(line["said"]), **line["counts"]} for line in lines}
@@ -72,8 +88,8 @@ def trueseed(how: How) -> Work:
 
 
 def lm_eval(how: How) -> Work:
-    """`simple_evaluate` with the harness's `hf` model, on a task that is its own `ifeval` over our file, or a multiple
-    choice as its guide to new tasks writes one. No intervals, which it would bootstrap in pure Python.
+    """`simple_evaluate` with the harness's `hf` model, on a task that is its own `ifeval` or `gsm8k` over our file, or
+    a multiple choice as its guide to new tasks writes one. No intervals, which it would bootstrap in pure Python.
     """
     import lm_eval
     from lm_eval.models.huggingface import HFLM
@@ -85,21 +101,31 @@ def lm_eval(how: How) -> Work:
 
     def work(order: How) -> Samples:
         kind = order["kind"]
-        text = {"instructions": IFEVAL, "choices": CHOICE}[kind]
+        text = {"instructions": IFEVAL, "choices": CHOICE, "gsm8k": GSM8K}[kind]
         tasks = Path(lm_eval.__file__).parent / "tasks"
-        (include / "task.yaml").write_text(text.format(tasks=tasks, **order))
+        (include / "task.yaml").write_text(text.format(tasks=tasks, shots=SHOTS, **order))
         model.batch_size_per_gpu = order["batch"]
         manager = TaskManager(include_path=str(include), include_defaults=False)
         found = lm_eval.simple_evaluate(
             model=model, tasks=[kind], task_manager=manager, bootstrap_iters=0,
             apply_chat_template=kind == "instructions",
         )  # fmt: skip
-        return {str(row["doc"]["key"]): _sample(row, kind) for row in found["samples"][kind]}
+        samples: Samples = {}
+        for row in found["samples"][kind]:  # of several filters one each
+            samples.setdefault(str(row["doc"]["key"]), {}).update(_sample(row, kind))
+        return samples
 
     def _sample(row: dict[str, Any], kind: str) -> dict[str, Any]:
-        said = row["filtered_resps"]
-        one = said[0] if kind == "instructions" else [float(likely) for likely, _ in said]
-        return {"said": one} | {ours: _count(row[theirs]) for ours, theirs in COUNTED[kind].items()}
+        said: Any = row["resps"][0][0]
+        if kind == "choices":
+            said = [float(likely) for likely, _ in row["filtered_resps"]]
+        wanted = {ours: theirs.partition(",") for ours, theirs in COUNTED[kind].items()}
+        counted = {
+            ours: _count(row[metric])
+            for ours, (metric, _, filtered) in wanted.items()
+            if row["filter"] == (filtered or "none")
+        }
+        return {"said": said, **counted}
 
     def _count(value: Any) -> list[float]:
         each = value if isinstance(value, list) else [value]

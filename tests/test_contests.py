@@ -12,7 +12,7 @@ from tests.test_judging import first_always, seat, wise
 from tests.test_scoreboard import OLD, cli, recording, trained
 from tests.tiny_run import run_file
 
-from trueseed import contests, judging, pipeline, scoreboard
+from trueseed import aims, asking, contests, judging, pipeline
 from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import judge_card
 from trueseed.evaluate.judge_card import GOLD
@@ -21,7 +21,7 @@ from trueseed.terms.model import Relation
 from trueseed.workspace import Workspace
 
 PROMPTS = [f"Say {n}." for n in range(12)]
-TASK = {"file": "task.jsonl", "scorer": "open", "source": "own/ada", "max_tokens": 8}
+TASK = {"file": "task.jsonl", "scorer": "open", "source": "own/ada", "max_tokens": 8, "of": ["student"]}
 CHECKS = {"method": "checks", "name": "checks"}
 BY_CHECKS = {**OLD, "judge": "checks"}
 
@@ -72,19 +72,39 @@ def test_a_target_goes_by_the_verdicts_of_the_judge_it_names(folder, workspace, 
     assert step["gap"]["value"] == pytest.approx(step["score"]["value"] - 0.5)
     assert step["status"] == "below"
     assert (found["judge"]["name"], found["judge"]["method"], found["judge"]["believed"]) == ("checks", "checks", True)
+    assert (found["looks"]["times"], found["looks"]["students"]) == (2, 1)
+    assert step["contamination"] == [
+        "training data unknown: own/tiny, from which it was trained: its training data is not here"
+    ]
     size = Workspace.open(workspace.folder).ledger.size
     told = cli(*words).stdout
     assert Workspace.open(workspace.folder).ledger.size == size
     assert "judge own/checks by checks: passed its card" in told
     assert "win_rate: by 2023-12-31, 30 days left" in told
-    assert "ladder" not in told
+    assert "ladder of task, against gpt-3.5-turbo by checks" in told
+
+
+def test_base_and_teacher_stand_on_the_ladder_by_the_judges_verdicts_too(folder, workspace, tiny_llama, monkeypatch):
+    monkeypatch.setattr(asking, "is_here", lambda spec: False)
+    trained(workspace, tiny_llama, folder, "one")
+    unnamed = {name: said for name, said in TASK.items() if name != "of"}
+    found = aims.targets(
+        workspace, load(with_judges(folder, tiny_llama, BY_CHECKS, tasks=[unnamed])), date(2023, 12, 1)
+    )
+    rungs = found.ladders["task, against gpt-3.5-turbo by checks"]
+    assert [(rung.kind, rung.score.value) for rung in rungs] == [
+        ("target", 0.5),
+        ("student", pytest.approx(1.5 / 12)),
+        ("other", pytest.approx(1.5 / 12)),
+    ]
+    assert rungs[2].model.split()[0] == "own/tiny"
 
 
 def test_a_judge_that_always_says_a_gives_a_clear_result_and_no_number(folder, workspace, tiny_llama, monkeypatch):
     monkeypatch.setattr(judging, "seat_of", lambda named, file, workspace: seat(first_always, "own/j", asked=False))
     trained(workspace, tiny_llama, folder, "one")
     path = with_judges(folder, tiny_llama, BY_CHECKS)
-    found = scoreboard.board(load(path), workspace, date(2023, 12, 1))
+    found = aims.targets(workspace, load(path), date(2023, 12, 1))
     (standing,) = found.standings
     assert (standing.steps, standing.met_on, standing.detectable) == ((), None, None)
     assert any("turned with the order of the answers" in said for said in standing.judge["warnings"])

@@ -1,6 +1,7 @@
 """lm-evaluation-harness, unmodified: on our engine in process, over HTTP, and its results as our scores."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ from tests.conftest import save_llama
 from tests.serve.test_api import serving
 from typer.testing import CliRunner
 
-from trueseed import scoring
+from trueseed import harnessing, models, scoreboard, scoring
 from trueseed.cli import app
+from trueseed.core.artifacts import Artifact
 from trueseed.errors import Broken, ConfigError, Refused
 from trueseed.evaluate import harness, harness_results
+from trueseed.evaluate.arena import leaderboard
 from trueseed.lm.engine import Engine
+from trueseed.lm.source import resolve
+from trueseed.lm.speed import Speed
 from trueseed.serve.api import app as served
 from trueseed.terms.model import Effect
 from trueseed.workspace import Workspace
@@ -49,6 +54,14 @@ metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
 """
 
 
+@pytest.fixture(scope="module", autouse=True)
+def briefly() -> Iterator[None]:
+    """Without what it tells of the environment: that asks pip, which takes seconds each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lm_eval.evaluator.add_env_info", lambda results: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tasks")
@@ -77,12 +90,14 @@ def theirs(folder: Path, tasks: Path) -> Any:
     return evaluated(HFLM(pretrained=str(folder), dtype="float32", device="cpu", batch_size=4), tasks)
 
 
-def evaluated(model: Any, tasks: Path, *names: str) -> Any:
+def evaluated(model: Any, tasks: Path, *names: str, chat: bool = False) -> Any:
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(tasks), include_defaults=False)
     chosen = list(names or ("tiny_choice", "tiny_spoken"))
-    return lm_eval.simple_evaluate(model=model, tasks=chosen, task_manager=manager, bootstrap_iters=0)
+    return lm_eval.simple_evaluate(
+        model=model, tasks=chosen, task_manager=manager, bootstrap_iters=0, apply_chat_template=chat
+    )
 
 
 def responses(found: Any, task: str) -> list[Any]:
@@ -119,6 +134,19 @@ def test_over_http_it_finds_the_tokenizer_and_gives_the_same(engine, theirs, tas
     assert likelihoods(ours) == pytest.approx(likelihoods(theirs), abs=1e-3)
     assert same_verdicts(ours, theirs, "tiny_choice", ("acc", "acc_norm"))
     assert responses(ours, "tiny_spoken") == responses(theirs, "tiny_spoken")
+
+
+def test_over_http_tasks_that_are_spoken_run_as_chats_too(engine, tasks):
+    from lm_eval.models.openai_completions import LocalChatCompletion
+
+    from trueseed.evaluate.harness_model import Held
+
+    with serving(served({"tiny": engine}, allowed=lambda name: None)) as address:
+        model = LocalChatCompletion(base_url=f"{address}/v1/chat/completions", model="tiny")
+        over_http = evaluated(model, tasks, "tiny_spoken", chat=True)
+    here = evaluated(Held(engine), tasks, "tiny_spoken", chat=True)
+    assert responses(over_http, "tiny_spoken") == responses(here, "tiny_spoken")
+    assert all(said for [said] in responses(here, "tiny_spoken"))
 
 
 def test_our_own_multiple_choice_gives_the_same_verdicts(engine, theirs):
@@ -193,11 +221,12 @@ def test_a_metric_without_a_standard_error_is_left_out_by_name(theirs, tmp_path)
 
 @pytest.mark.parametrize(
     ("line", "error"),
-    [("no json", "line 1: not JSON"), ('{"a": 1}', "no `doc_id`"), ('{"doc_id": 0}\n' * 2, "more than once")],
+    [("no json", "line 5: not JSON"), ('{"a": 1}', "line 5.*no `doc_id`"), ("", "more than once")],
 )
 def test_a_samples_file_that_is_none_is_told_by_its_line(theirs, tmp_path, line, error):
     results, samples = written(tmp_path, theirs)
-    samples.write_text(line)
+    text = samples.read_text()
+    samples.write_text(text + (line or text.partition("\n")[0]))
     with pytest.raises(ConfigError, match=error):
         harness_results.read(results, [samples])
 
@@ -210,6 +239,98 @@ def test_a_group_and_samples_that_cannot_be_had_are_said_plainly(tasks, tmp_path
     for name, error in (("tiny_gone", "cannot be had"), ("tiny_group", "cannot be had|group of tasks")):
         with pytest.raises(ConfigError, match=error):
             harness.load(harness.Config(tasks=[name], source="own/ada", include=str(tmp_path)))
+
+
+@pytest.fixture(scope="module")
+def two(folder: Path, tasks: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """Where two models were run on both tasks."""
+    place = tmp_path_factory.mktemp("two")
+    workspace = Workspace.open(place / "work", create=True)
+    config = harness.Config(tasks=["tiny_choice", "tiny_spoken"], source="own/ada", include=str(tasks))
+    for source, weights in (("own/tiny", folder), ("own/other", save_llama(place / "other", seed=1))):
+        assert len(list(harnessing.by_harness(held(source, weights, workspace), config, workspace))) == 2
+    return workspace
+
+
+def held(source: str, folder: Path, workspace: Workspace) -> scoring.Model:
+    weights = models.import_weights(resolve(str(folder), source=source), workspace)
+    return scoring.held(weights, source, Speed(dtype="float32"))
+
+
+def test_two_models_are_compared_sample_by_sample(two, theirs):
+    choice, spoken = scoreboard.compare(two, "own/other", "own/tiny")
+    assert (choice.task, choice.metric, choice.test) == ("tiny_choice", "acc,none", "McNemar, exact")
+    assert choice.b.value == theirs["results"]["tiny_choice"]["acc,none"]
+    assert choice.difference.n == 4 and len(choice.flips) == choice.better + choice.worse > 0
+    flip = choice.flips[0]
+    assert flip.asked == CHOICES[int(flip.id.removeprefix("tiny_choice:"))]["prompt"]
+    assert flip.said_b.startswith("nll ") and flip.said_a != flip.said_b
+    assert spoken.metric == "exact_match,none"
+
+
+def test_they_meet_in_the_arena_and_stand_on_the_ladder_of_the_task(two):
+    battles, _ = scoreboard.arena(scoreboard.competing([], two, task="tiny_choice"))
+    board = leaderboard(battles)
+    assert {row.model.split()[0] for row in board.rows} == {"own/tiny", "own/other"} and board.samples == 4
+    [task] = {each.task for each in scoreboard.measured(two) if each.scores.meta["task"] == "tiny_choice"}
+    first, second = scoreboard.ladder(two, task)
+    assert first.score.value >= second.score.value and first.score.n == 4
+
+
+def test_the_texts_of_answers_are_among_the_scores(two, theirs):
+    from trueseed.evaluate import scored
+
+    [mine] = [
+        scored.read(each.scores)
+        for each in scoreboard.measured(two)
+        if (each.scores.meta["task"], each.scores.meta["of"]) == ("tiny_spoken", "own/tiny")
+    ]
+    said = [row["resps"][0][0] for row in sorted(theirs["samples"]["tiny_spoken"], key=lambda row: row["doc_id"])]
+    assert [each.said for each in mine.answered()] == said
+    assert [each.asked for each in mine.answered()] == [row["prompt"] for row in CHOICES]
+
+
+def test_results_of_elsewhere_are_on_the_samples_of_a_run_here(two, theirs, folder, tmp_path):
+    results, samples = written(tmp_path, theirs)
+    away = held("own/away", folder, two)
+    found = {each.meta["task"]: each for each in harnessing.imported(away, results, [samples], "own/ada", two)}
+    notes: list[str] = []
+    [compared] = scoreboard.compare(two, "own/tiny", "own/away", note=notes.append)
+    assert (compared.task, compared.difference.value, compared.flips) == ("tiny_choice", 0.0, ())
+    assert "imported: none, results_2026" in compared.apart
+    assert len(notes) == 1 and "own/away on tiny_spoken was imported without its samples" in notes[0]
+    assert_nobody_is_held_up(two, found["tiny_spoken"])
+
+
+def assert_nobody_is_held_up(workspace: Workspace, without: Artifact) -> None:
+    """By scores that came without samples."""
+    notes: list[str] = []
+    assert len(scoreboard.competing([], workspace, task="tiny_spoken", note=notes.append)) == 2
+    assert len(notes) == 1 and "import it again" in notes[0]
+    for name in (f"scores:{without.digest}",):
+        with pytest.raises(ConfigError, match="without its samples"):
+            scoreboard.compare(workspace, name, "own/tiny")
+        with pytest.raises(ConfigError, match="without its samples"):
+            scoreboard.arena(scoreboard.competing([name, name], workspace))
+
+
+def test_the_same_run_measures_nothing_twice_and_a_task_that_is_set_up_otherwise_is_measured(
+    two, tasks, folder, tmp_path
+):
+    def run(include: Path) -> str:
+        config = harness.Config(tasks=["tiny_spoken"], source="own/ada", include=str(include))
+        [scores] = harnessing.by_harness(held("own/tiny", folder, two), config, two)
+        return scores.digest
+
+    [before] = [
+        each.scores.digest
+        for each in scoreboard.measured(two)
+        if (each.scores.meta["task"], each.scores.meta["of"]) == ("tiny_spoken", "own/tiny")
+    ]
+    assert run(tasks) == before
+    text = (tasks / "spoken.yaml").read_text()
+    (tmp_path / "spoken.yaml").write_text(text.replace("max_gen_toks: 8", "max_gen_toks: 4"))
+    assert run(tmp_path) != before
 
 
 def written(folder: Path, found: Any) -> tuple[Path, Path]:

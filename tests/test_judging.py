@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.report.test_html import details, report
+import yaml
+from tests.report.test_html import Text, details, report
 from tests.terms.made import document, permits, refuses
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
@@ -23,6 +24,7 @@ from trueseed.evaluate import judge_card, verdicts
 from trueseed.evaluate.judge_card import GOLD
 from trueseed.evaluate.outputs import Output, Outputs, Recorded
 from trueseed.evaluate.task import Config
+from trueseed.evaluate.task import read as read_task
 from trueseed.report import judged
 from trueseed.report.html import render
 from trueseed.report.results import Results
@@ -348,19 +350,24 @@ def test_a_judge_is_checked_from_the_command_line(workspace, from_scripts):
     assert card["passed"]
     assert card["judge"] == SMOL
     failed = invoked(workspace, "check", "--judge", "stubborn")
-    assert failed.exit_code == 1
+    assert failed.exit_code == 7
     assert "FAILED, and is not to be believed" in failed.stdout
     assert "FAILS flip_rate" in failed.stdout
 
 
-def test_recorded_outputs_are_compared_from_the_command_line(workspace, from_scripts, tmp_path):
-    task = tmp_path / "task.jsonl"
-    task.write_text("".join(json.dumps(row) + "\n" for row in PROMPTS))
-    files = {}
+def task_and_outputs(folder: Path) -> dict[str, Path]:
+    files = {"task": folder / "task.jsonl"}
+    files["task"].write_text("".join(json.dumps(row) + "\n" for row in PROMPTS))
     for name, how in (("loud", str.upper), ("calm", str.lower)):
-        files[name] = tmp_path / f"{name}.json"
+        files[name] = folder / f"{name}.json"
         files[name].write_text(json.dumps([{"instruction": p["prompt"], "output": how(p["prompt"])} for p in PROMPTS]))
-    words = ["pairwise", files["loud"], files["calm"], "--a-is", "own/loud", "--b-is", "own/calm", "--task", task]
+    return files
+
+
+def test_recorded_outputs_are_compared_from_the_command_line(workspace, from_scripts, tmp_path):
+    files = task_and_outputs(tmp_path)
+    sides = [files["loud"], files["calm"], "--a-is", "own/loud", "--b-is", "own/calm"]
+    words = ["pairwise", *sides, "--task", files["task"]]
     done = invoked(workspace, *words, "--source", "own/ada", "--judge", "wise")
     assert done.exit_code == 0
     assert "own/loud against own/calm on task: 6 samples of own/ada" in done.stdout
@@ -570,3 +577,90 @@ def test_a_pair_that_was_judged_for_a_run_and_for_a_target_is_rated_once(workspa
     untold: list[str] = []
     (board,) = measured._of_judges([one, again, other], untold)
     assert (board["verdicts"], untold) == (24, [])
+
+
+def test_a_judge_without_a_voice_has_none_on_the_leaderboard_either(workspace, task, sides):
+    ours = seat(first_always, "own/judge", asked=False)
+    found = judging.pairwise(*sides, task, [ours, seat(wise)], workspace)
+    names = [f"scores:{found.digest}"]
+    board = scoreboard.arena(scoreboard.competing(names, workspace))
+    assert len(board.battles) == 12 and board.battles.score.mean() in (0.0, 1.0)
+    (doubt,) = board.doubts
+    assert "own/judge failed its card, and has no voice here" in doubt
+    brought_back = scoreboard.arena(scoreboard.competing(names, workspace), judge="own/judge")
+    assert brought_back.first.value == 1.0 and "own/judge failed its card: " in brought_back.doubts[0]
+
+
+def test_a_leaderboard_says_that_nobody_believable_judged(workspace, task, sides, tmp_path):
+    found = judging.pairwise(*sides, task, [seat(first_always)], workspace)
+    words = [
+        "arena",
+        f"scores:{found.digest}",
+        "--workspace",
+        str(workspace.folder),
+        "--html",
+        str(tmp_path / "a.html"),
+    ]
+    told = CliRunner().invoke(app, words, catch_exceptions=False).stdout
+    assert f"note: the judge {SMOL} failed its card: agreement" in " ".join(told.split())
+    assert "failed its card: agreement" in (tmp_path / "a.html").read_text()
+    said = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    assert any("failed its card" in note for note in said["notes"])
+
+
+def test_a_report_rates_only_judges_with_a_voice(workspace, task, sides):
+    low = scoring.recorded(scoring.bring_outputs(workspace, said("low", "own/low", lambda text: f"{text}?")))
+    third = judging.speaking(low, Config(scorer="open"), task, workspace)
+    both = [seat(first_always, "own/judge", asked=False), seat(wise)]
+    found = [judging.pairwise(sides[0], other, task, both, workspace) for other in (sides[1], third)]
+    (board,) = measured._of_judges(found, [])
+    assert board["verdicts"] == 24
+    assert "own/judge failed its card, and has no voice here" in board["notes"][0]
+
+
+def test_a_judge_that_says_only_prose_makes_no_leaderboard_and_stops_no_report(workspace, task, sides):
+    found = judging.pairwise(*sides, task, [seat(lambda _: "Both are fine.", "own/judge", asked=False)], workspace)
+    assert list(measured._of_judges([found], [])) == []
+    with pytest.raises(ConfigError, match="there is no verdict; judges are own/judge"):
+        scoreboard.arena([found])
+
+
+def test_judge_commands_write_pages(workspace, from_scripts, tmp_path):
+    files = task_and_outputs(tmp_path)
+    pages = [tmp_path / name for name in ("check.html", "pairwise.html", "mark.html")]
+    invoked(workspace, "check", "--judge", "stubborn", "--html", pages[0])
+    where = ["--task", files["task"], "--source", "own/ada", "--judge", "wise"]
+    both = [files["loud"], files["calm"], "--a-is", "own/loud", "--b-is", "own/calm"]
+    invoked(workspace, "pairwise", *both, *where, "--html", pages[1])
+    invoked(workspace, "mark", files["loud"], "--model-is", "own/loud", *where, "--unchecked", "--html", pages[2])
+    texts = [" ".join(Text(page.read_text()).text.split()) for page in pages]
+    assert "Whom to believe" in texts[0] and "✗ failed" in texts[0] and "Flip rate" in texts[0]
+    assert "Who answers better" in texts[1] and "SAY 0." in texts[1] and "✓ passed" in texts[1]
+    assert "Marks for own/loud" in texts[2] and "6 of 6 answers have no mark" in texts[2]  # it only compares
+
+
+def test_a_judge_may_be_described_in_a_file(workspace, task, sides, provider, monkeypatch, tmp_path):
+    monkeypatch.setenv("JUDGE_KEY", "sk-judge-0123456789")
+    price = {"input": 1.0, "output": 2.0}
+    said = {"source": "own/simulated", "base_url": provider.openai, "key_from": "JUDGE_KEY", "price": price}
+    few = {"source": "own/*", "per": "total", "use": "judge", "requests": 3}
+    path = tmp_path / "judge.yaml"
+    path.write_text(yaml.safe_dump({"remote": said, "limits": [few], "rubric": {"json_schema": True}}))
+    one = judging.of_file(path, workspace)
+    assert (one.source, one.rubric.json_schema) == ("own/simulated", True)
+    with pytest.raises(Exhausted):
+        judging.pairwise(*sides, task, [one], workspace, checked=False)
+    path.write_text("method: checks\n")
+    done = invoked(workspace, "check", "--judge", path)
+    assert (done.exit_code, "own/checks by checks" in done.stdout) == (0, True)
+    path.write_text("metod: checks\n")
+    with pytest.raises(ConfigError, match="metod"):
+        invoked(workspace, "check", "--judge", path)
+
+
+@pytest.mark.parametrize("scorer", ["open", "gold", "choice"])
+def test_what_tells_nothing_of_an_answer_is_no_check(tmp_path, scorer):
+    path = tmp_path / "t.jsonl"
+    path.write_text(json.dumps({"prompt": "2 + 2?", "check": {"scorer": scorer, "target": "4"}}) + "\n")
+    with pytest.raises(ConfigError, match="that tells whether an answer is right"):
+        read_task(Config(scorer="open", file=str(path), source="own/ada"))

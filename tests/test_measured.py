@@ -7,7 +7,7 @@ import pytest
 from tests.report.test_html import Text, details, report
 from tests.test_scoreboard import OLD, TASK, cli, folder, on_task, recorded, trained, with_targets, workspace
 
-from trueseed import measured, scoreboard, scoring
+from trueseed import aims, measured, scoring
 from trueseed.evaluate.task import Config
 from trueseed.lm.speed import Speed
 from trueseed.report.html import render
@@ -33,7 +33,7 @@ def students(folder, workspace, tiny_llama):
 
 def test_a_runs_student_stands_beside_everybody_on_its_tasks(workspace, students):
     student, scores = students
-    found = measured.of_run(workspace, student, scores, scoreboard.NOBODY)
+    found = measured.of_run(workspace, student, scores, aims.NOBODY)
     assert [each.student for each in found.tasks] == [False, False, True]  # who plays two parts is there once
     assert [each["models"][0] for each in found.compared] == ["own/low 2023-08-01", "own/high 2023-08-01"]
     assert found.compared[1]["difference"]["value"] == pytest.approx(-9 / 12)
@@ -51,19 +51,19 @@ def test_two_models_are_no_leaderboard_and_what_cannot_be_compared_is_told(works
     student, (low, _, ours, _) = students
     other = Config(**{**TASK, "file": str(folder / "task.jsonl"), "limit": 4, "name": "few"})
     few = scoring.on(scoring.student(workspace, student, SPEED), other, scoring.bring_task(workspace, other), workspace)
-    found = measured.of_run(workspace, student, [few], scoreboard.NOBODY)
+    found = measured.of_run(workspace, student, [few], aims.NOBODY)
     assert (found.compared, found.leaderboards, found.untold) == ((), (), ())
     path = low.path("samples.jsonl")
     path.chmod(0o644)
     path.write_text(path.read_text().replace('"accuracy": [', '"accuracy": [0.0, 0.0], "was": ['))
-    found = measured.of_run(workspace, student, [low, ours], scoreboard.NOBODY)
+    found = measured.of_run(workspace, student, [low, ours], aims.NOBODY)
     assert found.compared == () and "is out of nothing" in found.untold[0]
 
 
 def test_targets_come_to_the_report_with_the_ladder_of_who_was_measured_before(folder, workspace, students, tiny_llama):
     student, scores = students
     run = load(with_targets(folder, tiny_llama, OLD))
-    board = scoreboard.board(run, workspace, date(2023, 12, 1))
+    board = aims.targets(workspace, run, date(2023, 12, 1))
     found = measured.of_run(workspace, student, scores[2:3], board)
     assert found.to_json()["targets"][0]["days_left"] == 30
     assert [rung["model"].split()[0] for rung in found.ladders["task"]][:2] == ["own/high", "own/gpt-3.5"]
@@ -84,6 +84,7 @@ def test_each_command_of_standing_writes_a_page(folder, workspace, students, tin
     assert "own/high beside own/low" in texts[0] and "5 became better" in texts[0]
     assert "Judge next" in texts[1] and "36 meetings on 12 prompts" in texts[1]
     assert "Targets on 2023-12-01" in texts[2] and "Ladder of task" in texts[2]
+    assert all("training data unknown" in text and "looked at" in text for text in texts)
 
 
 def test_a_page_that_cannot_be_written_is_told(folder, workspace, students):

@@ -12,19 +12,20 @@ import yaml
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
-from trueseed import models, scoreboard, scoring
+from trueseed import aims, asking, harnessing, measured, models, scoreboard, scoring
 from trueseed.cli import app
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate.outputs import Output, Outputs, Recorded
 from trueseed.evaluate.task import Config
 from trueseed.lm.source import resolve
+from trueseed.lm.speed import Speed
 from trueseed.runfile import load
 from trueseed.terms.model import Effect
 from trueseed.workspace import Workspace
 
 PROMPTS = [f"Say {n}." for n in range(12)]
-TASK = {"file": "task.jsonl", "scorer": "contains", "source": "own/ada", "max_tokens": 8}
+TASK = {"file": "task.jsonl", "scorer": "contains", "source": "own/ada", "max_tokens": 8, "of": ["student"]}
 OLD = {"name": "gpt-3.5-turbo", "task": "task", "by": "2023-12-31", "outputs": "old.json", "source": "own/gpt-3.5",
        "maker": "own/ada", "on": "2023-08-01"}  # fmt: skip
 
@@ -52,7 +53,12 @@ def workspace(folder: Path) -> Workspace:
 
 
 def with_targets(folder: Path, model: Path, *targets: dict[str, Any]) -> Path:
-    path = run_file(folder, model, tasks=[TASK], targets=list(targets), engine={"slots": 4, "dtype": "float32"})
+    return with_task(folder, model, TASK, *targets)
+
+
+def with_task(folder: Path, model: Path, task: dict[str, Any], *targets: dict[str, Any], **changes: Any) -> Path:
+    said = {"tasks": [task], "targets": list(targets), "engine": {"slots": 4, "dtype": "float32"}, **changes}
+    path = run_file(folder, model, **said)
     text = yaml.safe_load(path.read_text())
     for target in text["targets"]:
         target |= {name: date.fromisoformat(target[name]) for name in ("by", "on") if name in target}
@@ -115,16 +121,51 @@ def test_the_scoreboard_of_a_run_file_measures_targets_and_student_once(folder, 
     assert "one of 0.03 takes" in told
 
 
+def test_contamination_and_looks_stand_beside_every_score_of_targets(folder, workspace, tiny_llama):
+    trained(workspace, tiny_llama, folder, "one")
+    path = with_targets(folder, tiny_llama, OLD)
+    words = ("targets", path, "-w", workspace.folder, "--at", "2023-12-01")
+    (found,) = json.loads(cli(*words, "--json").stdout)["targets"]
+    assert (found["looks"]["times"], found["looks"]["students"], found["looks"]["others"]) == (2, 1, 1)
+    assert found["contamination"] == ["training data unknown: own/gpt-3.5: its training data is not here"]
+    (step,) = found["steps"]
+    assert step["contaminated"] is None
+    assert step["contamination"] == [
+        "training data unknown: own/tiny, from which it was trained: its training data is not here"
+    ]
+    told = cli(*words).stdout
+    assert "below  (training data unknown)" in told
+    assert "looked at 2 times by 1 student and 1 other" in told
+
+
+def test_results_that_were_imported_without_samples_hold_up_neither_targets_nor_a_report(folder, workspace, tiny_llama):
+    student = trained(workspace, tiny_llama, folder, "one")
+    results = {"results": {"task": {"acc,none": 0.5, "acc_stderr,none": 0.1}}, "n-samples": {"task": {"effective": 30}}}
+    (folder / "results_1.json").write_text(json.dumps(results))
+    base = models.import_weights(resolve(str(tiny_llama), source="own/tiny"), workspace)
+    model = scoring.held(base, "own/tiny", Speed(dtype="float32"))
+    [alone] = harnessing.imported(model, folder / "results_1.json", [], "own/ada", workspace)
+    path = with_targets(folder, tiny_llama, OLD)
+    found = json.loads(cli("targets", path, "-w", workspace.folder, "--at", "2023-12-01", "--json").stdout)
+    assert [rung["model"].split()[0] for rung in found["ladders"]["task"]] == ["own/gpt-3.5", "own/tiny-student"]
+    workspace = Workspace.open(workspace.folder)
+    scores = [on_task(workspace, folder, recorded(workspace, "old", "own/old", 7))]
+    [why] = measured.of_run(workspace, student, scores, scoreboard.NOBODY).untold
+    assert "own/tiny on task was imported without its samples" in why and "import it again" in why
+    with pytest.raises(ConfigError, match="without its samples"):
+        scoreboard.compare(workspace, f"scores:{alone.digest}", "own/old")
+
+
 def test_a_target_whose_terms_are_not_established_is_refused_by_name(folder, workspace, tiny_llama):
     path = with_targets(folder, tiny_llama, {**OLD, "source": "openai/gpt-3.5-turbo-0613@api"})
     with pytest.raises(Refused, match=r"openai/gpt-3\.5-turbo-0613@api may not be used to benchmark_teacher"):
-        scoreboard.board(load(path), workspace, date(2023, 12, 1))
+        aims.targets(workspace, load(path), date(2023, 12, 1))
 
 
 def test_another_version_is_another_target(folder, workspace, tiny_llama):
     moved = {**OLD, "outputs": "new.json", "on": "2023-11-06"}
     path = with_targets(folder, tiny_llama, OLD, moved)
-    found = scoreboard.board(load(path), workspace, date(2023, 12, 1)).standings
+    found = aims.targets(workspace, load(path), date(2023, 12, 1)).standings
     assert [(each.name, each.version, round(each.target.value, 2)) for each in found] == [
         ("gpt-3.5-turbo", "2023-08-01", 0.58),
         ("gpt-3.5-turbo", "2023-11-06", 0.92),
@@ -134,8 +175,47 @@ def test_another_version_is_another_target(folder, workspace, tiny_llama):
 def test_a_model_of_ours_can_be_the_target(folder, workspace, tiny_llama):
     told = {"name": "teacher", "task": "task", "by": "2023-12-31"}
     path = with_targets(folder, tiny_llama, {**told, "teacher": {"weights": str(tiny_llama), "source": "own/tiny"}})
-    (found,) = scoreboard.board(load(path), workspace, date(2023, 12, 1)).standings
+    (found,) = aims.targets(workspace, load(path), date(2023, 12, 1)).standings
     assert (found.source, found.samples, found.steps) == ("own/tiny", 12, ())
+
+
+def test_base_and_teacher_stand_on_the_ladder_of_a_target_unless_of_narrows_it(
+    folder, workspace, tiny_llama, monkeypatch
+):
+    monkeypatch.setattr(asking, "is_here", lambda spec: False)
+    trained(workspace, tiny_llama, folder, "one")
+    trained(workspace, tiny_llama, folder, "two")
+    unnamed = {name: said for name, said in TASK.items() if name != "of"}
+    path = with_task(folder, tiny_llama, unnamed, OLD, base={"layers": [0]})
+    words = ("targets", path, "-w", workspace.folder, "--at", "2023-12-01")
+    found = json.loads(cli(*words, "--json").stdout)
+    rungs = found["ladders"]["task"]
+    assert [rung["model"].split()[0] for rung in rungs].count("own/tiny") == 2  # the teacher, and its first layer
+    assert {rung["kind"] for rung in rungs} == {"student", "other"}
+    assert rungs[-1]["floor"] == "on the floor: its accuracy may be 0.000, which an empty answer gets"
+    assert (
+        "embedded (huggingfacetb/smollm2-135m-instruct@weights) is not on the ladder of task: it is not here yet"
+        in (found["left_out"][0])
+    )
+    assert "1 student of before was never measured on task" in found["left_out"][1]
+    told = cli(*words).stdout
+    assert "on the floor: its accuracy may be 0.000" in told and "; on the floor)" in told
+    narrowed = load(with_targets(folder, tiny_llama, OLD))
+    assert asking.ladder(narrowed, narrowed.tasks[0], asking.permits(workspace)).whom == ("student",)
+
+
+def test_who_may_not_be_measured_stays_off_the_ladder_and_is_refused_where_it_is_named(folder, workspace, tiny_llama):
+    unnamed = {name: said for name, said in TASK.items() if name != "of"}
+    teacher = {"remote": {"source": "openai/gpt-4o-mini@api", "price": {"input": 1.0, "output": 1.0}}}
+    file = load(with_task(folder, tiny_llama, unnamed, OLD, teacher=teacher))
+    workspace.declare(file.project, file.facts)
+    found = asking.ladder(file, file.tasks[0], asking.permits(workspace))
+    assert found.whom[:2] == ("student", "base")
+    assert found.left_out[0].startswith(
+        "teacher (openai/gpt-4o-mini@api) is not on the ladder of task: its terms do not"
+    )
+    named = load(with_task(folder, tiny_llama, {**unnamed, "of": ["student", "teacher"]}, OLD, teacher=teacher))
+    assert asking.ladder(named, named.tasks[0], asking.permits(workspace)).whom == ("student", "teacher")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +234,7 @@ def test_a_target_that_is_none_is_told_of_the_run_file(folder, tiny_llama, chang
 def test_outputs_to_other_prompts_are_told(folder, workspace, tiny_llama):
     (folder / "old.json").write_text(json.dumps([{"instruction": "Say 1.", "output": "1"}]))
     with pytest.raises(ConfigError, match="did not answer 11 of 12 prompts"):
-        scoreboard.board(load(with_targets(folder, tiny_llama, OLD)), workspace, date(2023, 12, 1))
+        aims.targets(workspace, load(with_targets(folder, tiny_llama, OLD)), date(2023, 12, 1))
 
 
 def test_recorded_outputs_are_held_out_from_training(workspace):
@@ -172,6 +252,15 @@ def test_two_models_are_compared_sample_by_sample(folder, workspace):
     assert [flip["id"] for flip in found["flips"]] == ["4", "5", "6", "7", "8"]
     told = cli("compare", "own/one", "own/two", "-w", workspace.folder, "--flips", 1).stdout
     assert "4: 0 became 1" in told and "and 4 more" in told
+
+
+def test_a_task_that_only_a_judge_can_rank_does_not_stop_the_comparison_on_others(folder, workspace):
+    for source, right in (("own/one", 4), ("own/two", 9)):
+        outputs = recorded(workspace, source[4:], source, right)
+        on_task(workspace, folder, outputs)
+        talk = Config(**{**TASK, "file": str(folder / "task.jsonl"), "scorer": "open", "name": "talk"})
+        scoring.on(scoring.recorded(outputs), talk, scoring.bring_task(workspace, talk), workspace)
+    assert [each.task for each in scoreboard.compare(workspace, "own/one", "own/two")] == ["task"]
 
 
 def test_a_comparison_is_kept_once_as_scores_of_both(folder, workspace):
@@ -203,6 +292,9 @@ def test_everybody_on_a_task_meets_in_the_arena(folder, workspace):
     assert [row["model"].split()[0] for row in found["rows"]] == ["own/two", "own/three", "own/one"]
     assert (found["verdicts"], found["samples"], len(found["next"])) == (36, 12, 2)
     assert [row["wins"] * 24 for row in found["rows"]] == pytest.approx([16, 11.5, 8.5])
+    assert found["held"][0].startswith("looked at 3 times by 0 students and 3 others")
+    assert [row["contaminated"] for row in found["rows"]] == [None] * 3
+    assert "own/two 2023-08-01: training data unknown: own/two: its training data is not here" in found["held"]
 
 
 def test_verdicts_of_a_file_are_rated_without_a_workspace(tmp_path):

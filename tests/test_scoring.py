@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.story.conftest import on
 from tests.tiny_run import run_file
 from typer.testing import CliRunner
 
@@ -27,6 +28,7 @@ from trueseed.teachers.simulator import Behaviour, Simulator, simulator
 from trueseed.terms.model import Effect, Use
 from trueseed.workspace import Workspace
 
+__all__ = ["on"]  # a fixture
 ROWS = [{"id": str(n), "prompt": f"Say {n}.", "target": str(n)} for n in range(4)]
 CHOICES = [{"prompt": f"After {n} comes", "choices": [str(n + 1), "a sailor"], "target": 0} for n in range(4)]
 
@@ -127,7 +129,7 @@ class Moving:
     source, scorer, price = "own/moving", None, None
 
     def __init__(self) -> None:
-        self.speaks = self.identity = {"remote": self.source}
+        self.speaks = self.identity = {"remote": {"wire_model": "moving"}}
         self.model = ScriptedTeacher(self.source, lambda request: str(len(self.model.requests)))
 
     @contextmanager
@@ -142,12 +144,56 @@ def test_another_version_of_a_model_is_asked_anew_past_the_cache_and_the_same_is
     config = Config(file=str(written(tmp_path, ROWS)), scorer="exact", source="own/ada")
     task, voice = scoring.bring_task(workspace, config), Moving()
     asked = []
-    for on in ("2023-08-01", "2023-08-01", "2023-11-06"):
-        model = scoring.teacher(voice, {}, version={"name": "gpt", "on": on})
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    for name in ("gpt", "gpt", "gpt, as it was said to have moved"):
+        model = scoring.teacher(voice, {}, version={"name": name, "on": today})
         scores = scoring.on(model, config, task, workspace)
         asked.append(len(voice.model.requests))
     assert asked == [4, 4, 8]
-    assert json.loads(scores.path("scores.json").read_bytes())["model"]["version"]["on"] == "2023-11-06"
+    assert json.loads(scores.path("scores.json").read_bytes())["model"]["version"]["on"] == today
+
+
+def of_day(on: str) -> dict[str, str]:
+    return {"name": "gpt", "on": on}
+
+
+def test_a_version_of_another_day_is_not_asked_today(workspace, tmp_path):
+    config = Config(file=str(written(tmp_path, ROWS)), scorer="exact", source="own/ada")
+    task, voice = scoring.bring_task(workspace, config), Moving()
+    for day in ("2023-11-06", "2093-11-06"):
+        with pytest.raises(ConfigError, match=f"own/moving cannot be asked as of {day}"):
+            scoring.on(scoring.teacher(voice, {}, of_day(day)), config, task, workspace)
+    assert voice.model.requests == []
+
+
+def test_on_a_later_day_its_scores_of_its_own_day_count(workspace, tmp_path, on):
+    config = Config(file=str(written(tmp_path, ROWS)), scorer="exact", source="own/ada")
+    voice = Moving()
+    on("2023-11-06")
+    task = scoring.bring_task(workspace, config)
+    then = scoring.on(scoring.teacher(voice, {}, of_day("2023-11-06")), config, task, workspace)
+    on("2023-11-07")
+    model = scoring.teacher(voice, {}, of_day("2023-11-06"))
+    size = workspace.ledger.size
+    assert scoring.on(model, config, task, workspace) == then
+    assert (len(voice.model.requests), workspace.ledger.size) == (4, size)
+    with pytest.raises(ConfigError, match="with these settings"):
+        scoring.on(model, config.model_copy(update={"max_tokens": 9}), task, workspace)
+
+
+def test_what_was_begun_on_its_day_goes_on_the_next(workspace, tmp_path, on):
+    config = Config(file=str(written(tmp_path, ROWS)), scorer="exact", source="own/ada")
+    voice = Moving()
+    voice.model = ScriptedTeacher(voice.source, ["0"])  # and then it comes to its end
+    on("2023-11-06")
+    task = scoring.bring_task(workspace, config)
+    model = scoring.teacher(voice, {}, of_day("2023-11-06"))
+    with pytest.raises(TeacherError):
+        scoring.on(model, config, task, workspace)
+    on("2023-11-07")
+    voice.model = ScriptedTeacher(voice.source, lambda request: request.messages[-1].content[4:-1])  # "Say 2."
+    scores = json.loads(scoring.on(model, config, task, workspace).path("scores.json").read_bytes())
+    assert scores["metrics"]["accuracy"]["value"] == 1.0
 
 
 # ------------------------------------------------------------------------------------------------- models behind an API
@@ -240,6 +286,44 @@ def test_asked_anew_it_is_asked_though_it_answered_before(workspace, served, pro
     found = json.loads(evaluated(workspace, served(), *words, "--anew").stdout)
     assert provider.counts()["billed"] == 8
     assert found["model"]["version"] == {"name": "own/served", "on": datetime.now(UTC).date().isoformat()}
+
+
+def test_the_name_by_which_its_server_answered_is_kept_and_makes_it_another_model(
+    workspace, served, provider, tmp_path
+):
+    words = ("--scorer", "contains", "--task", written(tmp_path, ROWS), "--anew")
+    names = []
+    for name in ("simulated-0613", "simulated-1106"):
+        provider.behave(Behaviour(served=name))
+        found = json.loads(evaluated(workspace, served(source=f"own/served-{len(names)}"), *words).stdout)
+        names.append(found["model"]["served"])
+    assert names == [["simulated-0613"], ["simulated-1106"]]
+
+
+def test_a_dated_model_that_its_server_says_is_another_is_no_target(workspace, served, provider, tmp_path):
+    words = ("--scorer", "contains", "--task", written(tmp_path, ROWS), "--anew")
+    provider.behave(Behaviour(models=("gpt-4-1106-preview",), served="gpt-4-0125-preview"))
+    with pytest.raises(TeacherError, match="its server answers as 'gpt-4-0125-preview': another model"):
+        evaluated(workspace, served(model="gpt-4-1106-preview", at_once=1), *words)
+    assert provider.counts()["billed"] < len(ROWS)
+
+
+def test_a_model_that_moves_while_it_is_asked_has_no_score(workspace, tmp_path):
+    config = Config(file=str(written(tmp_path, ROWS)), scorer="exact", source="own/ada")
+    task, voice = scoring.bring_task(workspace, config), Moving()
+
+    def said(request):
+        name = "new" if len(voice.model.requests) > 2 else "old"
+        return Answer(text="1", finish="stop", prompt_tokens=1, completion_tokens=1, model=name)
+
+    voice.model = ScriptedTeacher(voice.source, said)
+    with pytest.raises(TeacherError, match="moved while it was asked: its server answered as new and as old"):
+        scoring.on(scoring.teacher(voice, {}, of_day(f"{datetime.now(UTC):%Y-%m-%d}")), config, task, workspace)
+    voice.model = ScriptedTeacher(voice.source, said)
+    plain = scoring.on(scoring.teacher(voice, {}), config, task, workspace)  # of no date, its names are told
+    found = json.loads(plain.path("scores.json").read_bytes())
+    assert found["model"]["served"] == ["new", "old"]
+    assert found["warnings"] == ["its server answered as new and as old, so this is the score of no one model"]
 
 
 def test_weights_do_not_move(workspace, tiny_llama, tmp_path):

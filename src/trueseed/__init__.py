@@ -5,16 +5,23 @@
 
 Importing it is cheap: each name is imported when it is first asked for (PEP 562), so that a command pays for what it
 uses. torch comes with `trueseed.lm` and `trueseed.train` only.
+
+What the commands `evaluate`, `compare`, `targets`, `arena` and `judge check` do is `measure`, `compare`, `targets`,
+`arena` and `judge_check` here, each with an example where it is at home (docs/evaluation.md, From Python).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trueseed.aims import targets
     from trueseed.core.artifacts import Artifact
     from trueseed.core.chat import Answer, ChatModel, Message, Request
     from trueseed.core.records import Origin, Record
     from trueseed.errors import Broken, ConfigError, Paused, Refused, Short, TeacherError, TrueSeedError
+    from trueseed.judging import judge_check
+    from trueseed.scoreboard import arena, compare
+    from trueseed.scoring import measure
     from trueseed.terms.model import Effect, Facts, Label, Relation, Student, Use
     from trueseed.workspace import Step, Workspace
 
@@ -41,13 +48,22 @@ __all__ = [
     "TrueSeedError",
     "Use",
     "Workspace",
+    "arena",
+    "compare",
+    "judge_check",
+    "measure",
+    "targets",
 ]
 
 _HOMES = {
+    "aims": ("targets",),
     "core.artifacts": ("Artifact",),
     "core.chat": ("Answer", "ChatModel", "Message", "Request"),
     "core.records": ("Origin", "Record"),
     "errors": ("Broken", "ConfigError", "Paused", "Refused", "Short", "TeacherError", "TrueSeedError"),
+    "judging": ("judge_check",),
+    "scoreboard": ("arena", "compare"),
+    "scoring": ("measure",),
     "terms.model": ("Effect", "Facts", "Label", "Relation", "Student", "Use"),
     "workspace": ("Step", "Workspace"),
 }

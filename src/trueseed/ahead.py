@@ -16,7 +16,7 @@ from datetime import date
 from trueseed.asking import ASKING, USES, judges, must_be_in_force, targets, verdicts
 from trueseed.errors import ConfigError
 from trueseed.lm.source import source_of
-from trueseed.runfile import RunFile
+from trueseed.runfile import EMBEDDED, RunFile
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Effect, Facts, Label, Relation, Use
 from trueseed.terms.rules import RELATION_OF_USE, Verdict, may_ask, may_flow
@@ -142,13 +142,17 @@ def sources_of(file: RunFile) -> Sources:
 
 
 def _examined(file: RunFile) -> Iterator[str]:
-    """Who is measured on tasks and is no student, each as often as it is."""
+    """Who is measured on tasks and is no student, each as often as it is named. Who stands on a ladder unnamed does so
+    only as far as its terms permit (`asking.ladder`).
+    """
     yield from (each.teacher.named if each.teacher else str(each.source) for each in file.targets)
-    measured = {whom for each in file.tasks for whom in each.of}
+    measured = {whom for each in file.tasks for whom in each.of or ()}
     if "teacher" in measured and file.teacher:
         yield file.teacher.named
     if "base" in measured:
         yield source_of(file.base.weights, file.base.source)
+    if "embedded" in measured:
+        yield source_of(EMBEDDED)
 
 
 def must_be_permitted(file: RunFile, workspace: Workspace, today: date) -> None:

@@ -4,14 +4,21 @@ One home for the run itself, for `plan` and for `doctor`, so that neither calls 
 a maker is on hold is asked in `teachers/api/held`, and recalls in `Workspace.look_for_recalls`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from trueseed.errors import Refused
-from trueseed.runfile import Asked, Judging, RunFile, Target
+from trueseed.evaluate.scorers import named
+from trueseed.evaluate.task import Config, Whom
+from trueseed.lm.source import is_here
+from trueseed.runfile import EMBEDDED, Asked, Judging, RunFile, Target
 from trueseed.terms.catalog import Catalog
 from trueseed.terms.model import Facts, Use
 from trueseed.terms.rules import Verdict, may_ask
+from trueseed.workspace import Workspace
+
+May = Callable[[Asked, Use], bool]  # whether the terms let this one be asked so
 
 ASKING: Mapping[str, Use] = {"generate": Use.TRAIN, "baseline": Use.BENCHMARK_TEACHER}  # by step
 USES = tuple(ASKING.values())  # what a teacher is asked for
@@ -58,6 +65,57 @@ def beside(file: RunFile) -> dict[str, Asked]:
     if asked and asked not in (*file.teachers, *file.rewriters):
         found["distiller"] = asked
     return {**found, **judges(file), **targets(file)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ladder:
+    """Who is measured on a task. left_out: who would stand on its ladder, and why they do not, a line each."""
+
+    whom: tuple[Whom, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def ladder(file: RunFile, config: Config, may: May) -> Ladder:
+    """Whom `of` names, as the run has them. Left out, of a task that a target is on: whoever is there, is another model
+    than those before, and may be measured by its terms.
+    """
+    found, left_out, seen = list[Whom](), list[str](), set[str]()
+    for whom in file.measures(config):
+        model = file.model_of(whom)
+        if whom != "student" and model is None:
+            continue
+        if config.of is None and model is not None:
+            which = str((model.weights or model.remote, file.base.layers if whom == "base" else None))
+            if which in seen:
+                continue
+            seen.add(which)
+            if because := _stays_off(model, config, may):
+                left_out.append(f"{whom} ({model.named}) is not on the ladder of {config.named}: {because}")
+                continue
+        found.append(whom)
+    return Ladder(whom=tuple(found), left_out=tuple(left_out))
+
+
+def _stays_off(model: Asked, config: Config, may: May) -> str:
+    """Why a model is not measured where nobody named it; ''."""
+    if not may(model, Use.BENCHMARK_TEACHER):
+        return "its terms do not establish that it may be measured (benchmark_teacher)"
+    if model.remote and named(config.scorer).needs != "answers":
+        return "only some servers tell how likely a text is; name it in `of` to ask"
+    if model.weights == EMBEDDED and not is_here(EMBEDDED):
+        return f"it is not here yet; `trueseed weights {EMBEDDED}` fetches it"
+    return ""
+
+
+def left_out(file: RunFile, may: May) -> tuple[str, ...]:
+    """Of the ladders of all tasks that targets are on."""
+    return tuple(line for config in file.tasks for line in ladder(file, config, may).left_out)
+
+
+def permits(workspace: Workspace) -> May:
+    """By the terms of today, and what the workspace declared."""
+    facts, today, catalog = workspace.facts, workspace.today, workspace.catalog
+    return lambda asked, use: may_ask(asked.named, use, facts, today, catalog, asked.features).permitted
 
 
 def uses_of(of: str) -> tuple[Use, ...]:

@@ -143,6 +143,8 @@ def _sheet(task: Artifact, scores: Sequence[Artifact], workspace: Workspace) -> 
             said += map(_by_file_name, verdicts.read(each.path(verdicts.VERDICTS_FILE)))
         elif _is_marks(about):
             marks += _marks(each, about)
+        elif "entrants" in about:
+            raise ConfigError(f"{each} is a round of an arena, of some pairs on some prompts; write `judge pairwise`'s")
         else:
             _add(sides, _answers(each, about, workspace))
     return Sheet(

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
+from typing import TYPE_CHECKING
 
 from trueseed import judging
 from trueseed.core.artifacts import Artifact
@@ -20,10 +21,15 @@ from trueseed.judging import Seat
 from trueseed.runfile import RunFile, Target
 from trueseed.workspace import Workspace
 
+if TYPE_CHECKING:
+    from trueseed.evaluate.judged_targets import Contest
+
 
 @dataclass(frozen=True, kw_only=True)
-class Student:
-    """on: the day on which it was trained. scores: its answers to the task. weights: its own, where they are here."""
+class Side:
+    """A student, or who stands on the ladder. on: the day on which it was trained, or measured. scores: its answers to
+    the task. weights: its own, where they are here.
+    """
 
     on: date
     scores: Artifact
@@ -53,33 +59,20 @@ def bench(file: RunFile, workspace: Workspace) -> Iterator[Callable[[str], Seat]
 def held(
     target: Target,
     goal: Artifact,
-    students: Sequence[Student],
+    students: Sequence[Side],
     task: Artifact,
     seat: Seat,
     workspace: Workspace,
     today: date,
-) -> tuple[Standing, tuple[Artifact, ...]]:
+) -> "tuple[Standing, tuple[Heard, ...]]":
     """How they stand by the judge's verdicts, and these, the newest student's last. goal: the target's answers.
 
     Raises `Refused` when its terms do not let it judge.
     """
     from trueseed.evaluate import judged_targets, scored
 
-    theirs = judging.by_scores(goal, None, workspace)
-    found, contests = [], []
-    for student in sorted(students, key=lambda each: each.on):
-        ours = judging.by_scores(student.scores, student.weights, workspace)
-        verdicts = judging.pairwise(ours, theirs, task, [seat], workspace)
-        found.append(verdicts)
-        lines = [json.loads(line) for line in verdicts.path("samples.jsonl").read_bytes().splitlines()]
-        contests.append(
-            judged_targets.Contest(
-                on=student.on,
-                student=scored.read(student.scores).model,
-                about=json.loads(verdicts.path("scores.json").read_bytes()),
-                lines={line["id"]: line for line in lines},
-            )
-        )
+    found = against(goal, sorted(students, key=lambda each: each.on), task, seat, workspace)
+    contests = [each.contest for each in found]
     judge = judged_targets.Judge(
         name=target.judge or seat.source,
         source=seat.source,
@@ -87,4 +80,35 @@ def held(
         believed=contests[-1].about["believed"] if contests else None,
         warnings=tuple(contests[-1].about["warnings"]) if contests else (),
     )
-    return judged_targets.by_verdicts(target, scored.read(goal), contests, judge, today=today), tuple(found)
+    return judged_targets.by_verdicts(target, scored.read(goal), contests, judge, today=today), found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What a judge said of a side against a target. verdicts: scores that hold it."""
+
+    contest: "Contest"
+    verdicts: Artifact
+
+
+def against(
+    goal: Artifact, sides: Sequence[Side], task: Artifact, seat: Seat, workspace: Workspace
+) -> tuple[Heard, ...]:
+    """Each side beside the target, in their order. Raises `Refused` when the judge's terms do not let it judge."""
+    theirs = judging.by_scores(goal, None, workspace)
+    return tuple(_heard(each, theirs, task, seat, workspace) for each in sides)
+
+
+def _heard(side: Side, theirs: judging.Entrant, task: Artifact, seat: Seat, workspace: Workspace) -> Heard:
+    from trueseed.evaluate import judged_targets, scored
+
+    ours = judging.by_scores(side.scores, side.weights, workspace)
+    verdicts = judging.pairwise(ours, theirs, task, [seat], workspace)
+    lines = [json.loads(line) for line in verdicts.path("samples.jsonl").read_bytes().splitlines()]
+    contest = judged_targets.Contest(
+        on=side.on,
+        student=scored.read(side.scores).model,
+        about=json.loads(verdicts.path("scores.json").read_bytes()),
+        lines={line["id"]: line for line in lines},
+    )
+    return Heard(contest=contest, verdicts=verdicts)

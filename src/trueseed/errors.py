@@ -6,7 +6,7 @@
     ├── ConfigError   2  the user's input or configuration must change
     ├── TeacherError  5  the teacher failed
     ├── Paused        6  stopped cleanly; the same command resumes
-    └── Short         7  fewer accepted than asked
+    └── Short         7  fewer accepted than asked (`judge check` ends so too, of a judge that failed its card)
 
 Each says what happened, where, and what to do next; the command line prints the message without a traceback and exits
 with `exit_code`. Anything else that escapes is a bug of ours and exits with 1.

@@ -4,15 +4,17 @@ for scores in by_harness(model, config, workspace): ...
 for scores in imported(model, file, samples, config, workspace): ...
 """
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trueseed.core.artifacts import Artifact
-from trueseed.core.canonical import digest
+from trueseed.core.canonical import file_digest, sha256
 from trueseed.errors import ConfigError
 from trueseed.evaluate import contamination, harness, harness_results, score
 from trueseed.evaluate.contamination import Learned
+from trueseed.evaluate.harness_results import Reported, Result
 from trueseed.scoring import Model
 from trueseed.similarity.held_out import samples_of
 from trueseed.teachers.voice import OurWeights
@@ -33,20 +35,20 @@ def by_harness(model: Model, config: harness.Config, workspace: Workspace) -> It
     for name in config.tasks:
         one = config.model_copy(update={"tasks": [name]})
         loaded = harness.load(one)
-        task = _frozen(name, one.source, list(loaded.samples()), workspace)
+        task = _frozen(name, one.source, dict(loaded.docs()), workspace)
         decides = {**one.model_dump(exclude={"include"}), **model.voice.identity, "versions": score.versions()}
+        decides["task"] = loaded.digest
         learned = contamination.learned_by(model.weights, model.voice.source, task, workspace)
         with _step(model, [task], learned, decides, workspace) as step:
             if earlier := step.earlier("scores"):
                 yield earlier
                 continue
             step.read(task)
-            found, logged = harness.run(one, loaded, model.voice.scorer)
-            [result] = harness_results.results(found, logged, seed=one.seed)
-            about = {"source": one.source, "harness": found.get("lm_eval_version", "")}
-            yield harness.write(
-                result, about, _about(model), one.seed, step, _held(task, result, learned, one.seed, step)
-            )
+            said, rows = harness.run(one, loaded, model.voice.scorer)
+            [result] = harness_results.results(said, rows, "what the harness gave", seed=one.seed)
+            about = _settings(said, result, one.source, chat=one.chat)
+            held = _held(task, result, learned, one.seed, step)
+            yield harness.write(result, task, about, _about(model), one.seed, step, held)
 
 
 def imported(
@@ -57,28 +59,35 @@ def imported(
     Raises as `harness_results.read`, and `Refused` when the terms do not let the model be measured.
     """
     results, said = harness_results.read(file, samples)
+    files = {"imported": file_digest(file), "samples": sorted(map(file_digest, samples))}
     for result in results:
-        rows = [{"id": line["id"], "prompt": line["asked"], "row": {}} for line in result.lines]
-        tasks = [_frozen(result.task, source, rows, workspace)] if rows else []
-        decides = {"imported": digest(file.read_bytes().decode()), "task": result.task, **model.voice.identity}
-        learned = contamination.learned_by(model.weights, model.voice.source, next(iter(tasks), None), workspace)
+        tasks = [_frozen(result.task, source, result.docs, workspace)] if result.docs else []
+        task = next(iter(tasks), None)
+        decides = {**files, "task": result.task, **model.voice.identity, "versions": score.versions()}
+        learned = contamination.learned_by(model.weights, model.voice.source, task, workspace)
         with _step(model, tasks, learned, decides, workspace) as step:
             if earlier := step.earlier("scores"):
                 yield earlier
                 continue
-            about = {"source": source, "harness": said.get("lm_eval_version", ""), "imported": file.name}
-            about |= {"measured_by": said.get("config", {}).get("model", "")}
-            held = _held(tasks[0], result, learned, seed, step) if tasks else _unseen(learned)
-            yield harness.write(result, about, _about(model), seed, step, held)
+            about = _settings(said, result, source, chat=bool(said.chat_template))
+            about |= {"imported": file.name, "measured_by": str(said.config.get("model", ""))}
+            held = _held(task, result, learned, seed, step) if task else _unseen(learned)
+            yield harness.write(result, task, about, _about(model), seed, step, held)
 
 
-def _frozen(name: str, source: str, samples: list[dict[str, Any]], workspace: Workspace) -> Artifact:
-    said = {"held_out": True, "task": name, "digest": digest(samples), "scorer": harness_results.SCORER}
+def _settings(said: Reported, result: Result, source: str, *, chat: bool) -> dict[str, Any]:
+    """What decides the answers beside the samples."""
+    return {"source": source, "harness": said.lm_eval_version or "", "shots": result.shots, "chat": chat}
+
+
+def _frozen(name: str, source: str, docs: Mapping[str, Mapping[str, Any]], workspace: Workspace) -> Artifact:
+    whole = sha256(json.dumps(docs).encode())  # a row of a data set may hold what canonical JSON does not, as NaN
+    said = {"held_out": True, "task": name, "digest": whole, "scorer": harness_results.SCORER}
     with workspace.step("task", brings={source: Relation.OUTPUT}, config=said) as step:
-        return step.earlier("prompts") or harness.freeze(name, source, samples, step)
+        return step.earlier("prompts") or harness.freeze(name, source, docs, step)
 
 
-def _held(task: Artifact, result: harness_results.Result, learned: Learned, seed: int, step: Step) -> dict[str, Any]:
+def _held(task: Artifact, result: Result, learned: Learned, seed: int, step: Step) -> dict[str, Any]:
     """Contamination and looks."""
     looks = {"looks": learned.looks.to_json()} if learned.looks else {}
     found = contamination.report(samples_of(task), learned, step, lambda clean: harness.without(result, clean, seed))

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trueseed import models, scoring
 from trueseed.asking import judges
+from trueseed.core import settings
 from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.canonical import digest
 from trueseed.core.chat import ChatModel
@@ -29,7 +30,9 @@ from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate.task import Config, Task, read, thaw
 from trueseed.ledger.log import Entry
 from trueseed.lm.source import is_here
-from trueseed.runfile import Judging, RunFile
+from trueseed.lm.speed import Speed
+from trueseed.runfile import AloneJudging, Judging, RunFile
+from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.judge import VERSION, Compares, Marks, Ruling
 from trueseed.teachers.rubric import Method, Rubric
 from trueseed.teachers.sitting import sitting
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
     from trueseed.evaluate.judgement import Judgement
     from trueseed.evaluate.pairwise import Contestant, Opinion
     from trueseed.evaluate.sample import Sample
+    from trueseed.evaluate.stats import Measured
 
 CARD_FILE, OPINIONS_FILE = "card.json", "opinions.jsonl"
 CARD_STEP, GOLD_NAME = "judge-check", "judge-gold"
@@ -137,9 +141,19 @@ def seats(file: RunFile, workspace: Workspace) -> list[Seat]:
 
 def seat_of(judging: Judging, file: RunFile, workspace: Workspace) -> Seat:
     """One of them. Raises as `models.voice`."""
+    return _seated(judging, file.limits, file.engine, workspace)
+
+
+def of_file(path: Path, workspace: Workspace) -> Seat:
+    """One in a file of its own, as `runfile.AloneJudging` has it. Raises `ConfigError`, and as `models.voice`."""
+    alone = settings.read(path, AloneJudging)
+    return _seated(alone, alone.limits, alone.engine, workspace)
+
+
+def _seated(judging: Judging, limits: Sequence[Limit], speed: Speed, workspace: Workspace) -> Seat:
     if judging.method == CHECKS:
         return by_checks()
-    voice = models.voice(judging, file.limits, file.engine, workspace)()
+    voice = models.voice(judging, limits, speed, workspace)()
     features = {judging.named: judging.features} if judging.features else {}
     return Seat(model=scoring.teacher(voice, features), method=judging.method, rubric=judging.rubric)
 
@@ -251,7 +265,42 @@ def _decides(seat: Seat) -> dict[str, Any]:
     """What its card is of, beside the pairs and its own answers."""
     from trueseed.evaluate import judge_card
 
-    return {**seat.identity, "limits": {name: limit.told for name, limit in judge_card.LIMITS.items()}}
+    return {**seat.identity, "limits": judge_card.TOLD}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What a judge said of pairs with known answers. failed: by figure, the limits that it did not keep. figures: those
+    that could be found. scores: that hold it, pair by pair.
+    """
+
+    judge: str
+    passed: bool
+    failed: Mapping[str, str]
+    figures: "Mapping[str, Measured]"
+    scores: Artifact
+
+
+def judge_check(workspace: Workspace, seat: Seat, gold_file: Path | None = None, source: str | None = None) -> Card:
+    """A judge's card, as `trueseed judge check` shows it: whether it may be believed. Tries nothing twice.
+
+    seat: who judges, and how (`Seat(model=scoring.ours(workspace, …), method=…)`, or `by_checks()`). gold_file: pairs
+    with known answers of your own, and source, where they come from; the shipped ones when left out.
+
+    Raises `Refused` when its terms do not let it judge, and as `gold` and `check`.
+
+    >>> from tempfile import mkdtemp
+    >>> workspace = Workspace.open(Path(mkdtemp()) / "work", create=True)
+    >>> card = judge_check(workspace, by_checks())
+    >>> card.judge, card.passed, card.figures["agreement"].value, card.figures["agreement"].n
+    ('own/checks', True, 1.0, 100)
+    """
+    from trueseed.evaluate.stats import Measured
+
+    artifact = check(seat, workspace, gold(workspace, gold_file, source))
+    said = json.loads(artifact.path(CARD_FILE).read_bytes())
+    figures = {name: Measured(**each) for name, each in said["metrics"].items()}
+    return Card(judge=said["judge"], passed=said["passed"], failed=said["failed"], figures=figures, scores=artifact)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -327,7 +376,7 @@ def _scope(seat: Seat, beyond: int) -> str:
 
     told = {
         "checks": f"{checked.SCOPE}: {checked.BY_CONSTRUCTION}",
-        "reference": f"{reference.SCOPE}: of others it says nothing",
+        "reference": f"{reference.SCOPE}: of others it says nothing. {reference.WEAK}",
     }
     left = f"; {many(beyond, 'pair')} {form(beyond, 'is', 'are')} beyond it" if beyond else ""
     return f"{told[seat.method]}{left}" if seat.method in told else ""
@@ -380,7 +429,7 @@ def pairwise(
     with workspace.step("pairwise", inputs=inputs, config=said) as step:
         if earlier := step.earlier("scores"):
             return earlier
-        judgements = [_judgement(*each) for each in zip(seats, cards, heard, strict=True)]
+        judgements = [judgement(seat, card, _read(said)) for seat, card, said in zip(seats, cards, heard, strict=True)]
         return _compared(task, (a, b), (one, other), judgements, seed, step)
 
 
@@ -389,7 +438,10 @@ def _must_differ(seats: Sequence[Seat]) -> None:
         raise ConfigError("there is no judge; name one with --judge, or under `judges` in a run file")
     sources = [seat.source for seat in seats]
     if twice := sorted({source for source in sources if sources.count(source) > 1}):
-        raise ConfigError(f"{twice[0]!r} would judge twice; a majority needs judges of different sources")
+        raise ConfigError(
+            f"{twice[0]!r} would judge twice; a majority needs judges of different sources: one model in two ways errs "
+            f"alike"
+        )
 
 
 def _contestants(a: Entrant, b: Entrant) -> "tuple[Contestant, Contestant]":
@@ -445,16 +497,23 @@ def _opinions(
     return opinions
 
 
-def _judgement(seat: Seat, card: Artifact | None, heard: Artifact) -> "Judgement":
-    from trueseed.evaluate.judgement import Judgement
+def _read(heard: Artifact) -> "list[Opinion]":
     from trueseed.evaluate.pairwise import Opinion
 
-    lines = heard.path(OPINIONS_FILE).read_bytes().splitlines()
-    opinions = [Opinion.from_json(json.loads(line)) for line in lines]
-    usd = seat.usd([each.ruling for each in opinions])
-    rubric = seat.rubric.model_dump()
+    return [Opinion.from_json(json.loads(line)) for line in heard.path(OPINIONS_FILE).read_bytes().splitlines()]
+
+
+def judgement(seat: Seat, card: Artifact | None, opinions: "Sequence[Opinion]" = ()) -> "Judgement":
+    """A judge with its card, and all that it said somewhere."""
+    from trueseed.evaluate.judgement import Judgement
+
     return Judgement(
-        source=seat.source, rubric=rubric, card=_of_card(card), method=seat.method, opinions=opinions, usd=usd
+        source=seat.source,
+        rubric=seat.rubric.model_dump(),
+        card=_of_card(card),
+        method=seat.method,
+        opinions=opinions,
+        usd=seat.usd([each.ruling for each in opinions]),
     )
 
 
@@ -551,11 +610,10 @@ def _marks(
     entrant: Entrant, seat: Seat, card: Artifact | None, rulings: Mapping[int, Ruling[Mapping[str, float]]]
 ) -> dict[str, Any]:
     from trueseed.evaluate import score, stats
-    from trueseed.evaluate.judgement import Judgement
     from trueseed.evaluate.pairwise import kinship
 
     rubric = seat.rubric
-    judge = Judgement(source=seat.source, method=seat.method, rubric=rubric.model_dump(), card=_of_card(card))
+    judge = judgement(seat, card)
     kin = kinship(seat.source, entrant.contestant(entrant.source))
     given = [said for place in sorted(rulings) if (said := rulings[place].value) is not None]
     metrics = {
@@ -565,18 +623,11 @@ def _marks(
     left_out = len(rulings) - len(given)
     warnings = [*judge.doubts(decides=True), *([kin] if kin else [])]
     warnings += [f"{left_out} of {len(rulings)} answers {form(left_out, 'has', 'have')} no mark"] if left_out else []
-    told: dict[str, Any] = {
-        "name": judge.called,
-        "source": judge.source,
-        "method": judge.method,
-        "rubric": judge.rubric,
-    }
-    told |= {"card": judge.card, "kinship": [kin] if kin else []}
     return {
         "metrics": {name: each.to_json() for name, each in metrics.items()},
         "metric": next(iter(rubric.criteria)),
         "counts": {"samples": len(rulings), "marked": len(given), "no_verdict": left_out},
-        "judges": [told],
+        "judges": [{**judge.about, "kinship": [kin] if kin else []}],
         "believed": judge.passed,
         "warnings": warnings,
         "seed": rubric.seed,

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from trueseed import scoreboard
+from trueseed import aims, scoreboard
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import ConfigError
 from trueseed.report import judged
@@ -19,18 +19,17 @@ from trueseed.report.tasks import Scores
 from trueseed.workspace import Workspace
 
 if TYPE_CHECKING:
-    from trueseed.evaluate.bradley_terry import Battles
     from trueseed.evaluate.scored import Comparison, Scored
-    from trueseed.evaluate.stats import Measured
 
 FEWEST = 3  # models that make a leaderboard; two are a comparison
 
 
-def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], board: scoreboard.Board) -> Results:
+def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], board: aims.Board) -> Results:
     """tasks: scores of everybody on the run's tasks, and what judges said of them."""
     by_judges = [each for each in tasks if "against" in each.meta]
     scores = _once(each for each in tasks if "against" not in each.meta)
-    untold: list[str] = []
+    named = {each.name for each in scores}
+    untold = [why for name in sorted(named) for why in scoreboard.reported(name, workspace)]
     compared = _compared(scores, student, untold)
     boards = (*_of_tasks(scores, workspace, untold), *_of_judges(by_judges, untold))
     return Results(
@@ -42,6 +41,7 @@ def of_run(workspace: Workspace, student: Artifact, tasks: Sequence[Artifact], b
         judged=judged.comparisons(by_judges),
         cards=judged.cards(by_judges, workspace.store),
         untold=tuple(untold),
+        left_out=board.left_out,
     )
 
 
@@ -50,7 +50,7 @@ def shown(scores: "Scored", *, student: bool) -> Scores:
     return Scores(model=scores.model, student=student, about=scores.about, answered=scores.answered())
 
 
-def ladders(board: scoreboard.Board) -> dict[str, tuple[Mapping[str, Any], ...]]:
+def ladders(board: aims.Board) -> dict[str, tuple[Mapping[str, Any], ...]]:
     """As the report has them."""
     return {name: tuple(rung.to_json() for rung in rungs) for name, rungs in board.ladders.items()}
 
@@ -89,7 +89,7 @@ def _compared(scores: "Sequence[Scored]", student: Artifact, untold: list[str]) 
 
 def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str]) -> Iterator[dict[str, Any]]:
     """Of each task on which enough models were measured in this workspace, in this run or earlier."""
-    from trueseed.evaluate import arena, scored
+    from trueseed.evaluate import scored
 
     for task, on_task in groupby(scores, key=lambda each: each.task):
         first = next(on_task)
@@ -99,8 +99,8 @@ def _of_tasks(scores: "Sequence[Scored]", workspace: Workspace, untold: list[str
         if len(kept) < FEWEST:
             continue
         try:
-            battles = arena.of_scores([scored.read(each) for each in kept])
-            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", kept, battles)
+            arena = scoreboard.arena(kept)
+            yield _rated(f"{first.name}, {first.metric}, by who did better on each sample", kept, arena)
         except ConfigError as err:
             untold.append(str(err))
 
@@ -109,23 +109,19 @@ def _of_judges(artifacts: Sequence[Artifact], untold: list[str]) -> Iterator[dic
     """Of each task whose answers of enough models were compared by judges. What was said of two models for a run and
     for a target is there once.
     """
-    from trueseed.evaluate import arena, verdicts
-    from trueseed.evaluate.bradley_terry import Battles
+    from trueseed.evaluate.judgement import heard
 
     for task in dict.fromkeys(str(each.meta["task"]) for each in artifacts):
         on_task = [each for each in artifacts if each.meta["task"] == task]
-        every = [each for scores in on_task for each in verdicts.read(scores.path(verdicts.VERDICTS_FILE))]
-        if len({model for each in every for model in (each.a, each.b)}) < FEWEST:
+        said = [heard(each) for each in on_task]
+        if len({model for part in said for each in part.verdicts for model in (each.a, each.b)}) < FEWEST:
             continue
         try:
-            said = verdicts.merged([list(dict.fromkeys(every))])
-            yield _rated(f"{task}, by its judges", on_task, Battles.of_verdicts(said), arena.shown_first(said))
+            met = scoreboard.by_judges(said, about=scoreboard.said_of_sides(on_task))
+            yield _rated(f"{task}, by its judges", on_task, met)
         except ConfigError as err:
             untold.append(str(err))
 
 
-def _rated(title: str, of: Sequence[Artifact], battles: "Battles", first: "Measured | None" = None) -> dict[str, Any]:
-    from trueseed.evaluate import arena
-
-    scores = [each.digest for each in of]
-    return {"title": title, "scores": scores, **arena.leaderboard(battles, first=first).to_json()}
+def _rated(title: str, of: Sequence[Artifact], arena: scoreboard.Arena) -> dict[str, Any]:
+    return {"title": title, "scores": [each.digest for each in of], **arena.leaderboard().to_json()}

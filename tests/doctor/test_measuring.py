@@ -241,3 +241,11 @@ def test_a_target_that_is_asked_now_is_a_dated_version_or_that_is_said(look, pro
     assert (found["version"].status, found["day"].status, found["model"].status) == (status, "ok", "ok")
     assert found["terms for benchmark_teacher"].status == "ok"
     assert findings.exit_code == 0
+
+
+def test_a_target_of_another_day_that_was_not_asked_then_fails(look, provider):
+    changes: dict[str, Any] = dict.fromkeys(("outputs", "source", "maker"))
+    findings = look(**aimed(teacher=remote(provider, "own/goal"), on=date(2023, 8, 1), **changes))
+    check = of(findings, "target old")["day"]
+    assert (check.status, findings.exit_code) == ("fails", 2)
+    assert "cannot be asked as of 2023-08-01" in check.meaning

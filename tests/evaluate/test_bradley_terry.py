@@ -1,7 +1,12 @@
 """Ratings from pairs: against a brute-force optimum, a published example, and the truth of simulations."""
 
+from collections import Counter
+from itertools import combinations
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import optimize
 
 from trueseed.errors import ConfigError
@@ -160,6 +165,15 @@ def test_rank_sets_hold_the_true_ranks_and_shrink_with_verdicts():
 def test_chosen_pairs_take_fewer_verdicts_than_random_ones_to_the_same_interval():
     chosen, random = (np.median([verdicts_to(0.3, how, seed) for seed in range(3)]) for how in ("chosen", "random"))
     assert chosen <= 0.75 * random
+
+
+@given(st.lists(st.integers(0, 3), min_size=6, max_size=6), st.integers(1, 12), st.integers(0, 5))
+def test_nobody_meets_more_often_than_there_is_room_and_all_room_is_used(free, count, seed):
+    names = ["x", "y", "z", "w"]
+    room = dict(zip(combinations(names, 2), free, strict=True))
+    chosen = Counter(next_pairs(names, None, count=count, seed=seed, room=room))
+    assert chosen.total() == min(count, sum(free))
+    assert all(n <= room[pair] for pair, n in chosen.items())
 
 
 def test_intervals_hold_as_often_where_pairs_were_chosen():

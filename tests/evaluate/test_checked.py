@@ -37,7 +37,7 @@ def test_it_passes_its_card_on_the_shipped_pairs():
     samples = read(Config(scorer="gold", file=str(GOLD), source=GOLD_SOURCE)).samples
     card = judge_card.of(samples, list(judged(samples, *contestants(samples), Checked())), None)
     assert card.failed == {}
-    assert card.figures["agreement"].n == 60
+    assert card.figures["agreement"].n == 100
     assert card.cost["calls"] == card.cost["prompt_tokens"] == 0
 
 
@@ -46,14 +46,15 @@ def test_gold_pairs_have_the_target_of_their_check_as_reference():
     assert rows["eggs"]["reference"] == "180"
     assert rows["gold"]["reference"] == "Au"
     assert rows["empty"]["reference"] == '{"phone": null}'
+    assert rows["canada"]["reference"] == "Ottawa"  # which the row names
     assert "reference" not in rows["ps"]
-    assert sum("reference" in row for row in rows.values()) == 44
+    assert sum("reference" in row for row in rows.values()) == 84
 
 
 @pytest.mark.parametrize(
     ("row", "why"),
     [
-        ({"check": {"scorer": "choice"}}, "a `scorer` that reads answers"),
+        ({"check": {"scorer": "choice"}}, "a `scorer` that tells whether"),
         ({"check": {"scorer": "number", "target": "many"}}, "must be a number"),
         ({"reference": 4}, "an answer that is right"),
     ],

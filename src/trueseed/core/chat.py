@@ -119,7 +119,8 @@ class Answer:
 
     finish: `stop` (the model ended, or a stop string), `length` (cut by max_tokens), `enough` (ended by the request's
     watch: the text is a beginning) or `skipped` (there is no answer to this question and will be none; because: why, in
-    words). tool_calls: in the OpenAI shape; text may be empty then.
+    words). tool_calls: in the OpenAI shape; text may be empty then. model: the name by which a server says that it
+    answered, which may be another than it was asked by; '' where none was said.
     """
 
     text: str
@@ -129,6 +130,7 @@ class Answer:
     logprobs: tuple[TokenLogprob, ...] = field(default=())
     because: str = ""
     tool_calls: tuple[Mapping[str, Any], ...] = ()
+    model: str = ""
 
 
 class ChatModel(Protocol):

@@ -27,7 +27,7 @@ def _kin(subject: Subject, judge: Judging, file: RunFile) -> Check:
     learned_from = tuple(dict.fromkeys((*(each.named for each in taught), base)))
     student = f"own/{file.student.name}"
     sides = [Contestant(name=student, source=student, answers={}, learned_from=learned_from)]
-    compared = {whom for task in file.tasks if task.is_compared for whom in task.of}
+    compared = {whom for task in file.tasks if task.is_compared for whom in task.of or ()}
     others = [("teacher", file.teacher.named if file.teacher else ""), ("base", base)]
     sides += [Contestant(name=who, source=it, answers={}) for who, it in others if who in compared and it]
     aims = [each for each in file.targets if each.judge == judge.called]
@@ -44,7 +44,7 @@ def _card(subject: Subject, judge: Judging, known: Known) -> Check:
     card = newest_card(subject.source, judge.method, known.workspace) if known.workspace else None
     if card is None:
         return subject.warning(
-            "card", "it was not tried in this workspace; the run does so first, on 60 pairs with known answers",
+            "card", "it was not tried in this workspace; the run does so first, on pairs with known answers",
             "`trueseed judge check --run FILE` does it now",
         )  # fmt: skip
     if card.passed:

@@ -170,7 +170,7 @@ def _requests(endpoint: Endpoint, file: RunFile) -> Iterator[tuple[str, Request]
             yield name, _drawn_as(each.sampling)
     aimed_at = {each.task for each in file.targets if each.teacher and each.teacher.remote == endpoint}
     for task in file.tasks:
-        if task.named in aimed_at or (teaches and "teacher" in task.of):
+        if task.named in aimed_at or (teaches and "teacher" in file.measures(task)):
             yield f"task {task.named}", Request(messages=user("?"), temperature=task.temperature, top_p=task.top_p)
     for judge in file.judges:
         if judge.remote == endpoint:

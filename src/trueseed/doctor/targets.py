@@ -3,11 +3,11 @@
 A model that is asked now is looked at as a teacher is, besides.
 """
 
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
 
+from trueseed.aims import must_be_of_today, recorded
 from trueseed.asking import verdicts
 from trueseed.core.plural import many
 from trueseed.doctor.check import Check, Subject
@@ -16,12 +16,10 @@ from trueseed.doctor.permission import verdict_check
 from trueseed.errors import ConfigError, TrueSeedError
 from trueseed.evaluate.outputs import Outputs
 from trueseed.evaluate.sample import Sample
+from trueseed.evaluate.served import date_in
 from trueseed.evaluate.task import Config, read
 from trueseed.runfile import Target
-from trueseed.scoreboard import recorded
 from trueseed.terms.model import Use
-
-DATED = re.compile(r"20\d\d-?\d\d(-?\d\d)?|[-@](0[1-9]|1[0-2])([0-2]\d|3[01])(?!\d)")  # 2024-07-18, 0613, 2407
 
 
 def checks(of: str, target: Target, known: Known) -> Iterator[Check]:
@@ -30,7 +28,7 @@ def checks(of: str, target: Target, known: Known) -> Iterator[Check]:
         yield from _recorded(subject, target, known)
     else:
         yield _version(subject, target)
-    yield _day(subject, target, known.today)
+    yield _day(subject, target, known)
     yield _deadline(subject, target.by, known.today)
 
 
@@ -70,7 +68,7 @@ def _version(subject: Subject, target: Target) -> Check:
     endpoint = target.teacher.remote
     if endpoint is None:
         return subject.ok("version", "weights, which do not move")
-    if DATED.search(endpoint.wire_model):
+    if date_in(endpoint.wire_model):
         return subject.ok("version", f"{endpoint.wire_model!r} is a dated one")
     return subject.warning(
         "version", f"{endpoint.wire_model!r} names no date, so its maker may move it; only `on` tells versions apart",
@@ -78,18 +76,19 @@ def _version(subject: Subject, target: Target) -> Check:
     )  # fmt: skip
 
 
-def _day(subject: Subject, target: Target, today: date) -> Check:
-    on = target.on
+def _day(subject: Subject, target: Target, known: Known) -> Check:
+    on, today = target.on, known.today
     if on is None or on == today:
         return subject.ok("day", "it is asked now")
     if on > today:
         return subject.fails("day", f"`on` is {on}, which is still to come", "give the day it answered", ConfigError)
     if target.teacher is None:
         return subject.ok("day", f"it answered on {on}, {many((today - on).days, 'day')} ago")
-    return subject.warning(
-        "day", f"`on` is {on}: what it answers today would go by that day, unless it was asked then",
-        f"for the model of today, give `on: {today}`",
-    )  # fmt: skip
+    try:
+        must_be_of_today(target, known.workspace, today)
+    except ConfigError as err:
+        return subject.fails("day", str(err), f"for the model of today, give `on: {today}`", ConfigError)
+    return subject.ok("day", f"it was asked on {on}, and its scores of that day count")
 
 
 def _deadline(subject: Subject, by: date, today: date) -> Check:

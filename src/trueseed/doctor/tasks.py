@@ -28,7 +28,7 @@ def checks(config: Config, known: Known, found: Lessons) -> Iterator[Check]:
     yield _scorer(subject, task)
     if task.scorer.executes:
         yield _sandbox(subject)
-    if task.scorer.needs != "answers" and "teacher" in config.of:
+    if task.scorer.needs != "answers" and "teacher" in (config.of or ()):
         yield from _likelihoods(subject, known.file)
     yield from training.checks(subject, task, found)
 

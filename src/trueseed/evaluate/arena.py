@@ -8,13 +8,15 @@ named. Without verdicts, models that were scored on the same samples meet on eac
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import log
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from trueseed import worth
 from trueseed.errors import ConfigError
 from trueseed.evaluate import stats
 from trueseed.evaluate.bradley_terry import PRIOR_SD, Battles, fit, interval, ranks
@@ -24,13 +26,14 @@ from trueseed.evaluate.verdicts import Verdict
 
 POINTS = 400 / log(10)  # of one log-odds
 AVERAGE = 1000.0
+NOTHING_KNOWN: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """rating: points; low, high: its 95 % interval, None where it has no bound. rank: by rating. rank_best, rank_worst:
     ranks that it may truly have, at 95 %. wins: share of its meetings, ties half. met: how often. samples: on how many
-    prompts.
+    prompts. contaminated: share of them that stand in what it was trained on; None where nothing of that is known.
     """
 
     model: str
@@ -43,12 +46,14 @@ class Row:
     wins: float
     met: int
     samples: int
+    contaminated: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Leaderboard:
     """rows: best first. anchor: the model at 1000, '' for their average. first: share of decided verdicts that went to
-    the answer shown first, where orders are known. notes: what to know before believing it.
+    the answer shown first, where orders are known. notes: what to know before believing it. held: how often the samples
+    were looked at, and of each model what of them it was trained on, in words.
     """
 
     rows: tuple[Row, ...]
@@ -58,6 +63,7 @@ class Leaderboard:
     method: str
     first: Measured | None
     notes: tuple[str, ...]
+    held: tuple[str, ...] = ()
 
     @property
     def comparisons(self) -> int:
@@ -74,6 +80,7 @@ class Leaderboard:
             "method": self.method,
             "first": self.first.to_json() if self.first else None,
             "notes": list(self.notes),
+            "held": list(self.held),
         }
 
 
@@ -103,10 +110,18 @@ def shown_first(verdicts: Sequence[Verdict]) -> Measured | None:
 
 
 def leaderboard(
-    battles: Battles, *, anchor: str = "", resamples: int = 0, seed: int = 7, first: Measured | None = None
+    battles: Battles,
+    *,
+    anchor: str = "",
+    resamples: int = 0,
+    seed: int = 7,
+    first: Measured | None = None,
+    about: Mapping[str, Mapping[str, Any]] = NOTHING_KNOWN,
+    doubts: Sequence[str] = (),
 ) -> Leaderboard:
-    """anchor: who has 1000 points. resamples: bootstrap draws, 0 for the sandwich. Raises `ConfigError` for an anchor
-    that is not there, and as `bradley_terry.fit`.
+    """anchor: who has 1000 points. resamples: bootstrap draws, 0 for the sandwich. about: by model what its scores say
+    of contamination and looks; of verdicts from a file nothing is known. doubts: what speaks against whoever judged.
+    Raises `ConfigError` for an anchor that is not there, and as `bradley_terry.fit`.
     """
     if anchor and anchor not in battles.models:
         raise ConfigError(f"{anchor!r} is not in the arena; there are {', '.join(battles.models)}")
@@ -132,6 +147,7 @@ def leaderboard(
                 wins=float(won[at] / met[at]),
                 met=int(met[at]),
                 samples=int(seen[at]),
+                contaminated=worth.share(about.get(model, {})),
             )
         )
     return Leaderboard(
@@ -141,8 +157,16 @@ def leaderboard(
         anchor=anchor,
         method=f"bootstrap of prompts, {resamples} draws" if resamples else "sandwich, clustered by prompt",
         first=first,
-        notes=tuple(_notes(fitted.unbounded, first)),
+        notes=(*doubts, *_notes(fitted.unbounded, first)),
+        held=tuple(_held(battles.models, about)),
     )
+
+
+def _held(models: Sequence[str], about: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    yield from worth.of_looks(about.values())
+    for model in models:
+        known = worth.of_training(about[model]) if model in about else ["training data unknown"]
+        yield from (f"{model}: {line}" for line in known)
 
 
 def _places(ratings: Any) -> list[int]:

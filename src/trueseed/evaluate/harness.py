@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from trueseed.core.artifacts import Artifact
+from trueseed.core.canonical import sha256
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
-from trueseed.evaluate import stats
-from trueseed.evaluate.harness_results import AS_REPORTED, SCORER, Result
+from trueseed.evaluate.harness_results import SCORER, Reported, Result, reported, sample_id
+from trueseed.evaluate.harness_samples import Logged, Sums, logged
 from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE, versions
 from trueseed.evaluate.task import SAMPLES_FILE as TASK_SAMPLES
 from trueseed.evaluate.task import TASK_FILE
@@ -50,11 +51,17 @@ class Loaded:
     manager: Any
     limit: int | None
 
-    def samples(self) -> Iterator[dict[str, Any]]:
-        """As `evaluate.task` freezes them."""
+    def docs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The samples by id, as the harness logs them."""
         for name, task in self.found.items():
             for number, doc in enumerate(list(task.eval_docs)[: self.limit]):
-                yield {"id": f"{name}:{number}", "prompt": str(task.doc_to_text(doc)), "row": dict(doc)}
+                yield sample_id(name, number), _as_json(dict(doc))
+
+    @property
+    def digest(self) -> str:
+        """Of the tasks' own settings: how a prompt is made of a sample, and what an answer counts for."""
+        said = {name: task.dump_config() for name, task in self.found.items()}
+        return sha256(json.dumps(said, default=str, sort_keys=True).encode())
 
 
 def load(config: Config) -> Loaded:
@@ -75,13 +82,20 @@ def load(config: Config) -> Loaded:
 
 
 def without(result: Result, clean: Collection[str], seed: int) -> dict[str, Any] | None:
-    """The metrics that are means over samples, on those with these ids alone; None where there are none."""
+    """The metrics that are sums over samples, on those with these ids alone; None where there are none."""
+    left = [line["counts"] for line in result.lines if line["id"] in clean]
     found = {}
-    for name, whole in result.metrics.items():
-        lines = [line["counts"] for line in result.lines if line["id"] in clean and name in line["counts"]]
-        if len(lines) > 1 and whole.method != AS_REPORTED:
-            found[name] = stats.ratio([float(each[name][0]) for each in lines], [1.0] * len(lines), seed=seed).to_json()
+    for name, kind in result.kinds.items() if len(left) > 1 else ():
+        sums = Sums(kind=kind, pairs=[tuple(each[name]) for each in left], sure=True)
+        found[name] = sums.measured(seed).to_json()
     return found or None
+
+
+def _as_json(value: Any) -> Any:
+    """As it is read back from the file that the harness writes it to."""
+    from lm_eval.utils import handle_non_serializable
+
+    return json.loads(json.dumps(value, default=handle_non_serializable))
 
 
 def _manager(config: Config) -> Any:
@@ -96,20 +110,22 @@ def _manager(config: Config) -> Any:
     raise ConfigError(f"lm-evaluation-harness knows no task {', '.join(unknown)}; `lm_eval ls tasks` lists them")
 
 
-def freeze(name: str, source: str, samples: Sequence[Mapping[str, Any]], step: Step) -> Artifact:
-    """The samples, held out: the door refuses to train on them."""
-    about = {"name": name, "source": source, "scorer": SCORER, "samples": len(samples)}
+def freeze(name: str, source: str, docs: Mapping[str, Mapping[str, Any]], step: Step) -> Artifact:
+    """The samples by id, held out: the door refuses to train on them. How a prompt is made of one is not part of it, so
+    that runs with other prompts are on the same samples.
+    """
+    about = {"name": name, "source": source, "scorer": SCORER, "samples": len(docs)}
 
     def fill(folder: Path) -> None:
         (folder / TASK_FILE).write_text(json.dumps(about, indent=1, ensure_ascii=False), encoding="utf-8")
-        rows = (json.dumps(sample, ensure_ascii=False, default=str) + "\n" for sample in samples)
+        rows = (json.dumps({"id": each, "row": doc}, ensure_ascii=False) + "\n" for each, doc in docs.items())
         (folder / TASK_SAMPLES).write_text("".join(rows), encoding="utf-8")
 
-    return step.write("prompts", fill, {"held_out": True, "task": name, "samples": len(samples)})
+    return step.write("prompts", fill, {"held_out": True, "task": name, "samples": len(docs)})
 
 
-def run(config: Config, loaded: Loaded, engine: "Engine") -> tuple[Mapping[str, Any], Mapping[str, Sequence[Any]]]:
-    """Results and samples, as the harness gives them."""
+def run(config: Config, loaded: Loaded, engine: "Engine") -> tuple[Reported, Mapping[str, Sequence[Logged]]]:
+    """Results, and samples by task, as they would be read from the files that the harness writes."""
     import lm_eval
 
     from trueseed.evaluate.harness_model import Held
@@ -126,32 +142,37 @@ def run(config: Config, loaded: Loaded, engine: "Engine") -> tuple[Mapping[str, 
     )
     if found is None:
         raise RuntimeError("the harness gave no results")
-    return found, found["samples"]
+    said = _as_json({name: each for name, each in found.items() if name != "samples"})
+    rows = {task: [logged(_as_json(row), task) for row in each] for task, each in found["samples"].items()}
+    return reported(said, "what the harness gave"), rows
 
 
 def write(
     result: Result,
+    task: Artifact | None,
     about: Mapping[str, Any],
     model: Mapping[str, Any],
     seed: int,
     step: Step,
     held: Mapping[str, Any],
 ) -> Artifact:
-    """One task's scores, shaped as `evaluate.score` writes them. about: how they were come by. held: contamination and
-    looks.
+    """One task's scores, shaped as `evaluate.score` writes them. task: its samples; None where they are not here.
+    about: how the scores were come by. held: contamination and looks.
     """
     scores = {
         "task": {
             "name": result.task,
+            **({"artifact": task.digest} if task else {}),
             "source": about["source"],
             "scorer": SCORER,
             "scorer_version": result.version,
-            "shots": result.shots,
+            "kinds": dict(result.kinds),
+            "lower_is_better": list(result.lower),
             "samples": result.samples,
         },
         "model": dict(model),
         "metrics": {name: each.to_json() for name, each in result.metrics.items()},
-        "metric": next(iter(result.metrics), None),
+        "metric": next(iter((*result.kinds, *result.metrics)), None),
         "left_out": list(result.left_out),
         "seed": seed,
         "settings": dict(about),

@@ -4,10 +4,12 @@
     card.passed, card.failed      # which of the limits below it does not keep
 
 A judge is asked about every pair in both orders. What it gave no verdict on counts as not agreeing; it is never left
-out of the agreement. Where the judge's own answers are known, it is also asked to choose between its own and another
-that is as right or as wrong by the check: there is no reason to prefer either, so a preference is for itself. A judge
-that gives chances is held to them: by their squared error (Brier 1950), and by how often it is right where it is so
-sure.
+out of the agreement. Pairs are of kinds: `plain`, `reworded` (right in other words than those a check looks for),
+`denial` (the wrong answer names the right one, to deny it). How far a judge agrees is told of each kind too, and one
+that in some kind may as well toss a coin fails. Where the judge's own answers are known, it is also asked to choose
+between its own and another that is as right or as wrong by the check: there is no reason to prefer either, so a
+preference is for itself. A judge that gives chances is held to them: by their squared error (Brier 1950), and by how
+often it is right where it is so sure.
 
 Published judges' figures for orientation: with human votes GPT-4 agreed in 0.66 to 0.85 (Zheng et al. 2023,
 arXiv:2306.05685); here one answer is verifiably right, so more is asked.
@@ -27,8 +29,9 @@ from trueseed.evaluate.scorers import is_right
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.verdicts import Winner
 
-GOLD = Path(__file__).with_name("prompts") / "judge_gold.jsonl"  # our own: 60 pairs
+GOLD = Path(__file__).with_name("prompts") / "judge_gold.jsonl"  # our own: 60 plain pairs, 20 of each other kind
 GOLD_SOURCE = "own/trueseed"
+PLAIN = "plain"  # kind of a pair that names none
 SURE = (0.5, 0.6, 0.7, 0.8, 0.9)  # beginnings of the tenths
 ENOUGH = 20  # prompts below which a figure is not judged by
 
@@ -71,16 +74,32 @@ LIMITS: Mapping[str, Limit] = {
         kind="most", bound=0.25, of="value", says="squared error of its chances; 0.25 is one half always", needed=False
     ),
 }
+_OF_A_KIND = Limit(kind="least", bound=0.5, of="low", says="agreement on pairs of this kind", needed=False)
+TOLD = {**{name: limit.told for name, limit in LIMITS.items()}, "agreement_…": _OF_A_KIND.told}
+
+
+def limits(samples: Sequence[Sample]) -> dict[str, Limit]:
+    """What a judge is held to on these pairs: where they are of several kinds, to agreeing on each."""
+    return {**LIMITS, **dict.fromkeys(_by_kind(samples), _OF_A_KIND)}
+
+
+def _by_kind(samples: Sequence[Sample]) -> dict[str, list[Sample]]:
+    """By the name of the figure; empty where all are of one kind."""
+    found: dict[str, list[Sample]] = {}
+    for each in samples:
+        found.setdefault(f"agreement_{each.row.get('kind', PLAIN)}", []).append(each)
+    return found if len(found) > 1 else {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """figures: by name, those that could be found. told: why one could not. faults: replies that were no verdict, by
-    kind. shares: those behind the biases. calibration: of judges that give chances, by how sure they are. cost: of a
-    comparison in both orders.
+    """limits: what it is held to, by figure. figures: by name, those that could be found. told: why one could not.
+    faults: replies that were no verdict, by kind. shares: those behind the biases. calibration: of judges that give
+    chances, by how sure they are. cost: of a comparison in both orders.
     """
 
     pairs: int
+    limits: Mapping[str, Limit]
     figures: Mapping[str, Measured]
     told: Mapping[str, str]
     shares: Mapping[str, Measured]
@@ -93,7 +112,7 @@ class Card:
     def failed(self) -> dict[str, str]:
         """By figure, in words: what is beyond its limit, and what is needed and not known."""
         found = {}
-        for name, limit in LIMITS.items():
+        for name, limit in self.limits.items():
             figure = self.figures.get(name)
             if figure is None:
                 if limit.needed:
@@ -107,15 +126,14 @@ class Card:
         return not self.failed
 
     def to_json(self) -> dict[str, Any]:
-        limits = {name: limit.told for name, limit in LIMITS.items()}
         return {
             "pairs": self.pairs,
             "passed": self.passed,
             "failed": self.failed,
             "metrics": {name: each.to_json() for name, each in self.figures.items()},
             "not_known": dict(self.told),
-            "limits": limits,
-            "means": {name: limit.says for name, limit in LIMITS.items()},
+            "limits": {name: limit.told for name, limit in self.limits.items()},
+            "means": {name: limit.says for name, limit in self.limits.items()},
             "shares": {name: each.to_json() for name, each in self.shares.items()},
             "faults": dict(self.faults),
             "repaired": self.repaired,
@@ -155,8 +173,9 @@ def of(
     a, b = contestants(samples)
     gold: dict[str, Winner] = {each.id: "a" if place % 2 == 0 else "b" for place, each in enumerate(samples)}
     stood = standings(samples, opinions)
+    agreed = {name: stood[name].winner == side for name, side in gold.items()}
     figures: dict[str, Measured | None] = {
-        "agreement": stats.proportion(sum(stood[name].winner == side for name, side in gold.items()), len(gold)),
+        "agreement": stats.proportion(sum(agreed.values()), len(gold)),
         "kappa": _kappa(gold, stood, seed),
         "no_verdict": stats.proportion(sum(each.winner is None for each in stood.values()), len(stood)),
         "flip_rate": _share([each.flipped for each in stood.values() if each.winner is not None]),
@@ -169,6 +188,9 @@ def of(
     figures["brier"] = _squared(list(right.values()), seed)
     shares = {"first_won": first, "longer_won": longer[0] if longer else None}
     told = {name: f"fewer than {ENOUGH} pairs were decided" for name, found in figures.items() if found is None}
+    of_kinds = _of_kinds(samples, agreed)
+    figures |= of_kinds
+    told |= {name: f"fewer than {ENOUGH} pairs are of this kind" for name, found in of_kinds.items() if found is None}
     if own is None:
         told["self_preference"] = "its own answers could not be had"
     if not right:
@@ -176,6 +198,7 @@ def of(
     everything = [*opinions, *(own or ())]
     return Card(
         pairs=len(samples),
+        limits=limits(samples),
         figures={name: found for name, found in figures.items() if found},
         told=told,
         shares={name: found for name, found in shares.items() if found},
@@ -200,6 +223,10 @@ def cost(opinions: Sequence[Opinion], usd: float | None) -> dict[str, float]:
         for name in ("calls", "prompt_tokens", "completion_tokens")
     }
     return found if usd is None else {**found, "usd": usd / pairs}
+
+
+def _of_kinds(samples: Sequence[Sample], agreed: Mapping[str, bool]) -> dict[str, Measured | None]:
+    return {name: _share([agreed[each.id] for each in some]) for name, some in _by_kind(samples).items()}
 
 
 def _share(held: Sequence[bool]) -> Measured | None:

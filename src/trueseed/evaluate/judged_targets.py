@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from trueseed.evaluate import stats
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.targets import RATES, Config, Standing, Step, stands, status, together
+from trueseed.worth import of_training, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,6 +60,12 @@ class Contest:
         else:
             moves = given - given.mean()
         found[decided] = moves * len(points) / len(given)
+        return found
+
+    @property
+    def held(self) -> Mapping[str, Any]:
+        """What its scores say of contamination, which its answers have from them."""
+        found: Mapping[str, Any] = self.about.get("contestants", {}).get("a", {})
         return found
 
     @property
@@ -120,4 +127,6 @@ def _step(made: Contest, metric: str, margin: float, place: int) -> Step:
         status=status(surely, margin) if made.about["believed"] else None,
         rates=made.rates,
         undecided=made.about["counts"]["no_verdict"],
+        contaminated=share(made.held),
+        contamination=tuple(of_training(made.held)),
     )

@@ -3,21 +3,24 @@
     trial = Trial(samples=samples, a=a, b=b, judges=[Judgement(source=…, card=…, opinions=…)])
     trial.to_json()      # part of scores.json
     trial.lines()        # samples.jsonl: a line a sample, with both answers and all that was said of them
+    counted([heard(scores)])        # of artifacts with both and verdicts.parquet: what counts beyond one comparison
 
 Judges that passed their card decide. Where none did, all of them do, and the scores say that they are not to be
 believed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from trueseed.core.artifacts import Artifact
 from trueseed.core.plural import form, many
 from trueseed.evaluate.judge_card import cost, faults
 from trueseed.evaluate.pairwise import Contestant, Opinion, Tally, decided, kinship, summarise
 from trueseed.evaluate.sample import Sample
-from trueseed.evaluate.verdicts import Verdict
+from trueseed.evaluate.verdicts import VERDICTS_FILE, Verdict, merged, read
 from trueseed.teachers.rubric import Method
 
 _WHY_NONE = {
@@ -45,8 +48,26 @@ class Judgement:
 
     @property
     def called(self) -> str:
-        """As its verdicts name it: one model asked in two ways is two judges."""
+        """As its verdicts name it, so that those of one model asked in two ways are not taken for each other's."""
         return self.source if self.method == "words" else f"{self.source} by {self.method}"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Who it is, as scores say it."""
+        said = {"name": self.called, "source": self.source, "method": self.method, "rubric": dict(self.rubric)}
+        return {**said, "card": self.card}
+
+    def came_to(self, sides: Iterable[Contestant]) -> dict[str, Any]:
+        """What its opinions of them came to beside verdicts, and why it may prefer one."""
+        return {
+            "kinship": self.kinship(sides),
+            "faults": faults(self.opinions),
+            "repaired": sum(each.ruling.repaired for each in self.opinions),
+            "cost": cost(self.opinions, self.usd),
+        }
+
+    def kinship(self, sides: Iterable[Contestant]) -> list[str]:
+        return [why for each in sides if (why := kinship(self.source, each))]
 
     def doubts(self, decides: bool) -> list[str]:
         """What its card says against it."""
@@ -103,29 +124,19 @@ class Trial:
     def _told(self, judge: Judgement) -> dict[str, Any]:
         alone = self._of([judge])
         return {
-            "name": judge.called,
-            "source": judge.source,
-            "method": judge.method,
+            **judge.about,
             "scope": (judge.card or {}).get("scope", ""),
-            "rubric": dict(judge.rubric),
-            "card": judge.card,
             "decides": judge in self.voices,
-            "kinship": self._kinship(judge),
             "counts": {name: n for name, n in alone.counts.items() if name != "split"},
             "metrics": {name: each.to_json() for name, each in alone.metrics.items()},
-            "faults": faults(judge.opinions),
-            "repaired": sum(each.ruling.repaired for each in judge.opinions),
-            "cost": cost(judge.opinions, judge.usd),
+            **judge.came_to((self.a, self.b)),
         }
-
-    def _kinship(self, judge: Judgement) -> list[str]:
-        return [why for each in (self.a, self.b) if (why := kinship(judge.source, each))]
 
     @property
     def warnings(self) -> list[str]:
         """What a reader of the win rate must know, in words."""
         found = [doubt for judge in self.judges for doubt in judge.doubts(judge in self.voices)]
-        found += [why for judge in self.judges for why in self._kinship(judge)]
+        found += [why for judge in self.judges for why in judge.kinship((self.a, self.b))]
         if not any(judge.passed for judge in self.judges):
             found.append("no judge here is known to be any good: this win rate is not to be believed")
         tally = self.tally
@@ -162,3 +173,75 @@ class Trial:
             sides = {"a": self.a.answers[sample.id], "b": self.b.answers[sample.id]}
             counts = {"won": self.tally.won.get(sample.id), "chance": self.tally.chances.get(sample.id)}
             yield {"id": sample.id, "prompt": sample.prompt, **sides, **counts, "judges": said}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voice:
+    """A judge in scores that were kept. decides: whether its verdicts count there. kinship: as of `Judgement`."""
+
+    judge: Judgement
+    decides: bool
+    kinship: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heard:
+    """What judges said of models. voices: of those whose cards are known; of a file of verdicts none are. verdicts: of
+    everybody.
+    """
+
+    voices: tuple[Voice, ...]
+    verdicts: tuple[Verdict, ...]
+
+    @property
+    def judges(self) -> set[str]:
+        return {each.judge.called for each in self.voices} | {each.judge for each in self.verdicts}
+
+
+def heard(scores: Artifact) -> Heard:
+    """Reads back what `Trial` wrote, and what it was written beside."""
+    told = json.loads(scores.path("scores.json").read_bytes())["judges"]
+    voices = [
+        Voice(
+            judge=Judgement(**{name: each[name] for name in ("source", "method", "rubric", "card")}),
+            decides=each["decides"],
+            kinship=tuple(each["kinship"]),
+        )
+        for each in told
+    ]
+    return Heard(voices=tuple(voices), verdicts=tuple(read(scores.path(VERDICTS_FILE), may_be_none=True)))
+
+
+def counted(parts: Sequence[Heard], only: str = "") -> tuple[list[Verdict], list[str]]:
+    """The verdicts that count of all this together, and what speaks against whoever gave them, in words. only: of this
+    judge, with a voice or without.
+
+    Who failed its card has no voice beside one that passed, also where the two did not sit together; a card that failed
+    weighs more than one that passed, and either more than none. A verdict that was kept twice, for a run and for a
+    target, counts once. Raises `ConfigError` for a verdict that is in two files.
+    """
+    voices = [each for part in parts for each in part.voices]
+    failed = {_tried(each.judge) for each in voices if each.judge.card and not each.judge.passed}
+    passed = {_tried(each.judge) for each in voices if each.judge.passed} - failed
+    believed = any(each.decides and _tried(each.judge) in passed for each in voices)
+
+    def counts(voice: Voice) -> bool:
+        if only:
+            return voice.judge.called == only
+        return voice.decides and (not believed or _tried(voice.judge) in passed)
+
+    kept, files, doubts = list[Verdict](), list[list[Verdict]](), list[str]()
+    for part in parts:
+        silent = {each.judge.called for each in part.voices if not counts(each)}
+        said = [each for each in part.verdicts if each.judge not in silent and only in ("", each.judge)]
+        (kept.extend if part.voices else files.append)(said)
+        for each in part.voices:
+            if only in ("", each.judge.called):
+                doubts += [] if _tried(each.judge) in passed else each.judge.doubts(counts(each))
+                doubts += each.kinship if counts(each) else ()
+    return merged([list(dict.fromkeys(kept)), *files]), list(dict.fromkeys(doubts))
+
+
+def _tried(judge: Judgement) -> tuple[str, str]:
+    """What a card is of."""
+    return judge.called, json.dumps(judge.rubric, sort_keys=True)

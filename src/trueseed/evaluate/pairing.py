@@ -12,7 +12,7 @@ look uneven by chance, so that nothing corrects them: ratings came out a tenth t
 hold 95 of 100 held 89.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.special import expit
@@ -24,9 +24,16 @@ EVEN = 0.2  # p(1 − p) on average within NEAR
 
 
 def next_pairs(
-    models: Sequence[str], battles: Battles | None, *, count: int = 1, seed: int = 0
+    models: Sequence[str],
+    battles: Battles | None,
+    *,
+    count: int = 1,
+    seed: int = 0,
+    room: Mapping[tuple[str, str], int] | None = None,
 ) -> list[tuple[str, str]]:
     """battles: what was judged so far; None for nothing. Its models must be among `models`. Even choices go by lot.
+    room: how often two can still meet, whoever comes first in `models` named first; without an end where it is None.
+    Fewer than `count` are chosen when nobody is left to meet.
 
     Raises `ValueError` for fewer than two models, and for battles of others.
     """
@@ -35,21 +42,28 @@ def next_pairs(
     ratings, covariance = _known(models, battles)
     apart = ratings[:, None] - ratings[None, :]
     weight = np.where(np.abs(apart) < NEAR, EVEN, expit(apart) * expit(-apart))
-    return [(models[i], models[j]) for i, j in greedy(covariance, weight, count, seed)]
+    left = np.full_like(weight, np.inf)
+    if room is not None:
+        left = np.array([[float(room.get((one, other), 0)) for other in models] for one in models])
+    return [(models[i], models[j]) for i, j in greedy(covariance, weight, count, seed, left)]
 
 
-def greedy(covariance: Array, weight: Array, count: int, seed: int) -> list[tuple[int, int]]:
+def greedy(covariance: Array, weight: Array, count: int, seed: int, left: Array | None = None) -> list[tuple[int, int]]:
     """Pairs one after the other, each where it tells most. covariance (N, N): of the ratings. weight (N, N):
-    information of a verdict on each pair.
+    information of a verdict on each pair. left (N, N): how often each can still meet.
     """
     lot = np.random.default_rng(seed)
+    left = np.full_like(weight, np.inf) if left is None else left.copy()
     chosen = []
     for _ in range(count):
-        gain = np.triu(_gain(covariance, weight), 1)
+        gain = np.triu(np.where(left > 0, _gain(covariance, weight), 0.0), 1)
+        if gain.max() <= 0:
+            break
         even = np.argwhere(gain >= gain.max() * (1 - 1e-9))
         i, j = even[lot.integers(len(even))]
         chosen.append((int(i), int(j)))
         covariance = _after(covariance, weight[i, j], i, j)
+        left[i, j] -= 1
     return chosen
 
 

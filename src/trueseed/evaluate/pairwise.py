@@ -48,6 +48,15 @@ class Contestant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bout:
+    """Two contestants on one sample."""
+
+    sample: Sample
+    a: Contestant
+    b: Contestant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Opinion:
     """What a judge said of one sample in one order."""
 
@@ -100,28 +109,42 @@ def judged(
     """Both orders of every sample, but for those that are known. Nobody is asked about two answers that are the same:
     they tie. talk: what the judge is shown of a conversation.
     """
-    talk = talk or Conversations(samples)
-    wanted = [(sample, order) for sample in samples for order in ORDERS if (sample.id, order) not in known]
-    same = {each.id for each in samples if talk.said(each, a.answers) == talk.said(each, b.answers)}
-    asked = [(sample, order) for sample, order in wanted if sample.id not in same]
-    for sample, order in wanted:
-        if sample.id in same:
+    places = {(sample.id, order): (place, order) for place, sample in enumerate(samples) for order in ORDERS}
+    bouts = [Bout(sample=sample, a=a, b=b) for sample in samples]
+    asked_before = {places[each] for each in known if each in places}
+    for _, opinion in fought(bouts, judge, talk or Conversations(samples), known=asked_before):
+        yield opinion
+
+
+def fought(
+    bouts: Sequence[Bout], judge: Compares, talk: Conversations, *, known: Collection[tuple[int, Order]] = ()
+) -> Iterator[tuple[int, Opinion]]:
+    """As `judged`, of any pairs on any samples, each opinion with the place of its bout."""
+    wanted = [(place, order) for place in range(len(bouts)) for order in ORDERS if (place, order) not in known]
+    same = {place for place, each in enumerate(bouts) if _said(each, each.a, talk) == _said(each, each.b, talk)}
+    asked = [each for each in wanted if each[0] not in same]
+    for place, order in wanted:
+        if place in same:
             tie: Ruling[Side] = Ruling(value="tie", reason="the answers are the same", chance=0.5)
-            yield Opinion(sample=sample.id, order=order, ruling=tie)
-    for place, ruling in judge.compare([_shown(*each, a, b, talk) for each in asked]):
-        sample, order = asked[place]
-        yield Opinion(sample=sample.id, order=order, ruling=ruling)
+            yield place, Opinion(sample=bouts[place].sample.id, order=order, ruling=tie)
+    for at, ruling in judge.compare([_shown(bouts[place], order, talk) for place, order in asked]):
+        place, order = asked[at]
+        yield place, Opinion(sample=bouts[place].sample.id, order=order, ruling=ruling)
 
 
-def _shown(sample: Sample, order: Order, a: Contestant, b: Contestant, talk: Conversations) -> Pair:
-    first, second = (a, b) if order == "ab" else (b, a)
+def _said(bout: Bout, by: Contestant, talk: Conversations) -> str:
+    return talk.said(bout.sample, by.answers)
+
+
+def _shown(bout: Bout, order: Order, talk: Conversations) -> Pair:
+    first, second = (bout.a, bout.b) if order == "ab" else (bout.b, bout.a)
     return Pair(
-        question=talk.question(sample),
-        first=talk.said(sample, first.answers),
-        second=talk.said(sample, second.answers),
-        reference=talk.reference(sample),
-        turns=len(talk.turns(sample)),
-        row=sample.row,
+        question=talk.question(bout.sample),
+        first=_said(bout, first, talk),
+        second=_said(bout, second, talk),
+        reference=talk.reference(bout.sample),
+        turns=len(talk.turns(bout.sample)),
+        row=bout.sample.row,
     )
 
 

@@ -27,6 +27,7 @@ from trueseed.errors import ConfigError, TeacherError
 from trueseed.evaluate import contamination, stats
 from trueseed.evaluate.contamination import Learned
 from trueseed.evaluate.fewshot import in_chat, in_text
+from trueseed.evaluate.floor import floor
 from trueseed.evaluate.sample import Sample
 from trueseed.evaluate.scorers import Likelihood, Verdict
 from trueseed.evaluate.stats import Measured
@@ -49,12 +50,13 @@ class Follower(Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
     """speaks: the model. follows: the same, where its weights are here. about: what decides its answers beside the
-    request: weights, arithmetic, chat template.
+    request: weights, arithmetic, chat template. served: names by which its server answered, so far.
     """
 
     speaks: ChatModel
     follows: Follower | None
     about: Mapping[str, Any]
+    served: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,10 +102,11 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
 
     scores = {
         "task": {**task.about, "artifact": frozen.digest},
-        "model": {"source": model.speaks.source, **model.about},
+        "model": {"source": model.speaks.source, **model.about, **_served(model)},
         "metrics": {name: each.to_json() for name, each in measured.items()},
-        **_unanswered(lines),
+        **_doubts(lines, model),
         "metric": next(iter(measured)),
+        "floor": floor(task),
         "seed": config.seed,
         "settings": _settings(config, task),
         "versions": versions(),
@@ -155,15 +158,23 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _unanswered(lines: Sequence[Line]) -> dict[str, Any]:
-    """What a model behind an API gave no answer to: it counts as wrong, and is said."""
+def _served(model: Examined) -> dict[str, Any]:
+    return {"served": sorted(model.served)} if model.served else {}
+
+
+def _doubts(lines: Sequence[Line], model: Examined) -> dict[str, Any]:
+    """Of a model behind an API: what it gave no answer to, which counts as wrong, and whether several answered."""
     said = [each for line in lines for each in line.said]
     gone = [each for each in said if each.get("finish") == "skipped"]
+    names = sorted(model.served) if len(model.served) > 1 else ()
+    several = (
+        [f"its server answered as {' and as '.join(names)}, so this is the score of no one model"] if names else []
+    )
     if not gone:
-        return {}
+        return {"warnings": several} if several else {}
     count = form(len(gone), "counts", "count")
     why = f"{len(gone)} of {len(said)} prompts got no answer, and {count} as wrong: {gone[0]['because']}"
-    return {"counts": {"answers": len(said), "skipped": len(gone)}, "warnings": [why]}
+    return {"counts": {"answers": len(said), "skipped": len(gone)}, "warnings": [why, *several]}
 
 
 def _settings(config: Config, task: Task) -> dict[str, Any]:

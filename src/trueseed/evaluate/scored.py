@@ -26,9 +26,10 @@ from trueseed.evaluate.score import SAMPLES_FILE, SCORES_FILE
 from trueseed.evaluate.scorers import Kind, named
 from trueseed.evaluate.stats import Measured
 from trueseed.ledger.looks import Looks
+from trueseed.terms.model import parse_source
 from trueseed.worth import of_training
 
-LOW_IS_GOOD = frozenset({"perplexity", "bits_per_byte"})  # of all other metrics, more is better
+LOW_IS_GOOD = frozenset({"perplexity", "bits_per_byte"})  # of all other metrics of our scorers, more is better
 NO_MERIT = frozenset({"characters"})  # of answers that only a judge can rank
 GAIN = 0.03  # of which it is told how many samples it takes to see it
 
@@ -69,10 +70,14 @@ class Scored:
 
     @property
     def model(self) -> str:
-        """Name of the model in a table: its source, and which weights, or which version, as far as that is known."""
-        weights = self.about["model"].get("weights")
-        on = self.about["model"].get("recorded", self.about["model"].get("version", {})).get("on")
-        return " ".join(filter(None, (self.source, weights and weights[:8], on)))
+        """Name of the model in a table: its source, and which weights, or which version, as far as that is known; and
+        as what its server answered, where that is another name.
+        """
+        model = self.about["model"]
+        weights = model.get("weights")
+        on = model.get("recorded", model.get("version", {})).get("on")
+        served = (name for name in model.get("served", ()) if name != parse_source(self.source).model)
+        return " ".join(filter(None, (self.source, ", ".join(served), weights and weights[:8], on)))
 
     @property
     def identity(self) -> str:
@@ -90,31 +95,46 @@ class Scored:
         return tuple(of_training(self.about))
 
     def kind(self, metric: str) -> Kind:
-        return named(self.about["task"]["scorer"]).metrics[metric]
+        kinds = self.about["task"].get("kinds")  # of a task that is not of our scorers
+        kind: Kind = kinds[metric] if kinds is not None else named(self.about["task"]["scorer"]).metrics[metric]
+        return kind
+
+    def less_is_better(self, metric: str) -> bool:
+        return metric in LOW_IS_GOOD or metric in self.about["task"].get("lower_is_better", ())
 
     def measured(self, metric: str) -> Measured:
+        """Raises `ConfigError` when it has no such metric."""
+        self._must_have(metric)
         return Measured(**self.about["metrics"][metric])
 
     def counts(self, metric: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Sums and what they are out of, one of each a sample. Raises `ConfigError` when it has no such metric."""
-        if metric not in self.about["metrics"]:
-            raise ConfigError(f"{self.name} has no metric {metric!r}; it has {', '.join(self.about['metrics'])}")
+        self._must_have(metric)
+        if metric not in _of_samples(self.about):
+            raise ConfigError(
+                f"{self.name}: {metric} is known as it was reported, and not by sample; of each sample are known "
+                f"{', '.join(_of_samples(self.about)) or 'none'}"
+            )
         pairs = [line["counts"][metric] for line in self.lines.values()]
         return tuple(float(top) for top, _ in pairs), tuple(float(bottom) for _, bottom in pairs)
+
+    def _must_have(self, metric: str) -> None:
+        if metric not in self.about["metrics"]:
+            raise ConfigError(f"{self.name} has no metric {metric!r}; it has {', '.join(self.about['metrics'])}")
 
     def values(self, metric: str) -> tuple[float, ...]:
         """What each sample is worth, more being better; 0 of nothing. Raises `ConfigError` when nothing is better."""
         if metric in NO_MERIT:
             raise ConfigError(
-                f"{self.name}: {metric} say how much was answered, and not how well; let a judge compare the answers "
-                f"(`trueseed judge pairwise`), and rate its verdicts (`trueseed arena scores:<digest>`)"
+                f"{self.name}: {metric} say how much was answered, and not how well; let a judge compare two of them "
+                f"(`trueseed judge pairwise`), or all (`trueseed arena --task {self.name} --judge MODEL --verdicts N`)"
             )
-        sign = -1.0 if metric in LOW_IS_GOOD else 1.0
+        sign = -1.0 if self.less_is_better(metric) else 1.0
         return tuple(sign * top / bottom if bottom else 0.0 for top, bottom in zip(*self.counts(metric), strict=True))
 
     def answered(self) -> tuple[Answered, ...]:
         """Every sample by the metric that the scorer is known by; none where that is no share of right ones."""
-        if self.kind(self.metric) != "share":
+        if self.metric not in _of_samples(self.about) or self.kind(self.metric) != "share":
             return ()
         return tuple(
             Answered(id=name, asked=_asked(line), said=_said(line), why=line["why"], worth=worth)
@@ -128,7 +148,7 @@ class Scored:
         top, bottom = (np.array(each, float) for each in self.counts(metric))
         value = top.sum() / bottom.sum()
         steep = math.exp(value) if self.kind(metric) == "perplexity" else 1.0
-        sign = -1.0 if metric in LOW_IS_GOOD else 1.0
+        sign = -1.0 if self.less_is_better(metric) else 1.0
         return np.asarray(sign * steep * (top - value * bottom) / bottom.mean())
 
 
@@ -172,6 +192,7 @@ class Comparison:
     worse: int
     flips: tuple[Flip, ...]
     apart: tuple[str, ...]
+    lower_is_better: bool = False
     held: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
     looks: Looks | None = None
     scores: tuple[str, str] = ("", "")
@@ -190,7 +211,7 @@ class Comparison:
         return {
             "task": self.task,
             "metric": self.metric,
-            "lower_is_better": self.metric in LOW_IS_GOOD,
+            "lower_is_better": self.lower_is_better,
             "models": list(self.models),
             "scores": list(self.scores),
             "a": self.a.to_json(),
@@ -226,6 +247,11 @@ def read(artifact: Artifact) -> Scored:
             f"judge let it compare them (`trueseed judge pairwise A B`), and rate those verdicts "
             f"(`trueseed arena scores:<digest>`)"
         )
+    if "artifact" not in about["task"]:
+        raise ConfigError(
+            f"{artifact} holds what was reported of {about['task']['name']}, without its samples, which a comparison "
+            f"needs: import it again with them (`trueseed harness MODEL --results FILE --samples FILE`)"
+        )
     return of_lines(artifact.digest, about, artifact.path(SAMPLES_FILE).read_bytes().splitlines())
 
 
@@ -236,7 +262,7 @@ def of_lines(digest: str, about: Mapping[str, Any], lines: Sequence[str | bytes]
     for line in map(json.loads, lines):
         if line["id"] in found:
             raise ConfigError(f"{where}: sample {line['id']!r} comes twice; measure it again")
-        for metric in about["metrics"]:
+        for metric in _of_samples(about):
             counted = line["counts"].get(metric, [math.nan])
             if not all(isinstance(each, (int, float)) and math.isfinite(each) for each in counted):
                 raise ConfigError(f"{where}: sample {line['id']!r} counts {counted} for {metric}: that is no score")
@@ -244,6 +270,12 @@ def of_lines(digest: str, about: Mapping[str, Any], lines: Sequence[str | bytes]
     if len(found) != about["task"]["samples"]:
         raise ConfigError(f"{where}: {len(found)} samples are there, of {about['task']['samples']}; measure it again")
     return Scored(digest=digest, about=about, lines=found)
+
+
+def _of_samples(about: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The metrics in which samples have a part; of our scorers, all."""
+    found: Mapping[str, Any] = about["task"].get("kinds", about["metrics"])
+    return found
 
 
 def compare(a: Scored, b: Scored, *, metric: str | None = None, seed: int = 0) -> Comparison:
@@ -270,6 +302,7 @@ def compare(a: Scored, b: Scored, *, metric: str | None = None, seed: int = 0) -
         worse=sum(flip.b < flip.a for flip in flips),
         flips=flips,
         apart=tuple(_apart(a.about, b.about)),
+        lower_is_better=a.less_is_better(metric),
         held=(a.contamination, b.contamination),
         scores=(a.digest, b.digest),
         holm=p,

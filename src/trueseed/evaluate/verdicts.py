@@ -121,11 +121,13 @@ def write(path: Path, verdicts: Iterable[Verdict]) -> None:
     pq.write_table(pa.table(columns, schema=_schema()), path, compression="zstd", use_dictionary=["sample", *_FEW])
 
 
-def read(path: Path) -> list[Verdict]:
-    """Raises `ConfigError` naming every line (up to ten) that is none, or was there before, and for an empty file."""
+def read(path: Path, *, may_be_none: bool = False) -> list[Verdict]:
+    """Raises `ConfigError` naming every line (up to ten) that is none, or was there before, and for an empty file,
+    unless there may be none: of a judge that answered in prose.
+    """
     rows = _parquet(path) if path.suffix == ".parquet" else json_lines(path, "verdicts")
     found = list(_once(rows, str(path)))
-    if not found:
+    if not found and not may_be_none:
         raise ConfigError(f"{str(path)!r} holds no verdicts")
     return found
 

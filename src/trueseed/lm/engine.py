@@ -4,9 +4,10 @@
     for position, answer in engine.answers(requests): ...
 
 Each turn of the loop is the same: admit requests into free slots, advance by one token, give out what ended. A slot
-that ends is refilled before the next token. With `deterministic` a request's text depends on its own seed and prompt
-alone. That is free where `kernel` computes the layers; elsewhere without it the shapes of the matrix products follow
-the number of chats at hand, and in bf16 that can change last bits, hence now and then a word.
+that ends is refilled before the next token, and what is new is read in the pass that gives the others theirs. With
+`deterministic` a request's text depends on its own seed and prompt alone. That is free where `kernel` computes the
+layers; elsewhere without it the shapes of the matrix products follow the number of chats at hand, and in bf16 that can
+change last bits, hence now and then a word.
 """
 
 import math
@@ -30,6 +31,7 @@ from trueseed.lm.foreign import Foreign
 from trueseed.lm.format import Format
 from trueseed.lm.memory import Memory
 from trueseed.lm.network import SHAPES, Network
+from trueseed.lm.prompts import AT_ONCE, BESIDE
 from trueseed.lm.talk import Talk
 from trueseed.lm.topk import TopK
 
@@ -124,7 +126,7 @@ class Engine:
 
     def floor(self, slots: int) -> Floor:
         """Room for chats that come and go, up to `slots` at a time; as many as the engine has when deterministic."""
-        batch = self._batch(self._slots if self._deterministic else slots)
+        batch = self._batch(self._slots if self._deterministic else slots, beside=BESIDE)
         return Floor(batch, self.format, self._network(self._dtype).context)
 
     def score(
@@ -205,9 +207,10 @@ class Engine:
         for reader in self._readers.values():
             reader.forget()
 
-    def _batch(self, slots: int) -> Batch:
+    def _batch(self, slots: int, *, beside: int = AT_ONCE) -> Batch:
         network = self._network(self._dtype)
-        return Batch(network, self._memory, slots, deterministic=self._deterministic and not network.invariant)
+        deterministic = self._deterministic and not network.invariant
+        return Batch(network, self._memory, slots, deterministic=deterministic, beside=beside)
 
     def _network(self, dtype: torch.dtype) -> Network:
         if dtype not in self._networks:

@@ -40,7 +40,9 @@ class Floor:
         return talk.position
 
     def advance(self) -> Iterator[tuple[int, str | Answer]]:
-        """One more token for each: the text that can be shown, and the whole `Answer` of those that ended."""
+        """One more token for each whose prompt is read: the text that can be shown, and the whole `Answer` of those
+        that ended.
+        """
         self._batch.advance()
         for key, talk in list(self._talks.items()):
             if piece := talk.fresh_text():

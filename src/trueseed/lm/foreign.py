@@ -8,7 +8,7 @@ Shapes: B sequences, T new tokens, P positions before, K key-value heads, D the 
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from trueseed.errors import ConfigError
 from trueseed.lm.cache import Cache, Form, Grid
-from trueseed.lm.network import Network, fill
+from trueseed.lm.network import NO_PIECES, Network, fill, laid_out
 
 
 class Foreign(Network):
@@ -66,12 +66,6 @@ class Foreign(Network):
         return Grid(form, rows)
 
     @torch.inference_mode()
-    def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]], start: int = 0) -> Tensor:
-        hidden_N = self.extend(cache, rows, prompts, [start] * len(rows))
-        ends = torch.tensor([len(prompt) for prompt in prompts]).cumsum(0) - 1
-        return self.logits(hidden_N[ends.to(self.device)])
-
-    @torch.inference_mode()
     def extend(
         self, cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]
     ) -> Tensor:
@@ -79,7 +73,7 @@ class Foreign(Network):
         fill(cache, rows, pieces, starts)
         groups: dict[int, list[int]] = {}
         for at, piece in enumerate(pieces):
-            groups.setdefault(len(piece) if any(starts) else 0, []).append(at)
+            groups.setdefault(len(piece) if starts[at] else 0, []).append(at)
         found: dict[int, Tensor] = {}
         for group in groups.values():
             some = [rows[at] for at in group], [pieces[at] for at in group], [starts[at] for at in group]
@@ -87,16 +81,23 @@ class Foreign(Network):
         return torch.cat([found[at] for at in range(len(pieces))])
 
     @torch.inference_mode()
-    def step(self, cache: Cache, tokens: Sequence[int], *, fixed: bool = False) -> Tensor:
-        """See `Network.step`. With `fixed` every row goes through the model alone."""
-        rows, starts = list(range(len(tokens))), cache.lengths[: len(tokens)]
-        fill(cache, rows, [[token] for token in tokens], starts)
-        parts = [[row] for row in rows] if fixed else [rows]
-        new = [
-            self._together(cache, part, [[tokens[row]] for row in part], [starts[row] for row in part])
-            for part in parts
-        ]
-        return self.logits(torch.cat([each for part in new for each in part]))
+    def step(
+        self,
+        cache: Cache,
+        tokens: Sequence[int],
+        pieces: Mapping[int, Sequence[int]] = NO_PIECES,
+        *,
+        fixed: bool = False,
+    ) -> Tensor:
+        """See `Network.step`: in as few passes as `extend` makes. With `fixed` every row goes through it alone."""
+        rows, fed, starts = laid_out(cache, tokens, pieces)
+        if fixed:
+            alone = zip(rows, fed, starts, strict=True)
+            hidden_N = torch.cat([self.extend(cache, [row], [piece], [start]) for row, piece, start in alone])
+        else:
+            hidden_N = self.extend(cache, rows, fed, starts)
+        ends = torch.tensor([len(piece) for piece in fed]).cumsum(0) - 1
+        return self.logits(hidden_N[ends.to(self.device)])
 
     @torch.inference_mode()
     def logits(self, hidden: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 from trueseed.lm.cache import Cache, Kept
@@ -26,39 +25,28 @@ class Memory:
         self._lock = threading.Lock()  # several threads may stream from one engine
         self._recent: OrderedDict[tuple[int, ...], tuple[Kept, Tensor]] = OrderedDict()
 
-    def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[tuple[int, ...]]) -> Tensor:
-        """Prompts into rows of the cache; logits_SV after each."""
-        found: dict[tuple[int, ...], Tensor] = {}
-        fresh: dict[tuple[int, ...], int] = {}
-        for row, prompt in zip(rows, prompts, strict=True):
-            if known := self._known(prompt):
-                cache.restore(row, known[0])
-                found[prompt] = known[1]
-            else:
-                fresh.setdefault(prompt, row)
-        start = len(self._beginning)
-        for begins in (True, False):
-            part = {prompt: row for prompt, row in fresh.items() if self._begins(prompt) == begins}
-            if part:
-                logits_SV = self._read(cache, part, start if begins else 0)
-                found |= dict(zip(part, logits_SV, strict=True))
-        for row, prompt in zip(rows, prompts, strict=True):
-            if prompt in fresh and fresh[prompt] != row:
-                cache.copy(fresh[prompt], row)
-        for prompt, row in fresh.items():
-            self._remember(prompt, cache.keep(row), found[prompt].clone())
-        return torch.stack([found[prompt] for prompt in prompts])
+    def begin(self, cache: Cache, row: int, prompt: tuple[int, ...]) -> Tensor | None:
+        """Fills a row with what was read of a prompt before: all of it, then logits_V after it are given back; or its
+        beginning, or nothing.
+        """
+        if known := self._known(prompt):
+            cache.restore(row, known[0])
+            return known[1]
+        if self._begins(prompt):
+            cache.restore(row, self._read_beginning())
+        return None
+
+    def remember(self, cache: Cache, row: int, prompt: tuple[int, ...], logits_V: Tensor) -> None:
+        """That a row holds this prompt, and nothing more yet."""
+        kept = cache.keep(row)
+        with self._lock:
+            self._recent[prompt] = kept, logits_V.clone()
+            while sum(map(len, self._recent)) > TOKENS:
+                self._recent.popitem(last=False)
 
     def forget(self) -> None:
         with self._lock:
             self._recent.clear()
-
-    def _read(self, cache: Cache, rows: dict[tuple[int, ...], int], start: int) -> Tensor:
-        if start:
-            beginning = self._read_beginning()
-            for row in rows.values():
-                cache.restore(row, beginning)
-        return self._network.read(cache, tuple(rows.values()), [prompt[start:] for prompt in rows], start)
 
     def _read_beginning(self) -> Kept:
         """Keys and values of what every chat begins with."""
@@ -77,9 +65,3 @@ class Memory:
             if prompt in self._recent:
                 self._recent.move_to_end(prompt)
             return self._recent.get(prompt)
-
-    def _remember(self, prompt: tuple[int, ...], kept: Kept, logits_V: Tensor) -> None:
-        with self._lock:
-            self._recent[prompt] = kept, logits_V
-            while sum(map(len, self._recent)) > TOKENS:
-                self._recent.popitem(last=False)

@@ -4,6 +4,7 @@
     cache = network.cache(rows=64)
     logits = network.read(cache, rows, prompts)     prompts into rows of the cache; logits after each
     logits = network.step(cache, tokens)            one more token of every row
+    logits = network.step(cache, tokens, pieces)    the same, and pieces of prompts into other rows, in one pass
 
 Llama, Mistral, Qwen2, Qwen3, SmolLM3 and Gemma 3 (text) are one network with a few differences (`Shape`). Prompts are
 read without padding; decoding works on the first n rows of the cache. Nothing here knows of requests, sampling or text.
@@ -23,9 +24,10 @@ positions, V vocabulary.
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -36,6 +38,7 @@ from trueseed.errors import ConfigError
 from trueseed.lm import checkpoint, kernel
 from trueseed.lm.cache import BUCKET, Cache, Form, Grid, Pages
 
+NO_PIECES: Mapping[int, Sequence[int]] = MappingProxyType({})
 _FEWEST_ROWS = 2  # with one row alone oneDNN takes another path, whose sums end in other bits
 _FEWEST_QUERIES = 4  # and so does attention with fewer queries per head than this
 
@@ -203,16 +206,9 @@ class Network:
         )
         return Pages(form, rows) if self._compiled else Grid(form, rows)
 
-    @torch.inference_mode()
-    def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]], start: int = 0) -> Tensor:
-        """Reads prompts into rows from position `start`, what is cached before it being kept; logits_SV after each."""
-        starts = [start] * len(rows)
-        if self._compiled:
-            fill(cache, rows, prompts, starts)
-            return self._run(cache, rows, prompts, starts)[1]
-        hidden_NH = self.extend(cache, rows, prompts, starts)
-        last = torch.tensor([len(prompt) for prompt in prompts], device=self.device).cumsum(0) - 1
-        return self.logits(hidden_NH[last])
+    def read(self, cache: Cache, rows: Sequence[int], prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Reads prompts into rows, each after what its row holds; logits_SV after each."""
+        return self.step(cache, (), dict(zip(rows, prompts, strict=True)))
 
     @torch.inference_mode()
     def extend(
@@ -234,27 +230,58 @@ class Network:
         return self.extend(self.cache(len(sequences)), range(len(sequences)), sequences, [0] * len(sequences))
 
     @torch.inference_mode()
-    def step(self, cache: Cache, tokens: Sequence[int], *, fixed: bool = False) -> Tensor:
-        """Feeds one token to each of the first len(tokens) rows; logits_SV after it.
+    def step(
+        self,
+        cache: Cache,
+        tokens: Sequence[int],
+        pieces: Mapping[int, Sequence[int]] = NO_PIECES,
+        *,
+        fixed: bool = False,
+    ) -> Tensor:
+        """Feeds one token to each of the first len(tokens) rows and, in the same pass, pieces of prompts to the rows
+        they are given for, each after what its row holds. logits_SV after each of them, the pieces' last.
 
-        With `fixed` it computes over all rows of the cache, the idle ones too, so that the shapes never change.
+        With `fixed` the tokens go in a pass over all rows of the cache, the idle ones too, and every piece in a pass of
+        its own, so that the shapes of one row's numbers never change with its company.
         """
-        n = len(tokens)
+        if fixed and pieces:
+            spoken = [self.step(cache, tokens, fixed=True)] if tokens else []
+            return torch.cat([*spoken, *(self.step(cache, (), {row: piece}) for row, piece in pieces.items())])
+        rows, fed, starts = laid_out(cache, tokens, pieces)
         if self._compiled:
-            starts = cache.lengths[:n]
-            cache.lengths[:n] = [start + 1 for start in starts]
-            cache.reserve()
-            return self._run(cache, range(n), [[token] for token in tokens], starts)[1]
+            fill(cache, rows, fed, starts)
+            return self._run(cache, rows, fed, starts)[1]
+        return self._step_by_torch(cache, rows, fed, starts, spoken=len(tokens), fixed=fixed)
+
+    def _step_by_torch(
+        self,
+        cache: Cache,
+        rows: Sequence[int],
+        fed: Sequence[Sequence[int]],
+        starts: Sequence[int],
+        *,
+        spoken: int,
+        fixed: bool,
+    ) -> Tensor:
+        """See `step`; spoken: how many rows are fed one token. Some idle rows are fed one too, where shapes need them:
+        what that puts at their ends is not looked at, and is overwritten by what comes there.
+        """
         assert isinstance(cache, Grid)
-        idle = [0] * ((cache.rows if fixed else min(cache.rows, _FEWEST_ROWS)) - n)
-        lengths = cache.lengths[:n] + idle
-        cache.reserve_positions(_span(max(lengths) + 1) if fixed else max(lengths) + 1)
-        attention = _Decoding(self.shape, cache, lengths, fixed=fixed)
-        x_SH = self._embed(torch.tensor([*tokens, *idle], device=self.device))
-        x_SH = self._through(x_SH, attention.positions_S, attention)
-        for row in range(n):
-            cache.lengths[row] += 1
-        return self.logits(x_SH)
+        fewest = cache.rows if fixed else min(cache.rows, _FEWEST_ROWS)
+        idle = [[0]] * (fewest - spoken) if spoken == len(rows) else []
+        lengths = cache.lengths[: spoken + len(idle)]
+        fill(cache, rows, fed, starts)
+        parts: list[_Decoding | _Reading] = []
+        if spoken:
+            cache.reserve_positions(_span(max(lengths) + 1) if fixed else max(lengths) + 1)
+            parts.append(_Decoding(self.shape, cache, lengths, fixed=fixed))
+        if spoken < len(rows):
+            parts.append(_Reading(self.shape, cache, rows[spoken:], fed[spoken:], starts[spoken:]))
+        attention, pieces = _Mixed(parts), [*fed[:spoken], *idle, *fed[spoken:]]
+        tokens = torch.tensor(list(itertools.chain.from_iterable(pieces)), device=self.device)
+        x_NH = self._through(self._embed(tokens), attention.positions_N, attention)
+        ends = torch.tensor([len(piece) for piece in pieces], device=self.device).cumsum(0)
+        return self.logits(x_NH[ends - 1])[: len(rows)]
 
     def _run(
         self,
@@ -316,11 +343,33 @@ class Network:
 _Attention = Callable[[int, Tensor, Tensor, Tensor], Tensor]  # layer, queries, keys, values -> mixed values
 
 
+def laid_out(
+    cache: Cache, tokens: Sequence[int], pieces: Mapping[int, Sequence[int]]
+) -> tuple[list[int], list[Sequence[int]], list[int]]:
+    """Of a step: the rows that are fed, what each is fed, and from which position on."""
+    rows = [*range(len(tokens)), *pieces]
+    return rows, [*([token] for token in tokens), *pieces.values()], [cache.lengths[row] for row in rows]
+
+
 def fill(cache: Cache, rows: Sequence[int], pieces: Sequence[Sequence[int]], starts: Sequence[int]) -> None:
     """Room for pieces that will be read into rows from their starts on."""
     for row, piece, start in zip(rows, pieces, starts, strict=True):
         cache.lengths[row] = start + len(piece)
     cache.reserve()
+
+
+class _Mixed:
+    """Attention over tokens laid end to end, the first of them by the first part, and so on."""
+
+    def __init__(self, parts: "Sequence[_Decoding | _Reading]") -> None:
+        self._parts = parts
+        self.positions_N = torch.cat([part.positions_N for part in parts])
+        self._lengths = [len(part.positions_N) for part in parts]
+
+    def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        split = (x.split(self._lengths) for x in (queries, keys, values))
+        each = zip(self._parts, *split, strict=True)
+        return torch.cat([part(layer, *tokens).flatten(1) for part, *tokens in each])
 
 
 class _Reading:
@@ -404,14 +453,14 @@ class _Decoding:
 
     def __init__(self, shape: Shape, cache: Grid, lengths: Sequence[int], *, fixed: bool) -> None:
         self._shape, self._cache = shape, cache
-        self.positions_S = torch.tensor(lengths, device=cache.device)
+        self.positions_N = torch.tensor(lengths, device=cache.device)
         own = [_span(length + 1) for length in lengths] if fixed else [_bucket(max(lengths) + 1)] * len(lengths)
         self._spans = {
             span: torch.tensor([row for row, its in enumerate(own) if its == span], device=cache.device)
             for span in set(own)
         }
         self._at = self._places(len(lengths))
-        back_SC = self.positions_S[:, None] - torch.arange(max(own), device=cache.device)
+        back_SC = self.positions_N[:, None] - torch.arange(max(own), device=cache.device)
         self._masks = {
             window: _additive(_seen(back_SC, window), cache.dtype)[:, None, None] for window in set(shape.window)
         }
@@ -420,7 +469,7 @@ class _Decoding:
         """Where new keys, then values, of each sequence go in a layer of the cache seen as rows of D."""
         K, rows, capacity = self._shape.key_heads, self._cache.rows, self._cache.capacity
         key, row = torch.arange(K, device=self._cache.device), torch.arange(S, device=self._cache.device)
-        at_SK = (row[:, None] * K + key) * capacity + self.positions_S[:, None]
+        at_SK = (row[:, None] * K + key) * capacity + self.positions_N[:, None]
         return torch.cat([at_SK, at_SK + rows * K * capacity], 1).flatten()
 
     def __call__(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:

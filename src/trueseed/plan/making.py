@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trueseed import failover, judging, pipeline, scoreboard
+from trueseed import aims, failover, judging, pipeline
 from trueseed.ahead import OF_THE_RUN, Ruling, Sources, rulings, sources_of
+from trueseed.asking import May, left_out
 from trueseed.core.artifacts import Artifact
 from trueseed.core.durable import write_atomic
 from trueseed.errors import ConfigError, Refused, TrueSeedError
@@ -31,7 +32,7 @@ from trueseed.plan.others import Other, others
 from trueseed.plan.schedule import Calendar, calendar
 from trueseed.plan.standing import Standing, standings
 from trueseed.report.planned import ESTIMATE, Estimate
-from trueseed.runfile import Asked, RunFile
+from trueseed.runfile import RunFile
 from trueseed.teachers.account.amounts import FREE, Price
 from trueseed.teachers.account.rooms import of_account
 from trueseed.teachers.voice import Voice
@@ -115,7 +116,8 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
     imports = tuple(see(each, workspace.catalog, workspace, file.facts) for each in file.imports)
     said = _rulings(sources, imports, workspace, file, now)
     kept = judging.kept_cards(file, workspace)
-    asks, unread = _to_be_measured(file, workspace, now, kept)
+    may = _may(file, workspace, now)
+    asks, unread = _to_be_measured(file, workspace, now, may, kept)
     endings = _endings(teachers, imports, sources, workspace, unread)
     barred = tuple(str(ending) for ending in endings if isinstance(ending, Refused))
     forbidden = bool(endings) or any(each.refused for each in teachers)
@@ -139,7 +141,7 @@ def make(file: RunFile, workspace: Workspace, *, rows: int, now: datetime | None
         teachers=teachers,
         strict_upstream=file.facts.strict_upstream,
         barred=barred,
-        measures=tasks.told(asks, kept),
+        measures=(*tasks.told(asks, kept), *left_out(file, may)),
         deadlines=deadlines(file, when, now.date()),
         others=others(workspace, teacher=sources.teacher, facts=file.facts, today=now.date()) if file.teacher else (),
         flags=flags_of(file, imports),
@@ -212,21 +214,25 @@ class _Asked:
     artifact: str = ""
 
 
+def _may(file: RunFile, workspace: Workspace, now: datetime) -> May:
+    """By the terms of that day, and what the run file declares."""
+    return lambda asked, use: (
+        may_ask(asked.named, use, file.facts, now.date(), workspace.catalog, asked.features).permitted
+    )
+
+
 def _to_be_measured(
-    file: RunFile, workspace: Workspace, now: datetime, kept: Collection[str]
+    file: RunFile, workspace: Workspace, now: datetime, may: May, kept: Collection[str]
 ) -> tuple[tuple[tasks.Asks, ...], list[TrueSeedError]]:
     """What tasks, judges and targets ask, and what in their files the run would end with. kept: as `tasks.asked`."""
-
-    def may(asked: Asked, use: Use) -> bool:
-        return may_ask(asked.named, use, file.facts, now.date(), workspace.catalog, asked.features).permitted
-
     try:
         read = tasks.read(file)
         asks = tasks.asked(file, read, may, kept)
         samples = {config.named: task.samples for config, task in zip(file.tasks, read, strict=True)}
         for target in file.targets:
             if target.outputs:
-                scoreboard.recorded(target, samples[target.task])
+                aims.recorded(target, samples[target.task])
+            aims.must_be_of_today(target, workspace, now.date())
     except ConfigError as err:
         return (), [err]
     return asks, []

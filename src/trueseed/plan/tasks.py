@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trueseed.asking import judges, targets
+from trueseed.asking import May, judges, ladder, targets
 from trueseed.core.chat import Request, user
 from trueseed.errors import Refused
 from trueseed.evaluate.fewshot import in_text
@@ -35,7 +35,6 @@ CHARACTERS = (2.0, 6.0)  # of a token in a prompt
 FRAME = (3.0, 20.0)  # tokens that a chat template puts around a question
 ORDERS = 2  # in which a pair is shown
 
-May = Callable[[Asked, Use], bool]  # whether the terms let this one be asked so
 Pace = Callable[[Asked, Floats, Floats], Floats | None]  # seconds that calls of so many tokens take, where measured
 
 
@@ -92,7 +91,7 @@ def read(file: RunFile) -> tuple[Task, ...]:
 
 def asked(file: RunFile, tasks: Sequence[Task], may: May, kept: Collection[str] = ()) -> tuple[Asks, ...]:
     """In the order of a run: targets, then everybody who is measured, then the judges. kept: judges whose cards are."""
-    return (*_of_targets(file, tasks), *_of_models(file, tasks), *_of_judges(file, tasks, may, kept))
+    return (*_of_targets(file, tasks), *_of_models(file, tasks, may), *_of_judges(file, tasks, may, kept))
 
 
 def _of_targets(file: RunFile, tasks: Sequence[Task]) -> Iterator[Asks]:
@@ -103,15 +102,12 @@ def _of_targets(file: RunFile, tasks: Sequence[Task]) -> Iterator[Asks]:
         yield _answers(name, whom, file, place, tasks[place])
 
 
-def _of_models(file: RunFile, tasks: Sequence[Task]) -> Iterator[Asks]:
-    base = Asked(weights=file.base.weights, sha256=file.base.sha256, source=file.base.source)
-    known: Mapping[Whom, Asked | None] = {"teacher": file.teacher, "base": base, "student": None}
+def _of_models(file: RunFile, tasks: Sequence[Task], may: May) -> Iterator[Asks]:
     names = [task.name for task in tasks]
     for place, (config, task) in enumerate(zip(file.tasks, tasks, strict=True)):
         name = f"{task.name} by {task.scorer.name}" if names.count(task.name) > 1 else task.name
-        for whom in dict.fromkeys(config.of):
-            if whom == "student" or known[whom]:
-                yield _answers(f"{name}: {whom}", known[whom], file, place, task)
+        for whom in ladder(file, config, may).whom:
+            yield _answers(f"{name}: {whom}", file.model_of(whom), file, place, task)
 
 
 def _answers(step: str, whom: Asked | None, file: RunFile, place: int, task: Task) -> Asks:
@@ -137,7 +133,7 @@ def _answers(step: str, whom: Asked | None, file: RunFile, place: int, task: Tas
 
 def _of_judges(file: RunFile, tasks: Sequence[Task], may: May, kept: Collection[str]) -> Iterator[Asks]:
     compared = [
-        (task, config.max_tokens or task.scorer.max_tokens, len(set(config.of) - {"student", *_absent(file)}))
+        (task, config.max_tokens or task.scorer.max_tokens, len(set(config.of or ()) - {"student", *_absent(file)}))
         for config, task in zip(file.tasks, tasks, strict=True)
         if config.is_compared
     ]
@@ -146,11 +142,12 @@ def _of_judges(file: RunFile, tasks: Sequence[Task], may: May, kept: Collection[
         if name not in kept:
             yield from _of_card(f"{name}: its card", judge, may)
         questions = [(each.prompt, bound) for task, bound, others in compared for each in task.samples * others]
-        for target in file.targets:  # the student that the run makes; earlier ones were compared when they were made
+        for target in file.targets:  # the student that the run makes, as earlier ones were compared before; the ladder
             if target.judge == judge.called:
                 task, config = tasks[places[target.task]], file.tasks[places[target.task]]
                 bound = config.max_tokens or task.scorer.max_tokens
-                questions += [(each.prompt, bound) for each in task.samples]
+                rungs = len(ladder(file, config, may).whom)
+                questions += [(each.prompt, bound) for each in task.samples * rungs]
         if questions:
             yield _verdicts(name, judge, [(text, "", "") for text, _ in questions], max(b for _, b in questions))
 

@@ -1,6 +1,6 @@
 """Two models on a task, sample by sample: the difference, its paired test, and the samples that flipped."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from markupsafe import Markup
 from trueseed.report import plots
 from trueseed.report.tasks import scale_of, ticks
 from trueseed.report.wording import change, count, figure, p_value
+from trueseed.worth import of_looks
 
 SHOWN = 10  # flipped samples, of either way
 SURE = 0.05
@@ -46,6 +47,7 @@ class Comparison:
     shares: Markup
     flipped: str
     apart: tuple[str, ...]
+    held: tuple[str, ...]
     flips: tuple[tuple[str, int, tuple[Flip, ...]], ...]
 
 
@@ -67,8 +69,16 @@ def of(said: Mapping[str, Any], tasks: int = 1) -> Comparison:
         ),
         flipped=f"{count(said['worse'])} worse, {count(said['better'])} better",
         apart=tuple(said["apart"]),
+        held=tuple(_held(said)),
         flips=tuple(_flips(said["flips"])),
     )
+
+
+def _held(said: Mapping[str, Any]) -> Iterator[str]:
+    """What of the samples either was trained on, and how often they were looked at."""
+    known = said.get("contamination", {})
+    yield from (f"{side.upper()}: {line}" for side in "ab" for line in known.get(side, ()))
+    yield from of_looks([said])
 
 
 def _same(said: Mapping[str, Any]) -> int:

@@ -12,6 +12,7 @@ from trueseed.core.artifacts import Artifact, Store
 from trueseed.report import plots
 from trueseed.report.tasks import ticks
 from trueseed.report.wording import figure, percent
+from trueseed.worth import lines
 
 SHOWN = 6  # samples of a comparison; the artifact has them all
 
@@ -64,7 +65,7 @@ class Sample:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """told: the result in a sentence. rates: name, plot and words of each win rate. judges: a line each. warnings: why
-    it may not be believed.
+    it may not be believed, and what is known of contamination and looks.
     """
 
     a: str
@@ -129,8 +130,8 @@ def _figure(name: str, limit: str, said: Mapping[str, Any], ends: tuple[float, f
 
 def _comparison(artifact: Artifact, scores: Mapping[str, Any]) -> Comparison:
     a, b = scores["model"]["source"], scores["against"]["source"]
-    with artifact.path("samples.jsonl").open(encoding="utf-8") as lines:
-        samples = tuple(_sample(json.loads(line), a, b) for line in islice(lines, SHOWN))
+    with artifact.path("samples.jsonl").open(encoding="utf-8") as rows:
+        samples = tuple(_sample(json.loads(row), a, b) for row in islice(rows, SHOWN))
     return Comparison(
         a=a,
         b=b,
@@ -138,7 +139,7 @@ def _comparison(artifact: Artifact, scores: Mapping[str, Any]) -> Comparison:
         told=_told(scores),
         rates=tuple(_rates(scores["metrics"])),
         judges=tuple(_judge(judge) for judge in scores["judges"]),
-        warnings=tuple(scores["warnings"]),
+        warnings=(*scores["warnings"], *lines(scores)),
         samples=samples,
     )
 

@@ -9,6 +9,7 @@ from markupsafe import Markup
 from trueseed.report import plots
 from trueseed.report.tasks import ticks
 from trueseed.report.wording import count, many, percent
+from trueseed.worth import brief
 
 SHOWN = 15  # rows above the fold
 
@@ -24,6 +25,7 @@ class Row:
     ranks: str
     bounds: str
     met: str
+    learned: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,7 @@ class Leaderboard:
     rest: tuple[Row, ...]
     ticks: tuple[str, ...]
     notes: tuple[str, ...]
+    held: tuple[str, ...]
     next: tuple[tuple[str, str], ...]
 
 
@@ -56,6 +59,7 @@ def of(title: str, said: Mapping[str, Any]) -> Leaderboard:
         rest=rows[SHOWN:],
         ticks=ticks(scale, 0),
         notes=tuple(said["notes"]),
+        held=tuple(said.get("held", ())),
         next=tuple((one, other) for one, other in said.get("next", ())),
     )
 
@@ -71,4 +75,5 @@ def _row(row: Mapping[str, Any], scale: tuple[float, float], n: int) -> Row:
         ranks=f"surely {best} of {n}" if best == worst else f"may be {best} to {worst} of {n}",
         bounds=f"{low} to {high}",
         met=f"won {percent(row['wins'])} of {count(row['met'])}",
+        learned=brief(row.get("contaminated")),
     )

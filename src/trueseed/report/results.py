@@ -21,7 +21,8 @@ from trueseed.report.template import template
 class Results:
     """compared, leaderboards, targets, ladders: as `scored.Comparison`, `arena.Leaderboard`, `targets.Standing` and
     `scoreboard.Rung` are written in JSON; leaderboards with their `title`, ladders by task. judged: comparisons by
-    judges. cards: theirs. untold: what could not be set beside each other, and why.
+    judges. cards: theirs. untold: what could not be set beside each other, and why. left_out: who stands on no ladder,
+    and why.
     """
 
     tasks: tuple[Scores, ...] = ()
@@ -32,6 +33,7 @@ class Results:
     judged: tuple[Comparison, ...] = ()
     cards: tuple[Card, ...] = ()
     untold: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, tuple[Mapping[str, Any], ...]]:
         """For `report.json`; without the words of samples, which the scores hold."""
@@ -53,6 +55,7 @@ def sections(results: Results) -> dict[str, Any]:
         "judged": results.judged,
         "cards": results.cards,
         "untold": results.untold,
+        "left_out": results.left_out,
         "plots": plots,
     }
 

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from trueseed.report import timeline
 from trueseed.report.wording import change, count, days, figure, percent
+from trueseed.worth import brief, of_looks
 
 NOT_TOLD = "not told"  # where the judge is not to be believed
 SHOWN = 8  # students above the fold, the newest
@@ -22,6 +23,7 @@ class Student:
     surely: str
     wins: str
     status: str
+    learned: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +87,12 @@ def _facts(said: Mapping[str, Any]) -> list[tuple[str, str]]:
     target, steps = said["target"], said["steps"]
     goal = f"{figure(target['value'])} [{figure(target['low'])}, {figure(target['high'])}]"
     facts = [("Target", f"{said['metric']} {goal}, {said['samples']} samples of {said['source']}")]
+    facts += [("Of the target", line) for line in said.get("contamination", ())]
+    facts += [("Samples", line) for line in of_looks([said])]
     facts += _judge(said["judge"]) if "judge" in said else []
     if not steps:
         return [*facts, ("Students", "none has a score yet")]
+    facts += [("Of the newest student", line) for line in steps[-1].get("contamination", ())]
     facts += [
         (_RATES[name], _rate(rate)) for name, rate in steps[-1].get("rates", {}).items() if name != said["metric"]
     ]
@@ -131,4 +136,5 @@ def _student(step: Mapping[str, Any]) -> Student:
         surely=f"[{change(step['surely']['low'])}, {change(step['surely']['high'])}]",
         wins=percent(step["wins"]),
         status=step["status"] or NOT_TOLD,
+        learned="; ".join(filter(None, (brief(step.get("contaminated")), step.get("floor", "")))),
     )

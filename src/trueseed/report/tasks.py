@@ -94,10 +94,14 @@ def of_scores(found: Sequence[Scores]) -> list[Task]:
 
 def of_ladder(name: str, rungs: Sequence[Mapping[str, Any]]) -> Task:
     """Everybody who was measured on the task of this name, as `scoreboard.Rung.to_json` has them."""
-    told = [(rung["model"], rung["kind"] == "student", rung, rung["on"]) for rung in rungs]
+    told = [(rung["model"], rung["kind"] == "student", rung, f"{rung['on']}; {_learned(rung)}") for rung in rungs]
     return Task(
         name=f"Ladder of {name}", told="Everybody who was measured on it, best first.", metrics=(_metric("", told),)
     )
+
+
+def _learned(rung: Mapping[str, Any]) -> str:
+    return "; ".join(filter(None, (worth.brief(rung.get("contaminated")), rung.get("floor", ""))))
 
 
 def _task(models: Sequence[Scores]) -> Task:

@@ -110,12 +110,14 @@ def _recorded(record: Record) -> Sample:
 
 def sample_of(name: str, row: Mapping[str, Any]) -> Sample:
     """A row of a task has the question, the file's own row beside it, and perhaps an id; of others the question is all
-    there is. A question in its template is asked in two wordings.
+    there is. A question in its template is asked in two wordings. Rows of lm-evaluation-harness have no question beside
+    them: where no member is one by its name, the longest of the strings is.
     """
     own = row["row"] if isinstance(row.get("row"), dict) else {}
     whole = row.get("prompt")
-    if not isinstance(whole, str):  # a request as the harness logs it: the longest of its strings is the question
-        whole = max(_strings(whole), key=len, default="")
+    if not isinstance(whole, str):
+        named = own.keys() & ASKED
+        whole = "" if named and not whole else max(_strings(whole or own), key=len, default="")
     asked = [whole, *(text for key, text in own.items() if key in ASKED)]
     answers = (text for key, value in own.items() if key not in ASKED for text in _strings(value))
     prompts = dict.fromkeys(text for text in asked if isinstance(text, str) and text.strip())

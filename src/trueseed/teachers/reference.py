@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from trueseed.lm.engine import Engine
 
 SCOPE = "questions with a `reference`, an answer that is right"
+WEAK = (
+    "It goes by what makes that text likelier, and understands nothing: a right answer in other words may lose, and a "
+    "wrong one that names the reference to deny it may win"
+)
 _READ = "p(reference) after each answer, per token"
 _Asked = tuple[str, str, str]  # question, answer, reference
 

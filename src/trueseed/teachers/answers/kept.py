@@ -112,6 +112,7 @@ def _plain(answer: Answer) -> dict[str, Any]:
         "because": answer.because,
         "logprobs": [_told(step) for step in answer.logprobs],
         "tool_calls": [dict(call) for call in answer.tool_calls],
+        **({"model": answer.model} if answer.model else {}),
     }
 
 
@@ -131,7 +132,7 @@ def _answer(value: Any) -> Answer:
             "because": str(because),
             "tool_calls": list(calls),
             **rest,
-        } if not rest and min(prompt, completion) >= 0 and all(isinstance(call, Mapping) for call in calls):
+        } if _is_model(rest) and min(prompt, completion) >= 0 and all(isinstance(call, Mapping) for call in calls):
             return Answer(
                 text=text,
                 finish=finish,
@@ -140,8 +141,14 @@ def _answer(value: Any) -> Answer:
                 logprobs=tuple(_logprob(each) for each in logprobs),
                 because=because,
                 tool_calls=tuple(calls),
+                model=str(rest.get("model", "")),
             )
     raise ValueError("its answer is none")
+
+
+def _is_model(rest: Mapping[Any, Any]) -> bool:
+    """Whether what an answer holds besides is the name of who gave it, or nothing."""
+    return not rest or (rest.keys() == {"model"} and isinstance(rest["model"], str) and rest["model"] != "")
 
 
 def _logprob(value: Any) -> TokenLogprob:

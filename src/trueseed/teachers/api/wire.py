@@ -18,6 +18,7 @@ from trueseed.teachers.api.providers import Capability, Provider
 MOST_BYTES = 16 * 1024 * 1024  # of a response; the longest answers of today are below one
 MOST_TOLD = 2000  # characters kept of an error's message
 MOST_TOKENS = 1 << 40  # a usage beyond this is no usage
+MOST_NAMED = 200  # characters kept of a model's name
 
 _FINISH: Mapping[str, Finish] = {
     "stop": "stop", "eos": "stop", "eos_token": "stop", "stop_sequence": "stop", "end_turn": "stop", "length": "length",
@@ -134,7 +135,8 @@ def read(raw: bytes, request: Request) -> Reply:
         value = json.loads(raw)
         choice = value["choices"][0]
         if request.echo is not None:
-            return _echoed(choice, usage_of(value.get("usage")), request)
+            reply = _echoed(choice, usage_of(value.get("usage")), request)
+            return replace(reply, answer=replace(reply.answer, model=_model(value)))
         message = choice["message"]
         said, finish = message.get("content"), choice.get("finish_reason")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as err:
@@ -144,7 +146,8 @@ def read(raw: bytes, request: Request) -> Reply:
         raise Unusable(f"the content is {type(said).__name__}, not text")
     usage = usage_of(value.get("usage"))
     calls = _tool_calls(message.get("tool_calls"), request)
-    answer = replace(finished(said or "", "stop" if calls else finish, request, usage), tool_calls=calls)
+    answer = finished(said or "", "stop" if calls else finish, request, usage)
+    answer = replace(answer, tool_calls=calls, model=_model(value))
     if answer.finish != "skipped" and not said and (refusal := message.get("refusal")):
         answer = replace(answer, finish="skipped", because=f"the model declined: {str(refusal)[:200]}")
     if request.schema is not None and answer.finish == "stop" and not calls and not _is_json(answer.text):
@@ -152,6 +155,12 @@ def read(raw: bytes, request: Request) -> Reply:
     if (request.logprobs or request.top_logprobs) and answer.finish != "skipped":
         answer = replace(answer, logprobs=_logprobs(choice.get("logprobs"), answer, request.top_logprobs))
     return Reply(answer, usage)
+
+
+def _model(value: Mapping[str, Any]) -> str:
+    """By which name it says that it answered; '' for what is none."""
+    name = value.get("model")
+    return name[:MOST_NAMED] if isinstance(name, str) and name.isprintable() else ""
 
 
 def _echoed(choice: Mapping[str, Any], usage: Usage | None, request: Request) -> Reply:

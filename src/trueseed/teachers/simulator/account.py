@@ -27,7 +27,9 @@ class Refusal(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A call that was let in: what will be said, how it goes wrong, how long it takes. era: resets before it."""
+    """A call that was let in: what will be said, by which model, how it goes wrong, how long it takes. era: resets
+    before it.
+    """
 
     question: Question
     dialect: Dialect
@@ -37,6 +39,7 @@ class Admitted:
     fault: Fault | None
     latency_s: float
     era: int
+    model: str
 
     @property
     def completion_tokens(self) -> int:
@@ -134,11 +137,12 @@ class Account:
         self._within_quota(dialect)
         self._within_limits(question, dialect, wanted)
         fault, latency_s = self._fate(question)
+        model = self.behaviour.served or question.model
         self._tally.admitted += 1
         self._tally.open += 1
         if fault is None or fault in BILLED:
             self._tally.promised.add(1, question.prompt_tokens, tokens)
-        return Admitted(question, dialect, key, self._tally.admitted, spoken, fault, latency_s, self._era)
+        return Admitted(question, dialect, key, self._tally.admitted, spoken, fault, latency_s, self._era, model)
 
     def recognise(self, dialect: Dialect, key: str) -> None:
         """Looks at who calls. Raises `Refusal` when they may not. Not counted: `arrived` does that for chat calls."""

@@ -99,7 +99,7 @@ class Behaviour(Settings):
     refused as the account is suspended; all after it too, until `lift`. 0 is never. disabled_status: the status of
     Anthropic's refusal then; both were seen. region_refused: the caller is in an unsupported country. context_tokens:
     longest prompt and answer, 0 for no bound. filtered: a prompt with this text in it meets the content filter; empty
-    for none.
+    for none. served: the name that answers say, where it is not the one that was asked: an alias that its maker moved.
 
     echo_key: errors, pages and broken JSON say the caller's key in full, as a careless server might.
 
@@ -130,6 +130,7 @@ class Behaviour(Settings):
     region_refused: bool = False
     context_tokens: Annotated[int, Field(ge=0)] = 0
     filtered: str = ""
+    served: str = ""
 
     echo_key: bool = False
 

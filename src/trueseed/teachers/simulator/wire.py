@@ -30,7 +30,7 @@ def whole(call: Admitted, created: int) -> bytes:
         "id": identity(call),
         "object": "chat.completion",
         "created": created,
-        "model": call.question.model,
+        "model": call.model,
         "choices": choices,
         "usage": usage(call),
         "system_fingerprint": "fp_simulated",
@@ -47,7 +47,7 @@ def events(call: Admitted, created: int) -> Iterator[bytes]:
         "id": identity(call),
         "object": "chat.completion.chunk",
         "created": created,
-        "model": call.question.model,
+        "model": call.model,
         "system_fingerprint": "fp_simulated",
     }
     if call.question.include_usage:
