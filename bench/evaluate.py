@@ -35,6 +35,7 @@ import numpy as np
 from bench.arena import everybody
 from bench.evaluate_worker import COUNTED, SHOTS
 from bench.machine import RESULTS, machine, save
+from bench.punkt import punkt_for_nltk
 from bench.score import WHEEL, choices
 
 from trueseed.lm.source import resolve
@@ -127,19 +128,6 @@ def side(name: str, kind: str, few: Sequence[Row], *, dtype: str = "bfloat16") -
             finally:
                 process.kill()
                 process.wait()
-
-
-def punkt_for_nltk(folder: Path) -> Path:
-    """The sentence model that our checker reads, as NLTK's `punkt_tab`, which the harness would download."""
-    import punkt
-
-    model, place = punkt.load_model("english"), folder / "tokenizers" / "punkt_tab" / "english"
-    place.mkdir(parents=True)
-    place.joinpath("collocations.tab").write_text("\n".join("\t".join(pair) for pair in model.collocations))
-    place.joinpath("sent_starters.txt").write_text("\n".join(model.sent_starters))
-    place.joinpath("abbrev_types.txt").write_text("\n".join(model.abbrev_types))
-    place.joinpath("ortho_context.tab").write_text("\n".join(f"{word}\t{n}" for word, n in model.ortho_context.items()))
-    return folder
 
 
 def best_batch(kind: str, rows: Sequence[Row]) -> dict[int, float]:

@@ -100,13 +100,14 @@ def test_base_and_teacher_stand_on_the_ladder_by_the_judges_verdicts_too(folder,
     assert rungs[2].model.split()[0] == "own/tiny"
 
 
-def test_a_judge_that_failed_its_card_is_told_of_beside_the_number(folder, workspace, tiny_llama, monkeypatch):
+def test_a_judge_that_always_says_a_gives_a_clear_result_and_no_number(folder, workspace, tiny_llama, monkeypatch):
     monkeypatch.setattr(judging, "seat_of", lambda named, file, workspace: seat(first_always, "own/j", asked=False))
     trained(workspace, tiny_llama, folder, "one")
     path = with_judges(folder, tiny_llama, BY_CHECKS)
     found = aims.targets(workspace, load(path), date(2023, 12, 1))
     (standing,) = found.standings
-    assert standing.steps[0].score.value == 0.5  # all flips
+    assert (standing.steps, standing.met_on, standing.detectable) == ((), None, None)
+    assert any("turned with the order of the answers" in said for said in standing.judge["warnings"])
     assert not standing.judge["believed"]
     assert any("failed its card" in said for said in standing.judge["warnings"])
     assert [each.meta["against"] for each in found.verdicts] == ["own/gpt-3.5"]
@@ -114,6 +115,8 @@ def test_a_judge_that_failed_its_card_is_told_of_beside_the_number(folder, works
     told = cli("targets", path, "-w", workspace.folder, "--at", "2023-12-01", "--html", html).stdout
     assert "judge own/j by words: NOT TO BE BELIEVED" in told
     assert "NOTE  the judge own/j failed its card" in told
+    assert "no student has a score yet" in told and "come to no win_rate" in told
+    assert "met" not in told and "show a gap" not in told
     assert "own/j by words, which is NOT to be believed" in Text(html.read_text()).text
 
 

@@ -218,6 +218,16 @@ def test_marks_come_with_how_many_answers_had_none(workspace, task, sides):
     assert (scores["metrics"]["overall"]["value"], scores["metrics"]["overall"]["n"]) == (7.0, 5)
     assert scores["counts"] == {"samples": 6, "marked": 5, "no_verdict": 1}
     assert "1 of 6 answers has no mark" in scores["warnings"]
+    assert scores["metrics"]["overall"]["low"] < 6  # five alike are not sure
+
+
+def test_marks_are_not_rated_as_scores_are(workspace, task, sides):
+    def marks(request: Request) -> str:
+        return '{"reason": "loud", "marks": {"overall": 7}}'
+
+    marked = judging.mark(sides[0], task, seat(marks), workspace, checked=False)
+    with pytest.raises(ConfigError, match="holds what a judge said, and no score by a task's own check"):
+        scoreboard.arena([marked])
 
 
 # ---------------------------------------------------------------------------------------- verdicts and what is learned

@@ -100,7 +100,7 @@ class Board:
 
     @property
     def comparisons(self) -> int:
-        """Of a student with a target, each with an interval of its own: one of twenty is wrong by chance."""
+        """Of a student with a target; those with one target share one error of one in twenty (`stats.spent`)."""
         return sum(len(each.steps) for each in self.standings)
 
     def to_json(self) -> dict[str, Any]:

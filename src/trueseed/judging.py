@@ -617,7 +617,7 @@ def _marks(
     kin = kinship(seat.source, entrant.contestant(entrant.source))
     given = [said for place in sorted(rulings) if (said := rulings[place].value) is not None]
     metrics = {
-        name: stats.ratio([said[name] for said in given], [1.0] * len(given), seed=rubric.seed, share=False)
+        name: stats.bounded([said[name] for said in given], [1.0] * len(given), *rubric.scale)
         for name in (rubric.criteria if len(given) > 1 else ())
     }
     left_out = len(rulings) - len(given)

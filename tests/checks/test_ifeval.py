@@ -112,6 +112,17 @@ def test_what_is_followed_strictly_is_followed_loosely(edge: tuple, answer: str)
         ("keywords:existence", {"keywords": "sun"}, "was given 'sun'"),
         ("length_constraints:number_words", {"num_words": 2, "relation": "exactly"}, "must be one of 'less than'"),
         ("length_constraints:number_words", {"num_words": True, "relation": AT_LEAST}, "was given True"),
+        ("punctuation:no_comma", None, "needs its arguments as an object"),
+        ("keywords:existence", {"keywords": [3]}, "keywords must be strings, and holds 3"),
+        (
+            "keywords:existence",
+            {"keywords": ["sun", ":)"]},
+            r"is a regular expression, which it is not .* write ':\\\\\)'",
+        ),
+        ("keywords:frequency", {"keyword": "(", "frequency": 1, "relation": AT_LEAST}, "a regular expression"),
+        ("keywords:forbidden_words", {"forbidden_words": ["*"]}, "a regular expression"),
+        ("detectable_format:multiple_sections", {"section_spliter": "[", "num_sections": 2}, "a regular expression"),
+        ("detectable_content:postscript", {"postscript_marker": "P.S. \\P"}, "a regular expression"),
     ],
 )
 def test_a_malformed_instruction_is_a_mistake_of_the_file(name: str, args: dict, words: str) -> None:

@@ -22,7 +22,9 @@ JUDGE = Judge(name="j", source="own/j", method="likelihood", believed=True)
 TODAY = date(2023, 12, 1)
 
 
-def contest(on: date, better: float, seed: int = 0, *, untold: int = 0, chances: bool = True) -> Contest:
+def contest(
+    on: date, better: float, seed: int = 0, *, untold: int = 0, chances: bool = True, passed: bool = True
+) -> Contest:
     """A student preferred at this rate, the more so the longer its answer; the first `untold` have no verdict."""
     rng = Random(seed)
     a = {each.id: "x" * rng.randrange(10, 400) for each in SAMPLES}
@@ -37,12 +39,23 @@ def contest(on: date, better: float, seed: int = 0, *, untold: int = 0, chances:
             if n < untold:
                 ruling = Ruling(fault="prose")
             opinions.append(Opinion(sample=each.id, order=order, ruling=ruling))
+    return judged(on, a, b, opinions, passed)
+
+
+def judged(on: date, a: dict, b: dict, opinions: list[Opinion], passed: bool = True) -> Contest:
     sides = [Contestant(name=name, source=f"own/{name}", answers=it) for name, it in (("student", a), ("old", b))]
     trial = Trial(
         samples=SAMPLES,
         a=sides[0],
         b=sides[1],
-        judges=[Judgement(source="own/j", rubric={}, card=None, opinions=opinions)],
+        judges=[
+            Judgement(
+                source="own/j",
+                rubric={},
+                card={"artifact": "scores:0", "passed": passed, "failed": {} if passed else {"kappa": "0.10"}},
+                opinions=opinions,
+            )
+        ],
     )
     lines = {line["id"]: line for line in json.loads(json.dumps(list(trial.lines())))}
     return Contest(on=on, student=f"own/student {on}", about=json.loads(json.dumps(trial.to_json())), lines=lines)
@@ -105,3 +118,53 @@ def test_a_student_without_a_rate_is_left_out_and_told():
     found = by_verdicts(config(), target(), [silent], JUDGE, today=TODAY)
     assert found.steps == ()
     assert "come to no win_rate" in found.judge["warnings"][0]
+
+
+def in_words(winner) -> Contest:
+    """One verdict on every sample: a side by its place, `tie`, or whatever `winner` says of an order."""
+    a, b = ({each.id: f"{side} {each.id}" for each in SAMPLES} for side in "ab")
+    opinions = [
+        Opinion(sample=each.id, order=order, ruling=Ruling(value=winner(order)))
+        for each in SAMPLES
+        for order in ("ab", "ba")
+    ]
+    return judged(TODAY, a, b, opinions)
+
+
+def test_a_judge_that_always_says_a_makes_no_target_met():
+    one = in_words(lambda order: "first")
+    assert one.rates == {}
+    found = by_verdicts(config(margin=0.1), target(), [one], JUDGE, today=TODAY)
+    assert (found.steps, found.met_on, found.detectable, found.needed) == ((), None, None, None)
+    assert "come to no win_rate" in found.judge["warnings"][0]
+    assert "on 150 of 150 samples that were decided the verdict turned with the order" in one.about["warnings"][0]
+
+
+def test_a_judge_that_failed_its_card_gives_no_status_no_day_and_no_projection():
+    days = [TODAY - timedelta(days=90 - 30 * n) for n in range(4)]
+    made = [contest(day, 0.3 + 0.2 * n, seed=n, passed=False) for n, day in enumerate(days)]
+    failed = Judge(name="j", source="own/j", method="likelihood", believed=False)
+    found = by_verdicts(config(), target(), made, failed, today=TODAY)
+    assert [step.status for step in found.steps] == [None] * 4
+    assert found.steps[-1].gap.low > 0  # it says so, and is not believed
+    assert (found.met_on, found.projection.on, found.projection.slope) == (None, None, None)
+    assert "not to be believed" in found.projection.because
+    assert (found.detectable, found.needed) == (None, None)
+
+
+def test_ties_everywhere_are_level_and_not_certain():
+    found = by_verdicts(config(), target(), [in_words(lambda order: "tie")], JUDGE, today=TODAY)
+    (step,) = found.steps
+    assert (step.score.value, step.status) == (0.5, "level")
+    assert step.gap.low < 0 < step.gap.high
+    assert found.detectable > 0.005 and found.needed > 10
+    lenient = by_verdicts(config(margin=0.03), target(), [in_words(lambda order: "tie")], JUDGE, today=TODAY)
+    assert lenient.steps[0].status == "met"
+
+
+def test_a_student_that_wins_everything_has_a_gap_that_can_be_missed():
+    found = by_verdicts(
+        config(), target(), [in_words(lambda order: "first" if order == "ab" else "second")], JUDGE, today=TODAY
+    )
+    assert (found.steps[0].score.value, found.steps[0].status) == (1.0, "met")
+    assert found.detectable > 0

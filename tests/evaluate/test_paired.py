@@ -23,7 +23,12 @@ def scores_of(right, *, task="t" * 64, source="own/x", out_of=None, ids=None, sc
         for i, r, n in zip(ids, right, out_of, strict=True)
     ]
     whole = [float(each) for each in right]
-    found = stats.ratio(whole, [float(n) for n in out_of]) if all(map(math.isfinite, whole)) else stats.proportion(1, 2)
+    share = scorer == "exact"
+    found = (
+        stats.ratio(whole, [float(n) for n in out_of], share=share)
+        if all(map(math.isfinite, whole))
+        else stats.proportion(1, 2)
+    )
     about = {
         "task": {"artifact": task, "name": "task", "scorer": scorer, "samples": len(set(ids))},
         "model": {"source": source},

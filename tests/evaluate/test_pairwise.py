@@ -52,7 +52,28 @@ def test_each_pair_is_asked_in_both_orders():
 def test_a_judge_that_always_says_a_decides_nothing():
     tally = summarise(SAMPLES, {"j": opinions(says('{"winner": "A"}'))}, A, B)
     assert (tally.wins, tally.losses, tally.ties, tally.flips) == (0, 0, 12, 12)
-    assert tally.win_rate.value == 0.5
+    assert (tally.by_order, tally.order_decides, tally.metrics) == (12, True, {})
+
+
+def test_a_judge_that_turns_with_the_order_on_some_decides_the_rest():
+    def script(request: Request) -> str:
+        return '{"winner": "A"}' if any(n in shown(request)[0] for n in ("10", "11")) else for_good(request)
+
+    tally = summarise(SAMPLES, {"j": opinions(script)}, A, B)
+    assert (tally.wins, tally.ties, tally.by_order, tally.order_decides) == (10, 2, 2, False)
+    assert tally.win_rate.value == pytest.approx(11 / 12)
+
+
+def test_ties_in_both_orders_are_not_the_order():
+    tally = summarise(SAMPLES, {"j": opinions(says('{"winner": "tie"}'))}, A, B)
+    assert (tally.ties, tally.by_order, tally.win_rate.value) == (12, 0, 0.5)
+    assert tally.win_rate.low < 0.45 and tally.win_rate.high > 0.55
+
+
+def test_one_judge_that_turns_does_not_silence_two_that_do_not():
+    always = opinions(says('{"winner": "A"}'))
+    tally = summarise(SAMPLES, {"j": always, "k": opinions(for_good), "l": opinions(for_good)}, A, B)
+    assert (tally.wins, tally.by_order, tally.win_rate.value) == (12, 0, 1.0)
 
 
 def test_a_consistent_judge_wins_it_for_one_side():

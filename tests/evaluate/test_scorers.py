@@ -2,6 +2,7 @@
 
 import json
 import math
+import random
 from dataclasses import dataclass
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueseed.checks import Constraint, Task
+from trueseed.evaluate import score
+from trueseed.evaluate.sample import Sample
+from trueseed.evaluate.score import Line
 from trueseed.evaluate.scorers import named
 
 
@@ -116,3 +120,22 @@ def test_pass_at_k_is_of_as_many_as_were_drawn() -> None:
     right, wrong = "    return 1", "    return 2"
     found = counts("humaneval", row, right, wrong, wrong, wrong, wrong)
     assert found == {"pass@1": (pytest.approx(0.2), 1.0), "pass@5": (1.0, 1.0)}
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(3, 40), st.integers(1, 3), st.integers(0, 99))
+def test_a_student_that_seldom_gives_json_has_numbers_all_the_same(n, gives, seed):
+    """Half right of what it gives: precision is out of what was given, which often is nothing."""
+    rng, row = random.Random(seed), {"prompt": "?", "target": {"a": 1, "b": 2}}
+    scorer, some = named("json"), set(rng.sample(range(n), min(gives, n)))
+    said = [('{"a": 1, "b": 3}' if at in some else "I cannot.") for at in range(n)]
+    lines = [Line(id=str(at), asked=(), said=(), verdict=scorer.score(row, [it])) for at, it in enumerate(said)]
+    samples = tuple(Sample(id=str(at), prompt="?", row=row) for at in range(n))
+    task = score.Task(name="t", source="own/ada", scorer=scorer, template="{prompt}", samples=samples)
+    found = score.summarise(task, lines, seed=seed)
+    assert list(found) == ["f1", "exact", "precision", "recall", "valid"]
+    assert found["precision"].value == 0.5
+    for each in found.values():
+        json.dumps(each.to_json(), allow_nan=False)
+        assert 0 <= each.low <= each.value <= each.high <= 1
+        assert each.high - each.low > 0

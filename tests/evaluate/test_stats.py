@@ -25,20 +25,11 @@ def test_the_interval_holds_the_value(rows):
 
 @settings(max_examples=20, deadline=None)
 @given(shares)
-def test_a_model_does_not_differ_from_itself(rows):
+def test_a_model_does_not_differ_from_itself_and_is_not_surely_the_same(rows):
     right, samples = [float(r) for r, _ in rows], [float(n) for _, n in rows]
     found = stats.share_difference(right, right, samples)
-    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert found.value == 0.0 and found.low < 0 < found.high
     assert stats.paired_p(right, right) == 1.0
-
-
-def test_about_95_of_100_intervals_hold_the_truth():
-    rng, held = random.Random(0), 0
-    for seed in range(100):
-        right = [float(rng.random() < 0.3) for _ in range(80)]
-        found = stats.share(right, [1.0] * 80, seed=seed)
-        held += found.low <= 0.3 <= found.high
-    assert 88 <= held <= 100
 
 
 def test_pairing_narrows_the_interval_of_a_difference():
@@ -77,21 +68,79 @@ def test_one_prompt_gives_no_interval():
 def test_a_share_of_independent_samples_has_wilsons_interval(right, n, low, high):
     found = stats.proportion(right, n)
     assert (found.low, found.high) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
-    assert found.se == pytest.approx(math.sqrt(right / n * (1 - right / n) / (n - 1)))
-
-
-def test_about_95_of_100_of_them_hold_the_truth_near_the_edge_too():
-    rng, held = random.Random(1), 0
-    for _ in range(200):
-        found = stats.proportion(sum(rng.random() < 0.03 for _ in range(60)), 60)
-        held += found.low <= 0.03 <= found.high
-    assert 0.93 <= held / 200 <= 0.995
+    if right:
+        assert found.se == pytest.approx(math.sqrt(right / n * (1 - right / n) / (n - 1)))
+    else:
+        assert found.se > 0
 
 
 def test_a_score_of_zero_everywhere_is_not_certain():
     found = stats.ratio([0.0] * 30, [2.0] * 30)
-    assert (found.value, found.low, found.method) == (0.0, 0.0, "Wilson")
+    assert (found.value, found.low) == (0.0, 0.0)
     assert found.high == pytest.approx(stats.proportion(0, 30).high)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(0, 1), st.integers(2, 2000))
+def test_samples_that_are_all_worth_the_same_are_not_certain(worth, n):
+    """Others may be 3.7 of n, by the rule of three at 97.5 %."""
+    found = stats.ratio([worth] * n, [1.0] * n)
+    assert found.low <= found.value <= found.high
+    assert 0 < found.high - found.low <= 3.85 / n
+    assert found.se > 0
+    assert found.high - found.low == pytest.approx(stats.proportion(0, n).high)
+
+
+def test_marks_that_are_all_the_same_are_not_certain():
+    found = stats.bounded([7.0] * 12, [1.0] * 12, 1, 10)
+    assert found.value == 7.0
+    assert 1 < found.low < 6 and 7.5 < found.high < 10
+
+
+weak = st.lists(st.integers(0, 4).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=2, max_size=40)
+
+
+@settings(max_examples=150, deadline=None)
+@given(weak, st.data())
+def test_answers_that_are_mostly_out_of_nothing_have_numbers_all_the_same(rows, data):
+    """Precision of a student that seldom gives JSON: right of what it gave."""
+    others = data.draw(st.lists(st.sampled_from([(0, 0), (1, 2), (2, 2)]), min_size=len(rows), max_size=len(rows)))
+    (top, bottom), (other_top, other_bottom) = zip(*rows, strict=True), zip(*others, strict=True)
+    with np.errstate(all="raise"):
+        found = stats.ratio(top, bottom)
+        assert 0 <= found.low <= found.value <= found.high <= 1 and 0 < found.se < math.inf
+        if any(bottom) and any(other_bottom):
+            apart = stats.paired_difference(top, bottom, other_top, other_bottom)
+            assert -1 <= apart.low <= apart.value <= apart.high <= 1 and 0 < apart.se < math.inf
+            p, _ = stats.swapped_p(top, bottom, other_top, other_bottom, draws=99)
+            assert 0 < p <= 1
+
+
+def test_one_answer_of_thirty_says_little():
+    found = stats.ratio([1.0] + [0.0] * 29, [2.0] + [0.0] * 29)
+    assert (found.value, found.n) == (0.5, 1)
+    assert found.low < 0.15 and found.high > 0.85
+
+
+def test_texts_without_a_token_that_counts_have_no_part_in_a_perplexity():
+    found = stats.perplexity_of([2.0, 0.0, 4.0], [1.0, 0.0, 2.0])
+    assert (found.value, found.n) == (pytest.approx(math.exp(2)), 2)
+    with pytest.raises(ValueError, match="two prompts"):
+        stats.perplexity_of([2.0, 0.0], [1.0, 0.0])
+
+
+@given(st.integers(1, 1000))
+def test_what_a_sequence_spends_is_never_more_than_one_in_twenty(n):
+    spent = [stats.spent(place) for place in range(1, n + 1)]
+    assert sum(spent) == pytest.approx(0.05 * n / (n + 1))
+    assert spent == sorted(spent, reverse=True)
+
+
+def test_a_smaller_error_moves_the_ends_away_as_the_normal_has_it():
+    found = stats.widened(stats.proportion(40, 100), 0.01)
+    assert (found.low - 0.4) / (stats.proportion(40, 100).low - 0.4) == pytest.approx(2.5758 / 1.95996, rel=1e-4)
+    same = stats.widened(found, 0.05)
+    assert (same.low, same.high) == (pytest.approx(found.low), pytest.approx(found.high))
 
 
 def test_a_ratio_has_the_standard_error_of_the_delta_method():
@@ -129,13 +178,3 @@ def test_kappa_of_raters_who_always_agree_is_not_certain():
 
 def test_kappa_is_nothing_where_one_says_always_the_same():
     assert stats.kappa(["a", "b"] * 10, ["a"] * 20).value == 0
-
-
-def test_kappas_interval_covers_what_it_should():
-    rng, held = np.random.default_rng(0), 0
-    for seed in range(15):
-        truth = rng.integers(0, 2, 60)
-        said = np.where(rng.random(60) < 0.8, truth, 1 - truth)
-        found = stats.kappa([str(each) for each in truth], [str(each) for each in said], seed=seed)
-        held += found.low <= 0.6 <= found.high
-    assert held >= 11

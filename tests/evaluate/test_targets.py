@@ -107,6 +107,27 @@ def test_a_student_that_cannot_be_told_from_its_target_is_level_and_within_a_mar
     assert standing(lenient, same, made, today=TODAY).steps[0].status == "met"
 
 
+def test_what_was_met_stays_met_however_many_students_follow():
+    target, made = scores_of(right(0.5, seed=9)), students(0.3, 0.9, *[0.2] * 20)
+    alone, among = (standing(CONFIG, target, made[:n], today=TODAY) for n in (2, len(made)))
+    assert alone.met_on == among.met_on == made[1].on
+    assert among.to_json()["steps"][:2] == alone.to_json()["steps"]
+
+
+def test_the_later_of_many_students_the_surer_it_must_be():
+    target = scores_of(right(0.5, seed=9))
+    lucky = scores_of([1] * 14 + right(0.5, seed=9)[14:], source="own/s")  # better on seven or so, worse on none
+    first = TODAY - timedelta(days=60)
+    first_of_all = standing(CONFIG, target, [Made(on=first, scored=lucky)], today=TODAY).steps[0]
+    after = [*students(*[0.1] * 20, every=1), Made(on=TODAY, scored=lucky)]
+    last_of_many = standing(CONFIG, target, after, today=TODAY).steps[-1]
+    assert first_of_all.gap == last_of_many.gap
+    assert first_of_all.gap.low > 0
+    assert (last_of_many.status, last_of_many.error) == ("level", pytest.approx(0.05 / (21 * 22)))
+    said = last_of_many.to_json()
+    assert said["surely"]["low"] < 0 < said["gap"]["low"]
+
+
 def test_after_the_deadline_it_is_late():
     found = standing(CONFIG, scores_of(right(0.6)), students(0.1), today=date(2024, 1, 10))
     assert found.days_left == -10

@@ -68,6 +68,8 @@ def test_a_right_choice_may_be_named_or_counted(tmp_path: Path) -> None:
         ("choice", {**CHOICE, "choices": ["a", "a"], "target": 0}, "two of the choices are the same"),
         ("ifeval", {**IFEVAL, "instruction_id_list": ["x:y"]}, "no IFEval instruction 'x:y'"),
         ("ifeval", {**IFEVAL, "kwargs": []}, "'kwargs' must be a list that is not empty"),
+        ("ifeval", {**IFEVAL, "kwargs": [None]}, "needs its arguments as an object"),
+        ("ifeval", {**IFEVAL, "instruction_id_list": [["x"]]}, "no IFEval instruction ['x']"),
         ("gsm8k", {"question": "?", "answer": "18"}, "'answer' has no number after ####"),
         ("instructions", {"prompt": "Hi"}, "not a task as"),
         ("perplexity", {"text": 3}, "'text' must be a string"),

@@ -198,7 +198,7 @@ def test_a_deadline_that_is_over_and_a_target_without_students_are_told():
     assert (late.left, late.late, dict(late.facts)["Projected"][:14]) == ("5 days late", True, "no projection:")
     assert "trend" not in late.plot
     nobody = targets.of(a_standing().to_json())
-    assert (nobody.plot, nobody.students, dict(nobody.facts)["Students"]) == (None, (), "none was measured yet")
+    assert (nobody.plot, nobody.students, dict(nobody.facts)["Students"]) == (None, (), "none has a score yet")
 
 
 def test_points_of_the_timeline_stand_where_their_gaps_are():

@@ -39,7 +39,9 @@ def instruction(id: str, args: Mapping[str, Any]) -> Instruction:
 
     Arguments that are null count as not given: published copies of the data set write every argument in every row.
     """
-    if id not in INSTRUCTIONS:
+    if not isinstance(args, Mapping):
+        raise ConfigError(f"{id!r} needs its arguments as an object, {{}} for none, and was given {args!r}")
+    if not isinstance(id, str) or id not in INSTRUCTIONS:
         raise ConfigError(f"there is no IFEval instruction {id!r}; the ids are {', '.join(sorted(INSTRUCTIONS))}")
     given, wanted = {name: _whole(value) for name, value in args.items() if value is not None}, INSTRUCTIONS[id].args
     if unknown := sorted(given.keys() - {name for name, _ in wanted}):
@@ -49,9 +51,24 @@ def instruction(id: str, args: Mapping[str, Any]) -> Instruction:
     for name, kind in wanted:
         if not isinstance(given.get(name), kind) or isinstance(given[name], bool):
             raise ConfigError(f"{id} needs {name!r}, a {kind.__name__}, and was given {given.get(name)!r}")
+        if name in _PATTERNS:
+            _must_be_patterns(id, name, given[name])
         if name.endswith("relation") and given[name] not in _COMPARED:
             raise ConfigError(f"{id}: {name} is {given[name]!r}, and must be one of {', '.join(map(repr, _COMPARED))}")
     return Instruction(id, given)
+
+
+def _must_be_patterns(id: str, name: str, value: Any) -> None:
+    for word in [value] if isinstance(value, str) else value:
+        if not isinstance(word, str):
+            raise ConfigError(f"{id}: {name} must be strings, and holds {word!r}")
+        try:
+            re.compile(_PATTERNS[name](word))
+        except re.error as err:
+            raise ConfigError(
+                f"{id}: {name} holds {word!r}, and as published that is a regular expression, which it is not ({err}); "
+                f"for the text itself write {re.escape(word)!r}"
+            ) from err
 
 
 def _whole(value: Any) -> Any:
@@ -91,7 +108,7 @@ def keyword_frequency(answer: str, keyword: str, frequency: int, relation: str) 
 
 def forbidden_words(answer: str, forbidden_words: Sequence[str]) -> bool:
     """None of them occurs as a whole word, in any case."""
-    return not any(re.search(rf"\b{word}\b", answer, re.IGNORECASE) for word in forbidden_words)
+    return not any(re.search(_whole_word(word), answer, re.IGNORECASE) for word in forbidden_words)
 
 
 def letter_frequency(answer: str, letter: str, let_frequency: int, let_relation: str) -> bool:
@@ -145,8 +162,7 @@ def number_placeholders(answer: str, num_placeholders: int) -> bool:
 
 def postscript(answer: str, postscript_marker: str) -> bool:
     """The marker occurs, in any case; of `P.S.` and `P.P.S` the dots may be followed by a blank."""
-    usual = {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}
-    return re.search(usual.get(postscript_marker, postscript_marker.lower()), answer.lower()) is not None
+    return re.search(_postscript(postscript_marker), answer.lower()) is not None
 
 
 def number_bullets(answer: str, num_bullets: int) -> bool:
@@ -169,7 +185,7 @@ def number_highlights(answer: str, num_highlights: int) -> bool:
 
 def multiple_sections(answer: str, section_spliter: str, num_sections: int) -> bool:
     """At least so many headings: the word, then a number."""
-    return len(re.split(rf"\s?{section_spliter}\s?\d+\s?", answer)) - 1 >= num_sections
+    return len(re.split(_heading(section_spliter), answer)) - 1 >= num_sections
 
 
 def json_format(answer: str) -> bool:
@@ -235,6 +251,27 @@ def quotation(answer: str) -> bool:
 
 
 # -------------------------------------------------------------------------------------------- what a word is, and so on
+
+
+def _whole_word(word: str) -> str:
+    return rf"\b{word}\b"
+
+
+def _heading(word: str) -> str:
+    return rf"\s?{word}\s?\d+\s?"
+
+
+def _postscript(marker: str) -> str:
+    return {"P.P.S": r"p\.\s?p\.\s?s", "P.S.": r"p\.\s?s\."}.get(marker, marker.lower())
+
+
+_PATTERNS: Mapping[str, Callable[[str], str]] = {  # arguments that are regular expressions, and as what they are sought
+    "keywords": str,
+    "keyword": str,
+    "forbidden_words": _whole_word,
+    "section_spliter": _heading,
+    "postscript_marker": _postscript,
+}
 
 
 @cache

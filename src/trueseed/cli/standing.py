@@ -208,8 +208,14 @@ def targets(
             out.print(line, markup=False)
     for told in found.left_out:
         out.print(shown(told), markup=False)
-    if found.comparisons > 1:
-        out.print(_by_chance(found.comparisons), markup=False)
+    if found.comparisons:
+        out.print(_IN_ORDER, markup=False)
+
+
+_IN_ORDER = (
+    "the first interval of a gap holds at 95 % by itself; the one after `surely`, by which it is met or not, is the "
+    "student's part of one error in twenty for all students of a target, in the order in which they were trained"
+)
 
 
 def _keep(name: str, of: "Sequence[Path | Artifact]", said: Any, workspace: "Workspace | None") -> None:
@@ -268,7 +274,7 @@ def _rated(board: "Leaderboard") -> Iterator[str]:
 
 
 def _stands(found: "Standing") -> Iterator[str]:
-    from trueseed.report.targets import left, projected, trend
+    from trueseed.report.targets import NOT_TOLD, left, projected, trend
 
     said = found.to_json()
     name, version, task = map(shown, (found.name, found.version, found.task))
@@ -281,7 +287,9 @@ def _stands(found: "Standing") -> Iterator[str]:
     for step in found.steps:
         gap = f"{step.gap.value:+.3f} [{step.gap.low:+.3f}, {step.gap.high:+.3f}]"
         score = f"{shown(step.student):40} {_with_interval(step.score)}"
-        yield f"  {step.on}  {score}  gap {gap}  wins {step.wins:.1%}  {step.status}  ({brief(step.contaminated)})"
+        surely = f"surely [{step.surely.low:+.3f}, {step.surely.high:+.3f}]"
+        stands = f"wins {step.wins:.1%}  {step.status or NOT_TOLD}  ({brief(step.contaminated)})"
+        yield f"  {step.on}  {score}  gap {gap}  {surely}  {stands}"
         for name, rate in step.rates.items():
             if name != found.metric:
                 yield f"  {'':10}  {name:40} {_with_interval(rate)}"
@@ -291,7 +299,7 @@ def _stands(found: "Standing") -> Iterator[str]:
         if step.floor:
             yield f"  {'':10}  {step.floor}"
     if not found.steps:
-        yield "  no student was measured yet"
+        yield "  no student has a score yet"
     for line in found.steps[-1].contamination if found.steps else ():
         yield f"  of the newest student: {shown(line)}"
     if found.met_on is None and found.steps:

@@ -240,7 +240,7 @@ def _chances(stood: Mapping[str, Standing]) -> Iterator[tuple[str, float]]:
 def _squared(right: Sequence[float], seed: int) -> Measured | None:
     if len(right) < ENOUGH:
         return None
-    return stats.ratio([(1 - chance) ** 2 for chance in right], [1.0] * len(right), seed=seed, share=False)
+    return stats.ratio([(1 - chance) ** 2 for chance in right], [1.0] * len(right), seed=seed)
 
 
 def calibration(right: Sequence[float]) -> list[dict[str, float]]:
@@ -304,7 +304,7 @@ def _longer(
     if len(won) < ENOUGH:
         return None
     beyond = list(np.subtract(won, right))
-    return stats.ratio(won, out_of, seed=seed), stats.ratio(beyond, out_of, seed=seed, share=False)
+    return stats.ratio(won, out_of, seed=seed), stats.bounded(beyond, out_of, -1.0, 1.0)
 
 
 def _own_won(own: Iterable[Opinion], seed: int) -> Measured | None:

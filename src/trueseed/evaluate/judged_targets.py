@@ -4,8 +4,8 @@ goal.
     standing = by_verdicts(config, target, [Contest(on=…, student=…, about=…, lines=…)], judge, today=today)
 
 Of a task of which no check tells what is right, each student's answers were compared with the target's in both orders
-(`pairwise`). The gap is the rate less one half: below zero the target is preferred. A judge that failed its card is
-told of beside the number, and its number is one all the same: it says what this judge says.
+(`pairwise`). The gap is the rate less one half: below zero the target is preferred. What a judge said that did not
+pass its card is shown as what it said; it makes no target met, and has no trend.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
+from trueseed.evaluate import stats
 from trueseed.evaluate.stats import Measured
 from trueseed.evaluate.targets import RATES, Config, Standing, Step, stands, status, together
 from trueseed.worth import of_training, share
@@ -103,7 +104,7 @@ def by_verdicts(
     metric = config.metric or RATES[0]
     made = sorted((each for each in contests if metric in each.rates), key=lambda each: each.on)
     untold = [f"{each.student}: its verdicts come to no {metric}" for each in contests if metric not in each.rates]
-    steps = tuple(_step(each, metric, config.margin) for each in made)
+    steps = tuple(_step(each, metric, config.margin, place) for place, each in enumerate(made, start=1))
     moves_KN = np.array([each.influences(metric) for each in made]).reshape(-1, len(target.lines))
     n = len(target.lines)
     goal = Measured(value=EVEN, se=0.0, low=EVEN, high=EVEN, n=n, method="as good as the target")
@@ -111,16 +112,19 @@ def by_verdicts(
     return replace(found, judge=replace(judge, warnings=(*judge.warnings, *untold)).to_json())
 
 
-def _step(made: Contest, metric: str, margin: float) -> Step:
-    score = made.rates[metric]
+def _step(made: Contest, metric: str, margin: float, place: int) -> Step:
+    score, error = made.rates[metric], stats.spent(place)
     gap = replace(score, value=score.value - EVEN, low=score.low - EVEN, high=score.high - EVEN)
+    surely = stats.widened(gap, error)
     return Step(
         student=made.student,
         on=made.on,
         score=score,
         gap=gap,
         wins=made.rates[RATES[0]].value,
-        status=status(gap, margin),
+        surely=surely,
+        error=error,
+        status=status(surely, margin) if made.about["believed"] else None,
         rates=made.rates,
         undecided=made.about["counts"]["no_verdict"],
         contaminated=share(made.held),

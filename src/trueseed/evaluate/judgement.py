@@ -142,7 +142,10 @@ class Trial:
         tally = self.tally
         have = form(tally.no_verdict, "has", "have")
         undecided = f"{tally.no_verdict} of {many(tally.samples, 'sample')} {have} no verdict"
-        if tally.win_rate is None:
+        if tally.order_decides:
+            of = f"{tally.by_order} of {many(len(tally.won), 'sample')} that were decided"
+            found.append(f"there is no win rate: on {of} the verdict turned with the order of the answers")
+        elif tally.win_rate is None:
             found.append(f"there is no win rate: {undecided}")
         elif tally.no_verdict:
             found.append(f"{undecided} and {form(tally.no_verdict, 'is', 'are')} left out")

@@ -130,7 +130,7 @@ def compare(
     scores = summarise(teacher_samples, samples, chats, scored, seed=config.seed)
     scores["beside"] = before.meta.get("side", "teacher")
     scores["contamination"] = contamination.report(
-        samples_of(sets), learned, step, lambda clean: _shares(samples, clean, config.seed)
+        samples_of(sets), learned, step, lambda clean: _shares(samples, clean)
     )
     scores |= {"looks": learned.looks.to_json()} if learned.looks else {}
 
@@ -165,9 +165,9 @@ def summarise(
         samples = [float(len(ours[prompt])) for prompt in ours]
         right = [float(sum(ours[prompt])) for prompt in ours]
         other = [float(sum(theirs[prompt])) for prompt in ours]
-        scores["teacher"][name] = stats.share(other, samples, seed=seed).to_json()
-        scores["student"][name] = stats.share(right, samples, seed=seed).to_json()
-        scores["difference"][name] = stats.share_difference(right, other, samples, seed=seed).to_json()
+        scores["teacher"][name] = stats.share(other, samples).to_json()
+        scores["student"][name] = stats.share(right, samples).to_json()
+        scores["difference"][name] = stats.share_difference(right, other, samples).to_json()
         scores["p"][name] = stats.paired_p(right, other, seed=seed)
     if not chats:
         scores["not_measured"] = {CHAT: UNSCORED}
@@ -181,7 +181,7 @@ def summarise(
     return scores
 
 
-def _shares(samples: Sequence[Sample], clean: Collection[str], seed: int) -> dict[str, Any] | None:
+def _shares(samples: Sequence[Sample], clean: Collection[str]) -> dict[str, Any] | None:
     """The student's shares on the tasks with these ids alone (`<set>:<line>`, as the sets lie in their files)."""
     from trueseed.evaluate import stats
 
@@ -192,7 +192,7 @@ def _shares(samples: Sequence[Sample], clean: Collection[str], seed: int) -> dic
         by_prompt = _by_prompt(left, name)
         if len(by_prompt) > 1:
             right, out_of = ([float(count(each)) for each in by_prompt.values()] for count in (sum, len))
-            found[name] = stats.share(right, out_of, seed=seed).to_json()
+            found[name] = stats.share(right, out_of).to_json()
     return found or None
 
 

@@ -9,7 +9,7 @@ judge that gives chances is averaged over both orders, ½ (p(a) with a first + p
 the place adds (balanced position calibration: Wang et al. 2023, arXiv:2305.17926); nearer to one half than the margin
 that is a tie. Where a judge gave no verdict in one of the orders it has none on that sample, which then is left out of
 the win rate and counted apart. Several judges decide by majority: the side that more than half of those name, else a
-tie.
+tie. Where most of what was decided is such ties, the order decides and not the answers, and there is no win rate.
 """
 
 from collections import Counter
@@ -206,8 +206,9 @@ class Tally:
     """What came of all samples. win_rate, weighted, at_equal_length: of a; None where too few samples were decided. A
     tie is half a win; weighted counts chances in the place of wins, where all judges give them, and so then does
     at_equal_length, which is None too where all went one way. won, chances: by sample that was decided, what they are
-    the means of; chances empty where there are none. split: samples on which the judges differ. agreement: Cohen's
-    kappa of each two judges, on samples that both decided.
+    the means of; chances empty where there are none. split: samples on which the judges differ. by_order: samples that
+    tie because the verdict turned with the order; where they are most of the decided ones there is no rate. agreement:
+    Cohen's kappa of each two judges, on samples that both decided.
     """
 
     samples: int
@@ -217,6 +218,7 @@ class Tally:
     flips: int
     no_verdict: int
     split: int = 0
+    by_order: int = 0
     win_rate: Measured | None = None
     weighted: Measured | None = None
     at_equal_length: Measured | None = None
@@ -226,8 +228,12 @@ class Tally:
 
     @property
     def counts(self) -> dict[str, int]:
-        names = ("samples", "wins", "losses", "ties", "flips", "no_verdict", "split")
+        names = ("samples", "wins", "losses", "ties", "flips", "no_verdict", "split", "by_order")
         return {name: getattr(self, name) for name in names}
+
+    @property
+    def order_decides(self) -> bool:
+        return 2 * self.by_order > len(self.won)
 
     @property
     def metrics(self) -> dict[str, Measured]:
@@ -247,7 +253,8 @@ def summarise(
     chances = _chances(found, won)
     talk = Conversations(samples)
     kept = {sample.id: talk.first(sample) for sample in samples if sample.id in won}
-    enough = len(set(kept.values())) > 1
+    by_order = sum(_turned(sample, found.values()) for sample, winner in winners.items() if winner == "tie")
+    enough = len(set(kept.values())) > 1 and 2 * by_order <= len(won)
     return Tally(
         samples=len(samples),
         wins=counted["a"],
@@ -256,6 +263,7 @@ def summarise(
         flips=sum(standing.flipped for each in found.values() for standing in each.values()),
         no_verdict=counted[None],
         split=sum(len({vote for vote in each if vote}) > 1 for each in votes.values()),
+        by_order=by_order,
         win_rate=_rate(kept, won, seed) if enough else None,
         weighted=_rate(kept, chances, seed) if enough and chances else None,
         at_equal_length=_at_equal_length(kept, chances or won, a, b, seed) if enough else None,
@@ -263,6 +271,12 @@ def summarise(
         chances=chances,
         agreement=_agreement(found, seed),
     )
+
+
+def _turned(sample: str, found: Iterable[Mapping[str, Standing]]) -> bool:
+    """Whether more than half of the judges who decided it tie because they turned with the order."""
+    decided = [each[sample] for each in found if each[sample].winner is not None]
+    return 2 * sum(each.flipped and each.winner == "tie" for each in decided) > len(decided)
 
 
 _POINTS: Mapping[Winner, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}

@@ -123,7 +123,9 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
 
 
 def summarise(task: Task, lines: Sequence[Line], *, seed: int) -> dict[str, Measured]:
-    """Every metric that the lines count for. Raises `ConfigError` when a sample was scored with what is no number."""
+    """Every metric that the lines count for. Raises `ConfigError` when a sample was scored with what is no number,
+    and where too few count for anything.
+    """
     found: dict[str, Measured] = {}
     for name, kind in task.scorer.metrics.items():
         pairs = [line.verdict.counts[name] for line in lines if name in line.verdict.counts]
@@ -135,12 +137,13 @@ def summarise(task: Task, lines: Sequence[Line], *, seed: int) -> dict[str, Meas
                 raise ConfigError(f"{task.name}: sample {line.id!r} was scored {pair} for {name}: that is no score")
         if name in task.scorer.where_said and not any(out_of):
             continue
-        if not any(out_of):  # of what was never given there is no share that is right: none is
-            found[name] = stats.proportion(0, len(sums))
-        elif kind == "perplexity":
-            found[name] = stats.perplexity_of(sums, out_of, seed=seed)
-        else:
-            found[name] = stats.ratio(sums, out_of, seed=seed, share=kind == "share")
+        try:
+            if kind == "perplexity":
+                found[name] = stats.perplexity_of(sums, out_of, seed=seed)
+            else:
+                found[name] = stats.ratio(sums, out_of, seed=seed, share=kind == "share")
+        except ValueError as err:
+            raise ConfigError(f"{task.name}: there is no {name}: {err}") from err
     return found
 
 

@@ -241,6 +241,12 @@ def read(artifact: Artifact) -> Scored:
         raise ConfigError(
             f"{artifact} holds scores on a run's own sets; take one of a task, as `trueseed evaluate` makes"
         )
+    if "judges" in about:
+        raise ConfigError(
+            f"{artifact} holds what a judge said, and no score by a task's own check; to set models side by side by a "
+            f"judge let it compare them (`trueseed judge pairwise A B`), and rate those verdicts "
+            f"(`trueseed arena scores:<digest>`)"
+        )
     if "artifact" not in about["task"]:
         raise ConfigError(
             f"{artifact} holds what was reported of {about['task']['name']}, without its samples, which a comparison "

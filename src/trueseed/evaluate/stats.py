@@ -1,23 +1,26 @@
-"""Intervals and tests over prompts, by scipy.
+"""Intervals and tests over prompts.
 
-Several samples of one prompt are not independent, so everything is resampled by prompt: a score is a ratio of two sums
-over prompts (right answers to samples, or negative log-likelihood to tokens), and the bootstrap draws prompts.
+Several samples of one prompt are not independent, so a score is a ratio of two sums over prompts (right answers to
+samples, or negative log-likelihood to tokens), and what varies is prompts. What lies between two known bounds has
+an interval by formula, of width zero never; what has none is resampled by prompt.
 """
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 Array = NDArray[np.float64]
+ERROR = 0.05  # of every interval and test that says nothing else
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its 95 % percentile-bootstrap interval; `n` counts samples (answers), not prompts."""
+    """A value with its 95 % interval; `n` counts samples (answers), not prompts."""
 
     value: float
     low: float
@@ -28,16 +31,16 @@ class Estimate:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
-def share(right: Sequence[float], samples: Sequence[float], *, seed: int = 0) -> Estimate:
-    """Share of right answers. right, samples: one number per prompt. In [0, 1]."""
-    return _estimate((right, samples), lambda r, n: r / n, int(sum(samples)), seed)
+def share(right: Sequence[float], samples: Sequence[float]) -> Estimate:
+    """Share of right answers, as `ratio`. right, samples: one number per prompt. In [0, 1]."""
+    found = ratio(right, samples)
+    return Estimate(found.value, found.low, found.high, int(sum(samples)))
 
 
-def share_difference(
-    right: Sequence[float], other: Sequence[float], samples: Sequence[float], *, seed: int = 0
-) -> Estimate:
-    """Share of `right` minus share of `other`, paired by prompt. In [−1, 1]."""
-    return _estimate((right, other, samples), lambda a, b, n: (a - b) / n, int(sum(samples)), seed)
+def share_difference(right: Sequence[float], other: Sequence[float], samples: Sequence[float]) -> Estimate:
+    """Share of `right` minus share of `other`, as `paired_difference`. In [−1, 1]."""
+    found = paired_difference(right, samples, other, samples)
+    return Estimate(found.value, found.low, found.high, int(sum(samples)))
 
 
 def perplexity(nll: Sequence[float], tokens: Sequence[float], *, seed: int = 0) -> Estimate:
@@ -72,7 +75,9 @@ def paired_p(right: Sequence[float], other: Sequence[float], *, seed: int = 0) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A value with its standard error and 95 % interval, and how they were found. n: independent samples (prompts)."""
+    """A value with its standard error and 95 % interval, and how they were found. n: independent samples (prompts) that
+    it is out of.
+    """
 
     value: float
     se: float
@@ -86,41 +91,75 @@ class Measured:
 
 
 def proportion(right: int, n: int) -> Measured:
-    """A share of independent samples, with Wilson's interval (1927), which is none of width zero at 0 and 1 either.
+    """A share of independent samples, with Wilson's interval (1927), which is none of width zero at 0 and 1 either;
+    there the standard error is the one that the interval amounts to.
 
     Raises `ValueError` for fewer than two samples.
     """
     if n < 2:
         raise ValueError(_TOO_FEW)
     value = right / n
-    low, high = stats.binomtest(right, n).proportion_ci(0.95, method="wilson")
-    se = float(np.sqrt(value * (1 - value) / (n - 1)))
-    return Measured(value=value, se=se, low=float(low), high=float(high), n=n, method="Wilson")
+    low, high = _wilson(value, n)
+    se = math.sqrt(value * (1 - value) / (n - 1)) if 0 < right < n else (high - low) / (2 * _Z)
+    return Measured(value=value, se=se, low=low, high=high, n=n, method="Wilson")
 
 
 def ratio(sums: Sequence[float], out_of: Sequence[float], *, seed: int = 0, share: bool = True) -> Measured:
-    """Σ sums / Σ out_of, one number of each per sample (prompt). share: it lies in [0, 1].
+    """Σ sums / Σ out_of, one number of each per sample (prompt). share: it lies in [0, 1], as `bounded`; else it may be
+    anything, and is resampled by sample.
 
-    Shares of one answer a sample get Wilson's interval; others are resampled by sample, and where a share is 0 or 1 in
-    every sample, so that resampling finds no spread, Wilson's over the samples stands in.
-
-    Raises `ValueError` for fewer than two samples, and for what is not a number.
+    A share of one answer a sample has Wilson's interval. One out of nothing at all is 0, for none was right. Raises
+    `ValueError` for fewer than two samples, and for what is not a number.
     """
-    top, bottom = np.asarray(sums, float), np.asarray(out_of, float)
-    if not (np.isfinite(top).all() and np.isfinite(bottom).all()):
-        raise ValueError("a sample was scored with what is not a number")
-    if share and np.isin(top, (0, 1)).all() and (bottom == 1).all():
-        return proportion(int(top.sum()), len(top))
-    if share and (not top.any() or (top == bottom).all()):
-        return proportion(len(top) if top.any() else 0, len(top))
-    return _measured((top, bottom), lambda a, n: a / n, seed)
+    top, bottom = _numbers(sums, out_of)
+    if len(top) < 2:
+        raise ValueError(_TOO_FEW)
+    if not share:
+        return _measured((top[bottom > 0], bottom[bottom > 0]), lambda a, n: a / n, seed)
+    if not bottom.any():
+        return proportion(0, len(top))
+    some = bottom > 0
+    if some.sum() > 1 and _one_each(top[some], bottom[some]):
+        return proportion(int(top[some].sum()), int(some.sum()))
+    return bounded(top, bottom)
+
+
+def bounded(
+    sums: Sequence[float] | Array, out_of: Sequence[float] | Array, least: float = 0.0, most: float = 1.0
+) -> Measured:
+    """Σ sums / Σ out_of, of samples that are each worth between `least` and `most`. Those out of nothing say nothing.
+
+    Wilson's interval at the number of independent answers that would err as much (Korn & Graubard 1998, who let
+    Student's t count for few samples; Wilson's in it: Dean & Pagano 2015). How far single samples are off is known by
+    those seen, so one more is added that is as far off as any. Where none is off, all that is known is that not many
+    others can be: no more than Wilson's bound for none of n, as in the rule of three (Hanley & Lippman-Hand 1983).
+
+    Raises `ValueError` where no sample is out of anything, and for what is not a number, or beyond the bounds.
+    """
+    top, bottom = _numbers(sums, out_of)
+    if not bottom.any():
+        raise ValueError("a score is out of nothing")
+    top, bottom = top[bottom > 0], bottom[bottom > 0]
+    if (top < least * bottom - _TINY).any() or (top > most * bottom + _TINY).any():
+        raise ValueError(f"a sample is not worth between {least:g} and {most:g}")
+    n, span, value = len(top), most - least, float(top.sum() / bottom.sum())
+    share, off = min(max((value - least) / span, 0.0), 1.0), _moves(top, bottom) / span
+    far = float(np.abs(off).max())
+    if far < _TINY:
+        _, others = _wilson(0.0, n)
+        low, high = share * (1 - others), share + others * (1 - share)
+        se, method = (high - low) / (2 * _Z), "rule of three"
+    else:
+        se, method = math.sqrt((float(off @ off) + far**2) / (n * (n + 1))), "Wilson, effective n"
+        low, high = _wilson(share, share * (1 - share) / se**2 * (_Z / _student(n)) ** 2)
+    low, high = min(value, least + low * span), max(value, least + high * span)
+    return Measured(value=value, se=se * span, low=low, high=high, n=n, method=method)
 
 
 def perplexity_of(nll: Sequence[float], tokens: Sequence[float], *, seed: int = 0) -> Measured:
     """exp(Σ nll / Σ tokens), one number of each per text, nll in nats. Raises as `ratio`."""
-    if not np.isfinite(np.asarray(nll, float)).all():
-        raise ValueError("a text was scored with what is not a number")
-    return _measured((nll, tokens), lambda a, n: np.exp(a / n), seed)
+    top, bottom = _numbers(nll, tokens)
+    return _measured((top[bottom > 0], bottom[bottom > 0]), lambda a, n: np.exp(a / n), seed)
 
 
 def kappa(first: Sequence[str], second: Sequence[str], *, seed: int = 0) -> Measured:
@@ -160,20 +199,19 @@ def paired_difference(
 ) -> Measured:
     """One score minus another over the same samples, in the same order, each as in `ratio`, or as in `perplexity_of`.
 
-    Shares of one answer a sample get Bonett and Price's interval (2012), which is none of width zero where all agree;
-    the others are resampled by sample, and where no sample differs, that interval stands in. Raises as `ratio`.
+    Shares get Bonett and Price's interval (2012), which is none of width zero where all agree (`_differing`); the
+    others are resampled by sample. Raises as `ratio`, and where one of the two is out of nothing.
     """
-    columns = [np.asarray(each, float) for each in (sums, out_of, other_sums, other_out_of)]
-    if not all(np.isfinite(each).all() for each in columns):
-        raise ValueError("a sample was scored with what is not a number")
-    top, bottom, other_top, other_bottom = columns
+    top, bottom, other_top, other_bottom = columns = _numbers(sums, out_of, other_sums, other_out_of)
     if len(top) < 2:
         raise ValueError(_TOO_FEW)
-    if kind == "share" and (_one_each(top, bottom, other_top, other_bottom) or _same(columns)):
-        more, less = int((top > other_top).sum()), int((top < other_top).sum())
-        return _discordant(more, less, len(top))
+    if not (bottom.any() and other_bottom.any()):
+        raise ValueError("one of the two scores is out of nothing")
+    if kind == "share":
+        return _differing(top, bottom, other_top, other_bottom)
+    some = (bottom > 0) | (other_bottom > 0)
     shape = np.exp if kind == "perplexity" else np.asarray
-    return _measured(columns, lambda a, m, b, n: shape(a / m) - shape(b / n), seed)
+    return _measured([each[some] for each in columns], lambda a, m, b, n: shape(a / m) - shape(b / n), seed)
 
 
 def swapped_p(
@@ -188,15 +226,17 @@ def swapped_p(
     """Two-sided p-value that two ratios of sums over the same samples differ by chance, and the test that gave it.
 
     McNemar's, exact, for one right or wrong answer a sample; else a permutation test that swaps the two within samples.
+    A ratio out of nothing counts as 0 there, as in `ratio`. Raises `ValueError` for what is not a number.
     """
-    top, bottom, other_top, other_bottom = (np.asarray(e, float) for e in (sums, out_of, other_sums, other_out_of))
-    if _one_each(top, bottom, other_top, other_bottom):
+    top, bottom, other_top, other_bottom = _numbers(sums, out_of, other_sums, other_out_of)
+    if _one_each(top, bottom) and _one_each(other_top, other_bottom):
         more, less = int((top > other_top).sum()), int((top < other_top).sum())
         return float(stats.binomtest(more, more + less).pvalue) if more + less else 1.0, "McNemar, exact"
     swap = np.random.default_rng(seed).integers(0, 2, (draws, len(top))).astype(float)
     over, under = swap @ (other_top - top), swap @ (other_bottom - bottom)
-    found = (top.sum() + over) / (bottom.sum() + under) - (other_top.sum() - over) / (other_bottom.sum() - under)
-    seen = abs(top.sum() / bottom.sum() - other_top.sum() / other_bottom.sum())
+    one = _over(top.sum() + over, bottom.sum() + under)
+    found = one - _over(other_top.sum() - over, other_bottom.sum() - under)
+    seen = abs(_over(top.sum(), bottom.sum()) - _over(other_top.sum(), other_bottom.sum()))
     return float((1 + (np.abs(found) >= seen * (1 - 1e-12)).sum()) / (draws + 1)), f"permutation, {draws} draws"
 
 
@@ -209,47 +249,98 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(each) for each in found]
 
 
+def spent(place: int, error: float = ERROR) -> float:
+    """Of the error of a whole sequence of comparisons, however long, the part of the place-th one, from 1:
+    error / (place (place + 1)), which sum to it. So one in twenty sequences errs at 0.05, and nothing that comes later
+    takes back what was found (Bonferroni's correction spent in order: Foster & Stine 2008; Tian & Ramdas 2021).
+    """
+    return error / (place * (place + 1))
+
+
+def widened(found: Measured, error: float) -> Measured:
+    """The interval of a smaller error than 0.05: its ends are further off, as a normal's would be."""
+    by = float(stats.norm.isf(error / 2)) / _Z
+    low, high = (found.value + (end - found.value) * by for end in (found.low, found.high))
+    return replace(found, low=low, high=high)
+
+
 POWER = 0.8
 
 
-def detectable(se: float, *, power: float = POWER) -> float:
-    """The least true difference that a two-sided test at 5 % sees with this power, at this standard error."""
-    return float(se * (stats.norm.ppf(0.975) + stats.norm.ppf(power)))
+def detectable(se: float, *, power: float = POWER, error: float = ERROR) -> float:
+    """The least true difference that a two-sided test at this error sees with this power, at this standard error."""
+    return float(se * (stats.norm.isf(error / 2) + stats.norm.ppf(power)))
 
 
-def needed(se: float, n: int, gain: float, *, power: float = POWER) -> int:
+def needed(se: float, n: int, gain: float, *, power: float = POWER, error: float = ERROR) -> int:
     """Samples that it takes to see `gain`, when `n` of them gave this standard error. Raises `ValueError` for none."""
     if not gain > 0:
         raise ValueError("a gain to be seen is above zero")
-    return max(2, int(np.ceil(n * (detectable(se, power=power) / gain) ** 2)))
-
-
-def _one_each(top: Array, bottom: Array, other_top: Array, other_bottom: Array) -> bool:
-    return bool(np.isin((top, other_top), (0, 1)).all() and (bottom == 1).all() and (other_bottom == 1).all())
-
-
-def _same(columns: Sequence[Array]) -> bool:
-    top, bottom, other_top, other_bottom = columns
-    return bool((top == other_top).all() and (bottom == other_bottom).all())
-
-
-def _discordant(more: int, less: int, n: int) -> Measured:
-    """Bonett & Price 2012: one discordant sample is added either way."""
-    gained, lost = (more + 1) / (n + 2), (less + 1) / (n + 2)
-    middle = gained - lost
-    se = float(np.sqrt((gained + lost - middle**2) / (n + 2)))
-    reach = float(stats.norm.ppf(0.975)) * se
-    value = (more - less) / n
-    low, high = max(-1.0, min(value, middle - reach)), min(1.0, max(value, middle + reach))
-    return Measured(value=value, se=se, low=low, high=high, n=n, method="Bonett-Price")
+    return max(2, int(np.ceil(n * (detectable(se, power=power, error=error) / gain) ** 2)))
 
 
 _TOO_FEW = "an interval needs at least two prompts"
+_Z = float(stats.norm.isf(ERROR / 2))
+
+
+def _numbers(*columns: Sequence[float] | Array) -> tuple[Array, ...]:
+    arrays = tuple(np.asarray(each, float) for each in columns)
+    if not all(np.isfinite(each).all() for each in arrays):
+        raise ValueError("a sample was scored with what is not a number")
+    return arrays
+
+
+def _one_each(top: Array, bottom: Array) -> bool:
+    return bool(((top == 0) | (top == 1)).all() and (bottom == 1).all())
+
+
+def _over(top: Any, bottom: Any) -> Array:
+    return np.asarray(np.divide(top, bottom, out=np.zeros_like(np.asarray(top, float)), where=np.asarray(bottom) > 0))
+
+
+def _student(n: int) -> float:
+    """Bounds 95 % of Student's t of n - 1 degrees of freedom, of one at least."""
+    return float(special.stdtrit(max(n - 1, 1), 1 - ERROR / 2))
+
+
+def _wilson(share: float, n: float) -> tuple[float, float]:
+    """n: samples, or what as many independent ones amount to."""
+    z2 = _Z**2
+    middle, reach = share + z2 / (2 * n), _Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
+    low, high = (middle - reach) / (1 + z2 / n), (middle + reach) / (1 + z2 / n)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))  # rounding leaves 0 and 1 outside by 1e-17
+
+
+def _differing(top: Array, bottom: Array, other_top: Array, other_bottom: Array) -> Measured:
+    """Bonett & Price 2012: one discordant sample is added either way. Of shares that are more than one answer a sample,
+    how far each sample moves the difference stands for being discordant, the two that are added are as far off as any
+    that was seen (wholly, where none is), and Student's t counts for few.
+    """
+    some = (bottom > 0) | (other_bottom > 0)
+    n, value = int(some.sum()), float(top.sum() / bottom.sum() - other_top.sum() / other_bottom.sum())
+    moves = value + _moves(top[some], bottom[some]) - _moves(other_top[some], other_bottom[some])
+    far = float(np.abs(moves).max())
+    far = far if far > _TINY else 1.0
+    middle = float(moves.sum()) / (n + 2)
+    se = math.sqrt(((float(moves @ moves) + 2 * far**2) / (n + 2) - middle**2) / (n + 2))
+    plain = _one_each(top, bottom) and _one_each(other_top, other_bottom)
+    reach = se * (_Z if plain else _student(min(int((bottom > 0).sum()), int((other_bottom > 0).sum()))))
+    low, high = min(value, max(-1.0, middle - reach)), max(value, min(1.0, middle + reach))
+    return Measured(value=value, se=se, low=low, high=high, n=n, method="Bonett-Price")
+
+
+def _moves(top: Array, bottom: Array) -> Array:
+    """How far each sample moves the ratio (Hampel 1974): zero on average."""
+    return np.asarray((top - top.sum() / bottom.sum() * bottom) / bottom.mean())
+
+
+_TINY = 1e-12
 
 
 def _measured(columns: Sequence[Sequence[float] | Array], of: Callable[..., Any], seed: int) -> Measured:
     value, low, high, se = _resampled(columns, of, seed)
-    return Measured(value=value, se=se, low=low, high=high, n=len(columns[0]), method="bootstrap")
+    method = "bootstrap" if se else "all samples the same"
+    return Measured(value=value, se=se, low=low, high=high, n=len(columns[0]), method=method)
 
 
 def _estimate(columns: Sequence[Sequence[float]], of: Callable[..., Any], n: int, seed: int) -> Estimate:
@@ -266,9 +357,9 @@ def _resampled(
     def statistic(*parts: Array, axis: int = -1) -> Any:
         return of(*(part.sum(axis=axis) for part in parts))
 
-    value = float(statistic(*arrays))
     if len(arrays[0]) < 2:
         raise ValueError(_TOO_FEW)
+    value = float(statistic(*arrays))
     found = stats.bootstrap(
         arrays,
         statistic,

@@ -7,6 +7,10 @@
 A target is asked now, if its terms permit it (`benchmark_teacher`), or stands by what it answered once. Another version
 of it is another target, with answers of its own: a provider's model that moved does not move the goal. `standing` says
 how far the students of a workspace are from it, and when they will be there if they go on as they did; it is pure.
+
+One of many students meets a target by luck. So each is held to an interval of its own error, which get smaller in the
+order in which they were trained and together are one in twenty (`stats.spent`): what was met stays met, however many
+students follow.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 RATES = ("win_rate", "weighted_win_rate", "win_rate_at_equal_length")  # that verdicts come to
 Status = Literal["met", "level", "below"]
+UNBELIEVED = "the judge is not to be believed, so its verdicts show no trend"
 
 
 class Config(Settings):
@@ -82,11 +87,12 @@ class Made:
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """A student beside the target. gap: its score minus the target's, in the direction in which more is better. wins:
-    share of samples on which it did better, a tie being half. rates: by a judge's verdicts, every rate that they come
-    to; then the score is one of them, and the target's is one half. undecided: samples without a verdict. contaminated:
-    share of the samples that stand in what the student was trained on; None where nothing of that is known.
-    contamination: the same in words, and what is not known. floor: that its score is no higher than what nothing
-    scores, in words; ''.
+    share of samples on which it did better, a tie being half. surely: the gap's interval at `error`, this student's
+    part of one in twenty for all of them; by it the status goes, which is None where a judge decides that is not to be
+    believed. rates: by a judge's verdicts, every rate that they come to; then the score is one of them, and the
+    target's is one half. undecided: samples without a verdict. contaminated: share of the samples that
+    stand in what the student was trained on; None where nothing of that is known. contamination: the same in words,
+    and what is not known. floor: that its score is no higher than what nothing scores, in words; ''.
     """
 
     student: str
@@ -94,7 +100,9 @@ class Step:
     score: "Measured"
     gap: "Measured"
     wins: float
-    status: Status
+    surely: "Measured"
+    error: float
+    status: Status | None
     rates: "Mapping[str, Measured]" = field(default_factory=dict)
     undecided: int = 0
     contaminated: float | None = None
@@ -107,6 +115,7 @@ class Step:
             "on": self.on.isoformat(),
             "score": self.score.to_json(),
             "gap": self.gap.to_json(),
+            "surely": {"low": self.surely.low, "high": self.surely.high, "error": self.error},
             "wins": self.wins,
             "status": self.status,
             "contaminated": self.contaminated,
@@ -126,9 +135,10 @@ def status(gap: "Measured", margin: float) -> Status:
 class Standing:
     """How students stand to one target. steps: oldest first. met_on: the day of the first that surely is not more than
     the margin below it. detectable: the least gap that so many samples show four times of five; needed: samples that
-    it takes to see one of `scored.GAIN`; both of the newest student. None where nothing was measured yet. judge: by
-    whose verdicts, and how far it may be believed (`judged_targets.Judge`); None of a task that scores itself.
-    contamination: what of the samples the target was trained on, in words. looks: at the samples, so far.
+    it takes to see one of `scored.GAIN`; both of the newest student, at its error. None where nothing was measured yet,
+    and where a judge decides that is not to be believed. judge: by whose verdicts, and how far it may be believed
+    (`judged_targets.Judge`); None of a task that scores itself. contamination: what of the samples
+    the target was trained on, in words. looks: at the samples, so far.
     """
 
     name: str
@@ -193,7 +203,7 @@ def standing(config: Config, target: "Scored", students: Sequence[Made], *, toda
             f"target {config.name!r}: its task measures {', '.join(target.about['metrics'])}, no {metric!r}"
         )
     made = sorted(students, key=lambda each: each.on)
-    steps = tuple(_step(each, target, metric, config.margin) for each in made)
+    steps = tuple(_step(each, target, metric, config.margin, place) for place, each in enumerate(made, start=1))
     return stands(config, target, target.measured(metric), metric, steps, _covariance(made, target, metric), today)
 
 
@@ -206,11 +216,19 @@ def stands(
     covariance_KK: "NDArray[Any]",
     today: date,
 ) -> Standing:
-    """What steps, oldest first, and how their gaps vary together (K, K) come to. goal: the target's own score."""
+    """What steps, oldest first, and how their gaps vary together (K, K) come to. goal: the target's own score. A step
+    without a status comes to nothing.
+    """
     from trueseed.evaluate import scored, stats, trend
 
-    points = [trend.Point(on=step.on, gap=step.gap.value + config.margin) for step in steps]
-    newest = steps[-1].gap if steps else None
+    told = [place for place, step in enumerate(steps) if step.status]
+    points = [trend.Point(on=steps[at].on, gap=steps[at].gap.value + config.margin) for at in told]
+    seen = steps[told[-1]] if told else None
+    projection = (
+        trend.Projection(points=0, because=UNBELIEVED)
+        if steps and not told
+        else trend.project(points, covariance_KK[told][:, told], today=today)
+    )
     return Standing(
         name=config.name,
         version=config.on.isoformat() if config.on else target.digest[:8],
@@ -224,26 +242,30 @@ def stands(
         samples=len(target.lines),
         steps=steps,
         met_on=next((step.on for step in steps if step.status == "met"), None),
-        projection=trend.project(points, covariance_KK, today=today),
-        detectable=stats.detectable(newest.se) if newest else None,
-        needed=stats.needed(newest.se, newest.n, scored.GAIN) if newest else None,
+        projection=projection,
+        detectable=stats.detectable(seen.gap.se, error=seen.error) if seen else None,
+        needed=stats.needed(seen.gap.se, seen.gap.n, scored.GAIN, error=seen.error) if seen else None,
         contamination=target.contamination,
     )
 
 
-def _step(made: Made, target: "Scored", metric: str, margin: float) -> Step:
-    from trueseed.evaluate import scored
+def _step(made: Made, target: "Scored", metric: str, margin: float, place: int) -> Step:
+    from trueseed.evaluate import scored, stats
 
     found = scored.compare(target, made.scored, metric=metric)
     gap = scored.upwards(found.difference, metric)
     ties = gap.n - found.better - found.worse
+    error = stats.spent(place)
+    surely = stats.widened(gap, error)
     return Step(
         student=made.scored.model,
         on=made.on,
         score=found.b,
         gap=gap,
         wins=(found.better + ties / 2) / gap.n,
-        status=status(gap, margin),
+        surely=surely,
+        error=error,
+        status=status(surely, margin),
         contaminated=share(made.scored.about),
         contamination=made.scored.contamination,
         floor="".join(of_floor(made.scored.about, metric)),

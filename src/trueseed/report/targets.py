@@ -10,6 +10,7 @@ from trueseed.report import timeline
 from trueseed.report.wording import change, count, days, figure, percent
 from trueseed.worth import brief, of_looks
 
+NOT_TOLD = "not told"  # where the judge is not to be believed
 SHOWN = 8  # students above the fold, the newest
 
 
@@ -19,6 +20,7 @@ class Student:
     name: str
     score: str
     gap: str
+    surely: str
     wins: str
     status: str
     learned: str
@@ -46,7 +48,7 @@ def of(said: Mapping[str, Any]) -> Target:
         title=f"{said['name']} ({said['version']}) on {said['task']}, by {said['by']}",
         left=left(said),
         late=said["days_left"] < 0,
-        status=steps[-1]["status"] if steps else "",
+        status=(steps[-1]["status"] or NOT_TOLD) if steps else "",
         facts=tuple(_facts(said)),
         plot=timeline.gaps(said) if steps else None,
         students=students[:SHOWN],
@@ -89,7 +91,7 @@ def _facts(said: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts += [("Samples", line) for line in of_looks([said])]
     facts += _judge(said["judge"]) if "judge" in said else []
     if not steps:
-        return [*facts, ("Students", "none was measured yet")]
+        return [*facts, ("Students", "none has a score yet")]
     facts += [("Of the newest student", line) for line in steps[-1].get("contamination", ())]
     facts += [
         (_RATES[name], _rate(rate)) for name, rate in steps[-1].get("rates", {}).items() if name != said["metric"]
@@ -131,7 +133,8 @@ def _student(step: Mapping[str, Any]) -> Student:
         name=step["student"],
         score=figure(score["value"]),
         gap=f"{change(gap['value'])} [{change(gap['low'])}, {change(gap['high'])}]",
+        surely=f"[{change(step['surely']['low'])}, {change(step['surely']['high'])}]",
         wins=percent(step["wins"]),
-        status=step["status"],
+        status=step["status"] or NOT_TOLD,
         learned="; ".join(filter(None, (brief(step.get("contaminated")), step.get("floor", "")))),
     )
