@@ -15,7 +15,6 @@ from trueseed.cli import app
 from trueseed.core.artifacts import Artifact
 from trueseed.errors import Broken, ConfigError, Refused
 from trueseed.evaluate import harness, harness_results
-from trueseed.evaluate.arena import leaderboard
 from trueseed.lm.engine import Engine
 from trueseed.lm.source import resolve
 from trueseed.lm.speed import Speed
@@ -269,8 +268,7 @@ def test_two_models_are_compared_sample_by_sample(two, theirs):
 
 
 def test_they_meet_in_the_arena_and_stand_on_the_ladder_of_the_task(two):
-    battles, _ = scoreboard.arena(scoreboard.competing([], two, task="tiny_choice"))
-    board = leaderboard(battles)
+    board = scoreboard.arena(scoreboard.competing([], two, task="tiny_choice")).leaderboard()
     assert {row.model.split()[0] for row in board.rows} == {"own/tiny", "own/other"} and board.samples == 4
     [task] = {each.task for each in scoreboard.measured(two) if each.scores.meta["task"] == "tiny_choice"}
     first, second = scoreboard.ladder(two, task)

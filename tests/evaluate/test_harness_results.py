@@ -198,7 +198,7 @@ def test_verdicts_of_several_parts_are_one_share_where_that_is_what_was_reported
     found["results"]["arc"]["acc,none"] = 4 / 7
     result = of_files(tmp_path, found, rows)
     assert result.lines[2]["counts"]["acc,none"] == [1.0, 3.0]
-    assert (result.metrics["acc,none"].value, result.metrics["acc,none"].method) == (4 / 7, "bootstrap")
+    assert (result.metrics["acc,none"].value, result.metrics["acc,none"].method) == (4 / 7, "Wilson, effective n")
     found["results"]["arc"]["acc,none"] = 0.9  # by a function that is another
     assert of_files(tmp_path, found, rows).metrics["acc,none"].method == "as reported, normal"
 
