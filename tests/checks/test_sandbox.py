@@ -266,7 +266,7 @@ def test_a_program_that_is_not_there_is_not_executed() -> None:
 
 def test_what_the_documentation_shows_is_true() -> None:
     page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    (shown,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (shown,) = (each for each in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "checks.sandbox" in each)
     exec(shown, {})
 
 
