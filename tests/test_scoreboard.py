@@ -179,6 +179,16 @@ def test_a_model_of_ours_can_be_the_target(folder, workspace, tiny_llama):
     assert (found.source, found.samples, found.steps) == ("own/tiny", 12, ())
 
 
+def test_a_model_that_answered_more_at_a_time_is_the_same_on_the_ladder(folder, workspace, tiny_llama):
+    base = models.import_weights(resolve(str(tiny_llama), source="own/tiny"), workspace)
+    task = Config(**{**TASK, "file": str(folder / "task.jsonl")})
+    for slots in (2, 4):
+        model = scoring.held(base, "own/tiny", Speed(slots=slots, dtype="float32"))
+        newest = scoring.measure(workspace, model, task)
+    [rung] = scoreboard.ladder(workspace, scoring.bring_task(workspace, task).digest)
+    assert rung.scores == newest.digest
+
+
 def test_base_and_teacher_stand_on_the_ladder_of_a_target_unless_of_narrows_it(
     folder, workspace, tiny_llama, monkeypatch
 ):

@@ -81,8 +81,11 @@ class Scored:
 
     @property
     def identity(self) -> str:
-        """Digest of all that decides the model's answers."""
-        return digest(dict(self.about["model"]))
+        """Digest of all that decides who answers; how many are answered at a time does not."""
+        said = dict(self.about["model"])
+        if "engine" in said:
+            said["engine"] = {name: value for name, value in said["engine"].items() if name != "slots"}
+        return digest(said)
 
     @property
     def metric(self) -> str:
