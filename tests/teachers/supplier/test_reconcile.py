@@ -307,6 +307,10 @@ def test_what_would_have_to_be_guessed_is_refused_with_what_to_say(desk):
     assert desk.reconcile(bill((21, "gpt-4-0613", 1)), told=told([f"gpt-4-0613={GPT}"])).verdict == "agrees"
     with pytest.raises(ConfigError, match=r"says nothing of 'openai/gpt-4@api', which answered 1"):
         desk.reconcile(bill((21, "gpt-5", 1)), told=told(["gpt-5=openai/gpt-5@api"]))
+
+
+def test_a_bill_of_a_maker_that_was_asked_on_two_routes_must_be_said_to_be_of_one(desk):
+    desk.answered(1)
     desk.answered(1, source=AZURE)
     with pytest.raises(ConfigError, match=r"routes api, azure.*--source 'openai/\*@api'"):
         desk.reconcile(bill((21, "gpt-4", 1)))
