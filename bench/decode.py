@@ -31,6 +31,7 @@ from typing import Any
 from bench.machine import RESULTS, machine, save
 
 from trueseed.core.chat import user
+from trueseed.lm import kernel
 from trueseed.lm.format import Format
 from trueseed.lm.source import fetch, resolve, unpack
 
@@ -121,6 +122,8 @@ def missing(contender: Contender) -> str:
         return "TRUESEED_VLLM names no Python with vLLM"
     if contender.program == "llama.cpp" and find_spec("xllamacpp") is None:
         return "xllamacpp is not installed"
+    if contender.how.get("weights") == "int8" and not kernel.steps():
+        return "weights of eight bits are not computed on this processor"
     return ""
 
 

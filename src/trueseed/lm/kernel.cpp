@@ -9,6 +9,8 @@
 
 #include <immintrin.h>
 #include <omp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -160,7 +162,7 @@ void choose_float32(const float* logits, const Draws* d, int threads) {
 // A weight of N outputs and K inputs in blocks of 32 outputs, whose first 16 go to column `stride` * block of the result
 // and others `offset` further: side by side, or gate and up of the same columns.
 struct Weight {
-    const void* data;      // bfloat16: (N/32, K/2, 32, 2); int8: (N/32, K/4, 32, 4)
+    const void* data;      // bfloat16: (N/32, K/2, 32, 2), K rounded up to 32; int8: (N/32, K/4, 32, 4), K to 64
     const float* scales;   // int8: (N/32, K/64, 32), else null
     const int32_t* shift;  // int8: −128 Σ of each 64 weights, (N/32, K/64, 32)
     const float* bias;     // (N) by column of the result, or null
@@ -296,6 +298,10 @@ static inline void scale_onto(__m512& sum, __m512i part, __m512 scale, float by)
     sum = _mm512_fmadd_ps(_mm512_cvtepi32_ps(part), _mm512_mul_ps(scale, _mm512_set1_ps(by)), sum);
 }
 
+// How many times 32 inputs: so many are one step of a tile.
+static int64_t steps_of(int64_t inputs) { return (inputs + 31) / 32; }
+static int64_t groups_of(int64_t inputs) { return (inputs + 63) / 64; }
+
 // With few rows a weight is read as fast as memory gives it: ask for what comes next.
 static inline void ahead(const __m512i* weight) {
     _mm_prefetch((const char*)(weight + 64), _MM_HINT_T0);
@@ -305,7 +311,7 @@ static inline void ahead(const __m512i* weight) {
 template <int R>
 static void tile(const Product& p, const Weight& w, int64_t row, int64_t block) {
     const int64_t pairs = w.inputs / 2;
-    const __m512i* weight = (const __m512i*)w.data + block * pairs * 2;
+    const __m512i* weight = (const __m512i*)w.data + block * steps_of(w.inputs) * 32;
     const bf16* x = p.x + row * w.inputs;
     __m512 sum[R][2];
     for (int r = 0; r < R; r++) sum[r][0] = sum[r][1] = _mm512_setzero_ps();
@@ -326,7 +332,7 @@ static void tile(const Product& p, const Weight& w, int64_t row, int64_t block) 
 template <int... r>
 static void coarse_rows(const Product& p, const Weight& w, int64_t row, int64_t block, std::integer_sequence<int, r...>) {
     constexpr int R = sizeof...(r);
-    const int64_t groups = (w.inputs + 63) / 64, stride = groups * 64;
+    const int64_t groups = groups_of(w.inputs), stride = groups * 64;
     const __m512i* weight = (const __m512i*)w.data + block * groups * 32;
     const uint8_t* x = p.coarse + row * stride;
     const float* coarseness = p.coarseness + row * groups;
@@ -362,13 +368,146 @@ static void tile_of(const Product& p, const Weight& w, int64_t row, int64_t rows
 }
 
 template <int MOST, bool COARSE>
-static void tiles(const Product& p, const Weight& w, int64_t from, int64_t to, int64_t block) {
+static void by_vectors(const Product& p, const Weight& w, int64_t from, int64_t to, int64_t block) {
     const int64_t count = (to - from + MOST - 1) / MOST;
     for (int64_t t = 0; t < count; t++) {
         const int64_t row = from + (to - from) * t / count, end = from + (to - from) * (t + 1) / count;
         tile_of<MOST, COARSE>(p, w, row, end - row, block);
     }
 }
+
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__)
+
+// The same by the matrix unit (AMX): 32 rows and the 32 outputs of a block are four tiles of sums, 0 to 3; 4 and 5 hold 32
+// inputs of the rows (64 in eight bits), 6 and 7 what they are multiplied with. In bfloat16 a tile adds up even and odd
+// inputs apart, so its last bits are not those of vectors: all rows go this way, however few. In eight bits they are.
+struct alignas(64) Shapes {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {};
+};
+
+// Tiles for so many rows, at most 32, on this thread.
+static void shape_tiles(int64_t rows) {
+    Shapes shapes;
+    const uint8_t first = uint8_t(std::min<int64_t>(rows, 16)), second = uint8_t(std::max<int64_t>(rows - 16, 1));
+    for (int tile : {0, 1, 4}) shapes.rows[tile] = first;
+    for (int tile : {2, 3, 5}) shapes.rows[tile] = second;
+    for (int tile : {6, 7}) shapes.rows[tile] = 16;
+    _tile_loadconfig(&shapes);
+}
+
+struct alignas(64) Sums {
+    __m512 of[2][2][16];  // which sixteen rows, which half of the block, row
+};
+
+template <bool BOTH>
+static void store_tiles(Sums& to) {
+    _tile_stored(0, to.of[0][0], 64);
+    _tile_stored(1, to.of[0][1], 64);
+    if (BOTH) _tile_stored(2, to.of[1][0], 64);
+    if (BOTH) _tile_stored(3, to.of[1][1], 64);
+}
+
+template <bool BOTH>
+static void add_bf16(const bf16* x, int64_t stride, const __m512i* weight) {
+    _tile_loadd(6, weight, 128);
+    _tile_loadd(4, x, stride);
+    _tile_loadd(7, weight + 1, 128);
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    if (BOTH) {
+        _tile_loadd(5, (const uint8_t*)x + 16 * stride, stride);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+}
+
+template <bool BOTH>
+static void matrix_tile(const Product& p, const Weight& w, int64_t row, int64_t rows, int64_t block) {
+    const int64_t whole = w.inputs / 32, left = w.inputs % 32, stride = w.inputs * 2;
+    const __m512i* weight = (const __m512i*)w.data + block * steps_of(w.inputs) * 32;
+    const bf16* x = p.x + row * w.inputs;
+    _tile_zero(0);
+    _tile_zero(1);
+    if (BOTH) _tile_zero(2);
+    if (BOTH) _tile_zero(3);
+    for (int64_t k = 0; k < whole; k++) {
+        if (!BOTH)
+            for (int line = 0; line < 32; line++) _mm_prefetch((const char*)(weight + 32 * k + 64 + line), _MM_HINT_T0);
+        add_bf16<BOTH>(x + 32 * k, stride, weight + 32 * k);
+    }
+    if (left) {  // what stands behind a row's end is not ours to read
+        alignas(64) bf16 end[32][32] = {};
+        for (int64_t r = 0; r < rows; r++) memcpy(end[r], x + r * w.inputs + 32 * whole, left * 2);
+        add_bf16<BOTH>(end[0], 64, weight + 32 * whole);
+    }
+    Sums sums;
+    store_tiles<BOTH>(sums);
+    for (int64_t r = 0; r < rows; r++) finish(p, w, row + r, block, sums.of[r / 16][0][r % 16], sums.of[r / 16][1][r % 16]);
+}
+
+template <bool BOTH>
+static void coarse_matrix_tile(const Product& p, const Weight& w, int64_t row, int64_t rows, int64_t block) {
+    const int64_t groups = groups_of(w.inputs), stride = groups * 64;
+    const __m512i* weight = (const __m512i*)w.data + block * groups * 32;
+    const uint8_t* x = p.coarse + row * stride;
+    const float* coarseness = p.coarseness + row * groups;
+    Sums sums = {}, parts;
+    for (int64_t g = 0; g < groups; g++, weight += 32) {
+        const int64_t at = (block * groups + g) * 32;
+        _tile_loadd(0, w.shift + at, 0);  // the same for all rows
+        _tile_loadd(1, w.shift + at + 16, 0);
+        _tile_loadd(4, x + 64 * g, stride);
+        _tile_loadd(6, weight, 128);
+        _tile_loadd(7, weight + 1, 128);
+        _tile_dpbusd(0, 4, 6);
+        _tile_dpbusd(1, 4, 7);
+        if (BOTH) {
+            _tile_loadd(2, w.shift + at, 0);
+            _tile_loadd(3, w.shift + at + 16, 0);
+            _tile_loadd(5, x + 16 * stride + 64 * g, stride);
+            _tile_dpbusd(2, 5, 6);
+            _tile_dpbusd(3, 5, 7);
+        }
+        store_tiles<BOTH>(parts);
+        const __m512 low = _mm512_loadu_ps(w.scales + at), high = _mm512_loadu_ps(w.scales + at + 16);
+        for (int64_t r = 0; r < rows; r++) {
+            const float by = coarseness[r * groups + g];
+            scale_onto(sums.of[r / 16][0][r % 16], _mm512_castps_si512(parts.of[r / 16][0][r % 16]), low, by);
+            scale_onto(sums.of[r / 16][1][r % 16], _mm512_castps_si512(parts.of[r / 16][1][r % 16]), high, by);
+        }
+    }
+    for (int64_t r = 0; r < rows; r++) finish(p, w, row + r, block, sums.of[r / 16][0][r % 16], sums.of[r / 16][1][r % 16]);
+}
+
+static const int64_t FEW = 8;  // rows that eight bits are faster without tiles for
+
+static void tiles(const Product& p, const Weight& w, int64_t from, int64_t to, int64_t block) {
+    if (w.scales && to - from <= FEW) return by_vectors<6, true>(p, w, from, to, block);
+    for (int64_t row = from; row < to; row += 32) {
+        const int64_t rows = std::min<int64_t>(32, to - row);
+        shape_tiles(rows);
+        if (w.scales)
+            rows > 16 ? coarse_matrix_tile<true>(p, w, row, rows, block) : coarse_matrix_tile<false>(p, w, row, rows, block);
+        else
+            rows > 16 ? matrix_tile<true>(p, w, row, rows, block) : matrix_tile<false>(p, w, row, rows, block);
+    }
+    _tile_release();
+}
+
+// Whether the system lets this process use tiles: it is asked once, and threads that begin later may too.
+static bool able() { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0; }
+
+#else
+
+static void tiles(const Product& p, const Weight& w, int64_t from, int64_t to, int64_t block) {
+    w.scales ? by_vectors<6, true>(p, w, from, to, block) : by_vectors<12, false>(p, w, from, to, block);
+}
+
+static bool able() { return true; }
+
+#endif
 
 static const int64_t TOGETHER = 240;  // rows that stay in the second cache while the blocks of a weight pass
 
@@ -378,11 +517,9 @@ static void multiply(const Product& p, const Weight& w) {
         const int64_t to = std::min(p.n, from + TOGETHER);
 #pragma omp for schedule(dynamic, 2)
         for (int64_t block = 0; block < w.blocks; block++)
-            w.scales ? tiles<6, true>(p, w, from, to, block) : tiles<12, false>(p, w, from, to, block);
+            tiles(p, w, from, to, block);
     }
 }
-
-static int64_t groups_of(int64_t inputs) { return (inputs + 63) / 64; }
 
 // A row as 128 + int8, with a scale for each 64.
 static void coarsened(const bf16* x, int64_t n, uint8_t* y, float* scales) {
@@ -625,6 +762,9 @@ static void one_layer(const Model& m, int64_t at, const Tokens& t, const Scratch
 }
 
 extern "C" {
+
+// Whether what follows can be called here. Asked before anything else is.
+int32_t ready() { return able(); }
 
 int64_t scratch_bytes(const Model* m, int64_t n) { return scratch_of(*m, n, nullptr).bytes; }
 

@@ -1,8 +1,8 @@
 """The parts of decoding that torch is slow at, in C++ (`kernel.cpp`), built once by the compiler that is here.
 
 Two things: drawing the next token, on any processor; and all layers in one call, in bf16 on processors that multiply
-it in vectors (AVX-512 BF16) but not in tiles (AMX, where oneDNN's products are several times faster than ours). Where
-there is no compiler, or none that can, torch does the same and that is said once. Both ways a draw is the same but
+it in vectors (AVX-512 BF16) or in tiles (AMX). Where there is no compiler, or none that can, torch does the same and
+that is said once. Both ways a draw is the same but
 within 1e-6 of an edge between two tokens, and logits differ in last bits only.
 
 Built libraries lie in the cache folder, by the digest of the source, the compiler and the processor.
@@ -35,6 +35,7 @@ _FLAGS = (
     "-fopenmp", "-shared", "-fPIC", "-w", f"-DPAGE={PAGE}",
 )  # fmt: skip
 BLOCK = 32  # outputs that are computed together
+_STEP = 32  # inputs that a tile multiplies at once
 _GROUP = 64  # inputs that share a scale where weights have eight bits
 _BLOCKS_AT_ONCE = 64  # that are rounded to them together: a table of tokens in float32 would be the most memory of all
 _log = logging.getLogger(__name__)
@@ -58,8 +59,8 @@ def library() -> ctypes.CDLL | None:
 
 def steps() -> bool:
     """Whether whole layers are computed here."""
-    able = torch.cpu.get_capabilities()
-    return not able.get("amx_bf16") and hasattr(library(), "step")
+    built = library()
+    return hasattr(built, "ready") and bool(built.ready())
 
 
 def _built() -> Path:
@@ -158,7 +159,9 @@ class Packed:
         if coarse:
             self._pack_coarse(blocks_BOK)
         else:
-            self.struct.data = self._keep(_interleaved(blocks_BOK, 2))
+            missing = -inputs % _STEP
+            padded = functional.pad(blocks_BOK, (0, missing)) if missing else blocks_BOK
+            self.struct.data = self._keep(_interleaved(padded, 2))
         if bias is not None:
             self.struct.bias = self._keep(bias.float())
 
