@@ -376,6 +376,16 @@ static void by_vectors(const Product& p, const Weight& w, int64_t from, int64_t 
     }
 }
 
+
+
+
+
+
+
+
+
+#define AHEAD 2
+#define HINT _MM_HINT_T0
 #if defined(__AMX_BF16__) && defined(__AMX_INT8__)
 
 // The same by the matrix unit (AMX): 32 rows and the 32 outputs of a block are four tiles of sums, 0 to 3; 4 and 5 hold 32
@@ -424,7 +434,7 @@ static void add_bf16(const bf16* x, int64_t stride, const __m512i* weight) {
 }
 
 template <bool BOTH>
-static void matrix_tile(const Product& p, const Weight& w, int64_t row, int64_t rows, int64_t block) {
+static void matrix_tile(const Product& p, const Weight& w, int64_t row, int64_t rows, int64_t block, bool first) {
     const int64_t whole = w.inputs / 32, left = w.inputs % 32, stride = w.inputs * 2;
     const __m512i* weight = (const __m512i*)w.data + block * steps_of(w.inputs) * 32;
     const bf16* x = p.x + row * w.inputs;
@@ -433,8 +443,8 @@ static void matrix_tile(const Product& p, const Weight& w, int64_t row, int64_t 
     if (BOTH) _tile_zero(2);
     if (BOTH) _tile_zero(3);
     for (int64_t k = 0; k < whole; k++) {
-        if (!BOTH)
-            for (int line = 0; line < 32; line++) _mm_prefetch((const char*)(weight + 32 * k + 64 + line), _MM_HINT_T0);
+        if (first)
+            for (int line = 0; line < 32; line++) _mm_prefetch((const char*)(weight + 32 * k + AHEAD * 32 + line), HINT);
         add_bf16<BOTH>(x + 32 * k, stride, weight + 32 * k);
     }
     if (left) {  // what stands behind a row's end is not ours to read
@@ -491,7 +501,7 @@ static void tiles(const Product& p, const Weight& w, int64_t from, int64_t to, i
         if (w.scales)
             rows > 16 ? coarse_matrix_tile<true>(p, w, row, rows, block) : coarse_matrix_tile<false>(p, w, row, rows, block);
         else
-            rows > 16 ? matrix_tile<true>(p, w, row, rows, block) : matrix_tile<false>(p, w, row, rows, block);
+            rows > 16 ? matrix_tile<true>(p, w, row, rows, block, row == from) : matrix_tile<false>(p, w, row, rows, block, row == from);
     }
     _tile_release();
 }
@@ -625,6 +635,13 @@ static void mix(const bf16* probability, int64_t stride, Cached values, int64_t 
     }
 }
 
+static inline __mmask16 first_of(int64_t lanes) { return lanes >= 16 ? 0xffff : __mmask16((1u << lanes) - 1); }
+
+// Asks for 16 positions of D, which lie together; what comes behind lies elsewhere, and no processor foresees it.
+static inline void ahead(const bf16* first, int64_t D) {
+    for (int64_t at = 0; at < 16 * D; at += 32) _mm_prefetch((const char*)(first + at), _MM_HINT_T0);
+}
+
 // queries: those of the heads that share one key-value head, (heads, D).
 static void attend(const bf16* queries, int64_t heads, Cached keys, Cached values, int64_t from, int64_t to, float scale, bf16* y) {
     const int64_t D = keys.D;
@@ -636,21 +653,25 @@ static void attend(const bf16* queries, int64_t heads, Cached keys, Cached value
     if (int64_t(probability.size()) < heads * stride) probability.resize(2 * heads * stride);
     if (int64_t(by.size()) < heads) by.resize(heads);
     for (int64_t h = 0; h < heads; h++) {
-        for (int64_t p = begin; p < to; p += 16)
+        for (int64_t p = begin; p < to; p += 16) {
+            if (h == 0) {
+                if (p + 16 < to) ahead(keys.at(p + 16), D);
+                ahead(values.at(p), D);
+            }
             _mm512_storeu_ps(&scores[p - begin], scores_of(queries + h * D, keys.at(p), D));
-        float *s = &scores[from - begin], most = -INFINITY, sum = 0;
+        }
+        const float* s = &scores[from - begin];
         bf16* out = &probability[h * stride];
         const int64_t n = to - from;
-#pragma omp simd reduction(max : most)
-        for (int64_t i = 0; i < n; i++) most = std::max(most, s[i] = s[i] * scale);
-#pragma omp simd reduction(+ : sum)
-        for (int64_t i = 0; i < n; i++) {
-            const float e = power_of_e(s[i] - most);
-            sum += e;
-            out[i] = narrow(e);
+        __m512 most = _mm512_set1_ps(-INFINITY), sum = _mm512_setzero_ps();
+        for (int64_t i = 0; i < n; i += 16) most = _mm512_mask_max_ps(most, first_of(n - i), most, _mm512_loadu_ps(s + i));
+        most = _mm512_set1_ps(_mm512_reduce_max_ps(most) * scale);
+        for (int64_t i = 0; i < n; i += 16) {
+            const __m512 e = powers_of_e(_mm512_fmsub_ps(_mm512_loadu_ps(s + i), _mm512_set1_ps(scale), most));
+            sum = _mm512_mask_add_ps(sum, first_of(n - i), sum, e);
+            _mm256_storeu_si256((__m256i*)(out + i), (__m256i)_mm512_cvtneps_pbh(_mm512_maskz_mov_ps(first_of(n - i), e)));
         }
-        out[n] = 0;
-        by[h] = 1.0f / sum;
+        by[h] = 1.0f / _mm512_reduce_add_ps(sum);
     }
     for (int64_t h = 0; h < heads; h += 4)
         for (int64_t d = 0; d < D; d += 32) {
