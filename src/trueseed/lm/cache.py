@@ -28,15 +28,15 @@ class Form:
     dtype: torch.dtype
     device: torch.device
 
-    def empty(self, positions: int) -> Tensor:
-        """(layers, 2, K, positions, D), not yet written."""
-        shape = (self.layers, 2, self.heads, positions, self.width)
-        return torch.empty(shape, dtype=self.dtype, device=self.device)
+    def page(self) -> Tensor:
+        """(layers, 2, K, PAGE, D), zero: what is not yet written is multiplied by nothing, and must be a number."""
+        shape = (self.layers, 2, self.heads, PAGE, self.width)
+        return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Kept:
-    """Keys and values of a sequence, read only. pieces: (layers, 2, K, n, D) each, one after another."""
+    """Keys and values of a sequence, read only. pieces: pages, or of a `Grid` one (layers, 2, K, length, D)."""
 
     pieces: tuple[Tensor, ...]
     length: int
@@ -71,8 +71,9 @@ class Cache(ABC):
 
 
 class Pages(Cache):
-    """Each row is a list of pages (layers, 2, K, PAGE, D), the last of them partly filled. Full pages may be those of
-    other rows and of what was kept; they go when nobody holds them.
+    """Each row is a list of pages (layers, 2, K, PAGE, D), the last of them partly filled; how a page is laid out inside
+    is the kernel's, so they are copied whole. Full pages may be those of other rows and of what was kept; they go when
+    nobody holds them.
     """
 
     def __init__(self, form: Form, rows: int) -> None:
@@ -89,7 +90,7 @@ class Pages(Cache):
     def reserve(self) -> None:
         for row, length in enumerate(self.lengths):
             while len(self._pages[row]) * PAGE < length:
-                self._add(row, self._form.empty(PAGE))
+                self._add(row, self._form.page())
 
     def keep(self, row: int) -> Kept:
         return self._first(row, self.lengths[row])
@@ -103,8 +104,8 @@ class Pages(Cache):
         for piece in pieces:
             self._add(row, piece)
         if rest:
-            self._add(row, self._form.empty(PAGE))
-            self._pages[row][-1][:, :, :, :rest] = kept.pieces[full][:, :, :, :rest]
+            self._add(row, self._form.page())
+            self._pages[row][-1].copy_(kept.pieces[full])
         self.lengths[row] = length
 
     def copy(self, source: int, target: int, length: int | None = None) -> None:
@@ -122,7 +123,7 @@ class Pages(Cache):
         """Full pages are shared; of the rest a copy, since the row goes on writing there."""
         full, rest = divmod(length, PAGE)
         pages = self._pages[row]
-        last = [pages[full][:, :, :, :rest].clone()] if rest else []
+        last = [pages[full].clone()] if rest else []
         return Kept((*pages[:full], *last), length)
 
     def _add(self, row: int, page: Tensor) -> None:

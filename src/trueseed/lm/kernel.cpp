@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -158,6 +159,10 @@ void choose_float32(const float* logits, const Draws* d, int threads) {
 }
 
 #if defined(__AVX512BF16__) && defined(__AVX512VNNI__) && defined(__AVX512VBMI__)
+
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__)
+#define TILES  // the matrix unit
+#endif
 
 // A weight of N outputs and K inputs in blocks of 32 outputs, whose first 16 go to column `stride` * block of the result
 // and others `offset` further: side by side, or gate and up of the same columns.
@@ -384,26 +389,26 @@ static void by_vectors(const Product& p, const Weight& w, int64_t from, int64_t 
 
 
 
-#define AHEAD 2
-#define HINT _MM_HINT_T0
-#if defined(__AMX_BF16__) && defined(__AMX_INT8__)
+#ifdef TILES
 
 // The same by the matrix unit (AMX): 32 rows and the 32 outputs of a block are four tiles of sums, 0 to 3; 4 and 5 hold 32
 // inputs of the rows (64 in eight bits), 6 and 7 what they are multiplied with. In bfloat16 a tile adds up even and odd
 // inputs apart, so its last bits are not those of vectors: all rows go this way, however few. In eight bits they are.
 struct alignas(64) Shapes {
     uint8_t palette = 1, start = 0, reserved[14] = {};
-    uint16_t bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint16_t bytes_a_row[16] = {};
     uint8_t rows[16] = {};
+    void set(std::initializer_list<int> tiles, int64_t rows_of_each, int64_t bytes) {
+        for (int tile : tiles) rows[tile] = uint8_t(rows_of_each), bytes_a_row[tile] = uint16_t(bytes);
+    }
 };
 
 // Tiles for so many rows, at most 32, on this thread.
 static void shape_tiles(int64_t rows) {
     Shapes shapes;
-    const uint8_t first = uint8_t(std::min<int64_t>(rows, 16)), second = uint8_t(std::max<int64_t>(rows - 16, 1));
-    for (int tile : {0, 1, 4}) shapes.rows[tile] = first;
-    for (int tile : {2, 3, 5}) shapes.rows[tile] = second;
-    for (int tile : {6, 7}) shapes.rows[tile] = 16;
+    shapes.set({0, 1, 4}, std::min<int64_t>(rows, 16), 64);
+    shapes.set({2, 3, 5}, std::max<int64_t>(rows - 16, 1), 64);
+    shapes.set({6, 7}, 16, 64);
     _tile_loadconfig(&shapes);
 }
 
@@ -444,7 +449,7 @@ static void matrix_tile(const Product& p, const Weight& w, int64_t row, int64_t 
     if (BOTH) _tile_zero(3);
     for (int64_t k = 0; k < whole; k++) {
         if (first)
-            for (int line = 0; line < 32; line++) _mm_prefetch((const char*)(weight + 32 * k + AHEAD * 32 + line), HINT);
+            for (int line = 0; line < 32; line++) _mm_prefetch((const char*)(weight + 32 * (k + 2) + line), _MM_HINT_T0);
         add_bf16<BOTH>(x + 32 * k, stride, weight + 32 * k);
     }
     if (left) {  // what stands behind a row's end is not ours to read
@@ -563,16 +568,226 @@ static void through(const Weight& w, const bf16* x, int64_t n, bf16* y, int64_t 
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
-// Attention of one token over the positions that its row holds, itself included.
+// Attention of tokens over the positions that their rows hold, themselves included.
 
-// Keys or values of one head of a row, by position.
+// Keys or values of one head of a row.
 struct Cached {
     bf16* const* pages;
     int64_t inside, D;  // inside: where the head begins in each page
-    bf16* at(uint64_t position) const { return pages[position / PAGE] + inside + position % PAGE * D; }
+    bf16* page(uint64_t position) const { return pages[position / PAGE] + inside; }
+    bf16* at(uint64_t position) const { return page(position) + position % PAGE * D; }
 };
 
-static_assert(PAGE % 16 == 0, "sixteen scores are made at a time, of keys that lie together");
+static_assert(PAGE == 16, "sixteen scores are made at a time, of keys that lie together");
+
+// `heads` queries that share keys and values, of each of `tokens` tokens that follow one another in a row.
+struct Queries {
+    const bf16* first;  // (tokens, next), of which heads * D are looked at
+    bf16* mixed;        // results: (tokens, next_mixed)
+    int64_t heads, tokens, next, next_mixed;
+    int64_t position, window;  // of the first token; how many positions a token sees, 0: all
+    int64_t to(int64_t token) const { return position + token + 1; }
+    int64_t from(int64_t token) const { return window ? std::max<int64_t>(0, to(token) - window) : 0; }
+};
+
+// Asks for a page, whose D lie together; what comes behind lies elsewhere, and no processor foresees it.
+static inline void ahead(const bf16* page, int64_t D) {
+    for (int64_t at = 0; at < PAGE * D; at += 32) _mm_prefetch((const char*)(page + at), _MM_HINT_T0);
+}
+
+static const int64_t MANY = 16;  // queries that are taken together
+
+#ifdef TILES
+
+// A vector holds one position's scores with sixteen queries, or those of four positions with four. Sums are of every
+// fourth position, then of these, so both give the same bits. In a page values lie by position within a place of D, (D, PAGE), so that
+// nothing is turned round to be multiplied.
+template <int W>
+struct Scores {
+    std::vector<float> score;
+    std::vector<bf16> probability, queries, mixed;
+    void reserve(int64_t positions, int64_t D) {
+        if (int64_t(score.size()) < positions * W) score.resize(2 * positions * W), probability.resize(2 * positions * W);
+        const int64_t most = ((D + 31) & ~31) * W;
+        if (int64_t(queries.size()) < most) queries.resize(most), mixed.resize(most);
+    }
+};
+
+struct Lanes {
+    __m512i offset, from, to;  // which position after the first of the vector; which are seen
+    __mmask16 seen(int64_t position) const {
+        const __m512i at = _mm512_add_epi32(offset, _mm512_set1_epi32(int32_t(position)));
+        return _mm512_cmplt_epi32_mask(at, to) & _mm512_cmpge_epi32_mask(at, from);
+    }
+};
+
+template <int W>
+static Lanes lanes_of(const Queries& a) {
+    alignas(64) int32_t offset[16], from[16] = {}, to[16] = {};
+    for (int lane = 0; lane < 16; lane++) {
+        const int64_t query = lane % W, token = query / a.heads;
+        offset[lane] = lane / W;
+        if (token < a.tokens) from[lane] = int32_t(a.from(token)), to[lane] = int32_t(a.to(token));
+    }
+    return {_mm512_load_si512(offset), _mm512_load_si512(from), _mm512_load_si512(to)};
+}
+
+// All positions' keys times all queries: 16 positions a tile.
+template <int W>
+static void score_tiles(const Queries& a, Cached keys, Cached values, int64_t begin, int64_t end, Scores<W>& s) {
+    const int64_t D = keys.D, many = a.heads * a.tokens, whole = D / 32, left = D % 32;
+    int32_t* turned = (int32_t*)s.queries.data();  // (D / 2, W) pairs
+    for (int64_t q = 0; q < many; q++) {
+        const bf16* query = a.first + q / a.heads * a.next + q % a.heads * D;
+        for (int64_t pair = 0; pair < D / 2; pair++) turned[pair * W + q] = four_bytes(query + 2 * pair);
+    }
+    Shapes shapes;
+    shapes.set({0, 2, 4, 5}, 16, many * 4);
+    shapes.set({1}, 16, 64);
+    if (left) shapes.set({3}, 16, left * 2), shapes.set({6}, left / 2, many * 4);
+    _tile_loadconfig(&shapes);
+    if (whole > 0) _tile_loadd(4, turned, W * 4);
+    if (whole > 1) _tile_loadd(5, turned + 16 * W, W * 4);
+    if (left) _tile_loadd(6, turned + whole * 16 * W, W * 4);
+    for (int64_t p = begin; p < end; p += PAGE) {
+        if (p + PAGE < end) ahead(keys.page(p + PAGE), D);
+        ahead(values.page(p), D);
+        const bf16* page = keys.page(p);
+        _tile_zero(0);
+        for (int64_t c = 0; c < whole; c++) {
+            _tile_loadd(1, page + 32 * c, D * 2);
+            if (c == 0) {
+                _tile_dpbf16ps(0, 1, 4);
+            } else if (c == 1) {
+                _tile_dpbf16ps(0, 1, 5);
+            } else {
+                _tile_loadd(2, turned + c * 16 * W, W * 4);
+                _tile_dpbf16ps(0, 1, 2);
+            }
+        }
+        if (left) {
+            _tile_loadd(3, page + 32 * whole, D * 2);
+            _tile_dpbf16ps(0, 3, 6);
+        }
+        _tile_stored(0, &s.score[(p - begin) * W], W * 4);
+    }
+}
+
+// Scores to e^(score − the highest), as pairs of positions; what each query's are to be divided by.
+template <int W>
+static __m512 soften(const Lanes& lanes, int64_t begin, int64_t end, float scale, Scores<W>& s) {
+    const int64_t together = 16 / W, vectors = (end - begin) / together;
+    __m512 most = _mm512_set1_ps(-INFINITY), sum[4] = {};
+    for (int64_t v = 0; v < vectors; v++)
+        most = _mm512_mask_max_ps(most, lanes.seen(begin + v * together), most, _mm512_loadu_ps(&s.score[v * 16]));
+    if (W == 4) {
+        most = _mm512_max_ps(most, _mm512_shuffle_f32x4(most, most, 0xb1));
+        most = _mm512_max_ps(most, _mm512_shuffle_f32x4(most, most, 0x4e));
+    }
+    most = _mm512_mul_ps(most, _mm512_set1_ps(scale));
+    auto power = [&](int64_t v) {
+        const __m512 e = powers_of_e(_mm512_fmsub_ps(_mm512_loadu_ps(&s.score[v * 16]), _mm512_set1_ps(scale), most));
+        return _mm512_maskz_mov_ps(lanes.seen(begin + v * together), e);
+    };
+    if constexpr (W == 4) {
+        const __m256i pairs = _mm256_setr_epi16(0, 4, 1, 5, 2, 6, 3, 7, 8, 12, 9, 13, 10, 14, 11, 15);
+        for (int64_t v = 0; v < vectors; v++) {
+            const __m512 e = power(v);
+            sum[0] = _mm512_add_ps(sum[0], e);
+            _mm256_storeu_si256((__m256i*)&s.probability[v * 16], _mm256_permutexvar_epi16(pairs, (__m256i)_mm512_cvtneps_pbh(e)));
+        }
+        sum[0] = _mm512_add_ps(sum[0], _mm512_shuffle_f32x4(sum[0], sum[0], 0xb1));
+        return _mm512_add_ps(sum[0], _mm512_shuffle_f32x4(sum[0], sum[0], 0x4e));
+    }
+    for (int64_t v = 0; v < vectors; v += 2) {
+        const __m512 even = power(v), odd = power(v + 1);
+        sum[v % 4] = _mm512_add_ps(sum[v % 4], even);
+        sum[v % 4 + 1] = _mm512_add_ps(sum[v % 4 + 1], odd);
+        const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(even));
+        const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(odd));
+        _mm512_storeu_si512(&s.probability[v * 16], _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+    }
+    return _mm512_add_ps(_mm512_add_ps(sum[0], sum[1]), _mm512_add_ps(sum[2], sum[3]));
+}
+
+// Values times probabilities, 16 of D a tile and four of these together.
+template <int W>
+static void mix_tiles(const Queries& a, Cached values, int64_t begin, int64_t end, Scores<W>& s) {
+    const int64_t D = values.D, whole = D / 16, left = D % 16;
+    const int64_t bytes = a.heads * a.tokens * 4;
+    Shapes shapes;
+    shapes.set({0, 1, 2, 3}, 16, bytes);
+    shapes.set({4}, 16, PAGE * 2);
+    shapes.set({5}, PAGE / 2, bytes);
+    if (left) shapes.set({6}, left, PAGE * 2), shapes.set({7}, left, bytes);
+    _tile_loadconfig(&shapes);
+    float* y = s.score.data();  // (D, W), where the scores were
+    for (int64_t d = 0; d < whole; d += 4) {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (int64_t p = begin; p < end; p += PAGE) {
+            const bf16* page = values.page(p) + d * 16 * PAGE;
+            _tile_loadd(5, &s.probability[(p - begin) * W], W * 4);
+            _tile_loadd(4, page, PAGE * 2);
+            _tile_dpbf16ps(0, 4, 5);
+            if (d + 1 < whole) {
+                _tile_loadd(4, page + 16 * PAGE, PAGE * 2);
+                _tile_dpbf16ps(1, 4, 5);
+            }
+            if (d + 2 < whole) {
+                _tile_loadd(4, page + 32 * PAGE, PAGE * 2);
+                _tile_dpbf16ps(2, 4, 5);
+            }
+            if (d + 3 < whole) {
+                _tile_loadd(4, page + 48 * PAGE, PAGE * 2);
+                _tile_dpbf16ps(3, 4, 5);
+            }
+        }
+        _tile_stored(0, y + d * 16 * W, W * 4);
+        if (d + 1 < whole) _tile_stored(1, y + (d + 1) * 16 * W, W * 4);
+        if (d + 2 < whole) _tile_stored(2, y + (d + 2) * 16 * W, W * 4);
+        if (d + 3 < whole) _tile_stored(3, y + (d + 3) * 16 * W, W * 4);
+    }
+    if (left) {
+        _tile_zero(7);
+        for (int64_t p = begin; p < end; p += PAGE) {
+            _tile_loadd(5, &s.probability[(p - begin) * W], W * 4);
+            _tile_loadd(6, values.page(p) + whole * 16 * PAGE, PAGE * 2);
+            _tile_dpbf16ps(7, 6, 5);
+        }
+        _tile_stored(7, y + whole * 16 * W, W * 4);
+    }
+}
+
+template <int W>
+static void attend_to(const Queries& a, Cached keys, Cached values, float scale) {
+    static thread_local Scores<W> s;
+    const int64_t D = keys.D, begin = a.from(0) & ~(PAGE - 1), end = (a.to(a.tokens - 1) + PAGE - 1) & ~(PAGE - 1);
+    s.reserve(std::max(end - begin, (D + 15) & ~15), D);
+    score_tiles(a, keys, values, begin, end, s);
+    const __m512 by = _mm512_div_ps(_mm512_set1_ps(1.0f), soften(lanes_of<W>(a), begin, end, scale, s));
+    mix_tiles(a, values, begin, end, s);
+    for (int64_t at = 0; at < D * W; at += 16)
+        _mm256_storeu_si256((__m256i*)&s.mixed[at], (__m256i)_mm512_cvtneps_pbh(_mm512_mul_ps(_mm512_loadu_ps(&s.score[at]), by)));
+    for (int64_t q = 0; q < a.heads * a.tokens; q++) {
+        bf16* y = a.mixed + q / a.heads * a.next_mixed + q % a.heads * D;
+        for (int64_t d = 0; d < D; d++) y[d] = s.mixed[d * W + q];
+    }
+}
+
+static void attend(const Queries& a, Cached keys, Cached values, float scale) {
+    a.heads * a.tokens <= 4 ? attend_to<4>(a, keys, values, scale) : attend_to<16>(a, keys, values, scale);
+    _tile_release();
+}
+
+static void keep_values(const bf16* x, Cached values, int64_t position) {
+    bf16* page = values.page(position) + position % PAGE;
+    for (int64_t d = 0; d < values.D; d++) page[d * PAGE] = x[d];
+}
+
+#else
 
 // Sixteen sums of sixteen lanes each, as one vector; lane 4q + l is the sum of the vector PLACE[q] + PLACE[l] / 4.
 static const int PLACE[4] = {0, 8, 4, 12};
@@ -637,13 +852,8 @@ static void mix(const bf16* probability, int64_t stride, Cached values, int64_t 
 
 static inline __mmask16 first_of(int64_t lanes) { return lanes >= 16 ? 0xffff : __mmask16((1u << lanes) - 1); }
 
-// Asks for 16 positions of D, which lie together; what comes behind lies elsewhere, and no processor foresees it.
-static inline void ahead(const bf16* first, int64_t D) {
-    for (int64_t at = 0; at < 16 * D; at += 32) _mm_prefetch((const char*)(first + at), _MM_HINT_T0);
-}
-
 // queries: those of the heads that share one key-value head, (heads, D).
-static void attend(const bf16* queries, int64_t heads, Cached keys, Cached values, int64_t from, int64_t to, float scale, bf16* y) {
+static void attend_one(const bf16* queries, int64_t heads, Cached keys, Cached values, int64_t from, int64_t to, float scale, bf16* y) {
     const int64_t D = keys.D;
     static thread_local std::vector<float> scores;
     static thread_local std::vector<bf16> probability;
@@ -655,8 +865,8 @@ static void attend(const bf16* queries, int64_t heads, Cached keys, Cached value
     for (int64_t h = 0; h < heads; h++) {
         for (int64_t p = begin; p < to; p += 16) {
             if (h == 0) {
-                if (p + 16 < to) ahead(keys.at(p + 16), D);
-                ahead(values.at(p), D);
+                if (p + 16 < to) ahead(keys.page(p + 16), D);
+                ahead(values.page(p), D);
             }
             _mm512_storeu_ps(&scores[p - begin], scores_of(queries + h * D, keys.at(p), D));
         }
@@ -684,6 +894,17 @@ static void attend(const bf16* queries, int64_t heads, Cached keys, Cached value
             }
         }
 }
+
+static void attend(const Queries& a, Cached keys, Cached values, float scale) {
+    for (int64_t t = 0; t < a.tokens; t++)
+        attend_one(a.first + t * a.next, a.heads, keys, values, a.from(t), a.to(t), scale, a.mixed + t * a.next_mixed);
+}
+
+static void keep_values(const bf16* x, Cached values, int64_t position) {
+    memcpy(values.at(position), x, values.D * 2);
+}
+
+#endif
 
 // Rotates one head; turn: cos, then sin.
 static void rotated(bf16* x, const float* turn, int64_t D) {
@@ -724,6 +945,24 @@ static Scratch scratch_of(const Model& m, int64_t n, uint8_t* at) {
     return s;
 }
 
+// Tokens that follow one another in a row, so many that their queries are taken together.
+struct Run {
+    int64_t first, tokens;
+};
+
+static std::vector<Run> runs_of(const Model& m, const Tokens& t) {
+    const int64_t most = std::max<int64_t>(1, MANY * m.key_heads / m.query_heads);
+    std::vector<Run> runs;
+    for (int64_t i = 0; i < t.count; i++) {
+        const bool follows = i > 0 && t.row[i] == t.row[i - 1] && t.position[i] == t.position[i - 1] + 1;
+        if (follows && runs.back().tokens < most)
+            runs.back().tokens++;
+        else
+            runs.push_back({i, 1});
+    }
+    return runs;
+}
+
 // The keys (values) of a head of layer `at` in the row of token i.
 static Cached cached(const Model& m, const Tokens& t, int64_t at, bool values, int64_t head, int64_t i) {
     const int64_t inside = ((2 * at + values) * m.key_heads + head) * PAGE * m.head_width;
@@ -739,8 +978,10 @@ static void keep(const Model& m, int64_t at, const Tokens& t, int64_t i, bf16* q
         if (norm) normed(qkv + h * D, norm, D, m.eps, m.norm_rounds_last, qkv + h * D);
         if (l.turn >= 0) rotated(qkv + h * D, t.turn[l.turn] + i * D, D);
     }
-    for (int64_t h = 0; h < 2 * K; h++)
-        memcpy(cached(m, t, at, h >= K, h % K, i).at(t.position[i]), qkv + (Q + h) * D, D * 2);
+    for (int64_t h = 0; h < K; h++) {
+        memcpy(cached(m, t, at, false, h, i).at(t.position[i]), qkv + (Q + h) * D, D * 2);
+        keep_values(qkv + (Q + K + h) * D, cached(m, t, at, true, h, i), t.position[i]);
+    }
 }
 
 // Adds what a part of the layer says to x, after a norm of its own where the architecture has one. By all threads.
@@ -763,7 +1004,7 @@ static void norm_all(const Model& m, const float* norm, const Tokens& t, bf16* y
 }
 
 // By all threads of a team.
-static void one_layer(const Model& m, int64_t at, const Tokens& t, const Scratch& s) {
+static void one_layer(const Model& m, int64_t at, const Tokens& t, const std::vector<Run>& runs, const Scratch& s) {
     const Layer& l = m.layer[at];
     const int64_t D = m.head_width, Q = m.query_heads, K = m.key_heads, G = Q / K, n = t.count, width = (Q + 2 * K) * D;
     norm_all(m, l.attention_norm, t, s.normed);
@@ -771,10 +1012,13 @@ static void one_layer(const Model& m, int64_t at, const Tokens& t, const Scratch
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < n; i++) keep(m, at, t, i, s.qkv + i * width);
 #pragma omp for schedule(dynamic, 4)
-    for (int64_t j = 0; j < n * K; j++) {
-        const int64_t k = j / n, i = j % n, to = t.position[i] + 1, from = l.window ? std::max<int64_t>(0, to - l.window) : 0;
-        attend(s.qkv + i * width + k * G * D, G, cached(m, t, at, false, k, i), cached(m, t, at, true, k, i), from, to, m.scale,
-               s.mixed + (i * Q + k * G) * D);
+    for (int64_t j = 0; j < int64_t(runs.size()) * K; j++) {
+        const int64_t k = j / runs.size();
+        const Run run = runs[j % runs.size()];
+        const Cached keys = cached(m, t, at, false, k, run.first), values = cached(m, t, at, true, k, run.first);
+        for (int64_t h = k * G; h < (k + 1) * G; h += MANY)
+            attend({s.qkv + run.first * width + h * D, s.mixed + (run.first * Q + h) * D, std::min(MANY, (k + 1) * G - h),
+                    run.tokens, width, Q * D, t.position[run.first], l.window}, keys, values, m.scale);
     }
     add(m, l.out, l.after_attention_norm, s.mixed, t, s);
     norm_all(m, l.mlp_norm, t, s.normed);
@@ -792,10 +1036,11 @@ int64_t scratch_bytes(const Model* m, int64_t n) { return scratch_of(*m, n, null
 // Feeds tokens, whose keys and values are kept; logits after those asked for. Tokens of one row may follow one another.
 void step(const Model* m, const Tokens* t, int threads) {
     const Scratch s = scratch_of(*m, t->count, t->scratch);
+    const std::vector<Run> runs = runs_of(*m, *t);
     const int64_t H = m->hidden;
 #pragma omp parallel num_threads(threads)
     {
-        for (int64_t at = 0; at < m->layers; at++) one_layer(*m, at, *t, s);
+        for (int64_t at = 0; at < m->layers; at++) one_layer(*m, at, *t, runs, s);
 #pragma omp for schedule(static)
         for (int64_t i = 0; i < t->asked; i++)
             normed(t->x + t->which[i] * H, m->norm, H, m->eps, m->norm_rounds_last, s.normed + i * H);
