@@ -1,9 +1,12 @@
 """The embedded teacher through our engine, against transformers: the promises of the issue, on real weights."""
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 
 from trueseed.core.chat import Answer, Message, Request, user
+from trueseed.generate.prompts import everyday
 from trueseed.lm import checkpoint
 from trueseed.lm.engine import Engine
 from trueseed.lm.source import Weights
@@ -27,20 +30,20 @@ def engine(smollm2: Weights) -> Engine:
     return Engine(smollm2.folder, smollm2.source, slots=len(QUESTIONS), dtype="bfloat16")
 
 
-def answered(engine: Engine, **changes: float) -> list[Answer]:
+def answered(engine: Engine, questions: Sequence[str], **changes: float) -> list[Answer]:
     how = {"max_tokens": 40, "temperature": 0, "logprobs": True, **changes}
-    asked = [Request(messages=user(question), seed=i, **how) for i, question in enumerate(QUESTIONS)]  # type: ignore[arg-type]
+    asked = [Request(messages=user(question), seed=i, **how) for i, question in enumerate(questions)]  # type: ignore[arg-type]
     found = dict(engine.answers(asked))
     return [found[i] for i in range(len(asked))]
 
 
 def forced(
-    engine: Engine, weights: Weights, dtype: torch.dtype, answers: list[Answer]
+    engine: Engine, weights: Weights, dtype: torch.dtype, questions: Sequence[str], **changes: float
 ) -> list[tuple[int, torch.Tensor]]:
     """Each token we spoke, with transformers' logits at that place after the same words."""
     model = checkpoint.load(weights.folder, dtype)
     pairs: list[tuple[int, torch.Tensor]] = []
-    for question, answer in zip(QUESTIONS, answers, strict=True):
+    for question, answer in zip(questions, answered(engine, questions, **changes), strict=True):
         prompt, said = engine.format.prompt(user(question)), [one.token for one in answer.logprobs]
         with torch.inference_mode():
             logits = model(torch.tensor([prompt + said[:-1]])).logits[0, len(prompt) - 1 :]
@@ -49,17 +52,17 @@ def forced(
 
 
 def test_greedy_in_bfloat16_agrees_with_transformers_teacher_forced(engine: Engine, smollm2: Weights) -> None:
-    pairs = forced(engine, smollm2, torch.bfloat16, answered(engine))
+    """Of fewer tokens, by chance, some processor would miss it; two bfloat16 logits are often equal, and either is right."""
+    pairs = forced(engine, smollm2, torch.bfloat16, [prompt.text for prompt in everyday().prompts[:25]])
     gaps = [float(logits.max() - logits[token]) for token, logits in pairs]
-    agreeing = sum(int(logits.argmax()) == token for token, logits in pairs) / len(pairs)
-    assert len(pairs) > 150
-    assert agreeing >= 0.98
+    assert len(pairs) > 700
+    assert gaps.count(0.0) >= 0.98 * len(gaps)
     assert max(gaps) <= 0.25
 
 
 def test_greedy_in_float32_equals_transformers(smollm2: Weights) -> None:
     exact = Engine(smollm2.folder, smollm2.source, slots=len(QUESTIONS), dtype="float32")
-    pairs = forced(exact, smollm2, torch.float32, answered(exact, max_tokens=24))
+    pairs = forced(exact, smollm2, torch.float32, QUESTIONS, max_tokens=24)
     assert [token for token, _ in pairs] == [int(logits.argmax()) for _, logits in pairs]
 
 

@@ -35,7 +35,9 @@ def written(cache: Cache, row: int, values: list[float]) -> None:
 
 
 def held(kept: Kept) -> list[float]:
-    whole = torch.cat([FORM.empty(0), *kept.pieces], 3)
+    if not kept.pieces:
+        return []
+    whole = torch.cat(kept.pieces, 3)[:, :, :, : kept.length]
     assert (whole == whole[:1, :1, :, :, :1]).all(), "all layers, keys and values were written alike"
     return whole[0, 0, 0, :, 0].tolist()
 

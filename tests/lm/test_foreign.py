@@ -113,8 +113,9 @@ def test_it_scores_follows_and_tells_the_top(engine: Engine, make: Callable[[str
     [scored], [top] = engine.score([chat]), engine.topk([(ids, mask)], 5)
     assert scored.nll == pytest.approx(-sum(float(logp[at, ids[at + 1]]) for at in places), rel=1e-4)
     np.testing.assert_allclose(top.logprobs, logp[places].topk(5).values.numpy(), atol=1e-4)
-    one, other = engine.follow([("Tell me a story", " of the sea"), ("Tell me a story", " of dogs")])
-    assert (one, other) == tuple(engine.follow([("Tell me a story", each)])[0] for each in (" of the sea", " of dogs"))
+    both = [("Tell me a story", each) for each in (" of the sea", " of dogs")]
+    alone = [engine.follow([pair])[0] for pair in both]
+    assert [each.nll for each in engine.follow(both)] == pytest.approx([each.nll for each in alone], rel=1e-5)
 
 
 def test_a_memory_that_is_not_keys_and_values_is_refused(make: Callable[[str], Path]) -> None:
