@@ -60,7 +60,7 @@ def library() -> ctypes.CDLL | None:
 def steps() -> bool:
     """Whether whole layers are computed here."""
     built = library()
-    return hasattr(built, "ready") and bool(built.ready())
+    return built is not None and hasattr(built, "ready") and bool(built.ready())
 
 
 def _built() -> Path:

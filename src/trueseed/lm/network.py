@@ -182,8 +182,8 @@ class Network:
         self._compiled = self._compile()
         if self._coarse and not self._compiled:
             raise ConfigError(
-                "weights of eight bits need a C++ compiler and a processor with AVX-512 BF16 and VNNI and without AMX; "
-                "leave `weights: int8` out here"
+                "weights of eight bits need a C++ compiler and a processor with AVX-512 BF16, VNNI and VBMI; leave "
+                "`weights: int8` out here"
             )
 
     @property
