@@ -19,6 +19,7 @@ from trueseed.lm.network import Network
 from trueseed.lm.sampling import uniforms
 
 needs_steps = pytest.mark.skipif(not kernel.steps(), reason="whole layers are not compiled on this processor")
+by_each_unit = pytest.mark.usefixtures("unit")
 PROMPTS = [[5, 9, 17, 42, 7], list(range(20, 61)), [3], [8, 8, 250, 9]]
 
 
@@ -31,11 +32,24 @@ def without_kernel(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     kernel.library.cache_clear()
 
 
+@pytest.fixture(params=["", "vectors"])
+def unit(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The matrix unit, where there is one, and vectors."""
+    if request.param and not torch.cpu.get_capabilities().get("amx_bf16"):
+        pytest.skip("nothing but vectors on this processor")
+    monkeypatch.setenv("TRUESEED_KERNEL", request.param)
+    kernel.library.cache_clear()
+    yield
+    monkeypatch.undo()
+    kernel.library.cache_clear()
+
+
 def random(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).bfloat16()
 
 
 @needs_steps
+@by_each_unit
 @pytest.mark.parametrize(("outputs", "inputs"), [(32, 64), (300, 96), (70, 130)])
 @pytest.mark.parametrize("rows", [1, 5, 13, 40, 250])
 def test_a_product_is_that_of_torch(outputs: int, inputs: int, rows: int) -> None:
@@ -46,12 +60,14 @@ def test_a_product_is_that_of_torch(outputs: int, inputs: int, rows: int) -> Non
 
 
 @needs_steps
+@by_each_unit
 def test_halves_come_out_in_the_order_of_the_weight() -> None:
     weight, x = random(96, 64), random(7, 64, seed=1)
     assert torch.equal(kernel.Packed(weight, None, halves=True)(x), kernel.Packed(weight, None)(x))
 
 
 @needs_steps
+@by_each_unit
 def test_a_product_in_eight_bits_is_that_of_rounded_weights_and_inputs() -> None:
     weight, x = random(48, 130), random(9, 130, seed=1)
 
@@ -68,20 +84,29 @@ def test_a_product_in_eight_bits_is_that_of_rounded_weights_and_inputs() -> None
 
 
 @needs_steps
+@by_each_unit
+def test_a_row_in_eight_bits_has_the_same_bits_however_many_are_beside_it() -> None:
+    weight, x = random(70, 130), random(40, 130, seed=1)
+    product = kernel.Packed(weight, None, coarse=True)
+    assert torch.equal(torch.cat([product(row[None]) for row in x]), product(x))
+
+
+@needs_steps
+@by_each_unit
 @pytest.mark.parametrize("architecture", ["llama", "mistral", "qwen2", "qwen3", "smollm3", "gemma3"])
 def test_compiled_layers_are_as_near_to_float32_as_those_of_torch(
-    architecture: str, make_model: Callable[[str], Path], without_kernel: None
+    architecture: str, make_model: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_model(architecture)
-    plain, exact = Network(folder, torch.bfloat16, "cpu"), Network(folder, torch.float32, "cpu")
+    compiled, exact = Network(folder, torch.bfloat16, "cpu"), Network(folder, torch.float32, "cpu")
+    assert compiled._compiled
+    tokens = [[7, 7, 7, 7], [1, 2, 3, 4], [250, 8, 8, 8]]
+    wanted, found = (run(network, tokens).double() for network in (exact, compiled))
+    monkeypatch.setenv("TRUESEED_KERNEL", "off")
+    kernel.library.cache_clear()
+    plain = Network(folder, torch.bfloat16, "cpu")
     assert plain._compiled is None
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("TRUESEED_KERNEL")
-        kernel.library.cache_clear()
-        compiled = Network(folder, torch.bfloat16, "cpu")
-        assert compiled._compiled
-        tokens = [[7, 7, 7, 7], [1, 2, 3, 4], [250, 8, 8, 8]]
-        wanted, found, torchs = (run(network, tokens).double() for network in (exact, compiled, plain))
+    torchs = run(plain, tokens).double()
     assert (found - wanted).norm() <= 1.25 * (torchs - wanted).norm()
     assert (found - wanted).norm() / wanted.norm() < 0.05
 
@@ -94,6 +119,7 @@ def run(network: Network, steps: list[list[int]]) -> torch.Tensor:
 
 
 @needs_steps
+@by_each_unit
 @pytest.mark.parametrize("architecture", ["llama", "gemma3"])
 def test_a_token_gets_the_same_bits_alone_and_beside_others_read_and_stepped(
     architecture: str, make_model: Callable[[str], Path]
@@ -116,6 +142,7 @@ def test_a_token_gets_the_same_bits_alone_and_beside_others_read_and_stepped(
 
 
 @needs_steps
+@by_each_unit
 def test_eight_bits_speak_nearly_the_same_and_are_refused_with_float32(tiny_llama: Path) -> None:
     exact, coarse = (Network(tiny_llama, torch.bfloat16, "cpu", coarse=coarse) for coarse in (False, True))
     wanted, found = (run(network, [[7, 7, 7, 7]]).double() for network in (exact, coarse))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-PAGE = 16  # positions; a multiple of 16 (`kernel.cpp`). Pages of 32 and 64 were no faster and held more (docs/log.md)
+PAGE = 16  # positions; a multiple of 16 (`attention.h`). Pages of 32 and 64 were no faster and held more (docs/log.md)
 BUCKET = 64  # a grid's lengths are rounded up to a multiple of this
 
 

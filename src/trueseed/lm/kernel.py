@@ -1,4 +1,4 @@
-"""The parts of decoding that torch is slow at, in C++ (`kernel.cpp`), built once by the compiler that is here.
+"""The parts of decoding that torch is slow at, in C++ (`compiled/`), built once by the compiler that is here.
 
 Two things: drawing the next token, on any processor; and all layers in one call, in bf16 on processors that multiply
 it in vectors (AVX-512 BF16) or in tiles (AMX). Where there is no compiler, or none that can, torch does the same and
@@ -34,6 +34,7 @@ _FLAGS = (
     "-std=c++17", "-O3", "-march=native", "-mprefer-vector-width=512", "-fno-math-errno", "-fno-trapping-math",
     "-fopenmp", "-shared", "-fPIC", "-w", f"-DPAGE={PAGE}",
 )  # fmt: skip
+_VECTORS = ("-mno-amx-tile", "-mno-amx-bf16", "-mno-amx-int8")
 BLOCK = 32  # outputs that are computed together
 _STEP = 32  # inputs that a tile multiplies at once
 _GROUP = 64  # inputs that share a scale where weights have eight bits
@@ -43,7 +44,9 @@ _log = logging.getLogger(__name__)
 
 @functools.cache
 def library() -> ctypes.CDLL | None:
-    """The built library, or None where it cannot be built. `TRUESEED_KERNEL=off` does without."""
+    """The built library, or None where it cannot be built. `TRUESEED_KERNEL=off` does without, `vectors` without the
+    matrix unit.
+    """
     if os.environ.get("TRUESEED_KERNEL") == "off":
         return None
     try:
@@ -67,15 +70,19 @@ def _built() -> Path:
     compiler = shutil.which(os.environ.get("CXX") or "g++") or shutil.which("c++")
     if compiler is None:
         raise OSError("no C++ compiler here (g++, or what CXX names)")
-    source = resources.files("trueseed.lm").joinpath("kernel.cpp").read_bytes()
+    folder = resources.files("trueseed.lm").joinpath("compiled")
+    sources = {file.name: file.read_bytes() for file in folder.iterdir() if file.name.endswith((".h", ".cpp"))}
     version = subprocess.run([compiler, "--version"], capture_output=True, check=True, text=True, timeout=60).stdout
-    facts = "\n".join([hashlib.sha256(source).hexdigest(), version, *_FLAGS, _processor()])
+    digests = [f"{name} {hashlib.sha256(sources[name]).hexdigest()}" for name in sorted(sources)]
+    flags = [*_FLAGS, *(_VECTORS if os.environ.get("TRUESEED_KERNEL") == "vectors" else ())]
+    facts = "\n".join([*digests, version, *flags, _processor()])
     folder = cache_folder() / "kernel" / hashlib.sha256(facts.encode()).hexdigest()[:16]
     if not folder.is_dir():
         with folder_atomic(folder) as made:
-            (made / "kernel.cpp").write_bytes(source)
+            for name, source in sources.items():
+                (made / name).write_bytes(source)
             subprocess.run(
-                [compiler, *_FLAGS, "kernel.cpp", "-o", "kernel.so"],
+                [compiler, *flags, "layers.cpp", "-o", "kernel.so"],
                 cwd=made, capture_output=True, check=True, text=True, timeout=600,
             )  # fmt: skip
     return folder / "kernel.so"
@@ -184,7 +191,7 @@ class Packed:
 
 
 def _coarse(blocks_BOK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Whole numbers, scales and shifts as `Weight` of kernel.cpp has them."""
+    """Whole numbers, scales and shifts as `Weight` of products.h has them."""
     padded = functional.pad(blocks_BOK.float(), (0, -blocks_BOK.shape[2] % _GROUP))
     groups_BOGK = padded.unflatten(2, (-1, _GROUP))
     scales_BOG = groups_BOGK.abs().amax(-1) / 127
