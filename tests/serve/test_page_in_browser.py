@@ -227,6 +227,25 @@ def test_a_question_after_a_failure_replaces_it(page, speaker):
     assert last_answer(page) == "anew"
 
 
+def test_a_look_for_models_that_is_answered_late_changes_nothing(page, speaker):
+    held = []
+    page.route("**/v1/models", lambda route: held.append((route, route.fetch())), times=1)
+    speaker.recalled = True
+    ask(page, "hello")
+    expect(page.get_by_role("alert")).to_contain_text("may no longer be served")
+    while not held:
+        page.wait_for_timeout(10)
+    speaker.recalled = False
+    page.get_by_role("button", name="New chat").click()
+    page.evaluate("load()")
+    expect(page.get_by_role("textbox")).to_be_enabled()
+    [(route, late)] = held
+    with page.expect_response("**/v1/models"):
+        route.fulfill(response=late)
+    page.wait_for_timeout(50)
+    expect(page.get_by_role("textbox")).to_be_enabled(timeout=1)
+
+
 def test_a_new_chat_forgets_and_ends_the_answer(page, speaker):
     hold = threading.Event()
     speaker.pace = lambda piece: piece < 3 or hold.wait(20)
