@@ -1,8 +1,8 @@
-// Attention by the matrix unit.
+// Attention by the matrix unit (AMX).
 //
 // A vector holds one position's scores with sixteen queries, or those of four positions with four. Sums are of every
-// fourth position, then of these, so both give the same bits. In a page values lie by position within a place of D, (D, PAGE), so that
-// nothing is turned round to be multiplied.
+// fourth position, then of these, so both give the same bits. In a page values lie by position within a place of D,
+// (D, PAGE), so that nothing is turned round to be multiplied.
 
 #pragma once
 
