@@ -8,9 +8,8 @@ The student is SmolLM2-135M-Instruct without every other layer; its teacher is t
 same answers of the teacher and have the same learning rate; each takes as many steps as fit into the minutes at the
 pace that was measured, so a run means the same on a busy machine. `stored` and `drawn` take the steps of `online`, at
 their own pace: 32 most probable tokens are kept and the others count as one, or 24 and 8 drawn from the others
-(`tail_draws`), which takes as many bytes. `drawn_longer` takes a quarter more steps, for some of the time that it saves.
-`on_policy` begins with the student of half the minutes of `online`, and then
-learns from its own words.
+(`tail_draws`), which takes as many bytes. `drawn_longer` takes a quarter more steps, for some of the time that it
+saves. `on_policy` begins with the student of half the minutes of `online`, and then learns from its own words.
 
 Distances are KL divergences in nats a token over the whole vocabulary, in float32, on answers to prompts nobody
 trained on: the teacher's (forward), and what each student says itself (forward and reverse). One line of the result a

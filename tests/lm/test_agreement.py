@@ -52,7 +52,7 @@ def forced(
 
 
 def test_greedy_in_bfloat16_agrees_with_transformers_teacher_forced(engine: Engine, smollm2: Weights) -> None:
-    """Of fewer tokens, by chance, some processor would miss it; two bfloat16 logits are often equal, and either is right."""
+    """Of fewer tokens some processor misses it by chance. Two logits in bfloat16 are often equal: either is right."""
     pairs = forced(engine, smollm2, torch.bfloat16, [prompt.text for prompt in everyday().prompts[:25]])
     gaps = [float(logits.max() - logits[token]) for token, logits in pairs]
     assert len(pairs) > 700

@@ -71,8 +71,8 @@ class Cache(ABC):
 
 
 class Pages(Cache):
-    """Each row is a list of pages (layers, 2, K, PAGE, D), the last of them partly filled; how a page is laid out inside
-    is the kernel's, so they are copied whole. Full pages may be those of other rows and of what was kept; they go when
+    """Each row is a list of pages (layers, 2, K, PAGE, D), the last of them partly filled; what lies where in a page is
+    the kernel's, so they are copied whole. Full pages may be those of other rows and of what was kept; they go when
     nobody holds them.
     """
 
