@@ -85,5 +85,5 @@ def test_tasks_judges_targets_arena_and_comparison_run_on_the_embedded_model(wor
 
     (card,) = told(work, "judge", "check", "--judge", EMBEDDED, "--method", "reference")["cards"]
     assert card["passed"]
-    (words,) = told(work, "judge", "check", "--judge", EMBEDDED, code=1)["cards"]
+    (words,) = told(work, "judge", "check", "--judge", EMBEDDED, code=7)["cards"]
     assert not words["passed"]  # it answers in prose
