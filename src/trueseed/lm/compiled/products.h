@@ -271,7 +271,10 @@ static void tiles(const Product& p, const Weight& w, int64_t from, int64_t to, i
 }
 
 // Whether the system lets this process use tiles: it is asked once, and threads that begin later may too.
-static bool able() { return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0; }
+static bool able() {
+    static const bool allowed = syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
+    return allowed;
+}
 
 #else
 
