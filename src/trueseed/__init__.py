@@ -13,6 +13,8 @@ What the commands `evaluate`, `compare`, `targets`, `arena` and `judge check` do
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from trueseed.core.threads import wait_briefly
+
 if TYPE_CHECKING:
     from trueseed.aims import targets
     from trueseed.core.artifacts import Artifact
@@ -54,6 +56,8 @@ __all__ = [
     "measure",
     "targets",
 ]
+
+wait_briefly()
 
 _HOMES = {
     "aims": ("targets",),
