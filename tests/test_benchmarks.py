@@ -87,6 +87,13 @@ def test_judges_are_shown_both_turns_and_the_reference_of_a_question_that_has_on
     assert any("[turn 2]\n25.5" in text for text in shown)
 
 
+def test_marks_of_two_turns_are_as_sure_as_there_are_conversations(workspace, task, sides):
+    judge = seat(prefers_please, "own/judge", asked=False)
+    told = json.loads(judging.mark(sides[0], task, judge, workspace, checked=False).path("scores.json").read_bytes())
+    assert told["counts"] == {"samples": 4, "marked": 4, "no_verdict": 0}
+    assert (told["metrics"]["overall"]["value"], told["metrics"]["overall"]["n"]) == (9.0, 2)
+
+
 def test_scores_go_out_as_mt_bench_has_them_and_come_back(workspace, task, sides, tmp_path):
     judge = seat(prefers_please, "own/judge", asked=False)
     compared = judging.pairwise(*sides, task, [judge], workspace, checked=False)

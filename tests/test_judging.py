@@ -84,6 +84,14 @@ def first_always(request: Request) -> str:
     return '{"reason": "the first", "winner": "A"}'
 
 
+def longest(request: Request) -> str:
+    """Goes by length, and of answers that are equally long by their letters; its own is as of `wise`."""
+    if "<answer A " not in request.messages[0].content:
+        return wise(request)
+    first, second = ((len(text), text) for text in shown(request))
+    return f'{{"reason": "there is more of it", "winner": "{"A" if first > second else "B"}"}}'
+
+
 def seat(script: Any, source: str = SMOL, *, asked: bool = True) -> judging.Seat:
     return judging.Seat(model=scoring.Model(voice=Voice(source, script), weights=None, asked=asked))
 
@@ -587,12 +595,30 @@ def test_a_judge_without_a_voice_has_none_on_the_leaderboard_either(workspace, t
     assert len(board.battles) == 12 and board.battles.score.mean() in (0.0, 1.0)
     (doubt,) = board.doubts
     assert "own/judge failed its card, and has no voice here" in doubt
-    brought_back = scoreboard.arena(scoreboard.competing(names, workspace), judge="own/judge")
-    assert brought_back.first.value == 1.0 and "own/judge failed its card: " in brought_back.doubts[0]
+
+
+def test_a_judge_that_failed_its_card_is_heard_alone_where_it_is_asked_for_by_name(workspace, task, sides):
+    ours = seat(longest, "own/judge", asked=False)
+    found = judging.pairwise(*sides, task, [ours, seat(wise)], workspace)
+    alone = scoreboard.arena([found], judge="own/judge")
+    assert len(alone.battles) == 12 and "own/judge failed its card: " in alone.doubts[0]
+
+
+def test_of_a_judge_that_always_says_a_there_are_no_ratings_and_no_leaderboard(workspace, task, sides):
+    found = judging.pairwise(*sides, task, [seat(first_always, "own/judge", asked=False)], workspace)
+    why = r"no ratings: .*own/judge has no voice: on 6 of 6 pairs .* turned with their order.*failed its card"
+    with pytest.raises(ConfigError, match=why):
+        scoreboard.arena([found], judge="own/judge")
+    low = scoring.recorded(scoring.bring_outputs(workspace, said("low", "own/low", lambda text: f"{text}?")))
+    third = judging.speaking(low, Config(scorer="open"), task, workspace)
+    other = judging.pairwise(sides[0], third, task, [seat(first_always, "own/judge", asked=False)], workspace)
+    untold: list[str] = []
+    assert list(measured._of_judges([found, other], untold)) == []
+    assert "on 12 of 12 pairs" in untold[0]
 
 
 def test_a_leaderboard_says_that_nobody_believable_judged(workspace, task, sides, tmp_path):
-    found = judging.pairwise(*sides, task, [seat(first_always)], workspace)
+    found = judging.pairwise(*sides, task, [seat(longest, asked=False)], workspace)
     words = [
         "arena",
         f"scores:{found.digest}",

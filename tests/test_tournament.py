@@ -10,7 +10,7 @@ from tests.test_judging import (
     SMOL,
     Voice,
     fewer_pairs,
-    first_always,
+    longest,
     provider,
     remote,
     said,
@@ -173,8 +173,8 @@ def test_a_budget_that_is_used_up_stops_it_and_a_larger_one_goes_on(workspace, t
         compete(workspace, judge(20), 48)
     rounds = compete(workspace, judge(48), 48)
     assert len(bouts(rounds)) == len(set(bouts(rounds))) == 24  # and the 20 calls were not spent again
-    board = scoreboard.arena([each.scores for each in rounds])
-    assert board.first is not None and board.first.value == 1.0  # it always says A
+    with pytest.raises(ConfigError, match="on 24 of 24 pairs of answers that it decided"):  # it always says A
+        scoreboard.arena([each.scores for each in rounds])
 
 
 def test_a_judge_whose_terms_are_not_established_is_asked_nothing(workspace, task, four):
@@ -185,7 +185,7 @@ def test_a_judge_whose_terms_are_not_established_is_asked_nothing(workspace, tas
 
 
 def test_who_failed_its_card_has_no_voice_beside_one_that_passed_though_they_never_sat_together(workspace, task, four):
-    weak, strong = seat(first_always, "own/weak", asked=False), seat(wise)
+    weak, strong = seat(longest, "own/weak", asked=False), seat(wise)
     of_weak = compete(workspace, weak, 16, checked=True)
     alone = scoreboard.arena(scoreboard.competing([], workspace, task="task"))
     assert len(alone.battles) == 16 and "own/weak failed its card: " in alone.doubts[0]
@@ -228,7 +228,7 @@ def arena(workspace, *words: object) -> Any:
 
 @pytest.fixture
 def from_scripts(monkeypatch):
-    found = {"wise": counts_stars, "stubborn": first_always}
+    found = {"wise": counts_stars, "longest": longest}
     monkeypatch.setattr(scoring, "ours", lambda workspace, spec, speed=None: seat(found[spec]).model)
 
 
@@ -239,7 +239,7 @@ def test_from_the_command_line_a_judge_is_tried_asked_and_rated(workspace, task,
     assert "asked 48 times in 3 rounds: 48 verdicts" in done.stderr
     again = arena(workspace, "--task", "task")  # what was said stands there without a judge
     assert again.stdout == done.stdout
-    failed = arena(workspace, "--task", "task", "--judge", "stubborn", "--verdicts", 24, "--json")
+    failed = arena(workspace, "--task", "task", "--judge", "longest", "--verdicts", 24, "--json")
     notes = json.loads(failed.stdout)["notes"]
     assert any("failed its card" in note for note in notes)
 

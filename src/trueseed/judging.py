@@ -595,7 +595,7 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
             "task": {**frozen.about, "artifact": task.digest},
             "model": {"source": entrant.source},
             **entrant.held,
-            **_marks(entrant, seat, card, rulings),
+            **_marks(entrant, seat, card, rulings, [talk.first(each) for each in frozen.samples]),
         }
 
         def fill(folder: Path) -> None:
@@ -607,26 +607,35 @@ def mark(entrant: Entrant, task: Artifact, seat: Seat, workspace: Workspace, *, 
 
 
 def _marks(
-    entrant: Entrant, seat: Seat, card: Artifact | None, rulings: Mapping[int, Ruling[Mapping[str, float]]]
+    entrant: Entrant,
+    seat: Seat,
+    card: Artifact | None,
+    rulings: Mapping[int, Ruling[Mapping[str, float]]],
+    prompts: Sequence[str],
 ) -> dict[str, Any]:
+    """prompts: with which the conversation of each sample began; its turns are not independent."""
     from trueseed.evaluate import score, stats
     from trueseed.evaluate.pairwise import kinship
 
     rubric = seat.rubric
     judge = judgement(seat, card)
     kin = kinship(seat.source, entrant.contestant(entrant.source))
-    given = [said for place in sorted(rulings) if (said := rulings[place].value) is not None]
+    given: dict[str, list[Mapping[str, float]]] = {}
+    for place in sorted(rulings):
+        if (said := rulings[place].value) is not None:
+            given.setdefault(prompts[place], []).append(said)
+    marked = [len(some) for some in given.values()]
     metrics = {
-        name: stats.bounded([said[name] for said in given], [1.0] * len(given), *rubric.scale)
+        name: stats.bounded([sum(said[name] for said in some) for some in given.values()], marked, *rubric.scale)
         for name in (rubric.criteria if len(given) > 1 else ())
     }
-    left_out = len(rulings) - len(given)
+    left_out = len(rulings) - sum(marked)
     warnings = [*judge.doubts(decides=True), *([kin] if kin else [])]
     warnings += [f"{left_out} of {len(rulings)} answers {form(left_out, 'has', 'have')} no mark"] if left_out else []
     return {
         "metrics": {name: each.to_json() for name, each in metrics.items()},
         "metric": next(iter(rubric.criteria)),
-        "counts": {"samples": len(rulings), "marked": len(given), "no_verdict": left_out},
+        "counts": {"samples": len(rulings), "marked": sum(marked), "no_verdict": left_out},
         "judges": [{**judge.about, "kinship": [kin] if kin else []}],
         "believed": judge.passed,
         "warnings": warnings,

@@ -322,19 +322,27 @@ def said_of_sides(comparisons: Iterable[Artifact]) -> dict[str, Mapping[str, Any
 def by_judges(
     said: "Sequence[Heard]", *, judge: str = "", much: int = MUCH, about: Mapping[str, Mapping[str, Any]]
 ) -> Arena:
-    """Who met whom before judges. about: as of `Arena`. Raises `ConfigError` where there is no verdict, or not of this
-    judge, and as `judgement.counted`.
+    """Who met whom before judges. about: as of `Arena`. A judge whose verdicts turn with the order has no voice.
+
+    Raises `ConfigError` where there is no verdict, or not of this judge, where the order decides and nobody else, and
+    as `judgement.counted`.
     """
     from trueseed.evaluate import arena as pairs
     from trueseed.evaluate.bradley_terry import Battles
     from trueseed.evaluate.judgement import counted
+    from trueseed.evaluate.order import swayed
 
     found, doubts = counted(said, judge)
     if not found:
         names = ", ".join(sorted({name for each in said for name in each.judges})) or "nobody"
         raise ConfigError(f"there is no verdict{f' of {judge!r}' if judge else ''}; judges are {names}")
-    battles, first = Battles.of_verdicts(found, much=much), pairs.shown_first(found)
-    return Arena(battles=battles, first=first, about=about, doubts=tuple(doubts))
+    silent = swayed(found)
+    why = [each.told(name) for name, each in silent.items()]
+    kept = [each for each in found if each.judge not in silent]
+    if not kept:
+        raise ConfigError(f"there are no ratings: {'; '.join([*why, *doubts])}")
+    battles, first = Battles.of_verdicts(kept, much=much), pairs.shown_first(kept)
+    return Arena(battles=battles, first=first, about=about, doubts=(*why, *doubts))
 
 
 def _judgments(path: Path, baseline: str, note: Callable[[str], None]) -> "Heard":

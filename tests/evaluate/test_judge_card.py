@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -83,12 +84,36 @@ def test_pairs_of_one_kind_have_no_figure_by_kind_and_few_of_a_kind_no_verdict()
     judge = Judge(ScriptedTeacher("own/judge", knows))
     for some, told in (
         (SAMPLES[:30], {}),
-        (SAMPLES[45:75], {"agreement_reworded": "fewer than 20 pairs are of this kind"}),
+        (SAMPLES[45:75], {"agreement_reworded": "fewer than 20 questions are of this kind"}),
     ):
         found = judge_card.of(some, list(judged(some, *contestants(some), judge)), None)
         assert {name: why for name, why in found.told.items() if "reworded" in name} == told
         assert not found.figures.keys() & {"agreement_plain", "agreement_reworded"}
         assert found.passed
+
+
+def test_pairs_of_one_question_are_as_sure_as_there_are_questions():
+    """A judge who is right of whole questions, on 24 of them and on four pairs of each."""
+    once = SAMPLES[:24]
+    known = {each.prompt for each in once[:14]}
+
+    def knows_some(request: Request) -> str:
+        right = "A" if shown(request)[0] in RIGHT else "B"
+        told = any(prompt in request.messages[0].content for prompt in known)
+        return f'{{"winner": "{right if told else "AB"[right == "A"]}"}}'
+
+    def found(samples):
+        judge = Judge(ScriptedTeacher("own/judge", knows_some))
+        return judge_card.of(samples, list(judged(samples, *contestants(samples), judge)), None, seed=1)
+
+    often = [replace(each, id=f"{each.id}:{n}") for each in once for n in range(4)]
+    alone, four = found(once), found(often)
+    assert (four.pairs, four.figures["agreement"].n) == (96, 24)
+    for name in ("agreement", "kappa", "flip_rate", "order_bias"):
+        one, other = alone.figures[name], four.figures[name]
+        assert other.value == pytest.approx(one.value, abs=1e-9)
+        assert other.high - other.low > 0.9 * (one.high - one.low)
+    assert set(found([replace(once[0], id=str(n)) for n in range(30)]).failed) >= {"agreement", "kappa"}
 
 
 def test_a_judge_that_knows_passes():
@@ -121,7 +146,7 @@ def test_a_judge_without_verdicts_has_no_figures_but_that(reply):
     assert found.figures["no_verdict"].value == 1.0
     assert found.figures["agreement"].value == 0.0
     assert not found.figures.keys() & {"kappa", "flip_rate", "order_bias", "length_bias"}
-    assert found.told["kappa"] == "fewer than 20 pairs were decided"
+    assert found.told["kappa"] == "fewer than 20 questions were decided"
     assert {"agreement", "no_verdict", "flip_rate"} <= found.failed.keys()
 
 

@@ -176,5 +176,12 @@ def test_kappa_of_raters_who_always_agree_is_not_certain():
     assert 0.5 < found.low < 1
 
 
+def test_kappa_is_as_sure_as_there_are_prompts():
+    first, second = ["a", "b", "a", "b", "b"] * 8, ["a", "b", "b", "b", "a"] * 8
+    one = stats.kappa(first, second)
+    four = stats.kappa(first * 4, second * 4, [f"{n:02}" for n in range(40)] * 4)
+    assert (four.n, four.value, four.low, four.high) == pytest.approx((one.n, one.value, one.low, one.high))
+
+
 def test_kappa_is_nothing_where_one_says_always_the_same():
     assert stats.kappa(["a", "b"] * 10, ["a"] * 20).value == 0

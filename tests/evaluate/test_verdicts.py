@@ -1,6 +1,7 @@
 """Verdicts and recorded outputs: read strictly, written as they were."""
 
 import json
+import math
 
 import pytest
 from hypothesis import given
@@ -35,6 +36,9 @@ def test_verdicts_come_back_as_they_were_written(tmp_path, name):
         ({**ROW, "winner": "x"}, "'winner' must be"),
         ({**ROW, "b": "x"}, "compared with itself"),
         ({**ROW, "length_a": -1}, "number of characters"),
+        ({**ROW, "share": "0.7"}, "'share' must be"),
+        ({**ROW, "share": math.nan}, "'share' must be"),
+        ({**ROW, "share": True}, "'share' must be"),
         ({**ROW, "score": 1}, "unknown members"),
         ({name: said for name, said in ROW.items() if name != "judge"}, "'judge' missing"),
         ("a", "not a JSON object"),
@@ -76,6 +80,16 @@ def test_a_recording_says_nothing_to_what_it_was_not_asked():
     assert said == ["1"]
     with pytest.raises(ConfigError, match="did not answer 1 of 2 prompts"):
         list(Replayed(found).answers([Request(messages=user(text)) for text in ("Say 1.", "Say 2.")]))
+
+
+def test_two_answers_to_one_prompt_are_no_recording():
+    def rows(*answers: str) -> outputs.Outputs:
+        said = (outputs.Output(id=str(n), instruction="Say 1.", output=each) for n, each in enumerate(answers))
+        return outputs.Outputs(generator="gpt", origin=ORIGIN, rows=tuple(said))
+
+    assert Replayed(rows("1", "1")).source == ORIGIN.source
+    with pytest.raises(ConfigError, match=r"gpt answered 'Say 1\.' in two ways, the second time as '1'"):
+        Replayed(rows("1", "2"))
 
 
 def test_a_recording_answers_a_second_turn_after_its_own_first_answer_alone():

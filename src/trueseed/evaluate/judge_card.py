@@ -4,12 +4,13 @@
     card.passed, card.failed      # which of the limits below it does not keep
 
 A judge is asked about every pair in both orders. What it gave no verdict on counts as not agreeing; it is never left
-out of the agreement. Pairs are of kinds: `plain`, `reworded` (right in other words than those a check looks for),
-`denial` (the wrong answer names the right one, to deny it). How far a judge agrees is told of each kind too, and one
-that in some kind may as well toss a coin fails. Where the judge's own answers are known, it is also asked to choose
-between its own and another that is as right or as wrong by the check: there is no reason to prefer either, so a
-preference is for itself. A judge that gives chances is held to them: by their squared error (Brier 1950), and by how
-often it is right where it is so sure.
+out of the agreement. Several pairs of one question, as people judged them (MT-bench), are not independent: intervals go
+by question, and so does how many there must be. Pairs are of kinds: `plain`, `reworded` (right in other words than
+those a check looks for), `denial` (the wrong answer names the right one, to deny it). How far a judge agrees is told of
+each kind too, and one that in some kind may as well toss a coin fails. Where the judge's own answers are known, it is
+also asked to choose between its own and another that is as right or as wrong by the check: there is no reason to prefer
+either, so a preference is for itself. A judge that gives chances is held to them: by their squared error (Brier 1950),
+and by how often it is right where it is so sure.
 
 Published judges' figures for orientation: with human votes GPT-4 agreed in 0.66 to 0.85 (Zheng et al. 2023,
 arXiv:2306.05685); here one answer is verifiably right, so more is asked.
@@ -33,7 +34,7 @@ GOLD = Path(__file__).with_name("prompts") / "judge_gold.jsonl"  # our own: 60 p
 GOLD_SOURCE = "own/trueseed"
 PLAIN = "plain"  # kind of a pair that names none
 SURE = (0.5, 0.6, 0.7, 0.8, 0.9)  # beginnings of the tenths
-ENOUGH = 20  # prompts below which a figure is not judged by
+ENOUGH = 20  # questions below which a figure is not judged by
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,25 +173,29 @@ def of(
     """
     a, b = contestants(samples)
     gold: dict[str, Winner] = {each.id: "a" if place % 2 == 0 else "b" for place, each in enumerate(samples)}
-    stood = standings(samples, opinions)
+    stood, ask = standings(samples, opinions), {each.id: each.prompt for each in samples}
     agreed = {name: stood[name].winner == side for name, side in gold.items()}
     figures: dict[str, Measured | None] = {
-        "agreement": stats.proportion(sum(agreed.values()), len(gold)),
-        "kappa": _kappa(gold, stood, seed),
-        "no_verdict": stats.proportion(sum(each.winner is None for each in stood.values()), len(stood)),
-        "flip_rate": _share([each.flipped for each in stood.values() if each.winner is not None]),
+        "agreement": _share(ask, agreed, least=2),
+        "kappa": _kappa(ask, gold, stood, seed),
+        "no_verdict": _share(ask, {name: each.winner is None for name, each in stood.items()}, least=2),
+        "flip_rate": _share(ask, {name: each.flipped for name, each in stood.items() if each.winner is not None}),
     }
-    first, longer = _first(opinions, seed), _longer(opinions, gold, a, b, seed)
+    first, longer = _first(ask, opinions), _longer(ask, opinions, gold, a, b)
     figures["order_bias"] = _from_half(first) if first else None
     figures["length_bias"] = longer[1] if longer else None
-    figures["self_preference"] = _own_won(own, seed) if own is not None else None
+    figures["self_preference"] = _own_won(ask, own) if own is not None else None
     right = {name: chance if gold[name] == "a" else 1 - chance for name, chance in _chances(stood)}
-    figures["brier"] = _squared(list(right.values()), seed)
+    figures["brier"] = _share(ask, {name: (1 - chance) ** 2 for name, chance in right.items()})
     shares = {"first_won": first, "longer_won": longer[0] if longer else None}
-    told = {name: f"fewer than {ENOUGH} pairs were decided" for name, found in figures.items() if found is None}
-    of_kinds = _of_kinds(samples, agreed)
+    told = {name: f"fewer than {ENOUGH} questions were decided" for name, found in figures.items() if found is None}
+    of_kinds = {
+        name: _share(ask, {each.id: agreed[each.id] for each in some}) for name, some in _by_kind(samples).items()
+    }
     figures |= of_kinds
-    told |= {name: f"fewer than {ENOUGH} pairs are of this kind" for name, found in of_kinds.items() if found is None}
+    told |= {
+        name: f"fewer than {ENOUGH} questions are of this kind" for name, found in of_kinds.items() if found is None
+    }
     if own is None:
         told["self_preference"] = "its own answers could not be had"
     if not right:
@@ -225,22 +230,14 @@ def cost(opinions: Sequence[Opinion], usd: float | None) -> dict[str, float]:
     return found if usd is None else {**found, "usd": usd / pairs}
 
 
-def _of_kinds(samples: Sequence[Sample], agreed: Mapping[str, bool]) -> dict[str, Measured | None]:
-    return {name: _share([agreed[each.id] for each in some]) for name, some in _by_kind(samples).items()}
-
-
-def _share(held: Sequence[bool]) -> Measured | None:
-    return stats.proportion(sum(held), len(held)) if len(held) >= ENOUGH else None
+def _share(ask: Mapping[str, str], held: Mapping[str, float], *, least: int = ENOUGH) -> Measured | None:
+    """Of samples, for how many it holds, or how much of it. ask: by sample, its question. None of too few questions."""
+    sums, out_of = _by_question(ask, held.items())
+    return stats.ratio(sums, out_of) if len(sums) >= least else None
 
 
 def _chances(stood: Mapping[str, Standing]) -> Iterator[tuple[str, float]]:
     yield from ((name, each.chance) for name, each in stood.items() if each.chance is not None)
-
-
-def _squared(right: Sequence[float], seed: int) -> Measured | None:
-    if len(right) < ENOUGH:
-        return None
-    return stats.ratio([(1 - chance) ** 2 for chance in right], [1.0] * len(right), seed=seed)
 
 
 def calibration(right: Sequence[float]) -> list[dict[str, float]]:
@@ -257,27 +254,33 @@ def calibration(right: Sequence[float]) -> list[dict[str, float]]:
     return found
 
 
-def _kappa(gold: Mapping[str, Winner], stood: Mapping[str, Standing], seed: int) -> Measured | None:
-    pairs = [(winner, gold[name]) for name, each in stood.items() if (winner := each.winner) is not None]
-    if len(pairs) < ENOUGH:
+def _kappa(
+    ask: Mapping[str, str], gold: Mapping[str, Winner], stood: Mapping[str, Standing], seed: int
+) -> Measured | None:
+    decided = {name: each.winner for name, each in stood.items() if each.winner is not None}
+    if len({ask[name] for name in decided}) < ENOUGH:
         return None
-    return stats.kappa(*zip(*pairs, strict=True), seed=seed)
+    right = [gold[name] for name in decided]
+    return stats.kappa(list(decided.values()), right, [ask[name] for name in decided], seed=seed)
 
 
-def _by_sample(held: Iterable[tuple[str, float]]) -> tuple[list[float], list[float]]:
-    """Sums and numbers, one a sample, since its two opinions are not independent."""
+def _by_question(ask: Mapping[str, str], held: Iterable[tuple[str, float]]) -> tuple[list[float], list[float]]:
+    """Sums and numbers, one a question, since its pairs, and the two opinions of a pair, are not independent. held: by
+    sample.
+    """
     sums, out_of = dict[str, float](), dict[str, float]()
     for sample, it in held:
-        sums[sample] = sums.get(sample, 0.0) + it
-        out_of[sample] = out_of.get(sample, 0.0) + 1
+        question = ask[sample]
+        sums[question] = sums.get(question, 0.0) + it
+        out_of[question] = out_of.get(question, 0.0) + 1
     return list(sums.values()), list(out_of.values())
 
 
-def _first(opinions: Iterable[Opinion], seed: int) -> Measured | None:
+def _first(ask: Mapping[str, str], opinions: Iterable[Opinion]) -> Measured | None:
     """Share of the decisions for one side that fell on the answer shown first."""
     held = [(each.sample, float(each.ruling.value == "first")) for each in opinions if each.winner in ("a", "b")]
-    sums, out_of = _by_sample(held)
-    return stats.ratio(sums, out_of, seed=seed) if len(sums) >= ENOUGH else None
+    sums, out_of = _by_question(ask, held)
+    return stats.ratio(sums, out_of) if len(sums) >= ENOUGH else None
 
 
 def _from_half(share: Measured) -> Measured:
@@ -288,7 +291,7 @@ def _from_half(share: Measured) -> Measured:
 
 
 def _longer(
-    opinions: Iterable[Opinion], gold: Mapping[str, Winner], a: Contestant, b: Contestant, seed: int
+    ask: Mapping[str, str], opinions: Iterable[Opinion], gold: Mapping[str, Winner], a: Contestant, b: Contestant
 ) -> tuple[Measured, Measured] | None:
     """Share of the decisions that fell on the longer answer; and how much that is above the share of the right ones
     that are the longer, on the same pairs.
@@ -299,16 +302,16 @@ def _longer(
         if each.winner in ("a", "b") and length_a != length_b:
             longer = "a" if length_a > length_b else "b"
             held.append((each.sample, float(each.winner == longer), float(gold[each.sample] == longer)))
-    won, out_of = _by_sample((sample, chosen) for sample, chosen, _ in held)
-    right, _ = _by_sample((sample, due) for sample, _, due in held)
+    won, out_of = _by_question(ask, ((sample, chosen) for sample, chosen, _ in held))
+    right, _ = _by_question(ask, ((sample, due) for sample, _, due in held))
     if len(won) < ENOUGH:
         return None
     beyond = list(np.subtract(won, right))
-    return stats.ratio(won, out_of, seed=seed), stats.bounded(beyond, out_of, -1.0, 1.0)
+    return stats.ratio(won, out_of), stats.bounded(beyond, out_of, -1.0, 1.0)
 
 
-def _own_won(own: Iterable[Opinion], seed: int) -> Measured | None:
+def _own_won(ask: Mapping[str, str], own: Iterable[Opinion]) -> Measured | None:
     """Share of the decisions for one side that fell on the judge's own answer."""
     held = [(each.sample, float(each.winner == "a")) for each in own if each.winner in ("a", "b")]
-    sums, out_of = _by_sample(held)
-    return stats.ratio(sums, out_of, seed=seed) if len(sums) >= ENOUGH else None
+    sums, out_of = _by_question(ask, held)
+    return stats.ratio(sums, out_of) if len(sums) >= ENOUGH else None

@@ -137,9 +137,17 @@ class Replayed:
     """A `ChatModel` that says again what was written down, to the same chats, and to no others."""
 
     def __init__(self, outputs: Outputs) -> None:
+        """Raises `ConfigError` for two answers to one chat, of which none is the one that counts."""
         self.source = outputs.origin.source
         self._name = outputs.generator
-        self._said = {_words(outputs.chat(row)): row.output for row in outputs.rows}
+        self._said: dict[tuple[str, ...], str] = {}
+        for row in outputs.rows:
+            chat = _words(outputs.chat(row))
+            if self._said.setdefault(chat, row.output) != row.output:
+                raise ConfigError(
+                    f"{self._name} answered {chat[-1][:60]!r} in two ways, the second time as {row.id!r}; keep the one "
+                    f"that is to count"
+                )
 
     def answers(self, requests: Iterable[Request | None]) -> Iterator[tuple[int, Answer]]:
         """Raises `ConfigError` for prompts that were not asked, before any answer."""

@@ -162,18 +162,22 @@ def perplexity_of(nll: Sequence[float], tokens: Sequence[float], *, seed: int = 
     return _measured((top[bottom > 0], bottom[bottom > 0]), lambda a, n: np.exp(a / n), seed)
 
 
-def kappa(first: Sequence[str], second: Sequence[str], *, seed: int = 0) -> Measured:
+def kappa(
+    first: Sequence[str], second: Sequence[str], prompts: Sequence[str] | None = None, *, seed: int = 0
+) -> Measured:
     """Cohen's kappa (1960): how much more two raters agree than by chance, 1 for always, one rating of each per sample.
+    prompts: which samples are of one prompt, and are drawn together for the interval.
 
-    Where both always give one and the same rating, chance explains everything, and kappa is 0. Resampled by sample; of
+    Where both always give one and the same rating, chance explains everything, and kappa is 0. Resampled by prompt; of
     raters who always agree resampling finds no spread, and Wilson's interval of their agreement stands in.
 
-    Raises `ValueError` for fewer than two samples.
+    Raises `ValueError` for fewer than two prompts.
     """
     agree = np.asarray([one == other for one, other in zip(first, second, strict=True)], float)
     names = sorted({*first, *second})
     given = [np.asarray([each == name for each in rater], float) for rater in (first, second) for name in names]
-    each = np.ones_like(agree)
+    _, prompt = np.unique(prompts if prompts is not None else np.arange(len(agree)), return_inverse=True)
+    columns = [np.bincount(prompt, each).astype(float) for each in (agree, np.ones_like(agree), *given)]
 
     def of(agreed: Any, n: Any, *counts: Any) -> Any:
         halves = zip(counts[: len(names)], counts[len(names) :], strict=True)
@@ -181,11 +185,11 @@ def kappa(first: Sequence[str], second: Sequence[str], *, seed: int = 0) -> Meas
         room = np.where(chance < 1, 1 - chance, 1)
         return np.where(chance < 1, (agreed / n - chance) / room, 0.0)
 
-    if len(agree) > 1 and agree.all() and len(names) > 1:
-        sums = [counts.sum() for counts in given]
-        share, n = proportion(len(agree), len(agree)), len(agree)
-        return Measured(value=1.0, se=0.0, low=float(of(share.low * n, n, *sums)), high=1.0, n=n, method="Wilson")
-    return _measured((agree, each, *given), of, seed)
+    n = len(columns[0])
+    if n > 1 and agree.all() and len(names) > 1:
+        shares, share = [counts.sum() * n / len(agree) for counts in given], proportion(n, n)
+        return Measured(value=1.0, se=0.0, low=float(of(share.low * n, n, *shares)), high=1.0, n=n, method="Wilson")
+    return _measured(columns, of, seed)
 
 
 def paired_difference(

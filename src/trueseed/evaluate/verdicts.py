@@ -65,7 +65,7 @@ class Verdict:
                 raise ValueError(f"a length is a number of characters, not {length!r}")
         if not isinstance(self.much, bool) or (self.much and self.winner == "tie"):
             raise ValueError(f"'much' is whether the winner is much better, and not {self.much!r} of a {self.winner!r}")
-        if self.share is not None and not (0 <= self.share <= 1 and self.winner in ("tie", _likelier(self.share))):
+        if not (self.share is None or _is_share(self.share, self.winner)):
             raise ValueError(f"'share' must be from 0 to 1, and more than half the winner's, not {self.share!r}")
 
     @property
@@ -101,6 +101,12 @@ class Verdict:
 
 _MEMBERS = tuple(field.name for field in fields(Verdict))
 _WORTH: Mapping[Winner, float] = {"a": 1.0, "tie": 0.5, "b": 0.0}
+
+
+def _is_share(value: object, winner: Winner) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= 1 and winner in ("tie", _likelier(value))
 
 
 def _likelier(share: float) -> Winner:

@@ -12,6 +12,9 @@ sample's reference after each answer, or the sample's own check, for which there
 """
 
 
+MARGIN = 0.02  # about one half, within which a chance is a tie
+
+
 class Rubric(Settings):
     """criteria: what counts, by name, in words; of a comparison what to look at, of marks one mark each. scale: the
     lowest and the highest mark. max_tokens: bound on a reply. json_schema: hold the reply to a JSON Schema, of a model
@@ -24,7 +27,7 @@ class Rubric(Settings):
     max_tokens: int = Field(default=160, ge=16)
     json_schema: bool = False
     seed: int = 7
-    margin: float = Field(default=0.02, ge=0.0, lt=0.5)
+    margin: float = Field(default=MARGIN, ge=0.0, lt=0.5)
 
     @model_validator(mode="after")
     def _low_to_high(self) -> "Rubric":
