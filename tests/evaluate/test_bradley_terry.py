@@ -11,7 +11,7 @@ from scipy import optimize
 
 from trueseed.errors import ConfigError
 from trueseed.evaluate.bradley_terry import Battles, Fitted, fit, interval, ranks
-from trueseed.evaluate.pairing import next_pairs
+from trueseed.evaluate.pairing import greedy, next_pairs
 from trueseed.evaluate.verdicts import Verdict
 
 # Home and away wins of seven baseball teams in 1987 (Agresti, Categorical Data Analysis, table 10.10), summed
@@ -160,6 +160,21 @@ def test_rank_sets_hold_the_true_ranks_and_shrink_with_verdicts():
             widths.setdefault(n, []).append(np.mean([worst - best for best, worst in found]))
     assert np.mean(held) >= 0.95
     assert np.mean(widths[1500]) < np.mean(widths[150]) / 2
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_pair_that_is_chosen_takes_most_off_the_variances_by_brute_force(seed):
+    rng, n = np.random.default_rng(seed), 6
+    root = rng.normal(size=(n, n))
+    covariance, weight = root @ root.T + np.eye(n), rng.uniform(0.05, 0.25, (n, n))
+    weight = (weight + weight.T) / 2
+
+    def after(i: int, j: int) -> float:
+        apart = np.eye(n)[i] - np.eye(n)[j]
+        return float(np.trace(np.linalg.inv(np.linalg.inv(covariance) + weight[i, j] * np.outer(apart, apart))))
+
+    best = min(combinations(range(n), 2), key=lambda pair: after(*pair))
+    assert greedy(covariance, weight, 1, seed) == [best]
 
 
 def test_chosen_pairs_take_fewer_verdicts_than_random_ones_to_the_same_interval():

@@ -11,9 +11,10 @@ import pytest
 from trueseed.core.chat import Request
 from trueseed.evaluate import judge_card
 from trueseed.evaluate.judge_card import GOLD, GOLD_SOURCE, contestants, rivals
-from trueseed.evaluate.pairwise import judged
+from trueseed.evaluate.pairwise import ORDERS, Opinion, judged
 from trueseed.evaluate.task import Config, read
-from trueseed.teachers.judge import Judge
+from trueseed.evaluate.verdicts import Order
+from trueseed.teachers.judge import Judge, Ruling, Side
 from trueseed.teachers.scripted import ScriptedTeacher
 
 SAMPLES = read(Config(scorer="gold", file=str(GOLD), source=GOLD_SOURCE)).samples  # raises where a check is wrong
@@ -153,6 +154,64 @@ def test_a_judge_without_verdicts_has_no_figures_but_that(reply):
 def test_a_judge_at_random_fails():
     rng = Random(3)
     assert "agreement" in card(lambda _: f'{{"winner": "{rng.choice("AB")}"}}').failed
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_figures_are_what_counting_one_by_one_gives(seed):
+    """Of a judge who says anything, and sometimes nothing."""
+    rng, (a, b) = Random(seed), contestants(SAMPLES)
+    value: dict[tuple[str, str], Side | None] = {
+        (each.id, order): rng.choice(["first", "first", "second", "tie", None]) for each in SAMPLES for order in ORDERS
+    }
+    said = [Opinion(sample=name, order=order, ruling=Ruling(value=it)) for (name, order), it in value.items()]
+    found = judge_card.of(SAMPLES, said, said, seed=seed)
+
+    pairs, decided, agreed, flipped, first, longer, due, own = [], 0, 0, 0, [], [], [], []
+    for place, each in enumerate(SAMPLES):
+        right = "a" if place % 2 == 0 else "b"
+        sides = {"ab": {"first": "a", "second": "b"}, "ba": {"first": "b", "second": "a"}}
+        one, other = (sides[order].get(it, it) for order in ORDERS for it in [value[each.id, order]])
+        for order, winner in zip(ORDERS, (one, other), strict=True):
+            if winner in ("a", "b"):
+                first.append(value[each.id, order] == "first")
+                own.append(winner == "a")
+                if len(a.answers[each.id]) != len(b.answers[each.id]):
+                    more = "a" if len(a.answers[each.id]) > len(b.answers[each.id]) else "b"
+                    longer.append(winner == more)
+                    due.append(right == more)
+        if one and other:
+            decided, flipped = decided + 1, flipped + (one != other)
+            pairs.append((one if one == other else "tie", right))
+            agreed += pairs[-1][0] == right
+    same, chance = agreed / decided, 0.0
+    for side in "ab":
+        chance += sum(it == side for it, _ in pairs) * sum(it == side for _, it in pairs) / decided**2
+    by_hand = {
+        "agreement": agreed / 100,
+        "no_verdict": 1 - decided / 100,
+        "flip_rate": flipped / decided,
+        "kappa": (same - chance) / (1 - chance),
+        "order_bias": abs(sum(first) / len(first) - 0.5),
+        "length_bias": (sum(longer) - sum(due)) / len(longer),
+        "self_preference": sum(own) / len(own),
+    }
+    assert {name: found.figures[name].value for name in by_hand} == pytest.approx(by_hand)
+
+
+def test_chances_are_held_to_what_came_true():
+    """As Brier (1950) has it, and in tenths by how sure the judge was."""
+    chances = [0.95, 0.93, 0.55, 0.5, 0.2]  # of the right answer, over both orders
+
+    def said(place: int, order: Order) -> Opinion:
+        right = chances[place % len(chances)]
+        of_a = right if place % 2 == 0 else 1 - right
+        ruling: Ruling[Side] = Ruling(value="first", chance=of_a if order == "ab" else 1 - of_a)
+        return Opinion(sample=SAMPLES[place].id, order=order, ruling=ruling)
+
+    found = judge_card.of(SAMPLES, [said(place, order) for place in range(100) for order in ORDERS], None)
+    assert found.figures["brier"].value == pytest.approx(sum((1 - each) ** 2 for each in chances) / len(chances))
+    told = [(each["from"], each["sure"], each["right"], each["pairs"]) for each in found.calibration]
+    assert told == [(0.5, pytest.approx(0.525), 0.75, 40), (0.8, 0.8, 0.0, 20), (0.9, pytest.approx(0.94), 1.0, 40)]
 
 
 def test_a_judge_that_prefers_itself_is_found_out():
