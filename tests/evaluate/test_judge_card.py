@@ -147,7 +147,7 @@ def test_a_judge_without_verdicts_has_no_figures_but_that(reply):
     assert found.figures["no_verdict"].value == 1.0
     assert found.figures["agreement"].value == 0.0
     assert not found.figures.keys() & {"kappa", "flip_rate", "order_bias", "length_bias"}
-    assert found.told["kappa"] == "fewer than 20 questions were decided"
+    assert found.failed["kappa"] == "not known: fewer than 20 questions were decided"
     assert {"agreement", "no_verdict", "flip_rate"} <= found.failed.keys()
 
 

@@ -176,6 +176,13 @@ def test_scores_of_a_judge_that_is_not_known_to_be_good_say_so(card):
     assert found["warnings"][-1] == "no judge here is known to be any good: this win rate is not to be believed"
 
 
+def test_where_there_is_no_win_rate_none_is_spoken_of():
+    prose = Judgement(source="own/j", rubric={}, card=FAILED, opinions=opinions(lambda _: "Both are fine."))
+    found = Trial(samples=SAMPLES, a=A, b=B, judges=[prose]).to_json()
+    assert not found["believed"] and not any("this win rate" in said for said in found["warnings"])
+    assert found["warnings"][-1].startswith("there is no win rate: ")
+
+
 @pytest.mark.parametrize(
     ("judge", "source", "learned_from", "why"),
     [

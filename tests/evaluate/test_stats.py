@@ -176,6 +176,13 @@ def test_kappa_of_raters_who_always_agree_is_not_certain():
     assert 0.5 < found.low < 1
 
 
+def test_kappa_of_raters_who_never_agree_is_not_certain():
+    ties = stats.kappa(["tie"] * 20, ["a", "b"] * 10)
+    assert ties.value == ties.low == 0.0 and 0.05 < ties.high < 0.2
+    crossed = stats.kappa(["a", "b"] * 10, ["b", "a"] * 10)
+    assert (crossed.value, crossed.low) == (-1.0, -1.0) and -0.9 < crossed.high < -0.5
+
+
 def test_kappa_is_as_sure_as_there_are_prompts():
     first, second = ["a", "b", "a", "b", "b"] * 8, ["a", "b", "b", "b", "a"] * 8
     one = stats.kappa(first, second)

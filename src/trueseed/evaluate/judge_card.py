@@ -117,7 +117,7 @@ class Card:
             figure = self.figures.get(name)
             if figure is None:
                 if limit.needed:
-                    found[name] = self.told.get(name, "not known")
+                    found[name] = ": ".join(filter(None, ("not known", self.told.get(name))))
             elif not limit.keeps(figure):
                 found[name] = f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}], and not {limit.told}"
         return found

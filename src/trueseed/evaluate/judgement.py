@@ -137,9 +137,9 @@ class Trial:
         """What a reader of the win rate must know, in words."""
         found = [doubt for judge in self.judges for doubt in judge.doubts(judge in self.voices)]
         found += [why for judge in self.judges for why in judge.kinship((self.a, self.b))]
-        if not any(judge.passed for judge in self.judges):
-            found.append("no judge here is known to be any good: this win rate is not to be believed")
         tally = self.tally
+        if tally.win_rate and not any(judge.passed for judge in self.judges):
+            found.append("no judge here is known to be any good: this win rate is not to be believed")
         have = form(tally.no_verdict, "has", "have")
         undecided = f"{tally.no_verdict} of {many(tally.samples, 'sample')} {have} no verdict"
         if tally.order_decides:

@@ -169,7 +169,7 @@ def kappa(
     prompts: which samples are of one prompt, and are drawn together for the interval.
 
     Where both always give one and the same rating, chance explains everything, and kappa is 0. Resampled by prompt; of
-    raters who always agree resampling finds no spread, and Wilson's interval of their agreement stands in.
+    raters who always agree, or never, resampling finds no spread, and Wilson's interval of their agreement stands in.
 
     Raises `ValueError` for fewer than two prompts.
     """
@@ -186,9 +186,10 @@ def kappa(
         return np.where(chance < 1, (agreed / n - chance) / room, 0.0)
 
     n = len(columns[0])
-    if n > 1 and agree.all() and len(names) > 1:
-        shares, share = [counts.sum() * n / len(agree) for counts in given], proportion(n, n)
-        return Measured(value=1.0, se=0.0, low=float(of(share.low * n, n, *shares)), high=1.0, n=n, method="Wilson")
+    if n > 1 and len(names) > 1 and agree.all() == agree.any():
+        agreed, shares = proportion(n if agree.all() else 0, n), [counts.sum() * n / len(agree) for counts in given]
+        value, low, high = (float(of(share * n, n, *shares)) for share in (agreed.value, agreed.low, agreed.high))
+        return Measured(value=value, se=(high - low) / (2 * _Z), low=low, high=high, n=n, method="Wilson")
     return _measured(columns, of, seed)
 
 
