@@ -312,7 +312,8 @@ def test_the_report_shows_verdicts_and_what_speaks_against_them(workspace, task,
     assert judged.cards([found], workspace.store) == ()
     assert (shown_.a, shown_.b, len(shown_.samples)) == ("own/loud", "own/calm", 6)
     assert "0 won, 0 lost, 6 tied, 0 undecided" in shown_.told
-    assert any("not to be believed" in warning for warning in shown_.warnings)
+    assert any("turned with the order" in warning for warning in shown_.warnings)
+    assert shown_.worth[-1].startswith("looked at ") and not any("looked at" in each for each in shown_.warnings)
     page = render(report(), details(), Results(judged=(shown_,)))
     assert "Who answers better" in page
     assert "swapped: own/calm" in page
@@ -380,8 +381,10 @@ def test_recorded_outputs_are_compared_from_the_command_line(workspace, from_scr
     assert done.exit_code == 0
     assert "own/loud against own/calm on task: 6 samples of own/ada" in done.stdout
     assert "wins 6, losses 0, ties 0, flips 0, no verdict 0" in done.stdout
-    unchecked = invoked(workspace, *words, "--source", "own/ada", "--judge", "stubborn", "--unchecked")
+    unchecked = invoked(workspace, *words, "--source", "own/ada", "--judge", "wise", "--unchecked")
     assert "NOTE  no judge here is known to be any good: this win rate is not to be believed" in unchecked.stdout
+    stubborn = invoked(workspace, *words, "--source", "own/ada", "--judge", "stubborn", "--unchecked")
+    assert "NOTE  there is no win rate: on 6 of 6 samples" in stubborn.stdout
 
 
 @pytest.mark.parametrize(

@@ -229,7 +229,8 @@ def standings(
             if target.judge is None:
                 standing_ = _standing(target, of_target, students, today)
                 found.append(replace(standing_, looks=looks[target.task]))
-                ladders[target.task] = ladder(workspace, task.digest, target.metric)
+                goals = {each.digest for one, each in zip(file.targets, scores, strict=True) if one.task == target.task}
+                ladders[target.task] = _with_goals(ladder(workspace, task.digest, target.metric), goals)
                 continue
             made, seat = [_side(each, workspace) for each in students], judges(target.judge)
             standing_, said = contests.held(target, of_target, made, task, seat, workspace, today)
@@ -245,6 +246,11 @@ def standings(
             why = because.get((config.named, whom), "it was not measured")
             told.append(f"{whom} ({named.named}) is not on the ladder of {config.named}: {why}")
     return Board(standings=tuple(found), ladders=ladders, looks=looks, verdicts=tuple(verdicts), left_out=tuple(told))
+
+
+def _with_goals(rungs: Sequence[Rung], goals: set[str]) -> tuple[Rung, ...]:
+    """A ladder on which those stand as targets that are some. goals: digests of their scores."""
+    return tuple(replace(each, kind="target") if each.scores in goals else each for each in rungs)
 
 
 def _others(

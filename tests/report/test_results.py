@@ -72,7 +72,7 @@ def everything(name: str) -> Results:
     }  # fmt: skip
     opinion = judged.Opinion(judge=name, said=name, reason=name)
     trial = judged.Comparison(
-        a=name, b=name, task=name, told=name, rates=(), judges=(name,), warnings=(name,),
+        a=name, b=name, task=name, told=name, rates=(), judges=(name,), warnings=(name,), worth=(name,),
         samples=(judged.Sample(prompt=name, a=name, b=name, opinions=(opinion,)),),
     )  # fmt: skip
     mine = scored_by(name, 0.5, 3)
@@ -167,6 +167,14 @@ def test_a_leaderboard_shows_ratings_and_the_ranks_each_may_have():
     text = Text(results.page("The arena", Results(leaderboards=({"title": "capitals", **board.to_json()},)))).text
     assert "48 meetings on 12 prompts; their average is 1000 points" in text
     assert "without a bound" in text
+
+
+def test_students_of_the_workspace_are_filled_dots_and_others_hollow_ones_on_a_leaderboard_too():
+    ours, theirs = a_board(("own/x", "own/y")).to_json()["rows"]
+    shown = leaderboard.of(
+        "", {**a_board(("own/x", "own/y")).to_json(), "rows": [{**ours, "contaminated": 0.0}, theirs]}
+    )
+    assert ["student" in row.plot for row in shown.first] == [True, False]
 
 
 def test_one_meeting_is_told_as_one():

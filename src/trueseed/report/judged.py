@@ -65,7 +65,7 @@ class Sample:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     """told: the result in a sentence. rates: name, plot and words of each win rate. judges: a line each. warnings: why
-    it may not be believed, and what is known of contamination and looks.
+    it may not be believed. worth: what is known of contamination and looks.
     """
 
     a: str
@@ -75,6 +75,7 @@ class Comparison:
     rates: tuple[tuple[str, Markup, str], ...]
     judges: tuple[str, ...]
     warnings: tuple[str, ...]
+    worth: tuple[str, ...]
     samples: tuple[Sample, ...]
 
 
@@ -139,7 +140,8 @@ def _comparison(artifact: Artifact, scores: Mapping[str, Any]) -> Comparison:
         told=_told(scores),
         rates=tuple(_rates(scores["metrics"])),
         judges=tuple(_judge(judge) for judge in scores["judges"]),
-        warnings=(*scores["warnings"], *lines(scores)),
+        warnings=tuple(scores["warnings"]),
+        worth=tuple(lines(scores)),
         samples=samples,
     )
 

@@ -67,10 +67,13 @@ def of(title: str, said: Mapping[str, Any]) -> Leaderboard:
 def _row(row: Mapping[str, Any], scale: tuple[float, float], n: int) -> Row:
     best, worst = row["rank_best"], row["rank_worst"]
     low, high = ("open" if row[end] is None else f"{row[end]:.0f}" for end in ("low", "high"))
+    kind = (
+        "teacher" if row.get("contaminated") is None else "student"
+    )  # what was trained here is known of students alone
     return Row(
         rank=row["rank"],
         model=row["model"],
-        plot=plots.span(row["rating"], row["low"], row["high"], scale, "student"),
+        plot=plots.span(row["rating"], row["low"], row["high"], scale, kind),
         points=f"{row['rating']:.0f}",
         ranks=f"surely {best} of {n}" if best == worst else f"may be {best} to {worst} of {n}",
         bounds=f"{low} to {high}",

@@ -101,7 +101,8 @@ def of_ladder(name: str, rungs: Sequence[Mapping[str, Any]]) -> Task:
 
 
 def _learned(rung: Mapping[str, Any]) -> str:
-    return "; ".join(filter(None, (worth.brief(rung.get("contaminated")), rung.get("floor", ""))))
+    target = "target" if rung["kind"] == "target" else ""
+    return "; ".join(filter(None, (target, worth.brief(rung.get("contaminated")), rung.get("floor", ""))))
 
 
 def _task(models: Sequence[Scores]) -> Task:
