@@ -45,9 +45,9 @@ def by_harness(model: Model, config: harness.Config, workspace: Workspace) -> It
                 continue
             step.read(task)
             said, rows = harness.run(one, loaded, model.voice.scorer)
-            [result] = harness_results.results(said, rows, "what the harness gave", seed=one.seed)
+            [result] = harness_results.results(said, rows, "what the harness gave")
             about = _settings(said, result, one.source, chat=one.chat)
-            held = _held(task, result, learned, one.seed, step)
+            held = _held(task, result, learned, step)
             yield harness.write(result, task, about, _about(model), one.seed, step, held)
 
 
@@ -71,7 +71,7 @@ def imported(
                 continue
             about = _settings(said, result, source, chat=bool(said.chat_template))
             about |= {"imported": file.name, "measured_by": str(said.config.get("model", ""))}
-            held = _held(task, result, learned, seed, step) if task else _unseen(learned)
+            held = _held(task, result, learned, step) if task else _unseen(learned)
             yield harness.write(result, task, about, _about(model), seed, step, held)
 
 
@@ -87,10 +87,10 @@ def _frozen(name: str, source: str, docs: Mapping[str, Mapping[str, Any]], works
         return step.earlier("prompts") or harness.freeze(name, source, docs, step)
 
 
-def _held(task: Artifact, result: Result, learned: Learned, seed: int, step: Step) -> dict[str, Any]:
+def _held(task: Artifact, result: Result, learned: Learned, step: Step) -> dict[str, Any]:
     """Contamination and looks."""
     looks = {"looks": learned.looks.to_json()} if learned.looks else {}
-    found = contamination.report(samples_of(task), learned, step, lambda clean: harness.without(result, clean, seed))
+    found = contamination.report(samples_of(task), learned, step, lambda clean: harness.without(result, clean))
     return {"contamination": found, **looks}
 
 

@@ -122,6 +122,38 @@ def test_a_difference_is_within_its_interval_in_95_of_100_cases(name, n):
     assert sum(each.low <= p - q <= each.high for each in found) / len(found) >= ENOUGH
 
 
+def texts(rng: np.random.Generator, n: int, spread: float, harder: float = 0.0) -> Columns:
+    """Texts of 20 to 200 tokens, each as surprising as it is: 1.6 nats a token on average, and `harder`."""
+    tokens = rng.integers(20, 200, n).astype(float)
+    return (rng.gamma(1 / spread**2, 1.6 * spread**2, n) + harder) * tokens, tokens
+
+
+@pytest.mark.parametrize("spread", [0.2, 0.35, 0.6])
+@pytest.mark.parametrize("n", [12, 60])
+def test_what_has_no_bounds_is_within_its_interval_in_95_of_100_cases(spread, n):
+    rng = np.random.default_rng(n)
+    drawn = [texts(rng, n, spread) for _ in range(1000)]
+    nats = [stats.ratio(*columns, share=False) for columns in drawn]
+    assert sum(each.low <= 1.6 <= each.high for each in nats) / 1000 >= ENOUGH
+    found = [stats.perplexity_of(*columns) for columns in drawn]
+    assert sum(each.low <= math.exp(1.6) <= each.high for each in found) / 1000 >= ENOUGH
+    assert np.mean([each.high - each.low for each in nats]) < 1.2 * 3.92 * np.std([each.value for each in nats])
+
+
+@pytest.mark.parametrize("n", [12, 60])
+def test_a_difference_without_bounds_is_within_its_interval_in_95_of_100_cases(n):
+    """Of two models on the same texts, the second 0.1 nats a token worse on average."""
+    rng, of, held = np.random.default_rng(n), 1000, dict.fromkeys(("ratio", "perplexity"), 0)
+    truth = {"ratio": 0.1, "perplexity": math.exp(1.7) - math.exp(1.6)}
+    for _ in range(of):
+        nll, tokens = texts(rng, n, 0.35)
+        worse = nll + rng.gamma(4, 0.025, n) * tokens
+        for kind in held:
+            found = stats.paired_difference(worse, tokens, nll, tokens, kind=kind)
+            held[kind] += found.low <= truth[kind] <= found.high
+    assert min(held.values()) / of >= ENOUGH - 0.01
+
+
 def test_kappa_is_within_its_interval_in_95_of_100_cases(monkeypatch):
     monkeypatch.setattr(stats, "_resampled", partial(stats._resampled, resamples=400))
     rng, held, of = np.random.default_rng(0), 0, 200

@@ -59,7 +59,7 @@ def test_a_metric_is_summed_again_and_its_samples_come_as_ours(tmp_path):
     assert result.lines[0]["asked"] == [{"before": "Question 0?", "text": " yes"}]
     assert result.lines[0]["said"] == [{"nll": 1.5}]
     assert result.docs["arc:3"] == {"question": "Question 3?"}
-    assert harness.without(result, {"arc:1", "arc:2"}, 7)["acc,none"]["value"] == 0.5  # type: ignore[index]
+    assert harness.without(result, {"arc:1", "arc:2"})["acc,none"]["value"] == 0.5  # type: ignore[index]
 
 
 def test_without_samples_it_stays_as_it_was_reported(tmp_path):

@@ -132,7 +132,7 @@ def test_a_student_that_seldom_gives_json_has_numbers_all_the_same(n, gives, see
     lines = [Line(id=str(at), asked=(), said=(), verdict=scorer.score(row, [it])) for at, it in enumerate(said)]
     samples = tuple(Sample(id=str(at), prompt="?", row=row) for at in range(n))
     task = score.Task(name="t", source="own/ada", scorer=scorer, template="{prompt}", samples=samples)
-    found = score.summarise(task, lines, seed=seed)
+    found = score.summarise(task, lines)
     assert list(found) == ["f1", "exact", "precision", "recall", "valid"]
     assert found["precision"].value == 0.5
     for each in found.values():

@@ -129,6 +129,24 @@ def test_texts_without_a_token_that_counts_have_no_part_in_a_perplexity():
         stats.perplexity_of([2.0, 0.0], [1.0, 0.0])
 
 
+def test_a_perplexity_has_the_error_that_resampling_its_texts_finds():
+    rng = np.random.default_rng(3)
+    tokens = rng.integers(20, 200, 400).astype(float)
+    nll, other = (rng.gamma(8, 0.2, 400) * tokens for _ in range(2))
+    found = stats.perplexity_of(nll, tokens)
+    apart = stats.paired_difference(nll, tokens, other, tokens, kind="perplexity")
+    drawn = rng.multinomial(400, np.full(400, 1 / 400), 4000).astype(float)
+    one, two = (np.exp(drawn @ each / (drawn @ tokens)) for each in (nll, other))
+    assert found.se == pytest.approx(one.std(), rel=0.05)
+    assert (found.low, found.high) == pytest.approx(np.quantile(one, [0.025, 0.975]), rel=0.01)
+    assert apart.se == pytest.approx((one - two).std(), rel=0.05)
+
+
+def test_an_interval_beyond_all_numbers_is_still_one():
+    found = stats.perplexity_of([1.0, 900.0], [1.0, 1.0])
+    assert all(map(math.isfinite, (found.value, found.low, found.high, found.se)))
+
+
 @given(st.integers(1, 1000))
 def test_what_a_sequence_spends_is_never_more_than_one_in_twenty(n):
     spent = [stats.spent(place) for place in range(1, n + 1)]

@@ -81,13 +81,13 @@ def load(config: Config) -> Loaded:
     return Loaded(found=found["tasks"], manager=manager, limit=config.limit)
 
 
-def without(result: Result, clean: Collection[str], seed: int) -> dict[str, Any] | None:
+def without(result: Result, clean: Collection[str]) -> dict[str, Any] | None:
     """The metrics that are sums over samples, on those with these ids alone; None where there are none."""
     left = [line["counts"] for line in result.lines if line["id"] in clean]
     found = {}
     for name, kind in result.kinds.items() if len(left) > 1 else ():
         sums = Sums(kind=kind, pairs=[tuple(each[name]) for each in left], sure=True)
-        found[name] = sums.measured(seed).to_json()
+        found[name] = sums.measured().to_json()
     return found or None
 
 

@@ -121,19 +121,17 @@ def reported(said: Any, where: str) -> Reported:
         ) from err
 
 
-def results(found: Reported, rows: Mapping[str, Sequence[Logged]], where: str, *, seed: int = 7) -> Iterator[Result]:
+def results(found: Reported, rows: Mapping[str, Sequence[Logged]], where: str) -> Iterator[Result]:
     """rows: of each task that was logged. where: for errors.
 
     Raises `Broken` when a reported value does not follow from the samples, and `ConfigError`, naming the task, for an
     id that comes twice, for fewer samples than two, and for what is no number.
     """
     for task, said in found.results.items():
-        yield _result(task, said, found, rows.get(task, ()), f"{where}, task {task!r}", seed)
+        yield _result(task, said, found, rows.get(task, ()), f"{where}, task {task!r}")
 
 
-def _result(
-    task: str, said: Mapping[str, Any], found: Reported, rows: Sequence[Logged], where: str, seed: int
-) -> Result:
+def _result(task: str, said: Mapping[str, Any], found: Reported, rows: Sequence[Logged], where: str) -> Result:
     filters = by_filter(rows, where)
     n = max(map(len, filters.values()), default=found.samples(task))
     if rows and n < 2:
@@ -145,7 +143,7 @@ def _result(
         metric, _, filtered = name.partition(",")
         again = _summed(metric, filters.get(filtered, ()), value, found.aggregation(task, metric), f"{where}: {name}")
         if again is not None:
-            metrics[name], sums[name] = again.measured(seed), again
+            metrics[name], sums[name] = again.measured(), again
         elif value is not None and se is not None and n >= 2:
             metrics[name] = _as_reported(value, se, n)
         else:

@@ -121,12 +121,12 @@ class Sums:
         except ArithmeticError as err:
             raise ValueError(f"{top} out of {bottom} is no score") from err
 
-    def measured(self, seed: int) -> Measured:
+    def measured(self) -> Measured:
         """Raises `ValueError` for fewer than two samples."""
         top, bottom = zip(*self.pairs, strict=True)
         if self.kind == "perplexity":
-            return stats.perplexity_of(top, bottom, seed=seed)
-        return stats.ratio(top, bottom, seed=seed, share=self.kind == "share")
+            return stats.perplexity_of(top, bottom)
+        return stats.ratio(top, bottom, share=self.kind == "share")
 
 
 def summed(metric: str, values: Sequence[Any], aggregation: str | None) -> Sums | None:

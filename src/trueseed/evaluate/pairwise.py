@@ -264,8 +264,8 @@ def summarise(
         no_verdict=counted[None],
         split=sum(len({vote for vote in each if vote}) > 1 for each in votes.values()),
         by_order=by_order,
-        win_rate=_rate(kept, won, seed) if enough else None,
-        weighted=_rate(kept, chances, seed) if enough and chances else None,
+        win_rate=_rate(kept, won) if enough else None,
+        weighted=_rate(kept, chances) if enough and chances else None,
         at_equal_length=_at_equal_length(kept, chances or won, a, b, seed) if enough else None,
         won=won,
         chances=chances,
@@ -294,15 +294,15 @@ def _chances(found: Mapping[str, Mapping[str, Standing]], decided: Iterable[str]
     return chances
 
 
-def _rate(prompts: Mapping[str, str], points: Mapping[str, float], seed: int) -> Measured:
-    """prompts: by sample, in their order. Resampled by prompt: several samples of one prompt, or of one conversation,
-    are not independent.
+def _rate(prompts: Mapping[str, str], points: Mapping[str, float]) -> Measured:
+    """prompts: by sample, in their order. By prompt: several samples of one, or of one conversation, are not
+    independent.
     """
     sums, out_of = dict[str, float](), Counter[str]()
     for sample, prompt in prompts.items():
         sums[prompt] = sums.get(prompt, 0.0) + points[sample]
         out_of[prompt] += 1
-    return stats.ratio(list(sums.values()), [out_of[prompt] for prompt in sums], seed=seed)
+    return stats.ratio(list(sums.values()), [out_of[prompt] for prompt in sums])
 
 
 def _at_equal_length(

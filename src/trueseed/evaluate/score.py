@@ -93,11 +93,11 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
         _answered(config, task, model, step) if task.scorer.needs == "answers" else _followed(task, model, step)
     )
     step.count("answers", sum(len(line.said) for line in lines))
-    measured = summarise(task, lines, seed=config.seed)
+    measured = summarise(task, lines)
 
     def without(clean: Collection[str]) -> dict[str, Any] | None:
         left = [line for line in lines if line.id in clean]
-        found = summarise(task, left, seed=config.seed) if len(left) > 1 else {}
+        found = summarise(task, left) if len(left) > 1 else {}
         return {name: each.to_json() for name, each in found.items()} or None
 
     scores = {
@@ -122,7 +122,7 @@ def score(config: Config, frozen: Artifact, model: Examined, learned: Learned, s
     return step.write("scores", fill, {"of": model.speaks.source, "task": task.name})
 
 
-def summarise(task: Task, lines: Sequence[Line], *, seed: int) -> dict[str, Measured]:
+def summarise(task: Task, lines: Sequence[Line]) -> dict[str, Measured]:
     """Every metric that the lines count for. Raises `ConfigError` when a sample was scored with what is no number,
     and where too few count for anything.
     """
@@ -139,9 +139,9 @@ def summarise(task: Task, lines: Sequence[Line], *, seed: int) -> dict[str, Meas
             continue
         try:
             if kind == "perplexity":
-                found[name] = stats.perplexity_of(sums, out_of, seed=seed)
+                found[name] = stats.perplexity_of(sums, out_of)
             else:
-                found[name] = stats.ratio(sums, out_of, seed=seed, share=kind == "share")
+                found[name] = stats.ratio(sums, out_of, share=kind == "share")
         except ValueError as err:
             raise ConfigError(f"{task.name}: there is no {name}: {err}") from err
     return found

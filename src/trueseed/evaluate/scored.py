@@ -298,7 +298,7 @@ def compare(a: Scored, b: Scored, *, metric: str | None = None, seed: int = 0) -
         models=(a.model, b.model),
         a=a.measured(metric),
         b=b.measured(metric),
-        difference=stats.paired_difference(*ours, *theirs, seed=seed, kind=a.kind(metric)),
+        difference=stats.paired_difference(*ours, *theirs, kind=a.kind(metric)),
         p=p,
         test=test,
         better=sum(flip.b > flip.a for flip in flips),

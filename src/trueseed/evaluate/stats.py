@@ -2,7 +2,7 @@
 
 Several samples of one prompt are not independent, so a score is a ratio of two sums over prompts (right answers to
 samples, or negative log-likelihood to tokens), and what varies is prompts. What lies between two known bounds has
-an interval by formula, of width zero never; what has none is resampled by prompt.
+an interval by formula, of width zero never; what has none goes by how far each prompt moves it, and by Student's t.
 """
 
 import math
@@ -104,9 +104,9 @@ def proportion(right: int, n: int) -> Measured:
     return Measured(value=value, se=se, low=low, high=high, n=n, method="Wilson")
 
 
-def ratio(sums: Sequence[float], out_of: Sequence[float], *, seed: int = 0, share: bool = True) -> Measured:
+def ratio(sums: Sequence[float], out_of: Sequence[float], *, share: bool = True) -> Measured:
     """Σ sums / Σ out_of, one number of each per sample (prompt). share: it lies in [0, 1], as `bounded`; else it may be
-    anything, and is resampled by sample.
+    anything, as `_by_moves`.
 
     A share of one answer a sample has Wilson's interval. One out of nothing at all is 0, for none was right. Raises
     `ValueError` for fewer than two samples, and for what is not a number.
@@ -115,7 +115,10 @@ def ratio(sums: Sequence[float], out_of: Sequence[float], *, seed: int = 0, shar
     if len(top) < 2:
         raise ValueError(_TOO_FEW)
     if not share:
-        return _measured((top[bottom > 0], bottom[bottom > 0]), lambda a, n: a / n, seed)
+        top, bottom = top[bottom > 0], bottom[bottom > 0]
+        if len(top) < 2:
+            raise ValueError(_TOO_FEW)
+        return _by_moves(float(top.sum() / bottom.sum()), _moves(top, bottom))
     if not bottom.any():
         return proportion(0, len(top))
     some = bottom > 0
@@ -156,10 +159,13 @@ def bounded(
     return Measured(value=value, se=se * span, low=low, high=high, n=n, method=method)
 
 
-def perplexity_of(nll: Sequence[float], tokens: Sequence[float], *, seed: int = 0) -> Measured:
-    """exp(Σ nll / Σ tokens), one number of each per text, nll in nats. Raises as `ratio`."""
-    top, bottom = _numbers(nll, tokens)
-    return _measured((top[bottom > 0], bottom[bottom > 0]), lambda a, n: np.exp(a / n), seed)
+def perplexity_of(nll: Sequence[float], tokens: Sequence[float]) -> Measured:
+    """exp(Σ nll / Σ tokens), one number of each per text, nll in nats; its interval is that of the logarithm, which is
+    nearer to a normal's. Raises as `ratio`.
+    """
+    found = ratio(nll, tokens, share=False)
+    value, low, high = (math.exp(min(each, _MOST)) for each in (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high, se=value * found.se)
 
 
 def kappa(
@@ -199,13 +205,13 @@ def paired_difference(
     other_sums: Sequence[float],
     other_out_of: Sequence[float],
     *,
-    seed: int = 0,
     kind: Literal["share", "ratio", "perplexity"] = "share",
 ) -> Measured:
     """One score minus another over the same samples, in the same order, each as in `ratio`, or as in `perplexity_of`.
 
     Shares get Bonett and Price's interval (2012), which is none of width zero where all agree (`_differing`); the
-    others are resampled by sample. Raises as `ratio`, and where one of the two is out of nothing.
+    others go by how far each sample moves the difference. Raises as `ratio`, and where one of the two is out of
+    nothing.
     """
     top, bottom, other_top, other_bottom = columns = _numbers(sums, out_of, other_sums, other_out_of)
     if len(top) < 2:
@@ -215,8 +221,13 @@ def paired_difference(
     if kind == "share":
         return _differing(top, bottom, other_top, other_bottom)
     some = (bottom > 0) | (other_bottom > 0)
-    shape = np.exp if kind == "perplexity" else np.asarray
-    return _measured([each[some] for each in columns], lambda a, m, b, n: shape(a / m) - shape(b / n), seed)
+    top, bottom, other_top, other_bottom = (each[some] for each in columns)
+    one, other = float(top.sum() / bottom.sum()), float(other_top.sum() / other_bottom.sum())
+    moves, theirs = _moves(top, bottom), _moves(other_top, other_bottom)
+    if kind == "ratio":
+        return _by_moves(one - other, moves - theirs)
+    one, other = math.exp(min(one, _MOST)), math.exp(min(other, _MOST))
+    return _by_moves(one - other, one * moves - other * theirs)
 
 
 def swapped_p(
@@ -285,6 +296,7 @@ def needed(se: float, n: int, gain: float, *, power: float = POWER, error: float
 
 
 _TOO_FEW = "an interval needs at least two prompts"
+_MOST = 700.0  # nats, of which the exponential is still a number
 _Z = float(stats.norm.isf(ERROR / 2))
 
 
@@ -337,6 +349,16 @@ def _differing(top: Array, bottom: Array, other_top: Array, other_bottom: Array)
 def _moves(top: Array, bottom: Array) -> Array:
     """How far each sample moves the ratio (Hampel 1974): zero on average."""
     return np.asarray((top - top.sum() / bottom.sum() * bottom) / bottom.mean())
+
+
+def _by_moves(value: float, moves: Array) -> Measured:
+    """Of what has no bounds: its error by how far each sample moves it, with one more that is as far off as any, and
+    Student's t. moves (N): zero on average.
+    """
+    n, far = len(moves), float(np.abs(moves).max())
+    se = math.sqrt((float(moves @ moves) + far**2) / (n * (n + 1)))
+    method = "Student's t" if se > _TINY else "all samples the same"
+    return Measured(value=value, se=se, low=value - _student(n) * se, high=value + _student(n) * se, n=n, method=method)
 
 
 _TINY = 1e-12
