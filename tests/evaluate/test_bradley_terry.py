@@ -1,6 +1,7 @@
 """Ratings from pairs: against a brute-force optimum, a published example, and the truth of simulations."""
 
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -107,6 +108,18 @@ def test_verdicts_on_one_prompt_that_agree_do_not_count_as_many():
     once = fit(battles_of("ab", rows))
     often = fit(battles_of("ab", rows * 9, samples=[*range(100)] * 9))
     assert np.sqrt(often.covariance[0, 0]) == pytest.approx(np.sqrt(once.covariance[0, 0]), rel=0.01)
+
+
+def test_two_turns_of_a_conversation_do_not_count_as_two_prompts():
+    rng = np.random.default_rng(5)
+    once = [
+        Verdict(sample=str(n), a="x", b="y", winner=rng.choice(["a", "a", "b"]), order="ab", judge="own/j")
+        for n in range(40)
+    ]
+    again = [replace(each, sample=f"{each.sample}/2") for each in once]
+    one, both = (fit(Battles.of_verdicts(said)) for said in (once, [*once, *again]))
+    assert one.samples == both.samples == 40
+    assert np.diag(both.covariance) == pytest.approx(np.diag(one.covariance))
 
 
 def test_a_bootstrap_of_prompts_agrees_with_the_sandwich():

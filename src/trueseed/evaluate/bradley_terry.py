@@ -22,6 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.special import expit
 
 from trueseed.errors import ConfigError
+from trueseed.evaluate.formats.row import first_turn
 from trueseed.evaluate.verdicts import Verdict
 
 Array = NDArray[np.float64]
@@ -34,10 +35,10 @@ _STEPS, _CLOSE = 100, 1e-9
 
 @dataclass(frozen=True, kw_only=True)
 class Battles:
-    """Pairs that met, one row each. models, samples: by name. sample, a, b: places therein (V). score: of a, 1, ½ or 0,
-    or its share where a judge told its odds.
+    """Pairs that met, one row each. models, samples: by name; the turns of a conversation are one sample, as they are
+    not independent. sample, a, b: places therein (V). score: of a, 1, ½ or 0, or its share where a judge told its odds.
 
-    The same pair may meet on the same sample more than once: in another order, before another judge.
+    The same pair may meet on the same sample more than once: in another order or turn, before another judge.
     """
 
     models: tuple[str, ...]
@@ -52,12 +53,14 @@ class Battles:
         """much: so many meetings is it when the winner is much better."""
         verdicts = [each for each in verdicts for _ in range(much if each.much else 1)]
         models = tuple(sorted({name for each in verdicts for name in (each.a, each.b)}))
-        samples = tuple(dict.fromkeys(each.sample for each in verdicts))
+        known = {each.sample for each in verdicts}
+        begun = {each: first_turn(each, known) for each in known}
+        samples = tuple(dict.fromkeys(begun[each.sample] for each in verdicts))
         at, on = {name: n for n, name in enumerate(models)}, {name: n for n, name in enumerate(samples)}
         return cls(
             models=models,
             samples=samples,
-            sample=np.array([on[each.sample] for each in verdicts], np.int32),
+            sample=np.array([on[begun[each.sample]] for each in verdicts], np.int32),
             a=np.array([at[each.a] for each in verdicts], np.int32),
             b=np.array([at[each.b] for each in verdicts], np.int32),
             score=np.array([each.worth for each in verdicts], np.float64),

@@ -3,7 +3,7 @@
 A question of several turns is several samples: the first goes by the question's own id, later ones by `81/2`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -80,6 +80,16 @@ def lacking(row: Any, readers: Sequence[Reader[Any]]) -> str:
 def turn_id(question: Any, turn: int) -> str:
     """turn: from 1."""
     return str(question) if turn == 1 else f"{question}/{turn}"
+
+
+def first_turn(sample: str, known: Container[str]) -> str:
+    """The sample that its conversation began with, of those that are known; itself, where it is no later turn of one.
+
+    >>> first_turn("81/2", {"81", "81/2"}), first_turn("HumanEval/2", {"HumanEval/1", "HumanEval/2"})
+    ('81', 'HumanEval/2')
+    """
+    question, slash, turn = sample.rpartition("/")
+    return question if slash and turn.isdigit() and question in known else sample
 
 
 def question_id(row: Row, *names: str) -> int | str:
