@@ -26,12 +26,23 @@ def test_newton_finds_what_brute_force_finds(seed):
         return (weights * (np.logaddexp(0, eta) - y * eta)).sum() + (found @ found) / (2 * PRIOR_SD**2)
 
     best = minimize(loss, np.zeros(2), method="Nelder-Mead", options={"xatol": 1e-10, "fatol": 1e-12})
-    np.testing.assert_allclose(fit(y, x, weights[None])[0], best.x, atol=1e-5)
+    np.testing.assert_allclose(fit(y, x, weights), best.x, atol=1e-5)
 
 
 def test_it_stays_finite_where_one_side_won_whatever_was_longer():
-    found = fit(np.ones(50), np.linspace(-1, 1, 50), np.ones((1, 50)))
+    found = fit(np.ones(50), np.linspace(-1, 1, 50))
     assert np.isfinite(found).all()
+
+
+def test_its_error_is_what_resampling_finds():
+    y, longer = drawn(200, 0.4, 1.0)
+    y[:40] = 0.5
+    x, rng = np.tanh(longer / longer.std()), np.random.default_rng(0)
+    drawn_RN = rng.multinomial(200, np.full(200, 1 / 200), 500).astype(float)
+    rates = [1 / (1 + np.exp(-fit(y, x, weights)[0])) for weights in drawn_RN]
+    found = length_controlled(y, longer)
+    assert found.se == pytest.approx(np.std(rates), rel=0.08)
+    assert (found.low, found.high) == pytest.approx(np.quantile(rates, [0.025, 0.975]), abs=0.02)
 
 
 def test_a_side_that_wins_by_length_alone_is_even_at_equal_length():

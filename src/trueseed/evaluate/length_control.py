@@ -7,23 +7,23 @@ side won whatever was longer.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from trueseed.evaluate import stats
 from trueseed.evaluate.stats import Measured
 
 PRIOR_SD = 5.0
-RESAMPLES = 2000
-_AT_ONCE = 100  # resamples fitted together: bounds the memory
 Array = NDArray[np.float64]
 
 
 def length_controlled(
-    won: Sequence[float], longer: Sequence[float], prompts: Sequence[str] | None = None, *, seed: int = 0
+    won: Sequence[float], longer: Sequence[float], prompts: Sequence[str] | None = None
 ) -> Measured | None:
     """won: 1, ½ (a tie) or 0, one number a sample. longer: by how many characters a's answer is longer. prompts: which
-    samples are of one prompt, and are drawn together for the interval.
+    samples are of one prompt, and are no independent ones. The interval is that of θ, by how far each prompt moves it.
 
     None when every sample went one way: then there is no slope to be found, and the plain win rate is all there is.
     Raises `ValueError` for fewer than two prompts, and for what is not a number.
@@ -37,17 +37,10 @@ def length_controlled(
         raise ValueError("an interval needs at least two prompts")
     if (y == y[0]).all():
         return None
-    x = _slope(delta)
-    rng = np.random.default_rng(seed)
-    best_1K = fit(y, x, np.ones((1, len(y))))
-    drawn = [
-        fit(y, x, rng.multinomial(n, np.full(n, 1 / n), _AT_ONCE)[:, cluster].astype(float), start_1K=best_1K)
-        for _ in range(RESAMPLES // _AT_ONCE)
-    ]
-    found = _at_equal_length(np.concatenate(drawn))
-    low, high = np.quantile(found, (0.025, 0.975))
-    value, se = float(_at_equal_length(best_1K)[0]), float(found.std(ddof=1))
-    return Measured(value=value, se=se, low=float(low), high=float(high), n=n, method="bootstrap")
+    theta, moves = _fitted(y, _slope(delta))
+    found = stats.by_moves(theta, n * np.bincount(cluster, moves).astype(float))
+    rate, low, high = (float(_sigmoid(each)) for each in (found.value, found.low, found.high))
+    return replace(found, value=rate, low=low, high=high, se=rate * (1 - rate) * found.se)
 
 
 def influences(won: Sequence[float], longer: Sequence[float]) -> Array:
@@ -55,38 +48,48 @@ def influences(won: Sequence[float], longer: Sequence[float]) -> Array:
     variance by N is that of the rate, as far as it is a straight line in the samples (Hampel 1974). Arguments as of
     `length_controlled`, of samples that did not all go one way.
     """
-    y, x = np.asarray(won, float), _slope(np.asarray(longer, float))
-    [(theta, phi)] = fit(y, x, np.ones((1, len(y))))
-    design_NK = np.stack([np.ones_like(x), x], axis=1)
-    p_N = 1 / (1 + np.exp(-(design_NK @ np.array([theta, phi]))))
-    curve_KK = (design_NK * (p_N * (1 - p_N))[:, None]).T @ design_NK + np.eye(2) / PRIOR_SD**2
-    moved_NK = (design_NK * (y - p_N)[:, None]) @ np.linalg.inv(curve_KK)
-    rate = 1 / (1 + np.exp(-theta))
-    return np.asarray(rate * (1 - rate) * moved_NK[:, 0] * len(y))
+    theta, moves = _fitted(np.asarray(won, float), _slope(np.asarray(longer, float)))
+    rate = _sigmoid(theta)
+    return np.asarray(rate * (1 - rate) * moves * len(moves))
+
+
+def fit(y: Array, x: Array, weights: Array | None = None) -> Array:
+    """The most likely coefficients (θ, φ), by Newton's method. y, x: (N,). weights: how often each sample counts (N),
+    once when left out.
+    """
+    weights = np.ones_like(y) if weights is None else weights
+    found_K = np.zeros(2)
+    for _ in range(100):
+        p_N = _sigmoid(_design(x) @ found_K)
+        slope_K = _design(x).T @ (weights * (y - p_N)) - found_K / PRIOR_SD**2
+        step_K = np.linalg.solve(_curve(x, weights * p_N * (1 - p_N)), slope_K)
+        size = float(np.abs(step_K).max())
+        found_K = found_K + step_K / max(size, 1.0)  # at most one at a time: no leap into the flat ends
+        if size < 1e-9:
+            return found_K
+    raise ValueError("the length control did not come to rest; the verdicts or lengths are out of any range")
+
+
+def _fitted(y: Array, x: Array) -> tuple[float, Array]:
+    """θ, and how far each sample moves it (N)."""
+    found_K = fit(y, x)
+    p_N = _sigmoid(_design(x) @ found_K)
+    moved_NK = (_design(x) * (y - p_N)[:, None]) @ np.linalg.inv(_curve(x, p_N * (1 - p_N)))
+    return float(found_K[0]), np.asarray(moved_NK[:, 0])
+
+
+def _design(x: Array) -> Array:
+    return np.stack([np.ones_like(x), x], axis=1)
+
+
+def _curve(x: Array, spread_N: Array) -> Array:
+    """Of the loss, with the prior's (K, K)."""
+    return np.asarray((_design(x) * spread_N[:, None]).T @ _design(x) + np.eye(2) / PRIOR_SD**2)
 
 
 def _slope(delta: Array) -> Array:
     return np.tanh(delta / delta.std()) if delta.any() and delta.std() > 0 else np.zeros_like(delta)
 
 
-def fit(y: Array, x: Array, weights: Array, *, start_1K: Array | None = None) -> Array:
-    """Coefficients (θ, φ) of the most likely fit, by Newton's method. y, x: (N,); weights: (R, N), one fit for each
-    row; returns (R, 2).
-    """
-    design_NK = np.stack([np.ones_like(x), x], axis=1)
-    squares_N3 = np.stack([np.ones_like(x), x, x * x], axis=1)
-    found_RK = np.zeros((len(weights), 2)) + (0.0 if start_1K is None else start_1K)
-    for _ in range(100):
-        p_RN = 1 / (1 + np.exp(-(found_RK @ design_NK.T)))
-        slope_RK = (weights * (y - p_RN)) @ design_NK - found_RK / PRIOR_SD**2
-        curve_R3 = (weights * p_RN * (1 - p_RN)) @ squares_N3 + np.array([1, 0, 1]) / PRIOR_SD**2
-        step_RK = np.linalg.solve(curve_R3[:, [[0, 1], [1, 2]]], slope_RK[..., None])[..., 0]
-        size_R1 = np.abs(step_RK).max(axis=1, keepdims=True)
-        found_RK += step_RK / np.maximum(size_R1, 1.0)  # at most one at a time: no leap into the flat ends
-        if size_R1.max() < 1e-9:
-            return found_RK
-    raise ValueError("the length control did not come to rest; the verdicts or lengths are out of any range")
-
-
-def _at_equal_length(found_RK: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-found_RK[:, 0])))
+def _sigmoid(at: Array | float) -> Array:
+    return np.asarray(1 / (1 + np.exp(-np.asarray(at))))

@@ -266,7 +266,7 @@ def summarise(
         by_order=by_order,
         win_rate=_rate(kept, won) if enough else None,
         weighted=_rate(kept, chances) if enough and chances else None,
-        at_equal_length=_at_equal_length(kept, chances or won, a, b, seed) if enough else None,
+        at_equal_length=_at_equal_length(kept, chances or won, a, b) if enough else None,
         won=won,
         chances=chances,
         agreement=_agreement(found, seed),
@@ -306,10 +306,10 @@ def _rate(prompts: Mapping[str, str], points: Mapping[str, float]) -> Measured:
 
 
 def _at_equal_length(
-    prompts: Mapping[str, str], points: Mapping[str, float], a: Contestant, b: Contestant, seed: int
+    prompts: Mapping[str, str], points: Mapping[str, float], a: Contestant, b: Contestant
 ) -> Measured | None:
     longer = [len(a.answers[sample]) - len(b.answers[sample]) for sample in prompts]
-    return length_controlled([points[sample] for sample in prompts], longer, list(prompts.values()), seed=seed)
+    return length_controlled([points[sample] for sample in prompts], longer, list(prompts.values()))
 
 
 def _agreement(found: Mapping[str, Mapping[str, Standing]], seed: int) -> dict[tuple[str, str], Measured]:

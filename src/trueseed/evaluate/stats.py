@@ -106,7 +106,7 @@ def proportion(right: int, n: int) -> Measured:
 
 def ratio(sums: Sequence[float], out_of: Sequence[float], *, share: bool = True) -> Measured:
     """Σ sums / Σ out_of, one number of each per sample (prompt). share: it lies in [0, 1], as `bounded`; else it may be
-    anything, as `_by_moves`.
+    anything, as `by_moves`.
 
     A share of one answer a sample has Wilson's interval. One out of nothing at all is 0, for none was right. Raises
     `ValueError` for fewer than two samples, and for what is not a number.
@@ -118,7 +118,7 @@ def ratio(sums: Sequence[float], out_of: Sequence[float], *, share: bool = True)
         top, bottom = top[bottom > 0], bottom[bottom > 0]
         if len(top) < 2:
             raise ValueError(_TOO_FEW)
-        return _by_moves(float(top.sum() / bottom.sum()), _moves(top, bottom))
+        return by_moves(float(top.sum() / bottom.sum()), _moves(top, bottom))
     if not bottom.any():
         return proportion(0, len(top))
     some = bottom > 0
@@ -157,6 +157,16 @@ def bounded(
         low, high = _wilson(share, share * (1 - share) / se**2 * (_Z / _student(n)) ** 2)
     low, high = min(value, least + low * span), max(value, least + high * span)
     return Measured(value=value, se=se * span, low=low, high=high, n=n, method=method)
+
+
+def by_moves(value: float, moves: Array) -> Measured:
+    """Of what has no bounds: its error by how far each sample moves it, with one more that is as far off as any, and
+    Student's t. moves (N): zero on average.
+    """
+    n, far = len(moves), float(np.abs(moves).max())
+    se = math.sqrt((float(moves @ moves) + far**2) / (n * (n + 1)))
+    method = "Student's t" if se > _TINY else "all samples the same"
+    return Measured(value=value, se=se, low=value - _student(n) * se, high=value + _student(n) * se, n=n, method=method)
 
 
 def perplexity_of(nll: Sequence[float], tokens: Sequence[float]) -> Measured:
@@ -225,9 +235,9 @@ def paired_difference(
     one, other = float(top.sum() / bottom.sum()), float(other_top.sum() / other_bottom.sum())
     moves, theirs = _moves(top, bottom), _moves(other_top, other_bottom)
     if kind == "ratio":
-        return _by_moves(one - other, moves - theirs)
+        return by_moves(one - other, moves - theirs)
     one, other = math.exp(min(one, _MOST)), math.exp(min(other, _MOST))
-    return _by_moves(one - other, one * moves - other * theirs)
+    return by_moves(one - other, one * moves - other * theirs)
 
 
 def swapped_p(
@@ -349,16 +359,6 @@ def _differing(top: Array, bottom: Array, other_top: Array, other_bottom: Array)
 def _moves(top: Array, bottom: Array) -> Array:
     """How far each sample moves the ratio (Hampel 1974): zero on average."""
     return np.asarray((top - top.sum() / bottom.sum() * bottom) / bottom.mean())
-
-
-def _by_moves(value: float, moves: Array) -> Measured:
-    """Of what has no bounds: its error by how far each sample moves it, with one more that is as far off as any, and
-    Student's t. moves (N): zero on average.
-    """
-    n, far = len(moves), float(np.abs(moves).max())
-    se = math.sqrt((float(moves @ moves) + far**2) / (n * (n + 1)))
-    method = "Student's t" if se > _TINY else "all samples the same"
-    return Measured(value=value, se=se, low=value - _student(n) * se, high=value + _student(n) * se, n=n, method=method)
 
 
 _TINY = 1e-12
