@@ -87,6 +87,7 @@ def page(browser: Browser, server: tuple[str, Speaker], speaker: Speaker) -> Ite
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
     opened.goto(server[0])
+    expect(opened.get_by_role("textbox")).to_be_enabled()  # or its first look for models meets what a test changes
     yield opened
     context.close()
     assert errors == []

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trueseed.errors import Broken, ConfigError
-from trueseed.lm.topk import TopK
+from trueseed.lm.topk import Drawn, TopK
 from trueseed.train.codec import LEAST, ROUNDING, decode, encode, kept
 
 VOCABULARIES = (2, 300, 49_152, 65_536, 65_537, 151_936, 262_144, 1_000_000)
@@ -22,41 +22,45 @@ nats = st.one_of(
 @st.composite
 def thoughts(draw: st.DrawFn) -> tuple[TopK, int]:
     vocabulary = draw(st.sampled_from(VOCABULARIES))
-    places, k = draw(st.integers(0, 5)), draw(st.integers(1, 9))
-    ids = st.lists(st.integers(0, vocabulary - 1), min_size=places * k, max_size=places * k)
-    logprobs = st.lists(nats, min_size=places * k, max_size=places * k)
-    tail = st.lists(nats, min_size=places, max_size=places)
+    places, k, m = draw(st.integers(0, 5)), draw(st.integers(1, 9)), draw(st.integers(0, 9))
+
+    def ids(many: int) -> np.ndarray:
+        some = st.lists(st.integers(0, vocabulary - 1), min_size=places * many, max_size=places * many)
+        return np.array(draw(some), np.int32).reshape(places, many)
+
+    def numbers(many: int) -> np.ndarray:
+        return np.array(draw(st.lists(nats, min_size=many, max_size=many)), np.float32)
+
     return TopK(
-        ids=np.array(draw(ids), np.int32).reshape(places, k),
-        logprobs=-np.array(draw(logprobs), np.float32).reshape(places, k),
-        tail=-np.array(draw(tail), np.float32),
-        drawn=draw(st.integers(0, k - 1)),
+        ids=ids(k),
+        logprobs=-numbers(places * k).reshape(places, k),
+        tail=-numbers(places),
+        drawn=Drawn(ids=ids(m), entropy=numbers(places)) if m else None,
     ), vocabulary
 
 
-def spoken(places: int, k: int, vocabulary: int, *, seed: int = 0) -> TopK:
+def spoken(places: int, k: int, vocabulary: int, *, draws: int = 0, seed: int = 0) -> TopK:
     """Random and in order, as a teacher gives it."""
     rng = np.random.default_rng(seed)
     logits = np.sort(rng.normal(size=(places, k)) * 4)[:, ::-1]
     total = np.log(np.exp(logits).sum(1) + 1)
     ids = rng.permuted(np.broadcast_to(np.arange(min(vocabulary, 4096)), (places, min(vocabulary, 4096))), axis=1)
+    ids = (ids + vocabulary - min(vocabulary, 4096)).astype(np.int32)
     return TopK(
-        ids=(ids[:, :k] + vocabulary - min(vocabulary, 4096)).astype(np.int32),
+        ids=ids[:, :k],
         logprobs=(logits - total[:, None]).astype(np.float32),
         tail=-total.astype(np.float32),
+        drawn=Drawn(ids=ids[:, k : k + draws], entropy=np.full(places, 7.3, np.float32)) if draws else None,
     )
 
 
 def same(one: TopK, other: TopK) -> bool:
-    return (
-        all(
-            getattr(one, name).tobytes() == getattr(other, name).tobytes()
-            and getattr(one, name).dtype == getattr(other, name).dtype
-            and getattr(one, name).shape == getattr(other, name).shape
-            for name in ("ids", "logprobs", "tail")
-        )
-        and one.drawn == other.drawn
-    )
+    """To the bit."""
+    assert (one.drawn is None) == (other.drawn is None)
+    pairs = [(getattr(one, name), getattr(other, name)) for name in ("ids", "logprobs", "tail")]
+    if one.drawn and other.drawn:
+        pairs += [(one.drawn.ids, other.drawn.ids), (one.drawn.entropy, other.drawn.entropy)]
+    return all((a.tobytes(), a.dtype, a.shape) == (b.tobytes(), b.dtype, b.shape) for a, b in pairs)
 
 
 @given(thoughts())
@@ -80,7 +84,11 @@ def test_rounding_is_bounded_and_keeps_ids_order_and_impossibility(thought: tupl
     topk, _ = thought
     found = kept(topk)
     assert np.array_equal(found.ids, topk.ids)
-    for was, now in ((topk.logprobs, found.logprobs), (topk.tail, found.tail)):
+    numbers = [(topk.logprobs, found.logprobs), (topk.tail, found.tail)]
+    if topk.drawn and found.drawn:
+        assert np.array_equal(found.drawn.ids, topk.drawn.ids)
+        numbers.append((-topk.drawn.entropy, -found.drawn.entropy))
+    for was, now in numbers:
         assert np.array_equal(np.isneginf(was), np.isneginf(now))
         within = (was >= LEAST) & ~np.isneginf(was)
         exact = was[within].astype(np.float64)
@@ -92,6 +100,10 @@ def test_rounding_is_bounded_and_keeps_ids_order_and_impossibility(thought: tupl
 def test_a_token_takes_at_most_120_bytes_at_k_32_and_any_vocabulary_to_262144(places: int) -> None:
     for vocabulary in (300, 49_152, 151_936, 262_144):
         assert len(encode(spoken(places, 32, vocabulary), vocabulary=vocabulary)) <= 120 * places
+
+
+def test_a_token_of_16_probable_and_28_drawn_ones_takes_at_most_120_bytes_for_vocabularies_to_65536() -> None:
+    assert len(encode(spoken(8, 16, 65_536, draws=28), vocabulary=65_536)) <= 120 * 8
 
 
 def test_equal_after_rounding_they_still_stand_in_the_teachers_order() -> None:
@@ -140,8 +152,8 @@ def test_a_length_that_its_checksum_vouches_for_is_still_checked() -> None:
 
 def test_another_version_is_named() -> None:
     body = bytearray(encode(spoken(1, 2, 300), vocabulary=300)[:-4])
-    body[3] = 2
-    with pytest.raises(Broken, match="version 2; this program reads 1"):
+    body[3] = 1
+    with pytest.raises(Broken, match="version 1; this program reads 2"):
         decode(bytes(body) + zlib.crc32(body).to_bytes(4, "little"))
 
 
@@ -153,6 +165,11 @@ def test_another_version_is_named() -> None:
         ({"logprobs": np.array([[-1.0, np.nan]], np.float32)}, "broken"),
         ({"tail": np.array([0.5], np.float32)}, "log of the tail's mass of 0.5"),
         ({"tail": np.array([-1.0, -1.0], np.float32)}, "do not belong together"),
+        ({"drawn": Drawn(ids=np.array([[300]], np.int32), entropy=np.float32([1]))}, "not all in a vocabulary of 300"),
+        ({"drawn": Drawn(ids=np.array([[3]], np.int32), entropy=np.float32([-1]))}, "entropy of the tail of 1"),
+        ({"drawn": Drawn(ids=np.array([[3]], np.int32), entropy=np.float32([np.nan]))}, "broken"),
+        ({"drawn": Drawn(ids=np.array([[3], [4]], np.int32), entropy=np.float32([1]))}, "do not belong to 1 places"),
+        ({"drawn": Drawn(ids=np.zeros((1, 0), np.int32), entropy=np.float32([1]))}, "0 drawn tokens beside 2"),
     ],
 )
 def test_what_no_teacher_can_have_thought_is_not_stored(changed: dict[str, np.ndarray], says: str) -> None:

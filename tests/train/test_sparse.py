@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from trueseed.errors import ConfigError
-from trueseed.lm.topk import TopK
+from trueseed.lm.topk import Drawn, TopK
 from trueseed.train.codec import decode, encode
 from trueseed.train.divergence import Divergence, divergence
 from trueseed.train.losses import answer_loss
@@ -228,12 +228,12 @@ def drawn(logits_AV: Tensor, k: int, draws: int, seed: int = 0) -> TopK:
     logp = logits_AV.log_softmax(-1)
     kept, ids = logp.sort(-1, descending=True)
     others = torch.multinomial(kept[:, k:].exp(), draws, True, generator=torch.Generator().manual_seed(seed)) + k
-    chosen = torch.cat([torch.arange(k).expand(len(ids), k), others], 1)
+    share = kept[:, k:].softmax(-1)
     return TopK(
-        ids=ids.gather(1, chosen).numpy().astype(np.int32),
-        logprobs=kept.gather(1, chosen).numpy(),
+        ids=ids[:, :k].int().numpy(),
+        logprobs=kept[:, :k].numpy(),
         tail=kept[:, k:].logsumexp(-1).numpy(),
-        drawn=draws,
+        drawn=Drawn(ids=ids.gather(1, others).int().numpy(), entropy=torch.special.entr(share).sum(-1).numpy()),
     )
 
 
@@ -242,12 +242,10 @@ def test_draws_that_hold_every_other_token_by_its_share_are_the_dense_kl() -> No
     logits = teacher()
     kept = logits.sort(-1, descending=True).indices[:, :4]
     even = torch.full_like(logits, -1.0).scatter(1, kept, logits.gather(1, kept).abs())  # all others are alike
-    once = np.concatenate([np.argsort(-even.numpy(), 1, kind="stable")[:, :4], np.zeros((A, V - 4), int)], 1)
-    for row, top_ids in enumerate(once[:, :4]):
-        once[row, 4:] = np.setdiff1d(np.arange(V), top_ids)
-    logp = even.log_softmax(-1).numpy()
-    tail = np.log(np.exp(np.take_along_axis(logp, once[:, 4:], 1)).sum(1))
-    said = TopK(ids=once.astype(np.int32), logprobs=np.take_along_axis(logp, once, 1), tail=tail, drawn=V - 4)
+    logp, ids = even.log_softmax(-1).sort(-1, descending=True)
+    once = Drawn(ids=ids[:, 4:].int().numpy(), entropy=np.full(A, np.log(V - 4)))
+    tail = logp[:, 4:].logsumexp(-1).numpy()
+    said = TopK(ids=ids[:, :4].int().numpy(), logprobs=logp[:, :4].numpy(), tail=tail, drawn=once)
     found = sparse(hidden, head, labels, Thought.of(said, k=4, vocabulary=V, draws=V - 4), Divergence())
     must_agree(found.total, dense(hidden @ head.T, even, 0.0), (hidden, head))
 
@@ -298,4 +296,4 @@ def test_draws_are_taken_as_they_were_made_or_not_at_all() -> None:
         Thought.of(said, k=2, vocabulary=V, draws=4)
     with pytest.raises(ConfigError, match="not what is stored, 4 beside 3"):
         Thought.of(said, k=3, vocabulary=V, draws=2)
-    assert Thought.of(said, k=2, vocabulary=V).weight is None
+    assert Thought.of(said, k=2, vocabulary=V).entropy is None

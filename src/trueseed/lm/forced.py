@@ -25,7 +25,7 @@ from trueseed.lm.cache import Kept
 from trueseed.lm.network import Network
 from trueseed.lm.sampling import most_probable
 from trueseed.lm.sharing import Pass, passes
-from trueseed.lm.topk import TopK
+from trueseed.lm.topk import Drawn, TopK
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,8 @@ class Reader:
         for each in self._read(chats):
             found = _topk(self._network, each.hidden, k, draws, chance)
             for member, of in _split(each.owners, each.of):
-                yield member, TopK(ids=found.ids[of], logprobs=found.logprobs[of], tail=found.tail[of], drawn=draws)
+                drawn = found.drawn and Drawn(ids=found.drawn.ids[of], entropy=found.drawn.entropy[of])
+                yield member, TopK(ids=found.ids[of], logprobs=found.logprobs[of], tail=found.tail[of], drawn=drawn)
 
     def _read(self, chats: Sequence[Chat]) -> Iterator[_Predictions]:
         sequences = [tuple(ids[:-1]) for ids, _ in chats]  # nothing is predicted from the last token
@@ -219,17 +220,17 @@ def _few_places(network: Network, each: _Predictions) -> Iterator[tuple[Tensor, 
 @torch.inference_mode()
 def _topk(network: Network, hidden_UH: Tensor, k: int, draws: int, chance: torch.Generator | None) -> TopK:
     parts = [top(logits_RV, k, draws, chance) for logits_RV in _few_rows(network, hidden_UH)]
-    nothing = torch.empty(0, k + draws)
-    parts = parts or [(nothing.int(), nothing, nothing[:, 0])]
-    ids, logprobs, tail = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
-    return TopK(ids=ids.numpy(), logprobs=logprobs.numpy(), tail=tail.numpy(), drawn=draws)
+    none = torch.empty(0, k)
+    parts = parts or [(none.int(), none, none[:, 0], torch.empty(0, draws, dtype=torch.int32), none[:, 0])]
+    ids, logprobs, tail, drawn, entropy = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+    return TopK(ids=ids, logprobs=logprobs, tail=tail, drawn=Drawn(ids=drawn, entropy=entropy) if draws else None)
 
 
 def top(
     logits_RV: Tensor, k: int, draws: int = 0, chance: torch.Generator | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The `k` most probable tokens of each row, int32, then `draws` of the others by chance; their log-probabilities,
-    and the log of the mass that the k leave.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The `k` most probable tokens of each row, int32; their log-probabilities; the log of the mass that they leave;
+    `draws` of the other tokens, int32, and the entropy of these (0 where none is drawn).
 
     The tail is summed from its own logits and joined to the others as log(1 + e^x): nothing is subtracted from one,
     and nothing but the result leaves float32's range. So a mass of 1e-60 beside one of nearly 1 keeps its digits, and
@@ -243,16 +244,29 @@ def top(
     kept_R1 = kept_Rk[:, 1:].exp().sum(-1, keepdim=True).log1p()
     rest_RV = wide_RV.scatter(1, ids_Rk, -torch.inf).sub_(next_R1).exp_()
     rest_R1 = rest_RV.sum(-1, keepdim=True).log() + (next_R1 - first_R1)
-    likely_Rk, told_Rk = ids_Rk, kept_Rk
-    if draws:
-        drawn_Rm = torch.multinomial(rest_RV.cpu(), draws, replacement=True, generator=chance).to(ids_Rk.device)
-        likely_Rk = torch.cat([ids_Rk, drawn_Rm], 1)
-        told_Rk = torch.cat([kept_Rk, wide_RV.gather(1, drawn_Rm) - first_R1], 1)
     return (
-        likely_Rk.int(),
-        told_Rk - kept_R1 - _softplus(rest_R1 - kept_R1),
+        ids_Rk.int(),
+        kept_Rk - kept_R1 - _softplus(rest_R1 - kept_R1),
         -_softplus(kept_R1 - rest_R1)[:, 0],
+        *_drawn(rest_RV, draws, chance),
     )
+
+
+def _drawn(mass_RV: Tensor, draws: int, chance: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Systematic sampling (Madow 1949): the row's mass is laid out token after token, and every m-th part of it is met
+    by one of m points that stand equally far apart. So a token is met as often as its share says, give or take less
+    than once; among tokens drawn one by one (`multinomial`), what a row says of its tail varies more.
+    """
+    rows = len(mass_RV)
+    if not draws:
+        return torch.empty(rows, 0, dtype=torch.int32), mass_RV.new_zeros(rows)
+    laid_RV = mass_RV.double().cumsum(-1)
+    whole_R1 = laid_RV[:, -1:]
+    first_R1 = torch.rand((rows, 1), generator=chance, dtype=torch.float64).to(mass_RV.device)
+    at_Rm = (first_R1 + torch.arange(draws, device=mass_RV.device)) / draws * whole_R1
+    at_Rm = torch.minimum(at_Rm, torch.nextafter(whole_R1, torch.zeros_like(whole_R1)))  # rounding may reach its end
+    entropy_R = whole_R1.log()[:, 0] + torch.special.entr(mass_RV).sum(-1, dtype=torch.float64) / whole_R1[:, 0]
+    return torch.searchsorted(laid_RV, at_Rm, right=True).int(), entropy_R.float()
 
 
 def _softplus(x: Tensor) -> Tensor:

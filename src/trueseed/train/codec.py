@@ -3,8 +3,9 @@
     blob = encode(topk, vocabulary=49152)
     decode(blob)                                 # what `encode` kept, bit for bit
 
-Token ids, their order and the tail are kept for good; log-probabilities are rounded (`kept` says to what). The bytes
-are described in docs/distillation.md ("The format"); they are little-endian, and a change of them is a new `VERSION`.
+Token ids and their order are kept for good; log-probabilities, the tail's mass and its entropy are rounded (`kept` says
+to what). A drawn token is its id alone, so it takes less than a probable one. The bytes are described in
+docs/distillation.md ("The format"); they are little-endian, and a change of them is a new `VERSION`.
 
 Shapes: A answer tokens, k of the teacher's most probable ones and m drawn from the others.
 """
@@ -17,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trueseed.errors import Broken, ConfigError
-from trueseed.lm.topk import TopK
+from trueseed.lm.topk import Drawn, TopK
 
-VERSION = 1
+VERSION = 2
 LARGEST_VOCABULARY = 1 << 24
 MOST_DRAWS = 255
 ROUNDING = 1 / 512  # |lp - kept lp| is at most this share of |lp|, or 1/1024 where that is more
@@ -38,13 +39,16 @@ def encode(topk: TopK, *, vocabulary: int) -> bytes:
     not a number or above 0, arrays that do not belong together.
     """
     _must_be_thinkable(topk, vocabulary)
-    places, k = topk.ids.shape
+    drawn = topk.drawn or _none(topk)
+    every = np.concatenate([topk.ids, drawn.ids], 1)
+    places, of_each = every.shape
     above = _bits_above(vocabulary)
-    ids = topk.ids.astype("<u4").ravel()
+    ids = every.astype("<u4").ravel()
     codes = _to_code(topk.logprobs.ravel(), bits=11)
     body = (
-        _HEAD.pack(_MAGIC, VERSION, k, above, topk.drawn, places)
+        _HEAD.pack(_MAGIC, VERSION, of_each, above, topk.draws, places)
         + _to_code(topk.tail, bits=16).astype("<u2").tobytes()
+        + _to_code(-drawn.entropy, bits=16).astype("<u2").tobytes()
         + (ids & 0xFFFF).astype("<u2").tobytes()
         + _packed(ids >> 16, above)
         + (codes >> _LOW_BITS).astype(np.uint8).tobytes()
@@ -55,38 +59,46 @@ def encode(topk: TopK, *, vocabulary: int) -> bytes:
 
 def decode(blob: bytes) -> TopK:
     """Raises `Broken` for bytes that `encode` did not write: cut, changed, or of another version."""
-    places, k, above, drawn = _head(blob)
-    n = places * k
-    sizes = (2 * places, 2 * n, -(-n * above // 8), n, -(-n * _LOW_BITS // 8))
+    places, of_each, above, draws = _head(blob)
+    n, k = places * of_each, of_each - draws
+    likely = places * k
+    entropies = places if draws else 0
+    sizes = (2 * places, 2 * entropies, 2 * n, -(-n * above // 8), likely, -(-likely * _LOW_BITS // 8))
     if len(blob) != _HEAD.size + sum(sizes) + 4:
         raise Broken(f"stored log-probabilities are {len(blob)} bytes, not the {_HEAD.size + sum(sizes) + 4} they say")
     ends = np.cumsum((_HEAD.size, *sizes))
-    tail, low, high, coarse, fine = (blob[start:end] for start, end in itertools.pairwise(ends))
+    tail, entropy, low, high, coarse, fine = (blob[start:end] for start, end in itertools.pairwise(ends))
     ids = np.frombuffer(low, "<u2").astype(np.int32) | _unpacked(high, above, n).astype(np.int32) << 16
-    codes = np.frombuffer(coarse, np.uint8).astype(np.uint16) << _LOW_BITS | _unpacked(fine, _LOW_BITS, n)
+    ids = ids.reshape(places, of_each)
+    codes = np.frombuffer(coarse, np.uint8).astype(np.uint16) << _LOW_BITS | _unpacked(fine, _LOW_BITS, likely)
     return TopK(
-        ids=ids.reshape(places, k),
+        ids=ids[:, :k],
         logprobs=_VALUES[11][codes].reshape(places, k),
         tail=_VALUES[16][np.frombuffer(tail, "<u2")],
-        drawn=drawn,
+        drawn=Drawn(ids=ids[:, k:], entropy=-_VALUES[16][np.frombuffer(entropy, "<u2")]) if draws else None,
     )
 
 
 def kept(topk: TopK) -> TopK:
-    """What `encode` keeps of it: the same ids in the same order, and rounded log-probabilities."""
+    """What `encode` keeps of it: the same ids in the same order, and rounded numbers."""
+    drawn = topk.drawn
     return TopK(
         ids=topk.ids.astype(np.int32),
         logprobs=_VALUES[11][_to_code(topk.logprobs, bits=11)],
         tail=_VALUES[16][_to_code(topk.tail, bits=16)],
-        drawn=topk.drawn,
+        drawn=drawn and Drawn(ids=drawn.ids.astype(np.int32), entropy=-_VALUES[16][_to_code(-drawn.entropy, bits=16)]),
     )
+
+
+def _none(topk: TopK) -> Drawn:
+    return Drawn(ids=topk.ids[:, :0], entropy=topk.tail[:0])
 
 
 def _head(blob: bytes) -> tuple[int, int, int, int]:
     """A, k + m, the bits of an id above its lowest 16, and m."""
     if len(blob) < _HEAD.size + 4:
         raise Broken(f"stored log-probabilities were cut: {len(blob)} bytes remain")
-    magic, version, k, above, drawn, places = _HEAD.unpack_from(blob)
+    magic, version, of_each, above, draws, places = _HEAD.unpack_from(blob)
     if magic != _MAGIC:
         raise Broken(f"these are no stored log-probabilities: they begin with {magic!r}")
     if version != VERSION:
@@ -95,22 +107,33 @@ def _head(blob: bytes) -> tuple[int, int, int, int]:
         raise Broken("stored log-probabilities were changed or cut: their checksum differs; make the signals again")
     if above not in _SPREAD:
         raise Broken(f"stored log-probabilities say that an id takes {16 + above} bits")
-    if drawn >= k:
-        raise Broken(f"stored log-probabilities say that {drawn} of {k} tokens are drawn")
-    return places, k, above, drawn
+    if draws >= of_each:
+        raise Broken(f"stored log-probabilities say that {draws} of {of_each} tokens are drawn")
+    return places, of_each, above, draws
 
 
 def _must_be_thinkable(topk: TopK, vocabulary: int) -> None:
     ids, logprobs, tail = topk.ids, topk.logprobs, topk.tail
     if ids.ndim != 2 or logprobs.shape != ids.shape or tail.shape != ids.shape[:1] or not 1 <= ids.shape[1] < 1 << 16:
         raise ConfigError(f"top-k of shapes {ids.shape}, {logprobs.shape} and {tail.shape} do not belong together")
-    if not 0 <= topk.drawn <= min(MOST_DRAWS, ids.shape[1] - 1):
-        raise ConfigError(f"{topk.drawn} of {ids.shape[1]} tokens cannot be drawn ones; at most {MOST_DRAWS} can")
+    drawn = topk.drawn or _none(topk)
+    if topk.drawn and (drawn.ids.shape != (len(ids), topk.draws) or drawn.entropy.shape != tail.shape):
+        raise ConfigError(
+            f"drawn tokens of shape {drawn.ids.shape} and entropies of shape {drawn.entropy.shape} do not belong to "
+            f"{len(ids)} places"
+        )
+    if topk.drawn and not 1 <= topk.draws <= min(MOST_DRAWS, (1 << 16) - 1 - topk.k):
+        raise ConfigError(f"{topk.draws} drawn tokens beside {topk.k} cannot be stored; at most {MOST_DRAWS}")
     if not 1 <= vocabulary <= LARGEST_VOCABULARY:
         raise ConfigError(f"a vocabulary of {vocabulary} tokens cannot be stored; at most {LARGEST_VOCABULARY}")
-    if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
-        raise ConfigError(f"token ids {ids.min()} to {ids.max()} are not all in a vocabulary of {vocabulary}")
-    for name, values in (("log-probability", logprobs), ("log of the tail's mass", tail)):
+    for these in (ids, drawn.ids):
+        if these.size and not 0 <= int(these.min()) <= int(these.max()) < vocabulary:
+            raise ConfigError(f"token ids {these.min()} to {these.max()} are not all in a vocabulary of {vocabulary}")
+    for name, values in (
+        ("log-probability", logprobs),
+        ("log of the tail's mass", tail),
+        ("negative entropy of the tail", -drawn.entropy),
+    ):
         if np.isnan(values).any() or (values > 0).any():
             raise ConfigError(f"a {name} of {np.max(values)} was given; the teacher's numbers are broken")
 

@@ -111,11 +111,11 @@ class Writing:
         places = sum(mask[1:])
         if record in self._seen:
             raise ConfigError(f"record {record[:16]} was given twice; a dataset has each record once")
-        if (len(topk.ids), topk.k, topk.drawn) != (places, self._about.k, self._about.draws):
+        if (len(topk.ids), topk.k, topk.draws) != (places, self._about.k, self._about.draws):
             raise ConfigError(
                 f"record {record[:16]} has {places} answer tokens and the teacher was to give {self._about.k} "
                 f"log-probabilities for each, and {self._about.draws} drawn ones; it gave {len(topk.ids)} times "
-                f"{topk.k} and {topk.drawn}"
+                f"{topk.k} and {topk.draws}"
             )
         try:
             must_be_a_distribution(topk)
@@ -201,17 +201,16 @@ def must_be_a_distribution(topk: TopK) -> None:
     """Raises `ConfigError` when probabilities are not numbers, sum to more than 1, or name a token twice; and when a
     token was drawn that is among the most probable ones.
     """
-    top, drawn = topk.ids[:, : topk.k], topk.ids[:, topk.k :]
     with np.errstate(divide="ignore", invalid="ignore"):
-        kept = np.logaddexp.reduce(topk.logprobs[:, : topk.k].astype(np.float64), 1)
+        kept = np.logaddexp.reduce(topk.logprobs.astype(np.float64), 1)
         total = np.logaddexp(kept, topk.tail.astype(np.float64))
     if np.isnan(total).any():
         raise ConfigError("a log-probability is not a number; the teacher's numbers are broken")
     if total.size and (most := float(total.max())) > _ABOVE_ONE:
         raise ConfigError(f"probabilities of a token sum to {math.exp(most):.4f}, which is more than 1")
-    if (np.diff(np.sort(top, 1), axis=1) == 0).any():
+    if (np.diff(np.sort(topk.ids, 1), axis=1) == 0).any():
         raise ConfigError("the same token stands twice among the most probable ones")
-    if topk.drawn and (drawn[:, :, None] == top[:, None, :]).any():
+    if topk.drawn and (topk.drawn.ids[:, :, None] == topk.ids[:, None, :]).any():
         raise ConfigError("a token that is among the most probable ones was drawn from the others")
 
 
@@ -274,9 +273,9 @@ class Signals:
             raise Broken(f"stored signals of record {record[:16]} cannot be read ({err}); make them again") from err
         except Broken as err:
             raise Broken(f"record {record[:16]}: {err}") from err
-        if (topk.k, topk.drawn) != (self.about.k, self.about.draws):
+        if (topk.k, topk.draws) != (self.about.k, self.about.draws):
             raise Broken(
-                f"record {record[:16]}: {topk.k} tokens and {topk.drawn} drawn ones are kept at each place, not "
+                f"record {record[:16]}: {topk.k} tokens and {topk.draws} drawn ones are kept at each place, not "
                 f"{self.about.k} and {self.about.draws}"
             )
         return topk

@@ -14,10 +14,11 @@ the tail as the teacher spoke it, at T = 1, on both sides. With k = vocabulary t
 
 Where tokens were drawn from the tail, each by its share of it, they stand for it instead: m of them bear a m-th of its
 mass each. Then nothing is merged, and the loss and its gradient are those of the dense forward KL on average over draws
-(sampling from the teacher, as in Anshumann et al. 2025, arXiv:2503.16870, for what the k most probable ones leave).
+(sampling from the teacher, as in Anshumann et al. 2025, arXiv:2503.16870, for what the k most probable ones leave). How
+probable the teacher finds the drawn ones is not needed: of the tail only its entropy enters the loss, which is stored.
 
 Shapes: A answer tokens, D hidden size, V vocabulary, k kept, m drawn, R rows at once, C = k + 1 outcomes (k where
-nothing is left, k + m with draws).
+nothing is left).
 """
 
 from collections.abc import Callable, Sequence
@@ -42,8 +43,8 @@ _ROWS = 32  # rows of logits in float32 at once: they stay in the processor's ca
 class Thought:
     """The teacher's side. ids A × k, int64; logp A × C: log-probabilities of these and of the tail, summing to 1.
 
-    With draws, ids and logp are of the k and the m (A × C), and weight (A × C) says how much of the teacher's mass each
-    bears, in all 1; it is None otherwise.
+    With draws, ids are of the k and then the m (A × (k + m)), and entropy (A) is that of the tail's tokens among
+    themselves, in nats; it is None otherwise.
 
     No outcome has less than e^LEAST: a reverse divergence from the impossible would be infinite, and rounding alone
     makes a small mass none.
@@ -51,7 +52,7 @@ class Thought:
 
     ids: Tensor
     logp: Tensor
-    weight: Tensor | None = None
+    entropy: Tensor | None = None
 
     @classmethod
     def of(cls, topk: TopK, *, k: int, vocabulary: int, draws: int = 0) -> "Thought":
@@ -65,14 +66,15 @@ class Thought:
                 f"`loss_top_k: {k}` needs {k} log-probabilities of each token; {topk.k} are stored. Lower it, or make "
                 f"the signals again"
             )
-        if draws and (topk.k, topk.drawn) != (k, draws):
+        if draws and (topk.k, topk.draws) != (k, draws):
             raise ConfigError(
-                f"`tail_draws: {draws}` beside `loss_top_k: {k}` are not what is stored, {topk.drawn} beside {topk.k}; "
+                f"`tail_draws: {draws}` beside `loss_top_k: {k}` are not what is stored, {topk.draws} beside {topk.k}; "
                 f"set these, or make the signals again"
             )
         logprobs, tail = topk.logprobs.astype(np.float64), topk.tail.astype(np.float64)
-        tail = np.logaddexp(tail, np.logaddexp.reduce(logprobs[:, k : topk.k], 1)) if k < topk.k else tail
-        ids = topk.ids if draws else topk.ids[:, :k]
+        tail = np.logaddexp(tail, np.logaddexp.reduce(logprobs[:, k:], 1)) if k < topk.k else tail
+        drawn = topk.drawn if draws else None
+        ids = np.concatenate([topk.ids, drawn.ids], 1) if drawn else topk.ids[:, :k]
         if ids.size and not 0 <= int(ids.min()) <= int(ids.max()) < vocabulary:
             raise ConfigError(
                 f"the teacher finds token {ids.max()} probable; the student knows only {vocabulary} tokens, and no id "
@@ -81,16 +83,8 @@ class Thought:
         outcomes = logprobs[:, :k] if k == vocabulary else np.concatenate([logprobs[:, :k], tail[:, None]], 1)
         outcomes = np.maximum(outcomes, LEAST)
         outcomes = outcomes - np.logaddexp.reduce(outcomes, 1, keepdims=True) if len(outcomes) else outcomes
-        said, logp = torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(outcomes)
-        if not draws:
-            return cls(said, logp)
-        drawn = torch.from_numpy(np.maximum(logprobs[:, topk.k :], LEAST))
-        bears = logp.exp()
-        return cls(
-            said,
-            torch.cat([logp[:, :k], drawn], 1),
-            torch.cat([bears[:, :k], (bears[:, k:] / draws).expand(-1, draws)], 1),
-        )
+        entropy = torch.from_numpy(drawn.entropy.astype(np.float64)) if drawn else None
+        return cls(torch.from_numpy(ids.astype(np.int64)), torch.from_numpy(outcomes), entropy)
 
     def take(self, at_A: Tensor) -> "Thought":
         """Rows in another order."""
@@ -102,22 +96,22 @@ class Thought:
 
     def split(self, rows: int) -> list["Thought"]:
         pairs = list(zip(self.ids.split(rows), self.logp.split(rows), strict=True))
-        weights = [None] * len(pairs) if self.weight is None else self.weight.split(rows)
-        return [Thought(ids, logp, weight) for (ids, logp), weight in zip(pairs, weights, strict=True)]
+        entropies = [None] * len(pairs) if self.entropy is None else self.entropy.split(rows)
+        return [Thought(ids, logp, entropy) for (ids, logp), entropy in zip(pairs, entropies, strict=True)]
 
     @classmethod
     def together(cls, thoughts: Sequence["Thought"]) -> "Thought":
         """All of them with draws, or none."""
-        weights = [each.weight for each in thoughts if each.weight is not None]
+        entropies = [each.entropy for each in thoughts if each.entropy is not None]
         return cls(
             torch.cat([each.ids for each in thoughts]),
             torch.cat([each.logp for each in thoughts]),
-            torch.cat(weights) if weights else None,
+            torch.cat(entropies) if entropies else None,
         )
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Thought":
-        weight = None if self.weight is None else change(self.weight)
-        return Thought(change(self.ids), change(self.logp), weight)
+        entropy = None if self.entropy is None else change(self.entropy)
+        return Thought(change(self.ids), change(self.logp), entropy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,8 +201,8 @@ def _rows_to_gradient_(logits_RV: Tensor, labels_R1: Tensor, thought: Thought, h
     by each token's share of the tail. One pass of exponentials makes both.
     """
     wide_RV = logits_RV.to(_wide(logits_RV.dtype))
-    if thought.weight is not None:
-        return _weighed_to_gradient_(logits_RV, wide_RV, labels_R1, thought, how)
+    if thought.entropy is not None:
+        return _drawn_to_gradient_(logits_RV, wide_RV, labels_R1, thought, how)
     k, tailed = thought.ids.shape[1], thought.logp.shape[1] > thought.ids.shape[1]
     at_label_R1 = wide_RV.gather(1, labels_R1)
     outcomes_RC = wide_RV.gather(1, thought.ids)
@@ -230,15 +224,22 @@ def _rows_to_gradient_(logits_RV: Tensor, labels_R1: Tensor, thought: Thought, h
     return torch.stack([kl, (total_R1 - at_label_R1).sum()])
 
 
-def _weighed_to_gradient_(
+def _drawn_to_gradient_(
     logits_RV: Tensor, wide_RV: Tensor, labels_R1: Tensor, thought: Thought, how: Divergence
 ) -> Tensor:
-    """Forward KL where tokens bear the teacher's whole mass: what each bears is taken off the softmax."""
-    assert thought.weight is not None
-    weight_RC, logq_RV = thought.weight.to(wide_RV.dtype), wide_RV.log_softmax(-1)
-    kl = (weight_RC * (thought.logp.to(wide_RV.dtype) - logq_RV.gather(1, thought.ids))).sum()
+    """Forward KL where the k and the drawn tokens bear the teacher's whole mass: what each bears is taken off the
+    softmax.
+    """
+    assert thought.entropy is not None
+    logp_RC, k = thought.logp.to(wide_RV.dtype), thought.logp.shape[1] - 1
+    draws = thought.ids.shape[1] - k
+    p_RC = logp_RC.exp()
+    bears = torch.cat([p_RC[:, :k], (p_RC[:, k:] / draws).expand(-1, draws)], 1)
+    logq_RV = wide_RV.log_softmax(-1)
+    spoken = (p_RC * logp_RC).sum() - torch.dot(p_RC[:, k], thought.entropy.to(wide_RV.dtype))  # Σ p log p, all tokens
+    kl = spoken - (bears * logq_RV.gather(1, thought.ids)).sum()
     ce = -logq_RV.gather(1, labels_R1).sum()
-    gradient_RV = logq_RV.exp_().mul_(1 + how.ce_weight).scatter_add_(1, thought.ids, -weight_RC)
+    gradient_RV = logq_RV.exp_().mul_(1 + how.ce_weight).scatter_add_(1, thought.ids, -bears)
     if how.ce_weight:
         gradient_RV.scatter_add_(1, labels_R1, gradient_RV.new_full((), -how.ce_weight).expand_as(labels_R1))
     logits_RV.copy_(gradient_RV)
