@@ -154,6 +154,17 @@ def test_a_difference_without_bounds_is_within_its_interval_in_95_of_100_cases(n
     assert min(held.values()) / of >= ENOUGH - 0.01
 
 
+@pytest.mark.parametrize("n", [24, 300])
+def test_a_rise_of_perplexity_is_within_its_interval_in_95_of_100_cases(n):
+    """As many texts as the shortest recipe has, and as the quickstart has."""
+    rng, of, held = np.random.default_rng(n), 1000, 0
+    for _ in range(of):
+        nll, tokens = texts(rng, n, 0.35)
+        found = stats.perplexity_ratio(nll + rng.gamma(4, 0.025, n) * tokens, nll, tokens)
+        held += found.low <= math.exp(0.1) <= found.high
+    assert held / of >= ENOUGH - 0.01
+
+
 def test_kappa_is_within_its_interval_in_95_of_100_cases(monkeypatch):
     monkeypatch.setattr(stats, "_resampled", partial(stats._resampled, resamples=400))
     rng, held, of = np.random.default_rng(0), 0, 200

@@ -173,11 +173,11 @@ def summarise(
         scores["not_measured"] = {CHAT: UNSCORED}
         return scores
     before, after, tokens = _sums_by_chat(chats, scored)
-    scores["teacher"][CHAT] = stats.perplexity(before, tokens, seed=seed).to_json()
-    scores["student"][CHAT] = stats.perplexity(after, tokens, seed=seed).to_json()
-    scores["difference"][CHAT] = stats.perplexity_difference(after, before, tokens, seed=seed).to_json()
+    scores["teacher"][CHAT] = stats.perplexity(before, tokens).to_json()
+    scores["student"][CHAT] = stats.perplexity(after, tokens).to_json()
+    scores["difference"][CHAT] = stats.perplexity_difference(after, before, tokens).to_json()
     scores["p"][CHAT] = stats.paired_p(after, before, seed=seed)
-    scores["chat_perplexity_ratio"] = stats.perplexity_ratio(after, before, tokens, seed=seed).to_json()
+    scores["chat_perplexity_ratio"] = stats.perplexity_ratio(after, before, tokens).to_json()
     return scores
 
 

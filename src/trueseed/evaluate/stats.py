@@ -43,23 +43,23 @@ def share_difference(right: Sequence[float], other: Sequence[float], samples: Se
     return Estimate(found.value, found.low, found.high, int(sum(samples)))
 
 
-def perplexity(nll: Sequence[float], tokens: Sequence[float], *, seed: int = 0) -> Estimate:
-    """exp(total negative log-likelihood in nats / total tokens). nll, tokens: one number per conversation."""
-    return _estimate((nll, tokens), lambda a, n: np.exp(a / n), len(tokens), seed)
+def perplexity(nll: Sequence[float], tokens: Sequence[float]) -> Estimate:
+    """exp(total negative log-likelihood in nats / total tokens), as `perplexity_of`. nll, tokens: one number per
+    conversation.
+    """
+    found = perplexity_of(nll, tokens)
+    return Estimate(found.value, found.low, found.high, len(tokens))
 
 
-def perplexity_difference(
-    nll: Sequence[float], other: Sequence[float], tokens: Sequence[float], *, seed: int = 0
-) -> Estimate:
-    """Perplexity of `nll` minus that of `other`, over the same tokens."""
-    return _estimate((nll, other, tokens), lambda a, b, n: np.exp(a / n) - np.exp(b / n), len(tokens), seed)
+def perplexity_difference(nll: Sequence[float], other: Sequence[float], tokens: Sequence[float]) -> Estimate:
+    """Perplexity of `nll` minus that of `other`, over the same tokens, as `paired_difference`."""
+    found = paired_difference(nll, tokens, other, tokens, kind="perplexity")
+    return Estimate(found.value, found.low, found.high, len(tokens))
 
 
-def perplexity_ratio(
-    nll: Sequence[float], other: Sequence[float], tokens: Sequence[float], *, seed: int = 0
-) -> Estimate:
+def perplexity_ratio(nll: Sequence[float], other: Sequence[float], tokens: Sequence[float]) -> Estimate:
     """Perplexity of `nll` divided by that of `other`, over the same tokens; 1.1 is a rise of 10 %."""
-    return _estimate((nll, other, tokens), lambda a, b, n: np.exp((a - b) / n), len(tokens), seed)
+    return perplexity([one - that for one, that in zip(nll, other, strict=True)], tokens)
 
 
 def paired_p(right: Sequence[float], other: Sequence[float], *, seed: int = 0) -> float:
@@ -206,7 +206,7 @@ def kappa(
         agreed, shares = proportion(n if agree.all() else 0, n), [counts.sum() * n / len(agree) for counts in given]
         value, low, high = (float(of(share * n, n, *shares)) for share in (agreed.value, agreed.low, agreed.high))
         return Measured(value=value, se=(high - low) / (2 * _Z), low=low, high=high, n=n, method="Wilson")
-    return _measured(columns, of, seed)
+    return _resampled(columns, of, seed)
 
 
 def paired_difference(
@@ -364,21 +364,10 @@ def _moves(top: Array, bottom: Array) -> Array:
 _TINY = 1e-12
 
 
-def _measured(columns: Sequence[Sequence[float] | Array], of: Callable[..., Any], seed: int) -> Measured:
-    value, low, high, se = _resampled(columns, of, seed)
-    method = "bootstrap" if se else "all samples the same"
-    return Measured(value=value, se=se, low=low, high=high, n=len(columns[0]), method=method)
-
-
-def _estimate(columns: Sequence[Sequence[float]], of: Callable[..., Any], n: int, seed: int) -> Estimate:
-    value, low, high, _ = _resampled(columns, of, seed)
-    return Estimate(value, low, high, n)
-
-
 def _resampled(
     columns: Sequence[Sequence[float] | Array], of: Callable[..., Any], seed: int, resamples: int = 5000
-) -> tuple[float, float, float, float]:
-    """Value, bounds of the percentile interval, standard error."""
+) -> Measured:
+    """With a percentile interval."""
     arrays = tuple(np.asarray(column, dtype=float) for column in columns)
 
     def statistic(*parts: Array, axis: int = -1) -> Any:
@@ -397,5 +386,6 @@ def _resampled(
         rng=seed,
         batch=1000,
     )
-    interval = found.confidence_interval
-    return value, float(interval.low), float(interval.high), float(found.standard_error)
+    (low, high), se = found.confidence_interval, float(found.standard_error)
+    method = "bootstrap" if se else "all samples the same"
+    return Measured(value=value, se=se, low=float(low), high=float(high), n=len(arrays[0]), method=method)
