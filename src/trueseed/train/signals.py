@@ -246,7 +246,7 @@ class Signals:
         if about.codec != codec.VERSION or about.temperature != 1:
             raise Broken(
                 f"signals in {folder} are version {about.codec} at temperature {about.temperature}; this program reads "
-                f"version {codec.VERSION} at temperature 1"
+                f"version {codec.VERSION} at temperature 1; make them again"
             )
         try:
             found = cls(about, pq.ParquetFile(folder / FILE, page_checksum_verification=True), left_out)
