@@ -35,7 +35,7 @@ import numpy as np
 from bench.arena import everybody
 from bench.evaluate_worker import COUNTED, SHOTS
 from bench.machine import RESULTS, machine, save
-from bench.punkt import punkt_for_nltk
+from bench.nltk_punkt import punkt_for_nltk
 from bench.score import WHEEL, choices
 
 from trueseed.lm.source import resolve

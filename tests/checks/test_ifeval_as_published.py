@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench.punkt import punkt_for_nltk
+from bench.nltk_punkt import punkt_for_nltk
 from tests.checks.test_ifeval import EDGES
 
 from trueseed.checks.ifeval import INSTRUCTIONS, follows, follows_loosely, instruction
